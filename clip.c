@@ -1,0 +1,137 @@
+/* clip.c: the CLIP text encoder.
+ *
+ *   tokenizer.c --ids [B,N]--> embeddings --layers--> last_hidden_state [B,N,D] --> unet.c, as keys and values
+ *
+ * Not here: the tokenizer (tokenizer.c), CLIP's image half, the pooled projection (Stable Diffusion uses neither).
+ * Source: transformers.models.clip.modeling_clip (CLIPTextTransformer and below it).
+ * Letters: B prompts, N tokens, D hidden_size, F intermediate_size. */
+#include "model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int clip_configure(clip *t, json object, const char *path, sae_error *err)
+{
+    static const char *const read[] = { "vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size",
+        "num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act", NULL };
+    static const char *const ignored[] = { "attention_dropout", "dropout", "bos_token_id", "eos_token_id", "pad_token_id",
+        "initializer_factor", "initializer_range", "projection_dim", "use_cache", "use_return_dict", "return_dict",
+        "output_attentions", "output_hidden_states", "tie_word_embeddings", "is_decoder", "add_cross_attention", "gradient_checkpointing",
+        "attn_implementation", "problem_type", "chunk_size_feed_forward", "id2label", "label2id", "is_encoder_decoder", NULL };
+    config c = { .object = object, .path = path, .err = err };
+    char act[32];
+
+    memset(t, 0, sizeof *t);
+    config_known(&c, read, ignored);
+    t->vocab     = config_size(&c, "vocab_size", 49408, 1, 1u << 24);
+    t->positions = config_size(&c, "max_position_embeddings", 77, 1, 1u << 16);
+    t->D         = config_size(&c, "hidden_size", 512, 1, 1u << 16);
+    t->F         = config_size(&c, "intermediate_size", 2048, 1, 1u << 18);
+    t->layers    = config_size(&c, "num_hidden_layers", 12, 1, CLIP_LAYERS);
+    t->heads     = config_size(&c, "num_attention_heads", 8, 1, 1024);
+    t->eps       = config_float(&c, "layer_norm_eps", 1e-5f);
+    config_string(&c, "hidden_act", "quick_gelu", act, sizeof act);
+    t->act = strcmp(act, "gelu") ? ACT_QUICK_GELU : ACT_GELU;
+    if (!c.code && strcmp(act, "gelu") && strcmp(act, "quick_gelu"))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"hidden_act\" is %.20s; quick_gelu and gelu are supported", path, act);
+    if (!c.code && t->D % t->heads)
+        c.code = fail(err, SAE_EFORMAT, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", path, t->D, t->heads);
+    return c.code;
+}
+
+static void bind_layer(binder *b, clip_layer *l, size_t D, size_t F)
+{
+    size_t mark;
+    bind_norm(b, "layer_norm1", &l->layer_norm1, D);
+    mark = bind_push(b, "self_attn");
+    bind_linear(b, "q_proj", &l->q_proj, D, D);
+    bind_linear(b, "k_proj", &l->k_proj, D, D);
+    bind_linear(b, "v_proj", &l->v_proj, D, D);
+    bind_linear(b, "out_proj", &l->out_proj, D, D);
+    bind_pop(b, mark);
+    bind_norm(b, "layer_norm2", &l->layer_norm2, D);
+    mark = bind_push(b, "mlp");
+    bind_linear(b, "fc1", &l->fc1, D, F);
+    bind_linear(b, "fc2", &l->fc2, F, D);
+    bind_pop(b, mark);
+}
+
+void clip_bind(binder *b, void *network)
+{
+    clip  *t = network;
+    size_t root = b->at, mark;
+    /* transformers before version 5 saves the encoder one module deeper; hash-filled models use that name. */
+    if (!b->file || tensors_find(b->file, "text_model.final_layer_norm.weight"))
+        root = bind_push(b, "text_model");
+    mark = bind_push(b, "embeddings");
+    bind_matrix(b, "token_embedding.weight", &t->token_embedding, t->vocab, t->D);
+    bind_matrix(b, "position_embedding.weight", &t->position_embedding, t->positions, t->D);
+    bind_pop(b, mark);
+    for (size_t i = 0; i < t->layers; i++) {
+        mark = bind_push(b, "encoder.layers.%zu", i);
+        bind_layer(b, &t->layer[i], t->D, t->F);
+        bind_pop(b, mark);
+    }
+    bind_norm(b, "final_layer_norm", &t->final_layer_norm, t->D);
+    bind_pop(b, root);
+}
+
+/* y [B,N,D] = token_embedding[ids] + position_embedding   (CLIPTextEmbeddings.forward). row [D] is scratch. */
+static void embed(const clip *t, float *y, float *row, const int32_t *ids, size_t B, size_t N)
+{
+    if (!y)
+        return;
+    for (size_t i = 0; i < B * N; i++, y += t->D) {
+        nn_widen(y, t->token_embedding, (size_t)ids[i] * t->D, t->D);
+        nn_widen(row, t->position_embedding, i % N * t->D, t->D);
+        for (size_t j = 0; j < t->D; j++)
+            y[j] = y[j] + row[j];
+    }
+}
+
+/* x += self-attention of layer_norm1(x), then x += mlp of layer_norm2(x)   (CLIPEncoderLayer.forward). x [B,N,D]. */
+static void encoder_layer(nn *c, const clip *t, const clip_layer *l, float *x, size_t B, size_t N)
+{
+    const size_t D = t->D, M = B * N, mark = arena_mark(c->work);
+    float *h = arena_floats(c->work, M * D);
+    float *q = arena_floats(c->work, M * D);
+    float *k = arena_floats(c->work, M * D);
+    float *v = arena_floats(c->work, M * D);
+    float *f = arena_floats(c->work, M * t->F);
+
+    nn_layer_norm(c, h, x, l->layer_norm1.gamma, l->layer_norm1.beta, M, D, t->eps);
+    apply_linear(c, q, h, &l->q_proj, M);
+    apply_linear(c, k, h, &l->k_proj, M);
+    apply_linear(c, v, h, &l->v_proj, M);
+    nn_attention(c, h, q, k, v, B, N, N, t->heads, D / t->heads, true);
+    apply_linear(c, q, h, &l->out_proj, M);
+    nn_add(c, x, x, q, M * D);
+
+    nn_layer_norm(c, h, x, l->layer_norm2.gamma, l->layer_norm2.beta, M, D, t->eps);
+    apply_linear(c, f, h, &l->fc1, M);
+    if (t->act == ACT_GELU)
+        nn_gelu(c, f, f, M * t->F);
+    else
+        nn_quick_gelu(c, f, f, M * t->F);
+    apply_linear(c, h, f, &l->fc2, M);
+    nn_add(c, x, x, h, M * D);
+    arena_release(c->work, mark);
+}
+
+void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch)
+{
+    const size_t D = t->D, mark = arena_mark(c->work);
+    float *x   = arena_floats(c->work, B * N * D);
+    float *row = arena_floats(c->work, D);
+    char   name[48];
+
+    embed(t, x, row, ids, B, N);
+    for (size_t i = 0; i < t->layers; i++) {
+        encoder_layer(c, t, &t->layer[i], x, B, N);
+        snprintf(name, sizeof name, "encoder.layers.%zu", i);
+        if (watch && x && watch->fn(watch->user, name, x, B, N, 1, D, TAP_TOKENS))
+            break;
+    }
+    nn_layer_norm(c, y, x, t->final_layer_norm.gamma, t->final_layer_norm.beta, B * N, D, t->eps);
+    arena_release(c->work, mark);
+}

@@ -1,0 +1,94 @@
+/* ddim.c: the noise schedule and the deterministic DDIM step (eta 0), and classifier-free guidance.
+ *
+ *   noise x_T --[ e = guide(unet(x, t)); x = step(x, e) ] for t in timesteps--> x_0 --> vae.c
+ *
+ * Not here: the UNet (unet.c), the loop over steps with its hooks (pipeline.c), the noise itself (rng.c).
+ * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12. Bits: contract 5. */
+#include "model.h"
+
+#include <math.h>
+#include <string.h>
+
+/* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch computes it;
+ * the product in double, each entry rounded to float. */
+static void scaled_linear(float *alphas, size_t n, float start, float end)
+{
+    const float s0 = sqrtf(start), s1 = sqrtf(end);
+    const float st = (s1 - s0) / (float)(n - 1);
+    double product = 1.0;
+    for (size_t i = 0; i < n; i++) {
+        const float b = i < n / 2 ? nn_fmaf(st, (float)i, s0) : nn_fmaf(-st, (float)(n - 1 - i), s1);
+        const float a = 1.0f - b * b;
+        product *= (double)a;
+        alphas[i] = (float)product;
+    }
+}
+
+int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
+{
+    static const char *const read[] = { "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
+        "set_alpha_to_one", "steps_offset", "clip_sample", "timestep_spacing", "trained_betas", "thresholding", "rescale_betas_zero_snr", NULL };
+    /* Keys of PNDMScheduler and of DDIM options without effect when clip_sample and thresholding are off. */
+    static const char *const ignored[] = { "skip_prk_steps", "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value",
+        "solver_order", "use_karras_sigmas", "interpolation_type", "eta", NULL };
+    config c = { .object = object, .path = path, .err = err };
+    char   type[32];
+
+    memset(d, 0, sizeof *d);
+    config_known(&c, read, ignored);
+    config_only(&c, "beta_schedule", "\"scaled_linear\"");
+    config_only(&c, "timestep_spacing", "\"leading\"");
+    config_only(&c, "trained_betas", "null");
+    config_only(&c, "thresholding", "false");
+    config_only(&c, "rescale_betas_zero_snr", "false");
+    d->train_steps      = config_size(&c, "num_train_timesteps", 1000, 1000, 1000);
+    d->set_alpha_to_one = config_bool(&c, "set_alpha_to_one", true);
+    /* StableDiffusionPipeline forces steps_offset 1 and clip_sample false where a saved scheduler says otherwise. */
+    d->steps_offset     = (int)config_size(&c, "steps_offset", 0, 0, 1) | 1;
+    config_string(&c, "prediction_type", "epsilon", type, sizeof type);
+    d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
+    if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
+    if (!c.code && !config_has(&c, "beta_schedule"))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
+    scaled_linear(d->alphas_cumprod, d->train_steps, config_float(&c, "beta_start", 0.0001f), config_float(&c, "beta_end", 0.02f));
+    return c.code;
+}
+
+int ddim_set_timesteps(ddim *d, size_t steps, sae_error *err)
+{
+    if (steps < 1 || steps > d->train_steps)
+        return fail(err, SAE_EUSAGE, "steps must be from 1 to %zu", d->train_steps);
+    const size_t ratio = d->train_steps / steps;
+    d->steps = steps;
+    for (size_t i = 0; i < steps; i++) /* the last may reach 1000 with an offset of 1 at 1,000 steps: diffusers indexes out of range there */
+        d->timesteps[i] = (int)((steps - 1 - i) * ratio) + d->steps_offset;
+    if ((size_t)d->timesteps[0] >= d->train_steps)
+        return fail(err, SAE_EUSAGE, "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps", steps, d->steps_offset, d->timesteps[0]);
+    return SAE_OK;
+}
+
+void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
+{
+    const int   t = d->timesteps[i], before = t - (int)(d->train_steps / d->steps);
+    const float a = d->alphas_cumprod[t];
+    const float p = before >= 0 ? d->alphas_cumprod[before] : d->set_alpha_to_one ? 1.0f : d->alphas_cumprod[0];
+    const float sa = sqrtf(a), sb = sqrtf(1.0f - a), pa = sqrtf(p), pb = sqrtf(1.0f - p);
+    for (size_t j = 0; j < n; j++) {
+        float x0, noise;
+        if (d->prediction == PREDICT_V) {
+            x0    = sa * x[j] - sb * e[j];
+            noise = sa * e[j] + sb * x[j];
+        } else {
+            x0    = (x[j] - sb * e[j]) / sa;
+            noise = e[j];
+        }
+        x[j] = pa * x0 + pb * noise;
+    }
+}
+
+void guide(float *e, const float *uncond, const float *cond, float g, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        e[i] = uncond[i] + g * (cond[i] - uncond[i]);
+}

@@ -1,0 +1,415 @@
+/* model.c: what every network here shares: layers as structs, the walk that binds tensors to them, config.json fields.
+ *
+ *   config.json --config_*--> shapes --NETWORK_bind--> struct of views into the safetensors file
+ *
+ * Not here: any one network (clip.c, unet.c, vae.c, sae.c), the arithmetic (nn.c).
+ * Source: the tensor names are PyTorch's module paths, as diffusers and transformers save them. */
+#include "model.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- layers ---- */
+
+void apply_linear(nn *c, float *y, const float *x, const linear *l, size_t M)
+{
+    nn_linear(c, y, x, l->w, l->bias, M, l->in, l->out);
+}
+
+void apply_conv(nn *c, float *y, const float *x, const conv *l, size_t B, size_t H, size_t W)
+{
+    const conv_shape s = { .B = B, .H = H, .W = W, .ci = l->ci, .co = l->co, .k = l->k, .stride = 1,
+                           .pad_before = l->k / 2, .pad_after = l->k / 2 };
+    nn_conv2d(c, y, x, l->w, l->bias, &s);
+}
+
+/* ---- binding ---- */
+
+size_t bind_push(binder *b, const char *format, ...)
+{
+    const size_t mark = b->at;
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(b->prefix + b->at, sizeof b->prefix - b->at, format, args);
+    va_end(args);
+    if (n < 0 || (size_t)n + 2 > sizeof b->prefix - b->at) { /* no module path here is that long */
+        if (!b->code)
+            b->code = fail(b->err, SAE_EFORMAT, "a tensor name under %.100s is too long", b->prefix);
+        b->prefix[mark] = 0;
+        return mark;
+    }
+    b->at += (size_t)n;
+    b->prefix[b->at++] = '.';
+    b->prefix[b->at] = 0;
+    return mark;
+}
+
+void bind_pop(binder *b, size_t mark)
+{
+    b->at = mark;
+    b->prefix[mark] = 0;
+}
+
+/* "[320, 4, 3, 3]" for messages. */
+static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
+{
+    size_t at = 0;
+    out[at++] = '[';
+    for (int i = 0; i < ndim && at + 24 < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+    out[at++] = ']';
+    out[at] = 0;
+}
+
+/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18. */
+static const struct { const char *now, *then; } aliases[] = {
+    { "to_q.weight", "query.weight" },         { "to_q.bias", "query.bias" },
+    { "to_k.weight", "key.weight" },           { "to_k.bias", "key.bias" },
+    { "to_v.weight", "value.weight" },         { "to_v.bias", "value.bias" },
+    { "to_out.0.weight", "proj_attn.weight" }, { "to_out.0.bias", "proj_attn.bias" },
+};
+
+static tensor *find_by_alias(const tensors *file, const char *full)
+{
+    const size_t n = strlen(full);
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++) {
+        const size_t m = strlen(aliases[i].now);
+        char old[320];
+        if (n <= m || strcmp(full + n - m, aliases[i].now) || full[n - m - 1] != '.')
+            continue;
+        snprintf(old, sizeof old, "%.*s%s", (int)(n - m), full, aliases[i].then);
+        return tensors_find(file, old);
+    }
+    return NULL;
+}
+
+/* Equal, or equal but for trailing ones: a 1x1 convolution and a linear layer are one matrix. */
+static bool same_shape(const tensor *t, int ndim, const size_t *shape)
+{
+    for (int i = 0; i < ndim || i < t->ndim; i++)
+        if ((i < t->ndim ? t->shape[i] : 1) != (i < ndim ? shape[i] : 1))
+            return false;
+    return true;
+}
+
+/* Infinities and NaN have all exponent bits set, in each of the three formats. n elements; the first bad one, or n. */
+static size_t first_not_finite(const unsigned char *p, dtype type, size_t n)
+{
+    if (type == DT_F32) {
+        for (size_t i = 0; i < n; i++)
+            if ((p[4 * i + 3] & 0x7f) == 0x7f && (p[4 * i + 2] & 0x80))
+                return i;
+    } else {
+        const unsigned mask = type == DT_F16 ? 0x7c00u : 0x7f80u;
+        for (size_t i = 0; i < n; i++)
+            if ((((unsigned)p[2 * i + 1] << 8 | p[2 * i]) & mask) == mask)
+                return i;
+    }
+    return n;
+}
+
+float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i)
+{
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    const size_t   length = strlen(name);
+    double fan_in = 1;
+    for (int d = 1; d < ndim; d++)
+        fan_in *= (double)shape[d];
+    if (ndim >= 2)
+        return rng_symmetric(seed, stream, i, (float)sqrt(3.0 / fan_in));
+    if ((length >= 4 && !strcmp(name + length - 4, "bias")) || (length >= 5 && !strcmp(name + length - 5, "b_dec")))
+        return rng_symmetric(seed, stream, i, 0.1f);
+    return 1.0f + rng_symmetric(seed, stream, i, 0.1f);
+}
+
+/* The same for every element at once: stream and bound are one a tensor. Stored little-endian, as a file would be. */
+static void hash_fill(float *y, uint64_t seed, const char *name, int ndim, const size_t *shape, size_t count)
+{
+    unsigned char *p = (unsigned char *)y;
+    for (size_t i = 0; i < count; i++) {
+        const float v = hash_weight(seed, name, ndim, shape, i);
+        uint32_t u;
+        memcpy(&u, &v, 4);
+        for (int j = 0; j < 4; j++)
+            p[4 * i + (size_t)j] = (unsigned char)(u >> 8 * j);
+    }
+}
+
+/* Finds NAME below the prefix, or makes it from the hash; *w is its bytes. */
+static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const size_t *shape)
+{
+    char   full[320], want[128], found[128];
+    size_t count = 1;
+    w->data = NULL;
+    w->type = DT_F32;
+    for (int i = 0; i < ndim; i++)
+        if (!nn_mul(count, shape[i], &count)) {
+            b->keep->failed = true;
+            return;
+        }
+    if (b->code)
+        return;
+    snprintf(full, sizeof full, "%s%s", b->prefix, name);
+    if (b->list)
+        b->list(b->list_user, full, ndim, shape);
+    if (!b->file) {
+        float *values = arena_floats(b->keep, count);
+        w->data = (const unsigned char *)values;
+        if (values)
+            hash_fill(values, b->seed, full, ndim, shape, count);
+        return;
+    }
+    tensor *t = tensors_find(b->file, full);
+    if (!t)
+        t = find_by_alias(b->file, full);
+    shape_text(want, sizeof want, ndim, shape);
+    if (!t) {
+        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s %s is missing: the file is for another architecture than its config.json says",
+                       b->file->path, full, want);
+        return;
+    }
+    shape_text(found, sizeof found, t->ndim, t->shape);
+    if (!same_shape(t, ndim, shape)) {
+        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s", b->file->path, full, found, want);
+        return;
+    }
+    if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16) {
+        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s is not F32, F16 or BF16: convert it to one of them", b->file->path, full);
+        return;
+    }
+    t->used = true;
+    w->data = t->data;
+    w->type = t->type;
+    if (b->keep->base) /* once, on the second walk */
+        return;
+    const size_t bad = first_not_finite(t->data, t->type, t->count);
+    if (bad < t->count)
+        b->code = fail(b->err, SAE_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed",
+                       b->file->path, full, bad);
+}
+
+void bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t columns)
+{
+    const size_t shape[2] = { rows, columns };
+    bind_tensor(b, name, w, 2, shape);
+}
+
+void bind_vector(binder *b, const char *name, const float **v, size_t n)
+{
+    weight w;
+    bind_tensor(b, name, &w, 1, &n);
+    float *y = arena_floats(b->keep, n);
+    if (y && w.data)
+        nn_widen(y, w, 0, n);
+    *v = y;
+}
+
+static void bind_weight_and_bias(binder *b, const char *name, weight *w, const float **bias, int ndim, const size_t *shape)
+{
+    const size_t mark = bind_push(b, "%s", name);
+    bind_tensor(b, "weight", w, ndim, shape);
+    bind_vector(b, "bias", bias, shape[0]);
+    bind_pop(b, mark);
+}
+
+void bind_linear(binder *b, const char *name, linear *l, size_t in, size_t out)
+{
+    const size_t shape[2] = { out, in };
+    l->in = in;
+    l->out = out;
+    bind_weight_and_bias(b, name, &l->w, &l->bias, 2, shape);
+}
+
+void bind_linear_no_bias(binder *b, const char *name, linear *l, size_t in, size_t out)
+{
+    const size_t shape[2] = { out, in }, mark = bind_push(b, "%s", name);
+    *l = (linear){ .in = in, .out = out };
+    bind_tensor(b, "weight", &l->w, 2, shape);
+    bind_pop(b, mark);
+}
+
+void bind_conv(binder *b, const char *name, conv *l, size_t ci, size_t co, size_t k)
+{
+    const size_t shape[4] = { co, ci, k, k };
+    *l = (conv){ .ci = ci, .co = co, .k = k };
+    bind_weight_and_bias(b, name, &l->w, &l->bias, 4, shape);
+}
+
+void bind_norm(binder *b, const char *name, norm *l, size_t C)
+{
+    const size_t mark = bind_push(b, "%s", name);
+    l->C = C;
+    bind_vector(b, "weight", &l->gamma, C);
+    bind_vector(b, "bias", &l->beta, C);
+    bind_pop(b, mark);
+}
+
+/* Integer tensors that old checkpoints carry and nobody needs. */
+static bool ignorable(const char *name)
+{
+    const char *const tail = "position_ids";
+    const size_t n = strlen(name), m = strlen(tail);
+    return n >= m && !strcmp(name + n - m, tail);
+}
+
+int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
+                 void **memory, sae_error *err)
+{
+    arena keep = { 0 };
+    binder b = { .file = file, .seed = seed, .keep = &keep, .err = err };
+    *memory = NULL;
+    walk(&b, network);
+    if (b.code)
+        return b.code;
+    if (!keep.failed)
+        *memory = io_alloc(host, keep.peak ? keep.peak + 64 : 64, 1);
+    if (!*memory)
+        return fail(err, SAE_ENOMEM, "%s: no memory for %zu bytes of weights", file ? file->path : "hash-filled weights", keep.peak);
+    keep = (arena){ .base = *memory, .size = keep.peak + 64 };
+    walk(&b, network);
+    if (!b.code && keep.failed)
+        b.code = fail(err, SAE_ENOMEM, "the plan of a network's memory was too small: this is a bug");
+    for (size_t i = 0; !b.code && file && i < file->count; i++)
+        if (!file->list[i].used && !ignorable(file->list[i].name))
+            b.code = fail(err, SAE_EFORMAT, "%s: tensor %s is unknown to this architecture: check the config.json beside it",
+                          file->path, file->list[i].name);
+    if (b.code) {
+        io_free(host, *memory);
+        *memory = NULL;
+    }
+    return b.code;
+}
+
+/* ---- configs ---- */
+
+bool config_has(const config *c, const char *key)
+{
+    json v;
+    return json_get(c->object, key, &v) && json_kind(v) != 'n';
+}
+
+/* The value of key, if it is there, is not null and nothing failed before. */
+static bool config_get(config *c, const char *key, json *v)
+{
+    return !c->code && json_get(c->object, key, v) && json_kind(*v) != 'n';
+}
+
+size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t high)
+{
+    json    v;
+    int64_t x;
+    if (!config_get(c, key, &v))
+        return absent;
+    if (!json_integer(v, &x) || x < 0 || (uint64_t)x < low || (uint64_t)x > high) {
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu", c->path, key, low, high);
+        return absent;
+    }
+    return (size_t)x;
+}
+
+float config_float(config *c, const char *key, float absent)
+{
+    json   v;
+    double x;
+    if (!config_get(c, key, &v))
+        return absent;
+    if (!json_number(v, &x) || !(x > -1e30 && x < 1e30)) {
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a number", c->path, key);
+        return absent;
+    }
+    return (float)x;
+}
+
+bool config_bool(config *c, const char *key, bool absent)
+{
+    json v;
+    bool x;
+    if (!config_get(c, key, &v))
+        return absent;
+    if (!json_bool(v, &x)) {
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be true or false", c->path, key);
+        return absent;
+    }
+    return x;
+}
+
+void config_string(config *c, const char *key, const char *absent, char *out, size_t size)
+{
+    json v;
+    snprintf(out, size, "%s", absent);
+    if (config_get(c, key, &v) && !json_string(v, out, size, NULL)) {
+        snprintf(out, size, "%s", absent);
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes", c->path, key, size);
+    }
+}
+
+size_t config_sizes(config *c, const char *key, size_t absent, size_t out[LEVELS], size_t n)
+{
+    json v, element;
+    size_t found = 0;
+    for (size_t i = 0; i < LEVELS; i++)
+        out[i] = absent;
+    if (!config_get(c, key, &v))
+        return n;
+    if (json_kind(v) != '[') {
+        const size_t x = config_size(c, key, absent, 1, 1u << 20);
+        for (size_t i = 0; i < LEVELS; i++)
+            out[i] = x;
+        return n;
+    }
+    json_iter it = json_begin(v);
+    while (json_next(&it, NULL, &element)) {
+        int64_t x;
+        if (found >= LEVELS || !json_integer(element, &x) || x < 1 || x > 1 << 20) {
+            c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a list of at most %d positive whole numbers", c->path, key, LEVELS);
+            return n;
+        }
+        out[found++] = (size_t)x;
+    }
+    if (!found || (n && found != n))
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level", c->path, key, found);
+    return found;
+}
+
+void config_only(config *c, const char *key, const char *only)
+{
+    json v;
+    if (!config_get(c, key, &v))
+        return;
+    const size_t n = strlen(only);
+    if ((size_t)(v.end - v.at) >= n && !memcmp(v.at, only, n) &&
+        (only[0] == '"' || (size_t)(v.end - v.at) == n || !strchr("0123456789.eE", v.at[n])))
+        return;
+    double number, wanted;
+    if (json_number(v, &number) && io_parse_double(only, &wanted) && number == wanted)
+        return;
+    c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported", c->path, key, only);
+}
+
+static bool listed(const char *const *list, json key)
+{
+    for (; list && *list; list++)
+        if (json_equals(key, *list))
+            return true;
+    return false;
+}
+
+void config_known(config *c, const char *const *read, const char *const *ignored)
+{
+    /* What any config may carry without meaning anything for the arithmetic. */
+    static const char *const everywhere[] = { "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL };
+    json key, value;
+    json_iter it = json_begin(c->object);
+    while (!c->code && json_next(&it, &key, &value)) {
+        char name[128];
+        if (!json_string(key, name, sizeof name, NULL))
+            snprintf(name, sizeof name, "(a long name)");
+        if (name[0] == '_' || listed(read, key) || listed(ignored, key) || listed(everywhere, key))
+            continue;
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" is unknown, and ignoring it could change the result: remove it if it means nothing",
+                       c->path, name);
+    }
+}

@@ -1,0 +1,191 @@
+/* nn.h: the arithmetic of every network here, declared; nn.c defines it, docs/contract.md fixes its bits.
+ *
+ *   weights (io.c) --views--> linear, conv2d, norms, attention <--activations-- clip.c, unet.c, vae.c, sae.c
+ *
+ * Not here: networks, files, the random stream of torch.randn (rng.c).
+ *
+ * Letters: B batch, H height, W width, C channels (ci in, co out), M rows (tokens), K length of a dot product,
+ * N columns, D width of a model, n SAE latents. Activations are float32, channels last: [B,H,W,C], the same bytes
+ * as tokens [B,H*W,C]. Weights keep PyTorch's shapes and the file's bytes. Every function takes its output first.
+ *
+ * Planning. An nn whose arena has no memory only measures: arena_floats returns NULL, and an operation whose output
+ * is NULL accounts for its scratch and returns. So the code that runs a network is also the code that plans it. */
+#ifndef SAEURON_NN_H
+#define SAEURON_NN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SAE_CONTRACT_VERSION 1 /* docs/contract.md; counts every change of output bits */
+
+/* ---- memory ---- */
+
+/* A stack of scratch memory. base == NULL measures: used and peak move, nothing is handed out.
+ * After an overflow (of a product or of the memory) failed is set and stays set; every later request returns NULL. */
+typedef struct arena {
+    unsigned char *base;
+    size_t size, used, peak;
+    bool   failed;
+} arena;
+
+/* n floats, aligned to 64 bytes, uninitialised; NULL when measuring or failed. Owned by the arena. */
+float *arena_floats(arena *a, size_t n);
+/* count * size bytes, aligned to 64; the product is checked. */
+void  *arena_bytes(arena *a, size_t count, size_t size);
+size_t arena_mark(const arena *a);
+void   arena_release(arena *a, size_t mark); /* forget everything handed out since mark */
+
+/* a * b into *out; false on overflow. The one place where sizes are multiplied. */
+bool nn_mul(size_t a, size_t b, size_t *out);
+
+/* ---- context ---- */
+
+struct nn_kernels; /* the fast paths for one instruction set */
+
+/* Which kernels, how many threads, whose scratch. One per call chain; never shared between threads. */
+typedef struct nn {
+    const struct nn_kernels *kernels;
+    int    threads; /* OpenMP threads; 1 without OpenMP */
+    arena *work;
+} nn;
+
+/* Chooses kernels: isa "scalar", "sse2", "avx2", "avx512", "neon", or NULL for the best that this CPU runs.
+ * false when isa is unknown, not built in, or not runnable here. */
+bool nn_init(nn *c, const char *isa, int threads, arena *work);
+const char *nn_isa_name(const nn *c);
+/* Comma-separated names of the kernels built in, best last. */
+const char *nn_isa_list(void);
+/* true when this thread rounds to nearest even and keeps subnormals (contract 1). Checked by every public entry. */
+bool nn_environment_ok(void);
+
+/* ---- weights ---- */
+
+typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16, DT_I8, DT_U8, DT_BOOL } dtype;
+
+/* A matrix as it lies in its file: little-endian, row-major, of PyTorch's shape, any alignment. */
+typedef struct weight {
+    const unsigned char *data;
+    dtype type; /* DT_F32, DT_F16 or DT_BF16 */
+} weight;
+
+size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */
+float  nn_f16_to_f32(uint16_t h);                           /* exact */
+float  nn_bf16_to_f32(uint16_t h);                          /* exact */
+bool   nn_f32_to_f16(uint16_t *h, float x);                 /* nearest even; false on overflow or NaN */
+/* y[i] = element offset + i of w, i < n, widened exactly. */
+void   nn_widen(float *y, weight w, size_t offset, size_t n);
+
+/* ---- functions of one number (contract 2 and 5) ---- */
+
+float  nn_fmaf(float a, float b, float c); /* correctly rounded a*b + c, in hardware or emulated */
+float  nn_expf(float x);
+float  nn_logf(float x);
+float  nn_erff(float x);
+float  nn_expf_cr(float x);                /* correctly rounded exp; the time embedding's */
+double nn_sin(double x);                   /* |x| <= 2^13 */
+double nn_cos(double x);
+float  nn_silu1(float x);
+float  nn_gelu1(float x);
+float  nn_quick_gelu1(float x);
+
+/* ---- dot products (contract 3) ---- */
+
+/* The definition: sum of a[i*sa] * b[i*sb], i < K. */
+float nn_dot(const float *a, size_t sa, const float *b, size_t sb, size_t K);
+
+/* y[i,j] = dot(x[i,:], W[j,:]) + bias[j]                                   (torch.nn.Linear)
+ * x [M,K], W [N,K], bias [N] or NULL, y [M,N], y not overlapping x. */
+void nn_linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N);
+
+typedef struct conv_shape {
+    size_t B, H, W, ci, co;   /* of the input */
+    size_t k, stride;         /* square kernel */
+    size_t pad_before, pad_after; /* zeros on top/left and on bottom/right */
+} conv_shape;
+/* Output height or width: (n + pad_before + pad_after - k) / stride + 1. */
+size_t conv_out(const conv_shape *s, size_t n);
+/* y = conv2d(x, W) + bias, k running over (ky, kx, ci), padding executed as +0          (torch.nn.Conv2d)
+ * x [B,H,W,ci], W [co,ci,k,k], bias [co] or NULL, y [B,H',W',co]. */
+void nn_conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s);
+
+/* softmax(q k^T / sqrt(head)) v by heads, head h in columns [h*head, (h+1)*head)
+ *                                                    (torch.nn.functional.scaled_dot_product_attention)
+ * q, y [B,Nq,heads*head]; k, v [B,Nk,heads*head]; causal: row i sees keys 0..i (needs Nq == Nk). Contract 4.
+ * Scores are held for a block of queries at a time, never for all. */
+void nn_attention(nn *c, float *y, const float *q, const float *k, const float *v,
+                  size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal);
+
+/* ---- norms and sums (contract 4) ---- */
+
+double nn_sum16(const float *x, size_t n);                     /* sum of x[i], sixteen lanes */
+double nn_sum16_sq(const float *x, size_t n, double mean);     /* sum of (x[i] - mean)^2 */
+double nn_sum16_d(const double *x, size_t n);                  /* the same of doubles */
+/* y = (x - mean) / sqrt(var + eps) * gamma + beta a row      (torch.nn.LayerNorm) x, y [M,D], may be the same. */
+void nn_layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps);
+/* The same over each of G groups of C/G channels and all P pixels (torch.nn.GroupNorm), then silu if asked.
+ * x, y [B,P,C], may be the same. */
+void nn_group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
+                   size_t B, size_t P, size_t C, size_t G, float eps, bool silu);
+/* y = exp(x - max) / sum a row (contract 4, "other softmax"). x, y [M,N], may be the same. */
+void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N);
+
+/* ---- element by element; y may be x ---- */
+
+void nn_silu(nn *c, float *y, const float *x, size_t n);
+void nn_gelu(nn *c, float *y, const float *x, size_t n);
+void nn_quick_gelu(nn *c, float *y, const float *x, size_t n);
+/* y[i,j] = x[i,j] * gelu(x[i,D+j])     (diffusers.models.activations.GEGLU) x [M,2D], y [M,D], not the same. */
+void nn_geglu(nn *c, float *y, const float *x, size_t M, size_t D);
+void nn_add(nn *c, float *y, const float *a, const float *b, size_t n);              /* y = a + b */
+/* y[b,p,j] = x[b,p,j] + t[b,j]: a time embedding on every pixel. x, y [B,P,C], t [B,C]. */
+void nn_add_rows(nn *c, float *y, const float *x, const float *t, size_t B, size_t P, size_t C);
+/* y [M,Ca+Cb]: the rows of a [M,Ca] and b [M,Cb] side by side   (torch.cat on channels). */
+void nn_concat(nn *c, float *y, const float *a, size_t Ca, const float *b, size_t Cb, size_t M);
+/* Nearest neighbour, twice as high and wide (torch.nn.functional.interpolate). x [B,H,W,C], y [B,2H,2W,C]. */
+void nn_upsample2x(nn *c, float *y, const float *x, size_t B, size_t H, size_t W, size_t C);
+/* y [B,HW,C] from x [B,C,HW] and back: the only two places where PyTorch's channel-first order exists. */
+void nn_from_nchw(float *y, const float *x, size_t B, size_t C, size_t P);
+void nn_to_nchw(float *y, const float *x, size_t B, size_t C, size_t P);
+/* Index of the first value that is not finite, or n. */
+size_t nn_first_bad(const float *x, size_t n);
+
+/* y [dim]: the sinusoid of timestep t   (diffusers.models.embeddings.get_timestep_embedding; contract 5).
+ * half = dim/2; f_i = exp(-ln(10000) i / (half - shift)); [cos, sin] when flip, else [sin, cos]; dim even. */
+void nn_timestep_embedding(float *y, float t, size_t dim, bool flip_sin_to_cos, float shift);
+
+/* Pixel of a decoded value: round to even of 255 * clamp(x/2 + 1/2, 0, 1). */
+unsigned char nn_pixel(float x);
+
+/* ---- order (contract 5, "Sorting and TopK") ---- */
+
+/* The k largest of z[0..n), value then lower index first; index ascending in idx, values in val.
+ * Returns how many: k or n, whichever is less. */
+size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k);
+/* Quantile of x [n] at q in [0,1], linear, in double (contract 5); scratch [n]. */
+double nn_quantile(const float *x, size_t n, double q, float *scratch);
+
+/* ---- random numbers (contract 6 and 7; rng.c) ---- */
+
+uint64_t rng_mix(uint64_t x);
+uint64_t rng_value(uint64_t seed, uint64_t stream, uint64_t i);
+float    rng_uniform(uint64_t seed, uint64_t stream, uint64_t i);          /* [0,1) */
+float    rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a); /* +-a */
+
+typedef struct rng_mt { uint32_t state[624]; int at; } rng_mt;
+void     rng_mt_seed(rng_mt *r, uint64_t seed);
+uint32_t rng_mt_next(rng_mt *r);
+/* y[i] = element first + i of torch.randn(total, generator=torch.Generator().manual_seed(seed)), i < n.
+ * total >= 16, else false. Element blocks before first are drawn and dropped. */
+bool     rng_randn(float *y, uint64_t seed, uint64_t total, uint64_t first, size_t n);
+
+/* ---- speed (bench): GFLOP/s of one thread, a multiply-add being two; 0 for "reference" or without memory ---- */
+
+double nn_bench_peak(const nn *c);      /* independent chains of fma in registers */
+double nn_bench_tile(nn *c);            /* the register tile of the dot products, operands in cache */
+double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N); /* nn_linear with F16 weights, by the processor's time */
+
+/* 64-bit digest of bytes, chained: start from h = 0 (contract 6). */
+uint64_t nn_hash(uint64_t h, const void *bytes, size_t n);
+
+#endif

@@ -1,0 +1,751 @@
+/* pipeline.c: the public interface: a folder opened, concepts to forget, prompts to pixels.
+ *
+ *   prompts --tokenizer, clip--> text states --+
+ *   seed --rng--> noise --> [ unet (hooks: ablate) -> guide -> ddim_step ] x T --> vae_decode --> pixels
+ *
+ * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), what an ablation does (select.c), a terminal (saeuron.c).
+ * Source: diffusers StableDiffusionPipeline.__call__; released code utils/hooks.py for where the edit happens.
+ * Letters: B images, B2 rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
+#include "model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- opening ---- */
+
+/* DIR/SUB/NAME.json into *f and *object. */
+static int open_config(io_file *f, json *object, const sae_host *host, const char *dir, const char *name, sae_error *err)
+{
+    char path[1024];
+    int  code;
+    if (!io_join(path, sizeof path, dir, name))
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir);
+    if ((code = io_open(f, host, path, err)) != SAE_OK)
+        return code;
+    if ((code = json_open(object, (const char *)f->data, f->size, f->path, err)) != SAE_OK)
+        io_close(f);
+    return code;
+}
+
+/* One network: DIR/SUB/config.json, then DIR/SUB/STEM.safetensors, bound by walk. */
+static int open_network(sae_context *x, const char *sub, const char *stem, tensors *file, void **memory, void *network,
+                        int (*configure)(void *, json, const char *, sae_error *), void (*walk)(binder *, void *), sae_error *err)
+{
+    char    dir[1024];
+    io_file f;
+    json    object;
+    int     code;
+    if (!io_join(dir, sizeof dir, x->dir, sub))
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
+    if ((code = open_config(&f, &object, &x->host, dir, "config.json", err)) != SAE_OK)
+        return code;
+    code = configure(network, object, f.path, err);
+    io_close(&f);
+    if (code)
+        return code;
+    if ((code = tensors_open_model(file, &x->host, dir, stem, err)) != SAE_OK)
+        return code;
+    return bind_network(&x->host, file, 0, walk, network, memory, err);
+}
+
+static int configure_clip(void *t, json o, const char *path, sae_error *err) { return clip_configure(t, o, path, err); }
+static int configure_unet(void *u, json o, const char *path, sae_error *err) { return unet_configure(u, o, path, err); }
+static int configure_vae(void *v, json o, const char *path, sae_error *err) { return vae_configure(v, o, path, err); }
+
+static int open_scheduler(sae_context *x, sae_error *err)
+{
+    io_file f;
+    json    object;
+    int code = open_config(&f, &object, &x->host, x->dir, "scheduler/scheduler_config.json", err);
+    if (code)
+        return code;
+    code = ddim_configure(&x->ddim, object, f.path, err);
+    io_close(&f);
+    return code;
+}
+
+/* concepts.json is ours: a model without it forgets by the names in its statistics, at 50 steps and guidance 7.5. */
+static int open_concepts(sae_context *x, sae_error *err)
+{
+    char path[1024];
+    int  code;
+    x->default_steps = 50;
+    x->default_guidance = 7.5f;
+    if (!io_join(path, sizeof path, x->dir, "concepts.json") || !io_exists(&x->host, path))
+        return SAE_OK;
+    if ((code = open_config(&x->concepts_file, &x->concepts, &x->host, x->dir, "concepts.json", err)) != SAE_OK) {
+        x->concepts.at = NULL;
+        return code;
+    }
+    config c = { .object = x->concepts, .path = x->concepts_file.path, .err = err };
+    x->default_steps = config_size(&c, "steps", 50, 1, 1000);
+    x->default_guidance = config_float(&c, "guidance", 7.5f);
+    return c.code;
+}
+
+static int open_tokenizer(sae_context *x, sae_error *err)
+{
+    char dir[1024];
+    int  code;
+    if (!io_join(dir, sizeof dir, x->dir, "tokenizer"))
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
+    if ((code = tokenizer_open(&x->tokenizer, &x->host, dir, err)) != SAE_OK)
+        return code;
+    if (tokenizer_size(x->tokenizer) > x->text.vocab)
+        return fail(err, SAE_EFORMAT, "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong to different models",
+                    dir, tokenizer_size(x->tokenizer), x->text.vocab);
+    if (tokenizer_max_length(x->tokenizer) > x->text.positions)
+        return tokenizer_set_max_length(x->tokenizer, x->text.positions, err);
+    return SAE_OK;
+}
+
+/* What the parts must agree on. */
+static int check_fit(const sae_context *x, sae_error *err)
+{
+    if (x->unet.text_width != x->text.D)
+        return fail(err, SAE_EFORMAT, "%s: the UNet wants text states %zu wide (cross_attention_dim), the text encoder makes %zu (hidden_size)",
+                    x->dir, x->unet.text_width, x->text.D);
+    if (x->unet.in_channels != x->vae.latent_channels || x->unet.out_channels != x->vae.latent_channels)
+        return fail(err, SAE_EFORMAT, "%s: the UNet's in_channels %zu and out_channels %zu must both be the VAE's latent_channels %zu",
+                    x->dir, x->unet.in_channels, x->unet.out_channels, x->vae.latent_channels);
+    return SAE_OK;
+}
+
+int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err)
+{
+    sae_context *x;
+    nn  c;
+    int code;
+    *ctx = NULL;
+    if (err)
+        *err = (sae_error){ 0 };
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
+        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
+    if (!(x = io_alloc(host, 1, sizeof *x)))
+        return fail(err, SAE_ENOMEM, "no memory to open %.200s", model_dir);
+    memset(x, 0, sizeof *x);
+    if (host)
+        x->host = *host;
+    x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
+    if (strlen(model_dir) >= sizeof x->dir)
+        code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", model_dir);
+    else {
+        memcpy(x->dir, model_dir, strlen(model_dir) + 1);
+        code = open_scheduler(x, err);
+    }
+    if (!code)
+        code = open_network(x, "text_encoder", "model", &x->text_file, &x->text_memory, &x->text, configure_clip, clip_bind, err);
+    if (!code)
+        code = open_network(x, "unet", "diffusion_pytorch_model", &x->unet_file, &x->unet_memory, &x->unet, configure_unet, unet_bind, err);
+    if (!code)
+        code = open_network(x, "vae", "diffusion_pytorch_model", &x->vae_file, &x->vae_memory, &x->vae, configure_vae, vae_bind, err);
+    if (!code)
+        code = check_fit(x, err);
+    if (!code)
+        code = open_tokenizer(x, err);
+    if (!code)
+        code = open_concepts(x, err);
+    if (code) {
+        sae_close(x);
+        return code;
+    }
+    *ctx = x;
+    return SAE_OK;
+}
+
+void sae_close(sae_context *x)
+{
+    if (!x)
+        return;
+    const sae_host host = x->host;
+    sae_remember(x);
+    for (size_t i = 0; i < x->places; i++)
+        io_free(&host, x->place[i]);
+    tokenizer_close(x->tokenizer);
+    if (x->concepts_file.data)
+        io_close(&x->concepts_file);
+    tensors_close(&x->text_file);
+    tensors_close(&x->unet_file);
+    tensors_close(&x->vae_file);
+    io_free(&host, x->text_memory);
+    io_free(&host, x->unet_memory);
+    io_free(&host, x->vae_memory);
+    io_free(&host, x);
+}
+
+/* ---- forgetting ---- */
+
+void sae_remember(sae_context *x)
+{
+    for (size_t i = 0; i < x->hooks; i++) {
+        ablation *a = x->hook[i];
+        for (size_t j = 0; j < a->count; j++)
+            selection_free(&a->forget[j], &x->host);
+        stats_unload(&a->stats, &x->host);
+        sae_unload(&a->sae, &x->host);
+        io_free(&x->host, a);
+    }
+    x->hooks = 0;
+}
+
+static const char *bare(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
+
+int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err)
+{
+    hook = bare(hook);
+    if (!unet_hook_width(&x->unet, hook, NULL))
+        return fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+    if (x->places == sizeof x->place / sizeof *x->place)
+        return fail(err, SAE_EUSAGE, "too many SAEs named: at most %zu", x->places);
+    sae_place *p = io_alloc(&x->host, 1, sizeof *p);
+    if (!p)
+        return fail(err, SAE_ENOMEM, "no memory to note an SAE's folder");
+    const int n = snprintf(p->hook, sizeof p->hook, "%s", hook);
+    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : snprintf(p->dir, sizeof p->dir, "%s/sae/%s", x->dir, hook);
+    const int q = stats_path ? snprintf(p->stats, sizeof p->stats, "%s", stats_path) : snprintf(p->stats, sizeof p->stats, "%s/stats.safetensors", p->dir);
+    if (n < 0 || m < 0 || q < 0 || (size_t)n >= sizeof p->hook || (size_t)m >= sizeof p->dir || (size_t)q >= sizeof p->stats) {
+        io_free(&x->host, p);
+        return fail(err, SAE_EUSAGE, "the path of the SAE for %.80s is too long", hook);
+    }
+    x->place[x->places++] = p;
+    return SAE_OK;
+}
+
+/* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins), else in the model's folder. */
+static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024])
+{
+    char all[1024];
+    for (size_t i = x->places; i-- > 0;)
+        if (!strcmp(x->place[i]->hook, hook)) {
+            memcpy(dir, x->place[i]->dir, sizeof x->place[i]->dir);
+            memcpy(path, x->place[i]->stats, sizeof x->place[i]->stats);
+            return true;
+        }
+    return io_join(all, sizeof all, x->dir, "sae") && io_join(dir, 1024, all, hook) && io_join(path, 1024, dir, "stats.safetensors");
+}
+
+/* Insertions, deletions and changes between two names, case ignored: for "did you mean". At most 63 letters count. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64], n = strlen(b) < 63 ? strlen(b) : 63;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] && i < 63; i++) {
+        size_t corner = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            const size_t same = corner + ((a[i] | 32) != (b[j] | 32));
+            const size_t side = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
+            corner = row[j + 1];
+            row[j + 1] = same < side ? same : side;
+        }
+    }
+    return row[n];
+}
+
+/* The hook whose statistics know the concept. near: the closest name seen, for the message. */
+typedef struct found { char hook[96], dir[1024], stats[1024], near[96]; size_t near_distance; bool any; } found;
+
+/* Looks for concept in the statistics of one hook. */
+static int look_at_hook(const sae_context *x, const char *hook, const char *concept, found *at, bool *yes, sae_error *err)
+{
+    char  dir[1024], path[1024];
+    stats s;
+    int   code;
+    *yes = false;
+    if (!find_place(x, hook, dir, path) || !io_exists(&x->host, path))
+        return SAE_OK;
+    if ((code = stats_load(&s, &x->host, path, err)) != SAE_OK)
+        return code;
+    at->any = true;
+    *yes = stats_find(&s, concept) >= 0;
+    for (size_t i = 0; i < s.concepts; i++) {
+        const size_t d = distance(concept, stats_name(&s, i));
+        if (d < at->near_distance) {
+            at->near_distance = d;
+            snprintf(at->near, sizeof at->near, "%.90s", stats_name(&s, i));
+        }
+    }
+    stats_unload(&s, &x->host);
+    if (*yes) {
+        memcpy(at->hook, hook, strlen(hook) + 1);
+        memcpy(at->dir, dir, sizeof dir);
+        memcpy(at->stats, path, sizeof path);
+    }
+    return SAE_OK;
+}
+
+static int find_hook(const sae_context *x, const char *concept, found *at, sae_error *err)
+{
+    char hook[96];
+    bool yes = false;
+    memset(at, 0, sizeof *at);
+    at->near_distance = (size_t)-1;
+    for (size_t i = 0; !yes && unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
+        const int code = look_at_hook(x, hook, concept, at, &yes, err);
+        if (code)
+            return code;
+    }
+    if (yes)
+        return SAE_OK;
+    if (!at->any)
+        return fail(err, SAE_ENOENT, "%.200s/sae/: no hook has statistics here, so nothing can be forgotten; name an SAE with --sae HOOK=DIR", x->dir);
+    return fail(err, SAE_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?", concept, at->near);
+}
+
+/* The ablation of a hook, loaded if it was not. */
+static int load_hook(sae_context *x, const found *at, ablation **out, sae_error *err)
+{
+    ablation *a;
+    int code;
+    for (size_t i = 0; i < x->hooks; i++)
+        if (!strcmp(x->hook[i]->hook, at->hook)) {
+            *out = x->hook[i];
+            return SAE_OK;
+        }
+    if (!(a = io_alloc(&x->host, 1, sizeof *a)))
+        return fail(err, SAE_ENOMEM, "no memory for the SAE of %s", at->hook);
+    memset(a, 0, sizeof *a);
+    memcpy(a->hook, at->hook, sizeof a->hook);
+    code = sae_load(&a->sae, &x->host, at->dir, err);
+    if (!code)
+        code = stats_load(&a->stats, &x->host, at->stats, err);
+    if (!code && a->sae.d != unet_hook_width(&x->unet, a->hook, NULL))
+        code = fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook",
+                    a->sae.file.path, a->sae.d, a->hook, unet_hook_width(&x->unet, a->hook, NULL));
+    if (!code && a->stats.n != a->sae.n)
+        code = fail(err, SAE_EFORMAT, "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE", a->stats.file.path, a->stats.n, a->sae.n);
+    if (!code && a->stats.hook[0] && strcmp(bare(a->stats.hook), a->hook))
+        code = fail(err, SAE_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", a->stats.file.path, a->stats.hook, a->hook);
+    if (code) {
+        stats_unload(&a->stats, &x->host);
+        sae_unload(&a->sae, &x->host);
+        io_free(&x->host, a);
+        return code;
+    }
+    x->hook[x->hooks++] = *out = a;
+    return SAE_OK;
+}
+
+/* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
+static int read_forget_json(const sae_context *x, const char *dir, const char *concept, choice *how, sae_error *err)
+{
+    char    path[1024];
+    io_file f;
+    json    object, entry;
+    int     code;
+    if (!io_join(path, sizeof path, dir, "forget.json") || !io_exists(&x->host, path))
+        return SAE_OK;
+    if ((code = open_config(&f, &object, &x->host, dir, "forget.json", err)) != SAE_OK)
+        return code;
+    if (json_get(object, concept, &entry)) {
+        config c = { .object = entry, .path = f.path, .err = err };
+        how->top = config_size(&c, "top", 0, 0, 1u << 26);
+        how->percentile = (double)config_float(&c, "percentile", (float)how->percentile);
+        how->strength = config_float(&c, "strength", how->strength);
+        code = c.code;
+    }
+    io_close(&f);
+    return code;
+}
+
+static int check_choice(const choice *how, sae_error *err)
+{
+    if (!how->top && !(how->percentile >= 0 && how->percentile <= 100))
+        return fail(err, SAE_EUSAGE, "the percentile must be from 0 to 100");
+    if (!(how->strength >= -1e6f && how->strength <= 1e6f))
+        return fail(err, SAE_EUSAGE, "the strength must be a number from -1e6 to 1e6");
+    return SAE_OK;
+}
+
+int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
+{
+    found     at;
+    ablation *a = NULL;
+    choice    how = { .top = 0, .percentile = 99.999, .strength = -1 };
+    int       code;
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
+    if (!o->concept || !*o->concept)
+        return fail(err, SAE_EUSAGE, "no concept is named");
+    if ((code = find_hook(x, o->concept, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
+        (code = read_forget_json(x, at.dir, o->concept, &how, err)) != SAE_OK)
+        return code;
+    if (o->top)
+        how.top = o->top;
+    else if (o->percentile != 0) {
+        how.top = 0;
+        how.percentile = o->percentile;
+    }
+    if (o->has_strength)
+        how.strength = (float)o->strength;
+    if ((code = check_choice(&how, err)) != SAE_OK)
+        return code;
+    if (a->count == FORGETS)
+        return fail(err, SAE_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
+    for (size_t i = 0; i < a->count; i++)
+        if (!strcmp(a->forget[i].concept, o->concept))
+            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->concept);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->concept), how, err)) == SAE_OK)
+        a->count++;
+    return code;
+}
+
+/* ---- one call of sae_generate ---- */
+
+typedef struct call {
+    sae_context *x;
+    const sae_generate_options *o;
+    nn      c;
+    arena   work;
+    ddim    ddim;           /* with this call's steps */
+    size_t  h, w, steps, batch, first;  /* latent sides; first: number of the batch's first image */
+    float   guidance;
+    bool    guided;
+    int     step;           /* sampling step; -1 outside the loop */
+    const char *network;    /* prefix of the names that the tap reports */
+    int     code;
+    sae_error *err;
+    unsigned char *rgb;     /* NULL when planning */
+    int     step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
+} call;
+
+static size_t rows(const call *g, size_t B) { return g->guided ? 2 * B : B; }
+
+/* Sees every module's output: edits it if a concept is forgotten there, then shows it to the caller's tap. */
+static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    call *g = user;
+    char full[160];
+    const size_t shape[4] = { B, H, W, C };
+    for (size_t i = 0; g->step >= 0 && i < g->x->hooks; i++) {
+        ablation *a = g->x->hook[i];
+        if (!a->count || strcmp(a->hook, name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * H * W * C);
+        if (bad < B * H * W * C)
+            return g->code = fail(g->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        a->residual = g->o->residual;
+        ablate(&g->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
+    }
+    if (!g->o->tap)
+        return 0;
+    snprintf(full, sizeof full, "%s%s", g->network, name);
+    if (g->o->tap(g->o->tap_user, full, g->step, g->first, v, shape, kind))
+        return g->code = fail(g->err, SAE_ECANCEL, "stopped by the caller at %s", full);
+    return 0;
+}
+
+/* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. */
+static void encode_prompts(call *g, float *y, size_t B)
+{
+    const size_t N = tokenizer_max_length(g->x->tokenizer), D = g->x->text.D, mark = arena_mark(g->c.work);
+    const size_t texts = B + (g->guided ? 1 : 0);
+    int32_t *ids = arena_bytes(g->c.work, texts * N, sizeof *ids);
+    float   *states = arena_floats(g->c.work, texts * N * D);
+    const tap watch = { seen, g };
+
+    for (size_t i = 0; ids && !g->code && i < texts; i++) {
+        const bool negative = g->guided && i == 0;
+        const char *text = negative ? g->o->negative_prompt ? g->o->negative_prompt : "" : g->o->prompts[g->first + i - (g->guided ? 1 : 0)];
+        g->code = tokenizer_encode(g->x->tokenizer, ids + i * N, NULL, NULL, text, g->err);
+    }
+    if (!g->code) {
+        g->network = "text_encoder.";
+        clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
+    }
+    for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
+        const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
+        memcpy(y + i * N * D, states + from * N * D, N * D * sizeof *y);
+    }
+    arena_release(g->c.work, mark);
+}
+
+/* Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
+static int start_noise(call *g, float *x, size_t B)
+{
+    const size_t C = g->x->unet.in_channels, P = g->h * g->w, n = C * P, mark = arena_mark(g->c.work);
+    float *flat = arena_floats(g->c.work, n);
+    for (size_t i = 0; flat && i < B; i++) {
+        const size_t j = g->first + i;
+        const uint64_t at = g->o->noise_index + j;
+        const float *from = g->o->noise ? g->o->noise + j * n : flat;
+        if (!g->o->noise && !rng_randn(flat, g->o->seed, (at + 1) * n, at * n, n))
+            return fail(g->err, SAE_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", n);
+        nn_from_nchw(x + i * n, from, 1, C, P);
+    }
+    arena_release(g->c.work, mark);
+    return SAE_OK;
+}
+
+/* The loop over timesteps on x [B,h,w,C]. When planning, one step stands for all. */
+static void sample(call *g, float *x, const text_kv *kv, size_t B)
+{
+    const size_t n = B * g->h * g->w * g->x->unet.in_channels, R = rows(g, B), mark = arena_mark(g->c.work);
+    float *both = arena_floats(g->c.work, R / B * n);
+    float *e = arena_floats(g->c.work, R / B * n);
+    const tap watch = { seen, g };
+    const bool watching = g->o->tap || g->x->hooks;
+    const size_t total = (g->o->count + g->batch - 1) / g->batch * g->steps;
+
+    g->network = "unet.";
+    for (size_t i = 0; i < (x ? g->steps : 1) && !g->code; i++) {
+        g->step = (int)i;
+        for (size_t r = 0; x && r < R / B; r++)
+            memcpy(both + r * n, x, n * sizeof *x);
+        unet_forward(&g->c, &g->x->unet, e, both, (float)g->ddim.timesteps[i], kv, R, g->h, g->w, watching ? &watch : NULL);
+        if (!x || g->code)
+            break;
+        if (g->guided)
+            guide(e, e, e + n, g->guidance, n);
+        ddim_step(&g->ddim, x, e, i, n);
+        if (nn_first_bad(x, n) < n)
+            g->code = fail(g->err, SAE_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
+        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
+            g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
+    }
+    if (!x) /* the ablations' scratch, which planning does not reach through the tap */
+        for (size_t i = 0; i < g->x->hooks; i++) {
+            size_t scale = 1;
+            unet_hook_width(&g->x->unet, g->x->hook[i]->hook, &scale);
+            g->work.used = g->work.peak; /* on top of everything: an upper bound */
+            ablate(&g->c, g->x->hook[i], NULL, R * (g->h / scale) * (g->w / scale), 0);
+        }
+    g->step = -1;
+    arena_release(g->c.work, mark);
+}
+
+/* Latents [B,h,w,C] to bytes, one image at a time: the decoder is the most memory a picture ever needs. */
+static void decode(call *g, const float *x, size_t B)
+{
+    const vae *v = &g->x->vae;
+    const size_t s = (size_t)1 << (v->levels - 1), n = g->h * g->w * v->latent_channels, pixels = g->h * s * g->w * s * 3, mark = arena_mark(g->c.work);
+    float *y = arena_floats(g->c.work, pixels);
+    const tap watch = { seen, g };
+    g->network = "vae.";
+    for (size_t i = 0; i < (x ? B : 1) && !g->code; i++) {
+        vae_decode(&g->c, v, y, x ? x + i * n : NULL, 1, g->h, g->w, g->o->tap ? &watch : NULL);
+        const size_t bad = y ? nn_first_bad(y, pixels) : pixels;
+        if (bad < pixels)
+            g->code = fail(g->err, SAE_ENAN, "the VAE's output is not finite at element %zu", bad);
+        for (size_t j = 0; y && !g->code && j < pixels; j++)
+            g->rgb[(g->first + i) * pixels + j] = nn_pixel(y[j]);
+    }
+    arena_release(g->c.work, mark);
+}
+
+/* One batch of B images from g->first; on an arena without memory it plans. */
+static void run_batch(call *g, size_t B)
+{
+    const size_t N = tokenizer_max_length(g->x->tokenizer), C = g->x->unet.in_channels, n = g->h * g->w * C, mark = arena_mark(g->c.work);
+    float *x = arena_floats(g->c.work, B * n);
+    const size_t loop = arena_mark(g->c.work);
+    float *text = arena_floats(g->c.work, rows(g, B) * N * g->x->text.D);
+    text_kv kv;
+
+    g->step = -1;
+    encode_prompts(g, text, B);
+    if (!g->code)
+        unet_text(&g->c, &g->x->unet, &kv, text, rows(g, B), N);
+    if (!g->code && (g->code = start_noise(g, x, B)) == SAE_OK)
+        sample(g, x, &kv, B);
+    arena_release(g->c.work, loop);
+    for (size_t i = 0; x && g->o->latents && !g->code && i < B; i++)
+        nn_to_nchw(g->o->latents + (g->first + i) * n, x + i * n, 1, C, g->h * g->w);
+    if (!g->code)
+        decode(g, x, B);
+    if (!g->code && g->work.base && g->work.failed)
+        g->code = fail(g->err, SAE_ENOMEM, "the plan of this call's memory was too small: this is a bug");
+    arena_release(g->c.work, mark);
+}
+
+/* Which row of each hook's statistics serves each sampling step. */
+static int map_steps(call *g)
+{
+    for (size_t i = 0; i < g->x->hooks; i++) {
+        const stats *s = &g->x->hook[i]->stats;
+        for (size_t t = 0; t < g->steps; t++) {
+            size_t best = 0;
+            for (size_t r = 1; r < s->steps; r++) {
+                const int now = s->timesteps[best] - g->ddim.timesteps[t], then = s->timesteps[r] - g->ddim.timesteps[t];
+                best = (then < 0 ? -then : then) < (now < 0 ? -now : now) ? r : best;
+            }
+            if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
+                return fail(g->err, SAE_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
+                            g->x->hook[i]->hook, s->steps, g->steps, s->steps);
+            g->step_of[i][t] = (int)best;
+        }
+    }
+    return SAE_OK;
+}
+
+int sae_image_size(const sae_context *x, const sae_generate_options *o, size_t *width, size_t *height, sae_error *err)
+{
+    const size_t s = (size_t)1 << (x->vae.levels - 1), unit = s << (x->unet.levels - 1);
+    *width  = o->width ? o->width : x->unet.sample_size * s;
+    *height = o->height ? o->height : x->unet.sample_size * s;
+    if (*width % unit || *height % unit || *width > 8192 || *height > 8192)
+        return fail(err, SAE_EUSAGE, "width and height must be multiples of %zu, at most 8192", unit);
+    return SAE_OK;
+}
+
+/* Checks the options and fills what a call starts with. */
+static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_error *err)
+{
+    size_t W, H;
+    int    code;
+    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if ((code = sae_image_size(x, o, &W, &H, err)) != SAE_OK)
+        return code;
+    g->w = W >> (x->vae.levels - 1);
+    g->h = H >> (x->vae.levels - 1);
+    g->steps = o->steps ? o->steps : x->default_steps;
+    g->guidance = o->has_guidance ? (float)o->guidance : x->default_guidance;
+    if (!(g->guidance >= 0 && g->guidance <= 1e4f))
+        return fail(err, SAE_EUSAGE, "the guidance must be from 0 to 10000");
+    g->guided = g->guidance > 1;
+    g->batch = o->batch ? o->batch : g->h * g->w <= 1024 ? 8 : 1;
+    if (g->batch > o->count)
+        g->batch = o->count;
+    if (!o->count || !o->prompts)
+        return fail(err, SAE_EUSAGE, "there is no prompt");
+    if (g->batch > 1024)
+        return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
+    if (o->residual < SAE_RESIDUAL_PAPER || o->residual > SAE_RESIDUAL_NONE)
+        return fail(err, SAE_EUSAGE, "the residual must be paper, released or none");
+    if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
+        return fail(err, SAE_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
+    if (x->hooks && !g->guided)
+        for (size_t i = 0; i < x->hooks; i++)
+            if (x->hook[i]->count && o->residual == SAE_RESIDUAL_RELEASED)
+                return fail(err, SAE_EUSAGE, "--residual released needs a guidance above 1: the released hooks split a guided batch");
+    if ((code = ddim_set_timesteps(&g->ddim, g->steps, err)) != SAE_OK || (code = map_steps(g)) != SAE_OK)
+        return code;
+    if (!nn_init(&g->c, x->host.isa, x->threads, &g->work))
+        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    return SAE_OK;
+}
+
+/* Bytes of scratch that a batch needs, by running it without memory. */
+static int plan(call *g, size_t *bytes)
+{
+    g->work = (arena){ 0 };
+    run_batch(g, g->batch);
+    if (g->code)
+        return g->code;
+    if (g->work.failed || g->work.peak > SIZE_MAX - 64)
+        return fail(g->err, SAE_ENOMEM, "this size needs more memory than can be addressed");
+    *bytes = g->work.peak + 64;
+    return SAE_OK;
+}
+
+int sae_generate(sae_context *x, const sae_generate_options *o, unsigned char *rgb, sae_error *err)
+{
+    call  *g = io_alloc(&x->host, 1, sizeof *g);
+    size_t bytes = 0;
+    void  *memory = NULL;
+    int    code;
+    if (!g)
+        return fail(err, SAE_ENOMEM, "no memory to begin");
+    code = prepare(g, x, o, err);
+    if (!code)
+        code = plan(g, &bytes);
+    if (!code && !(memory = io_alloc(&x->host, bytes, 1)))
+        code = fail(err, SAE_ENOMEM, "no memory for the %zu MB that sampling needs: a smaller --batch, --height or --width needs less", bytes / 1000000 + 1);
+    if (!code) {
+        g->work = (arena){ .base = memory, .size = bytes };
+        g->rgb = rgb;
+        for (g->first = 0; g->first < o->count && !g->code; g->first += g->batch)
+            run_batch(g, o->count - g->first < g->batch ? o->count - g->first : g->batch);
+        code = g->code;
+    }
+    io_free(&x->host, memory);
+    io_free(&x->host, g);
+    return code;
+}
+
+int sae_memory(sae_context *x, const sae_generate_options *o, size_t *work, size_t *weights, sae_error *err)
+{
+    const tensors *const files[] = { &x->text_file, &x->unet_file, &x->vae_file };
+    call *g = io_alloc(&x->host, 1, sizeof *g);
+    if (!g)
+        return fail(err, SAE_ENOMEM, "no memory to begin");
+    int code = prepare(g, x, o, err);
+    if (!code)
+        code = plan(g, work);
+    *weights = 0;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < files[i]->file_count; j++)
+            *weights += files[i]->files[j].size;
+    for (size_t i = 0; i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->sae.file.file_count; j++)
+            *weights += x->hook[i]->sae.file.files[j].size;
+    io_free(&x->host, g);
+    return code;
+}
+
+/* ---- text and facts ---- */
+
+size_t sae_text_length(const sae_context *x) { return tokenizer_max_length(x->tokenizer); }
+size_t sae_text_width(const sae_context *x) { return x->text.D; }
+const char *sae_token(const sae_context *x, int32_t id) { return tokenizer_piece(x->tokenizer, id); }
+
+int sae_tokenize(const sae_context *x, const char *text, int32_t *ids, size_t *count, size_t *cut, sae_error *err)
+{
+    return tokenizer_encode(x->tokenizer, ids, count, cut, text, err);
+}
+
+int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *err)
+{
+    const size_t N = sae_text_length(x);
+    arena    work = { 0 };
+    nn       c;
+    void    *memory = NULL;
+    int32_t *ids = io_alloc(&x->host, N, sizeof *ids);
+    int      code = SAE_OK;
+    if (!nn_environment_ok())
+        code = fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_init(&c, x->host.isa, x->threads, &work))
+        code = fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    if (!code) {
+        clip_forward(&c, &x->text, NULL, NULL, 1, N, NULL);
+        if (!ids || work.failed || !(memory = io_alloc(&x->host, work.peak + 64, 1)))
+            code = fail(err, SAE_ENOMEM, "no memory to encode a text");
+    }
+    if (!code)
+        code = tokenizer_encode(x->tokenizer, ids, NULL, NULL, text, err);
+    if (!code) {
+        work = (arena){ .base = memory, .size = work.peak + 64 };
+        clip_forward(&c, &x->text, states, ids, 1, N, NULL);
+        if (work.failed)
+            code = fail(err, SAE_ENOMEM, "the plan of the text encoder's memory was too small: this is a bug");
+        else if (nn_first_bad(states, N * x->text.D) < N * x->text.D)
+            code = fail(err, SAE_ENAN, "the text states are not finite");
+    }
+    io_free(&x->host, memory);
+    io_free(&x->host, ids);
+    return code;
+}
+
+uint64_t sae_model_digest(const sae_context *x)
+{
+    const tensors *const files[] = { &x->text_file, &x->unet_file, &x->vae_file };
+    uint64_t h = 0;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < files[i]->count; j++)
+            h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);
+    return h;
+}
+
+const char *sae_kernels(const sae_context *x)
+{
+    nn c;
+    return nn_init(&c, x->host.isa, 1, NULL) ? nn_isa_name(&c) : "none";
+}
+
+int sae_contract(void) { return SAE_CONTRACT_VERSION; }

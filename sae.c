@@ -1,0 +1,153 @@
+/* sae.c: the sparse autoencoder at a hook, at use: TopK encode and sparse decode.
+ *
+ *   hook output x [M,d] (unet.c) --sae_encode--> k latents a token --select.c edits them--> sae_decode_sparse --> x
+ *
+ * Not here: which latents matter (select.c), where the hook is (unet.c).
+ * Source: SAeUron, arXiv 2501.18052, section 3.1; TopK SAE, arXiv 2406.04093; sparsify's Sae (released SAE/sae.py).
+ * Letters: d width, n latents, k latents kept a token, M tokens. */
+#include "model.h"
+
+#include <string.h>
+
+#define SAE_TOKENS 64 /* tokens encoded at a time: bounds the [tokens,n] pre-activations */
+
+void sae_bind(binder *b, void *network)
+{
+    sae *s = network;
+    bind_linear(b, "encoder", &s->encoder, s->d, s->n);
+    bind_matrix(b, "W_dec", &s->W_dec, s->n, s->d);
+    bind_vector(b, "b_dec", &s->b_dec, s->d);
+}
+
+/* cfg.json of sparsify. AUDIT A4: batch_topk is a matter of training; at use TopK is always per token. */
+static int sae_configure(sae *s, json object, const char *path, sae_error *err)
+{
+    static const char *const read[] = { "expansion_factor", "num_latents", "k", "d_in", "input_unit_norm", "sample_topk", NULL };
+    static const char *const ignored[] = { "activation", "normalize_decoder", "multi_topk", "batch_topk", "signed", "skip_connection",
+        "transcode", "hook", "auxk_alpha", NULL };
+    config c = { .object = object, .path = path, .err = err };
+    const size_t d = s->d;
+
+    config_known(&c, read, ignored);
+    config_only(&c, "input_unit_norm", "false"); /* the released hooks normalise and never undo it */
+    config_only(&c, "sample_topk", "false");
+    config_only(&c, "signed", "false");
+    config_only(&c, "skip_connection", "false");
+    config_only(&c, "transcode", "false");
+    s->k = config_size(&c, "k", 32, 1, 2048);
+    s->n = config_size(&c, "num_latents", 0, 0, 1u << 26);
+    if (!s->n)
+        s->n = d * config_size(&c, "expansion_factor", 32, 1, 4096);
+    if (!c.code && config_size(&c, "d_in", d, 1, 1u << 20) != d)
+        c.code = fail(err, SAE_EFORMAT, "%s: \"d_in\" differs from the width %zu of encoder.weight: the folder mixes two SAEs", path, d);
+    if (!c.code && s->k > s->n)
+        c.code = fail(err, SAE_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k, s->n);
+    return c.code;
+}
+
+static int read_config(sae *s, const sae_host *host, const char *dir, sae_error *err)
+{
+    char    path[1024];
+    io_file f;
+    json    object;
+    int     code;
+    if (!io_join(path, sizeof path, dir, "cfg.json"))
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir);
+    if ((code = io_open(&f, host, path, err)) != SAE_OK)
+        return code;
+    code = json_open(&object, (const char *)f.data, f.size, path, err);
+    if (!code)
+        code = sae_configure(s, object, path, err);
+    io_close(&f);
+    return code;
+}
+
+int sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err)
+{
+    const tensor *w;
+    int code;
+    memset(s, 0, sizeof *s);
+    if ((code = tensors_open_model(&s->file, host, dir, "sae", err)) != SAE_OK)
+        return code;
+    w = tensors_find(&s->file, "encoder.weight");
+    if (!w || w->ndim != 2)
+        code = fail(err, SAE_EFORMAT, "%s: tensor encoder.weight [n, d] is missing: is this an SAE in sparsify's format?", s->file.path);
+    else
+        s->d = w->shape[1];
+    if (!code)
+        code = read_config(s, host, dir, err);
+    if (!code)
+        code = bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
+    if (code) {
+        sae_unload(s, host);
+        return code;
+    }
+    for (size_t i = 0; i < s->file.count; i++)
+        s->digest = nn_hash(s->digest, s->file.list[i].data, s->file.list[i].bytes);
+    return SAE_OK;
+}
+
+void sae_unload(sae *s, const sae_host *host)
+{
+    tensors_close(&s->file);
+    io_free(host, s->memory);
+    memset(s, 0, sizeof *s);
+}
+
+/* z = relu(z), then its k largest that are above 0. z [n]; idx, val [k]; returns how many. */
+static uint32_t top_latents(const sae *s, uint32_t *idx, float *val, float *z)
+{
+    size_t count, kept = 0;
+    for (size_t i = 0; i < s->n; i++)
+        z[i] = z[i] > 0 ? z[i] : 0;
+    count = nn_topk(idx, val, z, s->n, s->k);
+    for (size_t j = 0; j < count; j++)
+        if (val[j] > 0) {
+            idx[kept] = idx[j];
+            val[kept++] = val[j];
+        }
+    return (uint32_t)kept;
+}
+
+void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M)
+{
+    const size_t mark = arena_mark(c->work);
+    float *centred = arena_floats(c->work, SAE_TOKENS * s->d);
+    float *z = arena_floats(c->work, SAE_TOKENS * s->n);
+
+    for (size_t m = 0; m < M; m += SAE_TOKENS) {
+        const size_t tokens = M - m < SAE_TOKENS ? M - m : SAE_TOKENS;
+        for (size_t i = 0; centred && i < tokens; i++)
+            for (size_t j = 0; j < s->d; j++)
+                centred[i * s->d + j] = x[(m + i) * s->d + j] - s->b_dec[j];
+        apply_linear(c, z, centred, &s->encoder, tokens);
+        if (!z) /* planning: one block stands for all */
+            break;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(c->threads) if (c->threads > 1)
+#endif
+        for (long i = 0; i < (long)tokens; i++) {
+            const size_t row = (m + (size_t)i) * s->k;
+            count[m + (size_t)i] = top_latents(s, idx + row, val + row, z + (size_t)i * s->n);
+        }
+    }
+    arena_release(c->work, mark);
+}
+
+void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count, float *row)
+{
+    /* Contract 3 over the non-zero terms, of which there are at most k: blocks of 128, folded as every dot product is. */
+    memset(y, 0, s->d * sizeof *y);
+    for (size_t first = 0; first < count; first += 128) {
+        float *block = first ? row + s->d : y;
+        if (first)
+            memset(block, 0, s->d * sizeof *block);
+        for (size_t j = first; j < count && j < first + 128; j++) {
+            nn_widen(row, s->W_dec, idx[j] * s->d, s->d);
+            for (size_t i = 0; i < s->d; i++)
+                block[i] = nn_fmaf(val[j], row[i], block[i]);
+        }
+        for (size_t i = 0; first && i < s->d; i++)
+            y[i] = y[i] + block[i];
+    }
+}

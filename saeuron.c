@@ -1,0 +1,1083 @@
+/* saeuron.c: the program: its commands, their options and help, progress on stderr.
+ *
+ *   argv --options--> sae_open, sae_forget, sae_generate, ... --> files, and their paths on stdout
+ *
+ * Not here: any mathematics (all else), timing (bench.c).
+ * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
+#include "model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int bench_run(sae_context *x, bool as_json, sae_error *err);              /* bench.c */
+int selftest_run(const char *isa, int threads, bool list, bool quiet); /* selftest.c */
+
+/* ---- options ---- */
+
+enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
+       C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH, C_SAMPLE = C_GENERATE | C_SELECT };
+
+#define MANY 64
+typedef struct list { const char *item[MANY]; size_t count; } list;
+
+typedef struct options {
+    const char *model, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *isa;
+    list     sae, stats, rest;
+    uint64_t threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
+    double   guidance, percentile, strength;
+    bool     quiet, json, map_steps, explain, strings, memory, tensors, listing, help;
+    bool     has_guidance, has_strength, has_percentile, has_at, has_threads;
+} options;
+
+typedef enum { FLAG, TEXT, LIST, WHOLE, REAL } value_kind;
+
+/* One option: its names, the commands that take it, what follows it, where it goes, and the flag that says it was given. */
+typedef struct option {
+    const char *name, *brief;
+    int    commands;
+    value_kind kind;
+    size_t to, given;
+    const char *argument, *help;
+} option;
+
+#define AT(field) offsetof(options, field)
+#define NONE ((size_t)-1)
+static const option table[] = {
+    { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
+    { "--negative", "-n", C_SAMPLE, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--out", "-o", C_GENERATE | C_ENCODE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
+    { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
+    { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
+    { "--forget", NULL, C_SAMPLE, TEXT, AT(forget), NONE, "A[,B...]", "concepts to unlearn, styles and objects alike" },
+    { "--top", NULL, C_SAMPLE, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
+    { "--percentile", NULL, C_SAMPLE, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
+    { "--strength", NULL, C_SAMPLE, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
+    { "--residual", NULL, C_SAMPLE, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
+    { "--sae", NULL, C_SAMPLE, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
+    { "--stats", NULL, C_SAMPLE, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
+    { "--map-steps", NULL, C_SAMPLE, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
+    { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
+    { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
+    { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
+    { "--steps", NULL, C_SAMPLE | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_SAMPLE, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_SAMPLE | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_SAMPLE | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_SAMPLE | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
+    { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
+    { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
+    { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
+    { "--strings", NULL, C_TOKENIZE, FLAG, AT(strings), NONE, NULL, "show the pieces beside their ids" },
+    { "--memory", NULL, C_INFO, FLAG, AT(memory), NONE, NULL, "the memory that generating an image takes" },
+    { "--tensors", NULL, C_INFO, FLAG, AT(tensors), NONE, NULL, "every tensor: name, type, shape" },
+    { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
+    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default weights/emojicanvas)" },
+    { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
+    { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
+    { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
+    { "--quiet", "-q", C_MODEL | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
+    { "--help", "-h", ~0, FLAG, AT(help), NONE, NULL, "this text" },
+};
+#define OPTIONS (sizeof table / sizeof *table)
+
+typedef struct subcommand {
+    const char *name;
+    int    bit;
+    int  (*run)(const options *);
+    const char *arguments, *summary;
+} subcommand;
+
+static const subcommand *find_command(const char *name);
+
+/* ---- messages ---- */
+
+static int complain(const sae_error *err)
+{
+    fprintf(stderr, "saeuron: %s\n", err->text);
+    return err->code == SAE_EUSAGE ? 2 : 1;
+}
+
+static int usage(const char *command, const char *format, const char *what)
+{
+    fprintf(stderr, "saeuron %s: ", command);
+    fprintf(stderr, format, what);
+    fprintf(stderr, "; see saeuron %s --help\n", command);
+    return 2;
+}
+
+/* stdout may be a full disk: a product that was not written is a failure. */
+static int finish(int code)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "saeuron: standard output could not be written: is the disk full?\n");
+        return 1;
+    }
+    return code;
+}
+
+/* text as a JSON string on stdout. */
+static void print_json_string(const char *text)
+{
+    putchar('"');
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (*p == '"' || *p == '\\')
+            printf("\\%c", *p);
+        else if (*p < 32)
+            printf("\\u%04x", *p);
+        else
+            putchar(*p);
+    putchar('"');
+}
+
+/* ---- progress ---- */
+
+typedef struct talk { bool quiet; double start, last; bool open; } talk;
+
+static int show_progress(void *user, const char *stage, size_t done, size_t total)
+{
+    talk *t = user;
+    const double now = os_seconds();
+    const int width = os_terminal_width();
+    if (os_interrupted())
+        return 1;
+    if (t->quiet || !total)
+        return 0;
+    const double left = (now - t->start) / (double)done * (double)(total - done);
+    if (width) {
+        if (done == total || now - t->last > 0.1) {
+            fprintf(stderr, "\r%s %zu/%zu, %.0f s left   ", stage, done, total, left);
+            t->last = now;
+            t->open = true;
+        }
+        if (done == total)
+            fprintf(stderr, "\r%*s\r", width > 60 ? 60 : width - 1, "");
+    } else if (now - t->last > 10) { /* a log: a line now and then */
+        fprintf(stderr, "%s %zu/%zu, %.0f s left\n", stage, done, total, left);
+        t->last = now;
+    }
+    return 0;
+}
+
+/* ---- parsing ---- */
+
+static const option *find_option(const char *name, int command)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        if ((table[i].commands & command) && (!strcmp(name, table[i].name) || (table[i].brief && !strcmp(name, table[i].brief))))
+            return &table[i];
+    return NULL;
+}
+
+/* Letters in common from the start: enough to guess which option was meant. */
+static const option *nearest_option(const char *name, int command)
+{
+    const option *best = NULL;
+    size_t most = 3;
+    for (size_t i = 0; i < OPTIONS; i++) {
+        size_t n = 0;
+        while (name[n] && name[n] == table[i].name[n])
+            n++;
+        if ((table[i].commands & command) && n > most) {
+            most = n;
+            best = &table[i];
+        }
+    }
+    return best;
+}
+
+static int set_option(options *o, const option *p, const char *value, const char *command)
+{
+    char *to = (char *)o + p->to;
+    list *l;
+    switch (p->kind) {
+    case FLAG:
+        *(bool *)(void *)to = true;
+        break;
+    case TEXT:
+        *(const char **)(void *)to = value;
+        break;
+    case LIST:
+        l = (list *)(void *)to;
+        if (l->count == MANY)
+            return usage(command, "%s is given too often", p->name);
+        l->item[l->count++] = value;
+        break;
+    case WHOLE:
+        if (!io_parse_uint(value, (uint64_t *)(void *)to))
+            return usage(command, "%s wants a whole number", p->name);
+        break;
+    case REAL:
+        if (!io_parse_double(value, (double *)(void *)to))
+            return usage(command, "%s wants a number", p->name);
+        break;
+    }
+    if (p->given != NONE)
+        *(bool *)(void *)((char *)o + p->given) = true;
+    return 0;
+}
+
+static int parse(options *o, const subcommand *c, int argc, char **argv)
+{
+    *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .isa = getenv("SAEURON_ISA") };
+    for (int i = 2; i < argc; i++) {
+        char name[64];
+        const char *equals = !strncmp(argv[i], "--", 2) ? strchr(argv[i], '=') : NULL, *value = NULL;
+        if (argv[i][0] != '-' || !argv[i][1] || !strcmp(argv[i], "--")) {
+            if (o->rest.count == MANY)
+                return usage(c->name, "%s: too many arguments", argv[i]);
+            if (strcmp(argv[i], "--"))
+                o->rest.item[o->rest.count++] = argv[i];
+            continue;
+        }
+        snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[i]) : 60, argv[i]);
+        const option *p = find_option(name, c->bit);
+        if (!p) {
+            const option *near = nearest_option(name, c->bit);
+            fprintf(stderr, "saeuron %s: there is no option %s here%s%s%s; see saeuron %s --help\n", c->name, name,
+                    near ? "; did you mean " : "", near ? near->name : "", near ? "?" : "", c->name);
+            return 2;
+        }
+        if (p->kind == FLAG && equals)
+            return usage(c->name, "%s takes no value", p->name);
+        if (p->kind != FLAG && !(value = equals ? equals + 1 : i + 1 < argc ? argv[++i] : NULL))
+            return usage(c->name, "%s wants a value", p->name);
+        const int code = set_option(o, p, value, c->name);
+        if (code)
+            return code;
+    }
+    return 0;
+}
+
+/* ---- opening what the options name ---- */
+
+static int open_model(sae_context **x, const options *o, talk *t)
+{
+    sae_error err = { 0 };
+    const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa };
+    if (o->has_threads && !o->threads)
+        return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
+    *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds() };
+    return sae_open(x, &host, o->model, &err) ? complain(&err) : 0;
+}
+
+/* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
+static int place_saes(sae_context *x, const options *o, sae_error *err)
+{
+    char hook[96];
+    int  code;
+    for (size_t i = 0; i < o->sae.count; i++) {
+        const char *equals = strchr(o->sae.item[i], '=');
+        if (!equals || (size_t)(equals - o->sae.item[i]) >= sizeof hook)
+            return fail(err, SAE_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
+        snprintf(hook, sizeof hook, "%.*s", (int)(equals - o->sae.item[i]), o->sae.item[i]);
+        if ((code = sae_use_sae(x, hook, equals + 1, NULL, err)) != SAE_OK)
+            return code;
+    }
+    for (size_t i = 0; i < o->stats.count; i++) {
+        stats s;
+        const char *dir = NULL;
+        if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAE_OK)
+            return code;
+        memcpy(hook, s.hook, sizeof hook);
+        stats_unload(&s, &x->host);
+        for (size_t j = 0; j < x->places; j++)
+            if (!strcmp(x->place[j]->hook, hook))
+                dir = x->place[j]->dir;
+        if ((code = sae_use_sae(x, hook, dir, o->stats.item[i], err)) != SAE_OK)
+            return code;
+    }
+    return SAE_OK;
+}
+
+/* --forget A,B with --top, --percentile, --strength for all of them. */
+static int forget_all(sae_context *x, const options *o, sae_error *err)
+{
+    int code = place_saes(x, o, err);
+    for (const char *p = o->forget; !code && p && *p;) {
+        char name[96];
+        const size_t n = strcspn(p, ",");
+        if (n >= sizeof name)
+            return fail(err, SAE_EUSAGE, "--forget: %.40s... is no concept", p);
+        memcpy(name, p, n);
+        name[n] = 0;
+        const sae_forget_options f = { .concept = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
+                                       .has_strength = o->has_strength };
+        code = sae_forget(x, &f, err);
+        p += n + (p[n] == ',');
+    }
+    if (!code && o->has_percentile && o->top)
+        return fail(err, SAE_EUSAGE, "--top and --percentile exclude each other");
+    if (!code && o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
+        return fail(err, SAE_EUSAGE, "--percentile must be above 0 and at most 100");
+    return code;
+}
+
+/* The options of sampling as the library takes them. *noise is the caller's to free. */
+static int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err)
+{
+    size_t shape[TENSOR_DIMS], want[4], width, height;
+    int    ndim, code;
+    *noise = NULL;
+    g->negative_prompt = o->negative;
+    g->seed = o->seed;
+    g->noise_index = o->noise_index;
+    g->steps = (size_t)o->steps;
+    g->guidance = o->guidance;
+    g->has_guidance = o->has_guidance;
+    g->height = (size_t)o->height;
+    g->width = (size_t)o->width;
+    g->batch = (size_t)o->batch;
+    g->map_steps = o->map_steps;
+    if (o->residual && strcmp(o->residual, "paper")) {
+        g->residual = !strcmp(o->residual, "released") ? SAE_RESIDUAL_RELEASED : !strcmp(o->residual, "none") ? SAE_RESIDUAL_NONE : -1;
+        if (g->residual < 0)
+            return fail(err, SAE_EUSAGE, "--residual must be paper, released or none");
+    }
+    if (!o->noise)
+        return SAE_OK;
+    if ((code = sae_image_size(x, g, &width, &height, err)) != SAE_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAE_OK)
+        return code;
+    want[0] = g->count;
+    want[1] = x->unet.in_channels;
+    want[2] = height >> (x->vae.levels - 1);
+    want[3] = width >> (x->vae.levels - 1);
+    if (ndim != 4 || memcmp(shape, want, sizeof want))
+        return fail(err, SAE_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", o->noise, want[0], want[1], want[2], want[3]);
+    g->noise = *noise;
+    return SAE_OK;
+}
+
+/* ---- generate ---- */
+
+/* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
+static int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
+{
+    io_file f;
+    int code = io_open(&f, host, o->prompts, err);
+    size_t lines = 1;
+    if (code)
+        return code;
+    for (size_t i = 0; i < f.size; i++)
+        lines += f.data[i] == '\n';
+    *buffer = io_alloc(host, f.size + 1, 1);
+    *prompts = io_alloc(host, lines, sizeof **prompts);
+    *count = 0;
+    if (!*buffer || !*prompts) {
+        io_close(&f);
+        return fail(err, SAE_ENOMEM, "%s: no memory for its prompts", o->prompts);
+    }
+    memcpy(*buffer, f.data, f.size);
+    (*buffer)[f.size] = 0;
+    if (memchr(*buffer, 0, f.size))
+        code = fail(err, SAE_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
+    io_close(&f);
+    for (char *p = *buffer; !code && *p;) {
+        const size_t n = strcspn(p, "\n");
+        const bool last = !p[n];
+        p[n] = 0;
+        if (n && p[n - 1] == '\r')
+            p[n - 1] = 0;
+        if (*p)
+            (*prompts)[(*count)++] = p;
+        p += n + !last;
+    }
+    if (!code && !*count)
+        code = fail(err, SAE_EFORMAT, "%s: there is no prompt in it", o->prompts);
+    return code;
+}
+
+static void warn_if_cut(const sae_context *x, const char *prompt, bool quiet)
+{
+    size_t cut = 0;
+    int32_t *ids = io_alloc(&x->host, sae_text_length(x), sizeof *ids);
+    if (ids && !sae_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
+        fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, sae_text_length(x));
+    io_free(&x->host, ids);
+}
+
+/* "Sketch top 3 strength -1; Cats ..." as it goes into the picture. */
+static void describe_forgetting(const sae_context *x, char *out, size_t size)
+{
+    size_t at = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->count && at < size; j++) {
+            const selection *s = &x->hook[i]->forget[j];
+            char number[32], strength[32];
+            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
+            io_format_float(strength, sizeof strength, s->how.strength);
+            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
+                                   s->how.top ? "top" : "percentile", number, strength, x->hook[i]->sae.digest);
+        }
+}
+
+/* Writes image number j with what is needed to make it again. */
+static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, size_t j, const unsigned char *rgb,
+                      size_t W, size_t H, const char *path, sae_error *err)
+{
+    static const char *const residuals[] = { "paper", "released", "none" };
+    char seed[24], index[24], steps[24], cfg[32], forget[2048], model[24], contract[16], size[48];
+    const char *texts[32];
+    size_t n = 0;
+    snprintf(seed, sizeof seed, "%" PRIu64, g->seed);
+    snprintf(index, sizeof index, "%" PRIu64, g->noise_index + j);
+    snprintf(steps, sizeof steps, "%zu", g->steps ? g->steps : x->default_steps);
+    io_format_float(cfg, sizeof cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
+    snprintf(model, sizeof model, "%016" PRIx64, sae_model_digest(x));
+    snprintf(contract, sizeof contract, "%d", sae_contract());
+    snprintf(size, sizeof size, "%zux%zu", W, H);
+    describe_forgetting(x, forget, sizeof forget);
+    texts[n++] = "prompt", texts[n++] = g->prompts[j];
+    if (g->negative_prompt && *g->negative_prompt)
+        texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
+    if (!g->noise) {
+        texts[n++] = "seed", texts[n++] = seed;
+        texts[n++] = "noise_index", texts[n++] = index;
+    }
+    texts[n++] = "steps", texts[n++] = steps;
+    texts[n++] = "cfg", texts[n++] = cfg;
+    texts[n++] = "size", texts[n++] = size;
+    if (*forget) {
+        texts[n++] = "forget", texts[n++] = forget;
+        texts[n++] = "residual", texts[n++] = residuals[g->residual];
+    }
+    texts[n++] = "model", texts[n++] = model;
+    texts[n++] = "contract", texts[n++] = contract;
+    texts[n] = NULL;
+    const int code = png_save(&x->host, path, rgb, W, H, texts, err);
+    if (code || !o->json) {
+        if (!code)
+            printf("%s\n", path);
+        return code;
+    }
+    printf("{\"path\": ");
+    print_json_string(path);
+    for (size_t i = 0; i < n; i += 2) {
+        printf(", \"%s\": ", texts[i]);
+        print_json_string(texts[i + 1]);
+    }
+    printf("}\n");
+    return code;
+}
+
+/* --dump: one file a module and step, in PyTorch's order of dimensions. */
+typedef struct dump { const char *dir; const sae_host *host; sae_error err; } dump;
+
+static int save_tap(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    dump  *d = user;
+    char   path[1024], file[256];
+    size_t out[4] = { shape[0], shape[1], shape[3], 0 };
+    float *nchw = NULL;
+    int    code;
+    (void)first; /* one batch: see run_generate */
+    if (step >= 0)
+        snprintf(file, sizeof file, "step%03d.%s.npy", step, name);
+    else
+        snprintf(file, sizeof file, "%s.npy", name);
+    if (!io_join(path, sizeof path, d->dir, file))
+        return fail(&d->err, SAE_EUSAGE, "--dump: the path is too long");
+    if (kind == SAE_TAP_TOKENS)
+        return npy_save(d->host, path, values, out, 3, &d->err);
+    const size_t P = shape[1] * shape[2], n = shape[0] * P * shape[3];
+    if (!(nchw = io_alloc(d->host, n, sizeof *nchw)))
+        return fail(&d->err, SAE_ENOMEM, "--dump: no memory for %s", name);
+    nn_to_nchw(nchw, values, shape[0], shape[3], P);
+    out[1] = shape[3], out[2] = shape[1], out[3] = shape[2];
+    code = npy_save(d->host, path, nchw, out, 4, &d->err);
+    io_free(d->host, nchw);
+    return code;
+}
+
+/* Where image j goes: the file named, or DIR/00000.png. */
+static int image_path(char *path, size_t size, const options *o, size_t j, size_t count, sae_error *err)
+{
+    char name[32];
+    const size_t n = strlen(o->out);
+    const bool folder = count > 1 || (n && o->out[n - 1] == '/');
+    snprintf(name, sizeof name, "%05zu.png", j);
+    if (folder ? !io_join(path, size, o->out, name) : (size_t)snprintf(path, size, "%s", o->out) >= size)
+        return fail(err, SAE_EUSAGE, "--out: the path is too long");
+    if (folder && !j)
+        return io_make_dir(o->out, err);
+    return SAE_OK;
+}
+
+/* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
+static int make_images(sae_context *x, sae_generate_options *g, const options *o, sae_error *err)
+{
+    const sae_generate_options all = *g;
+    size_t W, H, batch = o->dump ? all.count : all.batch ? all.batch : 8, pixels;
+    unsigned char *rgb = NULL;
+    char path[1024];
+    int  code = sae_image_size(x, g, &W, &H, err);
+    if (code)
+        return code;
+    batch = batch > all.count ? all.count : batch;
+    if (!nn_mul(W * H * 3, batch, &pixels) || !(rgb = io_alloc(&x->host, pixels, 1)))
+        return fail(err, SAE_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
+    for (size_t first = 0; !code && first < all.count; first += batch) {
+        *g = all;
+        g->prompts += first;
+        g->count = all.count - first < batch ? all.count - first : batch;
+        g->noise_index += first;
+        g->batch = o->dump ? g->count : all.batch;
+        if (all.noise)
+            g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
+        code = sae_generate(x, g, rgb, err);
+        for (size_t j = 0; !code && j < g->count; j++)
+            if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
+                code = save_image(x, g, o, j, rgb + j * W * H * 3, W, H, path, err);
+    }
+    io_free(&x->host, rgb);
+    return code;
+}
+
+static int run_generate(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error    err = { 0 };
+    talk   t;
+    char  *buffer = NULL;
+    const char **prompts = NULL;
+    float *noise = NULL;
+    sae_generate_options g = { 0 };
+    dump   d = { .dir = o->dump };
+
+    if (!o->prompt == !o->prompts)
+        return usage("generate", "%s or --prompts FILE must be given, and only one of them", "--prompt TEXT");
+    if (!o->out)
+        return usage("generate", "%s is missing: where should the picture go?", "--out FILE");
+    if (o->prompts && o->count != 1)
+        return usage("generate", "--count is for %s", "--prompt, not --prompts");
+    if (!o->count || o->count > 1000000)
+        return usage("generate", "%s must be from 1 to 1000000", "--count");
+    int code = open_model(&x, o, &t);
+    if (code)
+        return code;
+    g.count = (size_t)o->count;
+    if (o->prompts)
+        code = read_prompts(o, &x->host, &buffer, &prompts, &g.count, &err);
+    else if (!(prompts = io_alloc(&x->host, g.count, sizeof *prompts)))
+        code = fail(&err, SAE_ENOMEM, "no memory for %zu prompts", g.count);
+    for (size_t i = 0; !code && !o->prompts && i < g.count; i++)
+        prompts[i] = o->prompt;
+    g.prompts = prompts;
+    for (size_t i = 0; !code && i < (o->prompts ? g.count : 1); i++)
+        warn_if_cut(x, prompts[i], o->quiet);
+    if (!code)
+        code = forget_all(x, o, &err);
+    if (!code)
+        code = sampling(&g, o, x, &noise, &err);
+    if (!code && o->dump) {
+        d.host = &x->host;
+        g.tap = save_tap;
+        g.tap_user = &d;
+        code = io_make_dir(o->dump, &err);
+    }
+    if (!code)
+        code = make_images(x, &g, o, &err);
+    if (d.err.code)
+        err = d.err;
+    const int status = code ? complain(&err) : 0;
+    if (x) {
+        io_free(&x->host, buffer);
+        io_free(&x->host, prompts);
+        io_free(&x->host, noise);
+    }
+    sae_close(x);
+    return status;
+}
+
+/* ---- tokenize, encode ---- */
+
+static int one_text(const options *o, const char *command)
+{
+    return o->rest.count == 1 ? 0 : usage(command, "%s", o->rest.count ? "one text, in quotes, is wanted" : "a text is missing");
+}
+
+static int run_tokenize(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk   t;
+    size_t count, cut;
+    int    code = one_text(o, "tokenize");
+    if (code || (code = open_model(&x, o, &t)))
+        return code;
+    const size_t max = sae_text_length(x);
+    int32_t *ids = io_alloc(&x->host, max, sizeof *ids);
+    code = ids ? sae_tokenize(x, o->rest.item[0], ids, &count, &cut, &err) : fail(&err, SAE_ENOMEM, "no memory for %zu ids", max);
+    for (size_t i = 0; !code && i < max; i++) {
+        const char *space = i ? (o->json ? ", " : " ") : o->json ? "[" : "";
+        if (o->strings && o->json) {
+            printf("%s{\"id\": %" PRId32 ", \"piece\": ", space, ids[i]);
+            print_json_string(sae_token(x, ids[i]));
+            printf("}");
+        } else if (o->strings) {
+            printf("%" PRId32 "\t%s\n", ids[i], sae_token(x, ids[i]));
+        } else {
+            printf("%s%" PRId32, space, ids[i]);
+        }
+    }
+    if (!code && (o->json || !o->strings))
+        printf(o->json ? "]\n" : "\n");
+    if (!code)
+        warn_if_cut(x, o->rest.item[0], o->quiet);
+    io_free(&x->host, ids);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+static int run_encode(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk t;
+    int  code = one_text(o, "encode");
+    if (!code && !o->out)
+        code = usage("encode", "%s is missing: where should the states go?", "--out FILE");
+    if (code || (code = open_model(&x, o, &t)))
+        return code;
+    const size_t shape[2] = { sae_text_length(x), sae_text_width(x) };
+    float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
+    code = y ? sae_encode_text(x, o->rest.item[0], y, &err) : fail(&err, SAE_ENOMEM, "no memory for the text states");
+    if (!code && !(code = npy_save(&x->host, o->out, y, shape, 2, &err)))
+        printf("%s\n", o->out);
+    if (!code)
+        warn_if_cut(x, o->rest.item[0], o->quiet);
+    io_free(&x->host, y);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+/* ---- select ---- */
+
+static void print_selection(const sae_context *x, const ablation *a, const selection *s, const options *o)
+{
+    (void)x;
+    for (size_t t = 0; t < s->steps; t++)
+        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!o->has_at || o->at == t); i++)
+            printf(o->json ? "{\"concept\": \"%s\", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
+                             ", \"score\": %.9g, \"mean\": %.9g, \"threshold\": %.9g}\n"
+                           : "%s\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n",
+                   s->concept, a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i], (double)s->threshold[i]);
+}
+
+/* --explain: the edits of one step, as they happen. */
+typedef struct explain { size_t step, limit, shown, tokens; bool json, cond; } explain;
+
+static void show_edit(void *user, const edit *e)
+{
+    explain *x = user;
+    if (e->step != x->step || x->shown++ >= x->limit)
+        return;
+    printf(x->json ? "{\"concept\": \"%s\", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, \"threshold\": %.9g, "
+                     "\"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
+                   : "%s\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
+           e->concept, e->step, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f, (double)e->after);
+}
+
+/* Ends the sampling once the step asked for is over. */
+static int stop_after(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    (void)name, (void)first, (void)values, (void)shape, (void)kind;
+    return step > (int)((explain *)user)->step;
+}
+
+static int explain_edits(sae_context *x, const options *o, sae_error *err)
+{
+    explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json };
+    sae_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
+    float *noise = NULL;
+    size_t W, H;
+    unsigned char *rgb;
+    int code = sampling(&g, o, x, &noise, err);
+    if (!code && (code = sae_image_size(x, &g, &W, &H, err)) == SAE_OK) {
+        for (size_t i = 0; i < x->hooks; i++) {
+            x->hook[i]->observe = show_edit;
+            x->hook[i]->observe_user = &e;
+        }
+        if (!o->json)
+            printf("concept\tstep\trow\tlatent\tf\tmean\tthreshold\tfactor\tbefore\tafter\n");
+        rgb = io_alloc(&x->host, W * H, 3);
+        code = rgb ? sae_generate(x, &g, rgb, err) : fail(err, SAE_ENOMEM, "no memory for an image");
+        io_free(&x->host, rgb);
+        if (code == SAE_ECANCEL && !os_interrupted())
+            code = SAE_OK;
+        if (!code && !o->quiet)
+            fprintf(stderr, "saeuron: %zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first\n", e.shown, e.step,
+                    e.shown > e.limit ? " (see --limit)" : "");
+    }
+    io_free(&x->host, noise);
+    return code;
+}
+
+static int run_select(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk t;
+    int  code;
+    if (!o->forget)
+        return usage("select", "%s is missing", "--forget CONCEPT");
+    if (o->explain && !o->prompt)
+        return usage("select", "%s samples a picture and wants its --prompt TEXT", "--explain");
+    if ((code = open_model(&x, o, &t)))
+        return code;
+    code = forget_all(x, o, &err);
+    if (!code && o->explain)
+        code = explain_edits(x, o, &err);
+    else if (!code && !o->json)
+        printf("concept\thook\tstep\ttimestep\tlatent\tscore\tmean\tthreshold\n");
+    for (size_t i = 0; !code && !o->explain && i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->count; j++)
+            print_selection(x, x->hook[i], &x->hook[i]->forget[j], o);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+/* ---- info, digest ---- */
+
+static const char *dtype_name(dtype t)
+{
+    static const char *const names[] = { "?", "F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL" };
+    return (size_t)t < sizeof names / sizeof *names ? names[t] : "?";
+}
+
+static void print_tensor(const tensor *t, const char *before)
+{
+    printf("%s%s\t%s\t[", before, t->name, dtype_name(t->type));
+    for (int i = 0; i < t->ndim; i++)
+        printf("%s%zu", i ? ", " : "", t->shape[i]);
+    printf("]\n");
+}
+
+static size_t parameters(const tensors *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->count; i++)
+        n += f->list[i].count;
+    return n;
+}
+
+static void print_network(const char *name, const tensors *f, bool all)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < f->file_count; i++)
+        bytes += f->files[i].size;
+    printf("%s\t%zu tensors\t%zu parameters\t%zu bytes\n", name, f->count, parameters(f), bytes);
+    for (size_t i = 0; all && i < f->count; i++)
+        print_tensor(&f->list[i], "  ");
+}
+
+/* The SAEs of a model, hook by hook: sizes and concepts. */
+static int print_saes(sae_context *x, sae_error *err)
+{
+    char hook[96], dir[1024], path[1100];
+    for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
+        sae   s;
+        stats st;
+        snprintf(dir, sizeof dir, "%.800s/sae/%s", x->dir, hook);
+        snprintf(path, sizeof path, "%s/stats.safetensors", dir);
+        printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
+        if (!io_exists(&x->host, path)) {
+            printf("\n");
+            continue;
+        }
+        int code = sae_load(&s, &x->host, dir, err);
+        if (!code && (code = stats_load(&st, &x->host, path, err)) != SAE_OK)
+            sae_unload(&s, &x->host);
+        if (code)
+            return code;
+        printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
+        for (size_t j = 0; j < st.concepts; j++)
+            printf(" %s", stats_name(&st, j));
+        printf("\n");
+        stats_unload(&st, &x->host);
+        sae_unload(&s, &x->host);
+    }
+    return SAE_OK;
+}
+
+static int info_model(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk t;
+    const char *prompt = "";
+    sae_generate_options g = { .prompts = &prompt, .count = o->batch ? (size_t)o->batch : 1, .batch = (size_t)o->batch,
+                               .steps = (size_t)o->steps, .height = (size_t)o->height, .width = (size_t)o->width };
+    size_t W, H, work, weights;
+    int code = open_model(&x, o, &t);
+    if (code)
+        return code;
+    code = sae_image_size(x, &g, &W, &H, &err);
+    if (!code)
+        code = sae_memory(x, &g, &work, &weights, &err);
+    if (!code && o->json) {
+        printf("{\"model\": ");
+        print_json_string(x->dir);
+        printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, \"kernels\": \"%s\", "
+               "\"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
+               sae_model_digest(x), W, H, x->default_steps, (double)x->default_guidance, sae_kernels(x), x->threads, weights, work);
+    } else if (!code && o->memory) {
+        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", weights, work);
+    } else if (!code) {
+        printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir, sae_model_digest(x), W, H,
+               x->default_steps, (double)x->default_guidance);
+        print_network("text_encoder", &x->text_file, o->tensors);
+        print_network("unet", &x->unet_file, o->tensors);
+        print_network("vae", &x->vae_file, o->tensors);
+        code = print_saes(x, &err);
+        printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", sae_kernels(x), nn_isa_list(), x->threads, weights, work);
+    }
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+    const size_t n = strlen(text), m = strlen(tail);
+    return n >= m && !strcmp(text + n - m, tail);
+}
+
+static int info_tensors(const char *path, sae_error *err)
+{
+    tensors t;
+    json key, value;
+    int code = tensors_open(&t, NULL, path, err);
+    if (code)
+        return code;
+    print_network(path, &t, true);
+    if (t.metadata.at) {
+        json_iter it = json_begin(t.metadata);
+        while (json_next(&it, &key, &value)) {
+            char k[256], v[4096];
+            if (json_string(key, k, sizeof k, NULL) && json_string(value, v, sizeof v, NULL))
+                printf("  %s = %s\n", k, v);
+        }
+    }
+    tensors_close(&t);
+    return SAE_OK;
+}
+
+static int info_png(const char *path, sae_error *err)
+{
+    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "steps", "cfg", "size", "forget", "residual", "model", "contract" };
+    unsigned char *rgb;
+    size_t W, H;
+    int code = png_load(NULL, path, &rgb, &W, &H, err);
+    if (code)
+        return code;
+    io_free(NULL, rgb);
+    printf("%s\t%zu x %zu\n", path, W, H);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char text[8192];
+        if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
+            printf("  %s = %s\n", keys[i], text);
+    }
+    return SAE_OK;
+}
+
+static int info_sae(const char *dir, sae_error *err)
+{
+    sae s;
+    const int code = sae_load(&s, NULL, dir, err);
+    if (code)
+        return code;
+    printf("SAE\t%s\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", dir, s.d, s.n, s.k, s.digest);
+    sae_unload(&s, NULL);
+    return SAE_OK;
+}
+
+static int run_info(const options *o)
+{
+    sae_error err = { 0 };
+    char path[1024];
+    if (o->rest.count > 1)
+        return usage("info", "%s", "one folder or file at a time");
+    if (!o->rest.count)
+        return info_model(o);
+    const char *what = o->rest.item[0];
+    if (ends_with(what, ".safetensors"))
+        return info_tensors(what, &err) ? complain(&err) : 0;
+    if (ends_with(what, ".png"))
+        return info_png(what, &err) ? complain(&err) : 0;
+    if (io_join(path, sizeof path, what, "cfg.json") && io_exists(NULL, path))
+        return info_sae(what, &err) ? complain(&err) : 0;
+    options with = *o;
+    with.model = what;
+    return info_model(&with);
+}
+
+static void print_digest(uint64_t h, const char *path, const char *name, bool as_json)
+{
+    if (!as_json) {
+        printf("%016" PRIx64 "  %s%s%s\n", h, path, *name ? "  " : "", name);
+        return;
+    }
+    printf("{\"digest\": \"%016" PRIx64 "\", \"file\": ", h);
+    print_json_string(path);
+    printf(", \"tensor\": ");
+    print_json_string(name);
+    printf("}\n");
+}
+
+/* The digest of values as float32, little-endian. */
+static uint64_t digest_floats(const float *v, size_t n)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char b[4];
+        uint32_t u;
+        memcpy(&u, &v[i], 4);
+        for (int j = 0; j < 4; j++)
+            b[j] = (unsigned char)(u >> 8 * j);
+        h = nn_hash(h, b, 4);
+    }
+    return h;
+}
+
+static int digest_file(const char *path, bool as_json, sae_error *err)
+{
+    tensors t;
+    unsigned char *rgb;
+    float *values;
+    size_t W, H, shape[TENSOR_DIMS], n = 1;
+    int ndim, code;
+    if (ends_with(path, ".png")) {
+        if ((code = png_load(NULL, path, &rgb, &W, &H, err)) == SAE_OK) {
+            print_digest(nn_hash(0, rgb, W * H * 3), path, "", as_json);
+            io_free(NULL, rgb);
+        }
+        return code;
+    }
+    if (ends_with(path, ".npy")) {
+        if ((code = npy_load(NULL, path, &values, shape, &ndim, err)) == SAE_OK) {
+            for (int i = 0; i < ndim; i++)
+                n *= shape[i];
+            print_digest(digest_floats(values, n), path, "", as_json);
+            io_free(NULL, values);
+        }
+        return code;
+    }
+    if (!ends_with(path, ".safetensors"))
+        return fail(err, SAE_EUSAGE, "%s: digest reads .safetensors, .npy and .png files", path);
+    if ((code = tensors_open(&t, NULL, path, err)) != SAE_OK)
+        return code;
+    for (size_t i = 0; i < t.count; i++)
+        print_digest(nn_hash(0, t.list[i].data, t.list[i].bytes), path, t.list[i].name, as_json);
+    tensors_close(&t);
+    return SAE_OK;
+}
+
+static int run_digest(const options *o)
+{
+    sae_error err = { 0 };
+    if (!o->rest.count)
+        return usage("digest", "%s", "no file is named");
+    for (size_t i = 0; i < o->rest.count; i++)
+        if (digest_file(o->rest.item[i], o->json, &err))
+            return complain(&err);
+    return 0;
+}
+
+/* ---- selftest, bench ---- */
+
+static int run_selftest(const options *o)
+{
+    return selftest_run(o->isa, o->threads ? (int)o->threads : os_cores(), o->listing, o->quiet);
+}
+
+static int run_bench(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk t;
+    options quiet = *o;
+    quiet.quiet = true;
+    int code = open_model(&x, &quiet, &t);
+    if (code)
+        return code;
+    code = bench_run(x, o->json, &err);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+/* ---- the commands ---- */
+
+static const subcommand commands[] = {
+    { "generate", C_GENERATE, run_generate, "-p TEXT -o FILE.png", "draw a prompt, with --forget what SAeUron leaves of it" },
+    { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
+    { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states" },
+    { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
+    { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a safetensors file or a picture" },
+    { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
+    { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
+    { "bench", C_BENCH, run_bench, "", "how fast it is, and how near the peak" },
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static const subcommand *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return &commands[i];
+    return NULL;
+}
+
+static int help(void)
+{
+    printf("saeuron: concept unlearning in Stable Diffusion with sparse autoencoders (SAeUron, arXiv 2501.18052)\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        printf("  saeuron %-9s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+    printf("\nsaeuron COMMAND --help shows its options; saeuron --version the version and that of the arithmetic contract.\n");
+    return 0;
+}
+
+static int help_command(const subcommand *c)
+{
+    printf("saeuron %s %s\n  %s\n\n", c->name, c->arguments, c->summary);
+    for (size_t i = 0; i < OPTIONS; i++) {
+        char left[64];
+        if (!(table[i].commands & c->bit))
+            continue;
+        snprintf(left, sizeof left, "%s%s%s%s%s", table[i].brief ? table[i].brief : "", table[i].brief ? ", " : "", table[i].name,
+                 table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
+        printf("  %-34s %s\n", left, table[i].help);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    options o;
+    if (argc < 2) {
+        help();
+        return 2;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
+        return finish(help());
+    if (!strcmp(argv[1], "--version")) {
+        printf("saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, sae_contract());
+        return finish(0);
+    }
+    const subcommand *c = find_command(argv[1]);
+    if (!c) {
+        fprintf(stderr, "saeuron: there is no command %.60s; see saeuron --help\n", argv[1]);
+        return 2;
+    }
+    const int code = parse(&o, c, argc, argv);
+    if (code)
+        return code;
+    if (o.help)
+        return finish(help_command(c));
+    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && o.rest.count)
+        return usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
+    os_catch_interrupt();
+    return finish(c->run(&o));
+}

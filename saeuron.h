@@ -1,0 +1,134 @@
+/* saeuron.h: SAeUron (arXiv 2501.18052) as a library: generate with Stable Diffusion, forget concepts while sampling.
+ *
+ *   sae_open --> sae_forget (as often as wanted) --> sae_generate --> pixels        sae_close
+ *
+ * No function here prints, exits or keeps global state. Two contexts may be used by two threads at once; one context
+ * by one thread at a time. Every function returns SAE_OK or an error code and, if err is given, one line for a person.
+ * After an error the context can be used again. Bits: docs/contract.md. Files: docs/formats.md. */
+#ifndef SAEURON_H
+#define SAEURON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SAEURON_VERSION "0.1.0"
+
+enum {
+    SAE_OK,
+    SAE_EUSAGE,     /* an argument is wrong */
+    SAE_ENOENT,     /* a file is missing */
+    SAE_EFORMAT,    /* a file is not what it should be */
+    SAE_EIO,        /* reading or writing failed */
+    SAE_ENOMEM,     /* too little memory, or a size that no memory has */
+    SAE_ENAN,       /* a value is not finite */
+    SAE_ECANCEL,    /* the progress callback asked to stop */
+    SAE_EENV        /* the floating-point environment is not IEEE round-to-nearest with subnormals */
+};
+
+typedef struct sae_error {
+    int  code;
+    char text[480]; /* one line, no newline: what, where, what to do */
+} sae_error;
+
+/* What the library asks of its surroundings. A zeroed host means: malloc, and files of the operating system.
+ * With map and alloc given, the library touches neither heap nor files. */
+typedef struct sae_host {
+    void *user;
+    /* Memory, aligned as malloc's; alloc may return NULL. */
+    void *(*alloc)(void *user, size_t size);
+    void  (*free)(void *user, void *p);
+    /* The bytes of a file by its path ("weights/emojicanvas/unet/config.json"), valid until unmap. NULL: there is none. */
+    const void *(*map)(void *user, const char *path, size_t *size);
+    void  (*unmap)(void *user, const void *data, size_t size);
+    /* After each step: what, how far. Not 0 cancels: the call ends with SAE_ECANCEL. */
+    int   (*progress)(void *user, const char *stage, size_t done, size_t total);
+    /* Threads (0: all cores, if built with OpenMP) and kernels (NULL: the best; else "scalar", "sse2", "avx2", "avx512"). */
+    int   threads;
+    const char *isa;
+} sae_host;
+
+typedef struct sae_context sae_context;
+
+/* Opens a diffusers pipeline folder: configs, tokenizer, and views into its safetensors files.
+ * *ctx is owned by the caller; close it. host is copied (NULL: a zeroed one); what host->user points at is not. */
+int  sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err);
+void sae_close(sae_context *ctx);
+
+/* ---- forgetting ---- */
+
+/* One concept to unlearn, by its name in the statistics ("Sketch", "Cats"). Zeroed fields are found or defaulted. */
+typedef struct sae_forget_options {
+    const char *concept;
+    size_t top;             /* the K best-scored latents a step; 0: by percentile */
+    double percentile;      /* 0: from forget.json beside the SAE, else 99.999 */
+    double strength;        /* gamma; used when has_strength, else forget.json's, else -1 */
+    int    has_strength;
+} sae_forget_options;
+
+/* Adds a concept to those forgotten from now on; its SAE and statistics are loaded from MODEL/sae/HOOK/, at whichever hook
+ * has statistics for it (method: paper sections 3.3 and 3.4). Several concepts and both hooks may be combined. */
+int  sae_forget(sae_context *ctx, const sae_forget_options *options, sae_error *err);
+/* Forgets nothing from now on. */
+void sae_remember(sae_context *ctx);
+/* Where the SAE of a hook ("up_blocks.1.attentions.2") and its statistics are, instead of MODEL/sae/HOOK/; before sae_forget.
+ * stats_path NULL: SAE_DIR/stats.safetensors. */
+int  sae_use_sae(sae_context *ctx, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err);
+
+/* ---- generating ---- */
+
+enum { SAE_RESIDUAL_PAPER, SAE_RESIDUAL_RELEASED, SAE_RESIDUAL_NONE };
+enum { SAE_TAP_TOKENS, SAE_TAP_IMAGE }; /* values as [B,N,C], or an image channels last [B,H,W,C] */
+
+typedef struct sae_generate_options {
+    const char *const *prompts;     /* UTF-8 */
+    size_t      count;              /* images: one a prompt */
+    const char *negative_prompt;    /* NULL: "" */
+    uint64_t    seed, noise_index;  /* image j starts from elements [(noise_index+j) C h w, ...) of torch.randn(seed) */
+    const float *noise;             /* instead of the seed: [count,C,h,w]; NULL */
+    size_t      steps;              /* 0: the model's default */
+    double      guidance;           /* used when has_guidance, else the model's default */
+    int         has_guidance;
+    size_t      height, width;      /* pixels; 0: the model's own */
+    size_t      batch;              /* images at a time; 0: chosen. No bit depends on it */
+    int         residual;           /* SAE_RESIDUAL_*: how the SAE's error returns (AUDIT A1) */
+    int         map_steps;          /* another number of steps than the statistics': take the nearest timestep's */
+    /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2"), the sampling step (-1 outside
+     * the loop) and the first image's number of the batch. Values may be changed. Not 0 stops the call with SAE_ECANCEL. */
+    int       (*tap)(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind);
+    void       *tap_user;
+    float      *latents;            /* [count,C,h,w], the final latents, or NULL */
+} sae_generate_options;
+
+/* Pixels of one image, three bytes each. */
+int sae_image_size(const sae_context *ctx, const sae_generate_options *o, size_t *width, size_t *height, sae_error *err);
+/* rgb [count,height,width,3], rows from the top, of the caller. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
+int sae_generate(sae_context *ctx, const sae_generate_options *o, unsigned char *rgb, sae_error *err);
+/* Bytes that sae_generate will ask of host->alloc at once, and bytes of the model's files it reads. */
+int sae_memory(sae_context *ctx, const sae_generate_options *o, size_t *work, size_t *weights, sae_error *err);
+
+/* ---- text ---- */
+
+/* ids [max], padded; *count: how many the text itself took, with both ends; *cut: pieces beyond the limit (0: none).
+ * Each pointer but ids may be NULL. sae_text_length gives max. */
+int    sae_tokenize(const sae_context *ctx, const char *text, int32_t *ids, size_t *count, size_t *cut, sae_error *err);
+size_t sae_text_length(const sae_context *ctx);
+size_t sae_text_width(const sae_context *ctx);
+const char *sae_token(const sae_context *ctx, int32_t id);      /* the vocabulary's spelling, or NULL */
+/* states [max,width]: the text encoder's last_hidden_state. */
+int    sae_encode_text(sae_context *ctx, const char *text, float *states, sae_error *err);
+
+/* ---- facts ---- */
+
+/* 64-bit digest of every tensor the model has bound: the same model gives the same number whatever its files are called. */
+uint64_t sae_model_digest(const sae_context *ctx);
+const char *sae_kernels(const sae_context *ctx);                /* the instruction set in use */
+int    sae_contract(void);                                      /* version of docs/contract.md */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

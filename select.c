@@ -1,0 +1,367 @@
+/* select.c: which latents carry a concept, and what happens to them while sampling.
+ *
+ *   statistics mu(c,t) --score--> s(t) --percentile or top K--> selected latents --ablate--> hook output
+ *
+ * Not here: the SAE itself (sae.c), the hook's place in the UNet (unet.c), who forgets what (pipeline.c), UA/IRA/CRA.
+ * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py, SAE/unlearning_utils.py.
+ * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of its domain. */
+#include "model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- statistics ---- */
+
+/* The metadata string KEY into out; false when it is absent or too long. */
+static bool metadata(const stats *s, const char *key, char *out, size_t size)
+{
+    json v;
+    return s->file.metadata.at && json_get(s->file.metadata, key, &v) && json_string(v, out, size, NULL);
+}
+
+/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many, or size + 1 when there are more or other things. */
+static size_t read_numbers(const char *text, int *out, size_t size)
+{
+    size_t n = 0;
+    for (const char *p = text; *p;) {
+        if (*p < '0' || *p > '9') {
+            if (!strchr("[], ", *p))
+                return size + 1;
+            p++;
+            continue;
+        }
+        int x = 0;
+        for (; *p >= '0' && *p <= '9'; p++)
+            x = x < 1000000 ? 10 * x + (*p - '0') : x;
+        if (n == size)
+            return size + 1;
+        out[n++] = x;
+    }
+    return n;
+}
+
+/* Prompts a concept: "20" for all of them, or {"Cats": 80, ...}. Absent: 1 each, which weighs all alike. */
+static int read_prompts(stats *s, sae_error *err)
+{
+    char text[16384];
+    json object, v;
+    for (size_t i = 0; i < s->concepts; i++)
+        s->prompts[i] = 1;
+    if (!metadata(s, "prompts", text, sizeof text))
+        return SAE_OK;
+    int code = json_open(&object, text, strlen(text), s->file.path, err);
+    for (size_t i = 0; !code && i < s->concepts; i++) {
+        const bool one = json_kind(object) != '{';
+        if (!one && !json_get(object, s->file.list[i].name, &v))
+            code = fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", s->file.path, s->file.list[i].name);
+        else if (!json_number(one ? object : v, &s->prompts[i]) || !(s->prompts[i] >= 1))
+            code = fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", s->file.path);
+    }
+    return code;
+}
+
+static int check_tensors(stats *s, sae_error *err)
+{
+    const tensor *first = s->file.list;
+    if (!s->file.count)
+        return fail(err, SAE_EFORMAT, "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept", s->file.path);
+    for (size_t i = 0; i < s->file.count; i++) {
+        const tensor *t = &s->file.list[i];
+        if (t->ndim != 2 || t->shape[0] != first->shape[0] || t->shape[1] != first->shape[1] || !t->shape[0] || t->shape[0] > 1000 || !t->shape[1] ||
+            (t->type != DT_F32 && t->type != DT_F16))
+            return fail(err, SAE_EFORMAT, "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape", s->file.path, t->name);
+    }
+    s->steps = first->shape[0];
+    s->n = first->shape[1];
+    s->concepts = s->file.count;
+    return SAE_OK;
+}
+
+static int check_timesteps(stats *s, sae_error *err)
+{
+    char text[8192];
+    if (!metadata(s, "hook", s->hook, sizeof s->hook))
+        s->hook[0] = 0;
+    if (!metadata(s, "timesteps", text, sizeof text) || read_numbers(text, s->timesteps, 1000) != s->steps)
+        return fail(err, SAE_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path, s->steps);
+    return SAE_OK;
+}
+
+/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the others. */
+static int make_thresholds(stats *s, float *mu, sae_error *err)
+{
+    for (size_t t = 0; t < s->steps; t++) {
+        double *sum = (double *)(void *)(mu + s->n + s->n % 2);
+        for (size_t i = 0; i < s->n; i++)
+            sum[i] = 0;
+        for (size_t c = 0; c < s->concepts; c++) {
+            stats_mu(s, mu, c, t);
+            if (nn_first_bad(mu, s->n) < s->n)
+                return fail(err, SAE_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path, stats_name(s, c), t);
+            for (size_t i = 0; i < s->n; i++)
+                sum[i] += (double)mu[i];
+        }
+        for (size_t i = 0; i < s->n; i++)
+            s->threshold[t * s->n + i] = (float)(sum[i] / (double)s->concepts);
+    }
+    return SAE_OK;
+}
+
+int stats_load(stats *s, const sae_host *host, const char *path, sae_error *err)
+{
+    float *scratch = NULL;
+    size_t bytes = 0;
+    int    code;
+    memset(s, 0, sizeof *s);
+    if ((code = tensors_open(&s->file, host, path, err)) != SAE_OK)
+        return code;
+    if (!(code = check_tensors(s, err)))
+        code = check_timesteps(s, err);
+    if (!code) {
+        if (nn_mul(s->steps, s->n, &bytes) && bytes < SIZE_MAX / 8 - 8 * s->concepts) {
+            s->memory = io_alloc(host, bytes * sizeof(float) + (s->concepts + 1) * sizeof(double), 1);
+            scratch = io_alloc(host, 4 * s->n + 8, sizeof *scratch);
+        }
+        if (!s->memory || !scratch)
+            code = fail(err, SAE_ENOMEM, "%s: no memory for its thresholds", path);
+    }
+    if (!code) {
+        s->prompts = s->memory;
+        s->threshold = (float *)(void *)(s->prompts + s->concepts);
+        code = read_prompts(s, err);
+    }
+    if (!code)
+        code = make_thresholds(s, scratch, err);
+    io_free(host, scratch);
+    if (code)
+        stats_unload(s, host);
+    return code;
+}
+
+void stats_unload(stats *s, const sae_host *host)
+{
+    tensors_close(&s->file);
+    io_free(host, s->memory);
+    memset(s, 0, sizeof *s);
+}
+
+int stats_find(const stats *s, const char *concept)
+{
+    for (size_t i = 0; i < s->concepts; i++)
+        if (!strcmp(s->file.list[i].name, concept))
+            return (int)i;
+    return -1;
+}
+
+const char *stats_name(const stats *s, size_t concept) { return s->file.list[concept].name; }
+
+void stats_mu(const stats *s, float *mu, size_t concept, size_t step)
+{
+    const tensor *t = &s->file.list[concept];
+    nn_widen(mu, (weight){ t->data, t->type }, step * s->n, s->n);
+}
+
+/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c) is the mean
+ * over the pooled prompts of the other concepts; a domain of one concept: s = mu   (paper equation 5).
+ * In double by concept ascending; each score rounded to float once. AUDIT A8: the released code is half precision here. */
+void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch)
+{
+    const size_t n = s->n;
+    float  *mu = scratch;
+    double *others = (double *)(void *)(scratch + n + n % 2), pooled = 0;
+    for (size_t i = 0; i < n; i++)
+        others[i] = 0;
+    for (size_t c = 0; c < s->concepts; c++) {
+        if (c == concept)
+            continue;
+        stats_mu(s, mu, c, step);
+        pooled += s->prompts[c];
+        for (size_t i = 0; i < n; i++)
+            others[i] += s->prompts[c] * (double)mu[i];
+    }
+    stats_mu(s, mu, concept, step);
+    if (s->concepts == 1) {
+        memcpy(score, mu, n * sizeof *score);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        others[i] /= pooled;
+    const double own = nn_sum16(mu, n) + 1e-8, rest = nn_sum16_d(others, n) + 1e-8;
+    for (size_t i = 0; i < n; i++)
+        score[i] = (float)((double)mu[i] / own - others[i] / rest);
+}
+
+/* ---- selection ---- */
+
+/* The latents of one step, ascending, into idx [n]; returns how many. scratch [4n+8] as floats. */
+static size_t select_step(const stats *s, uint32_t *idx, float *score, size_t concept, size_t step, choice how, float *scratch)
+{
+    size_t count = 0;
+    stats_score(s, score, concept, step, scratch);
+    if (how.top)
+        return nn_topk(idx, scratch, score, s->n, how.top);
+    const double cut = nn_quantile(score, s->n, how.percentile / 100, scratch);
+    for (size_t i = 0; i < s->n; i++)
+        if ((double)score[i] > cut)
+            idx[count++] = (uint32_t)i;
+    return count;
+}
+
+/* Arrays of a selection with room for total latents, in one block. */
+static bool selection_layout(selection *sel, const sae_host *host, size_t total)
+{
+    sel->memory = io_alloc(host, (sel->steps + 1 + 4 * total) * sizeof(float), 1);
+    if (!sel->memory)
+        return false;
+    sel->start = sel->memory;
+    sel->latent = sel->start + sel->steps + 1;
+    sel->score = (float *)(void *)(sel->latent + total);
+    sel->mu = sel->score + total;
+    sel->threshold = sel->mu + total;
+    return true;
+}
+
+/* Fills the arrays from idx, score of step t. */
+static void selection_put(selection *sel, const stats *s, size_t concept, size_t t, const uint32_t *idx, size_t count, const float *score, float *mu)
+{
+    size_t at = sel->start[t];
+    stats_mu(s, mu, concept, t);
+    for (size_t j = 0; j < count; j++, at++) {
+        sel->latent[at] = idx[j];
+        sel->score[at] = score[idx[j]];
+        sel->mu[at] = mu[idx[j]];
+        sel->threshold[at] = s->threshold[t * s->n + idx[j]];
+    }
+    sel->start[t + 1] = (uint32_t)at;
+}
+
+int selection_make(selection *sel, const sae_host *host, const stats *s, size_t concept, choice how, sae_error *err)
+{
+    float    *scratch = io_alloc(host, 6 * s->n + 8, sizeof *scratch);
+    float    *score = scratch ? scratch + 4 * s->n + 8 : NULL;
+    uint32_t *idx = scratch ? (uint32_t *)(void *)(score + s->n) : NULL;
+    size_t    total = 0;
+
+    memset(sel, 0, sizeof *sel);
+    snprintf(sel->concept, sizeof sel->concept, "%s", stats_name(s, concept));
+    sel->how = how;
+    sel->steps = s->steps;
+    for (size_t t = 0; scratch && t < s->steps; t++) /* once to count, once to keep */
+        total += select_step(s, idx, score, concept, t, how, scratch);
+    if (!scratch || total > UINT32_MAX / 32 || !selection_layout(sel, host, total)) {
+        io_free(host, scratch);
+        return fail(err, SAE_ENOMEM, "no memory to select latents for %s", sel->concept);
+    }
+    sel->start[0] = 0;
+    for (size_t t = 0; t < s->steps; t++) {
+        const size_t count = select_step(s, idx, score, concept, t, how, scratch);
+        selection_put(sel, s, concept, t, idx, count, score, scratch);
+    }
+    io_free(host, scratch);
+    return SAE_OK;
+}
+
+void selection_free(selection *sel, const sae_host *host)
+{
+    io_free(host, sel->memory);
+    memset(sel, 0, sizeof *sel);
+}
+
+/* ---- ablation ---- */
+
+/* Place of latent among those selected at step, or -1. */
+static long find_latent(const selection *sel, size_t step, uint32_t latent)
+{
+    size_t low = sel->start[step], high = sel->start[step + 1];
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (sel->latent[middle] < latent)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
+}
+
+/* f~ of one latent: gamma mu f for the concept whose factor gamma mu moves it most; f itself where none applies.
+ * AUDIT A5: the released order is undefined for latents that concepts share. Each mask is taken on the original f; of the
+ * factors that apply, the one with the largest |factor - 1|; ties, the first concept named. */
+static float edited(const ablation *a, uint32_t latent, float f, size_t step, edit *e)
+{
+    float most = -1, factor = 1;
+    for (size_t c = 0; c < a->count; c++) {
+        const selection *sel = &a->forget[c];
+        const long at = find_latent(sel, step, latent);
+        if (at < 0 || !(f > sel->threshold[at])) /* strict, as released */
+            continue;
+        const float own = sel->how.strength * sel->mu[at], moved = own > 1 ? own - 1 : 1 - own;
+        if (moved > most) {
+            most = moved;
+            factor = own;
+            *e = (edit){ .concept = sel->concept, .latent = latent, .f = f, .mu = sel->mu[at], .threshold = sel->threshold[at] };
+        }
+    }
+    if (most < 0)
+        return f;
+    e->factor = factor;
+    e->after = factor * f;
+    return e->after;
+}
+
+/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says. idx, f [count]; after [k]; row [3d]. */
+static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const float *f, size_t count, size_t step, size_t m,
+                         uint32_t *changed, float *after, float *row)
+{
+    const size_t d = a->sae.d;
+    float *y = row + 2 * d, *old = row + 3 * d;
+    size_t n = 0;
+    for (size_t j = 0; j < count; j++) {
+        edit e;
+        const float g = edited(a, idx[j], f[j], step, &e);
+        if (g != f[j] && a->observe) {
+            e.step = step;
+            e.row = m;
+            a->observe(a->observe_user, &e);
+        }
+        if (a->residual != RESIDUAL_PAPER) {
+            after[j] = g;
+        } else if (g != f[j]) {
+            changed[n] = idx[j];
+            after[n++] = g - f[j];
+        }
+    }
+    if (a->residual == RESIDUAL_PAPER) {
+        if (!n)
+            return;
+        sae_decode_sparse(&a->sae, y, changed, after, n, row);
+        for (size_t i = 0; i < d; i++)
+            x[i] = x[i] + y[i];
+        return;
+    }
+    sae_decode_sparse(&a->sae, y, idx, after, count, row);
+    for (size_t i = 0; i < d; i++)
+        y[i] = y[i] + a->sae.b_dec[i];
+    if (a->residual == RESIDUAL_RELEASED) { /* AUDIT A1: + (decode(f) - x), the SAE's error with its sign reversed */
+        sae_decode_sparse(&a->sae, old, idx, f, count, row);
+        for (size_t i = 0; i < d; i++)
+            y[i] = y[i] + ((old[i] + a->sae.b_dec[i]) - x[i]);
+    }
+    memcpy(x, y, d * sizeof *x);
+}
+
+void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
+{
+    const size_t k = a->sae.k, mark = arena_mark(c->work);
+    uint32_t *idx = arena_bytes(c->work, M * k, sizeof *idx);
+    float    *f = arena_floats(c->work, M * k);
+    uint32_t *count = arena_bytes(c->work, M, sizeof *count);
+    uint32_t *changed = arena_bytes(c->work, k, sizeof *changed);
+    float    *after = arena_floats(c->work, k);
+    float    *row = arena_floats(c->work, 4 * a->sae.d);
+
+    sae_encode(c, &a->sae, idx, f, count, x, M);
+    for (size_t m = 0; row && m < M; m++) /* AUDIT A10: both halves of the guided batch, though mu is the conditional's */
+        ablate_token(a, x + m * a->sae.d, idx + m * k, f + m * k, count[m], step, m, changed, after, row);
+    arena_release(c->work, mark);
+}

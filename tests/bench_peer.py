@@ -1,0 +1,92 @@
+"""bench_peer.py: saeuron and diffusers side by side, in one run, float32, the same number of threads.
+
+    python tests/bench_peer.py [--saeuron ./saeuron] [--model weights/emojicanvas] [--threads 2] [--runs 5]
+
+Runs `saeuron bench` and the same parts of diffusers in turn (ours, peer, ours, peer, ...) and prints the medians,
+one line a row: NAME ours A peer B ratio R, in seconds; R = B / A, so above 1 means saeuron is faster.
+"""
+import argparse
+import json
+import statistics
+import subprocess
+import time
+import warnings
+
+
+def ours(program, model, threads):
+    out = subprocess.run([program, "bench", "-m", model, "--threads", str(threads), "--json"], check=True, capture_output=True, text=True).stdout
+    return {row["name"]: row["value"] for row in map(json.loads, out.splitlines())}
+
+
+class Peer:
+    """The parts of StableDiffusionPipeline that bench.c times, on the same inputs' shapes."""
+
+    def __init__(self, model, threads):
+        import torch
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        warnings.simplefilter("ignore")
+        self.torch = torch
+        torch.set_num_threads(threads)
+        self.pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
+        self.pipe.scheduler = DDIMScheduler.from_config(self.pipe.scheduler.config)
+        self.pipe.set_progress_bar_config(disable=True)
+        with open(model + "/concepts.json") as f:
+            defaults = json.load(f)
+        self.steps, self.guidance = defaults["steps"], defaults["guidance"]
+        c = self.pipe.unet.config
+        n = self.pipe.tokenizer.model_max_length
+        self.latent = torch.randn(2, c.in_channels, c.sample_size, c.sample_size)
+        self.text = torch.randn(2, n, c.cross_attention_dim)
+        self.ids = torch.arange(n)[None] % self.pipe.text_encoder.config.vocab_size
+
+    def parts(self):
+        pipe = self.pipe
+        return {
+            "text_encoder": lambda: pipe.text_encoder(self.ids),
+            "unet_step": lambda: pipe.unet(self.latent, 501, self.text),
+            "vae_decode": lambda: pipe.vae.decode(self.latent[:1]),
+            "image": lambda: self.images(1),
+            "images16": lambda: self.images(16),
+        }
+
+    def images(self, n):
+        self.pipe(["An image of Cats in Sketch style."] + [""] * (n - 1), num_inference_steps=self.steps, guidance_scale=self.guidance,
+                  generator=self.torch.Generator().manual_seed(0))
+
+    def measure(self):
+        result = {}
+        with self.torch.no_grad():
+            for name, run in self.parts().items():
+                run()
+                start = time.perf_counter()
+                run()
+                once = time.perf_counter() - start
+                runs = max(1, int(0.1 / once) + 1) if once < 0.1 else 1
+                start = time.perf_counter()
+                for _ in range(runs):
+                    run()
+                result[name] = (time.perf_counter() - start) / runs
+        return result
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--saeuron", default="./saeuron")
+    p.add_argument("--model", default="weights/emojicanvas")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--runs", type=int, default=5)
+    a = p.parse_args()
+    peer = Peer(a.model, a.threads)
+    mine, theirs = [], []
+    for _ in range(a.runs):
+        mine.append(ours(a.saeuron, a.model, a.threads))
+        theirs.append(peer.measure())
+    for name in theirs[0]:
+        x, y = (statistics.median(r[name] for r in rows) for rows in (mine, theirs))
+        print(f"{name} ours {x:.4g} peer {y:.4g} ratio {y / x:.2f}")
+    share = statistics.median(r["tile_share"] for r in mine)
+    print(f"tile_share ours {share:.1f} % of the FMA peak of {statistics.median(r['fma_peak'] for r in mine):.0f} GFLOP/s on one thread")
+
+
+if __name__ == "__main__":
+    main()

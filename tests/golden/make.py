@@ -1,0 +1,867 @@
+#!/usr/bin/env python3
+"""Writes the goldens of tests/golden/ from stock PyTorch, diffusers and transformers; tests/test_golden.c checks them.
+
+    make.py [--only PART,...] [--model weights/emojicanvas] [--released DIR]
+
+    PART: layers text unet vae ddim sae emojicanvas     (default: all; emojicanvas only where --model is a whole folder)
+    --released DIR   also compares this file's SAE, scores and hooks with a checkout of the released SAeUron code
+                     (cywinski/SAeUron at commit 1a4302a) and writes the result to RELEASED.md. None of it is copied here.
+
+What a golden holds. One .safetensors file a part; the dtype says how a tensor is compared:
+    F64   the truth: the same module run in float64 on the float32 weights and inputs. NAME.distance [2] is PyTorch's own
+          distance to it in float32: root mean square and largest, each the worst over {oneDNN on, off} x {1, 2 threads}.
+          docs/contract.md section 9 turns the two into bars.
+    F32   bits, equal.      I64   integers, equal.      U8   pixels of stock diffusers, float32.
+Maps lie channels last, [B,H,W,C], as the C code has them. A tensor of more than SAMPLE elements is sampled (edits
+are kept whole): the golden is [SAMPLE], its element j the tensor's element value(0, hash(NAME), j) mod count. PyTorch's
+distance is over the sample too.
+
+What it does not hold: weights and inputs. Both come from the counter-based hash of docs/contract.md section 6, so the
+C test makes the same bits. All in uint64, wrapping:
+    mix(x)      x ^= x >> 30; x *= 0xBF58476D1CE4E5B9; x ^= x >> 27; x *= 0x94D049BB133111EB; x ^= x >> 31
+    hash(text)  h = 0; for each little-endian 8-byte word w of the UTF-8 bytes, the last padded with zeros:
+                h = mix(h + w + 0x9E3779B97F4A7C15); at the end h = mix(h ^ number of bytes)
+    value(seed, stream, i) = mix(mix(seed ^ mix(stream)) + (i + 1) * 0x9E3779B97F4A7C15)
+    uniform = (value >> 40) * 2^-24; symmetric(a) = float32 product (2 uniform - 1) * a
+    weight  element i (in PyTorch's order) of tensor NAME is drawn with stream hash(NAME) and the seed SEED:
+            2 and more dimensions: symmetric((float32) sqrt(3 / fan_in)), fan_in the product of shape[1:];
+            1 dimension: symmetric(0.1f) where NAME ends in "bias" or "b_dec", else 1.0f + symmetric(0.1f)
+    input   element i (in PyTorch's order, so [B,C,H,W] for maps) is symmetric(a) with stream hash(NAME), seed SEED.
+
+One place departs from stock: the time embedding's table is the contract's, correctly rounded, in both precisions
+(torch's float32 exp misrounds one in a hundred), because the truth must be a function of the same frequencies."""
+
+import argparse
+import contextlib
+import copy
+import json
+import math
+import os
+import re
+import struct
+import warnings
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+warnings.filterwarnings("ignore", message="TF32")  # said once for every use of mkldnn.flags
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SEED = 1
+SAMPLE = 1500
+UNIT = math.sqrt(3)  # +-UNIT has variance 1
+MASK = (1 << 64) - 1
+GOLDEN_RATIO = 0x9E3779B97F4A7C15
+
+
+# ---- the hash ----
+
+def mix(x):
+    with np.errstate(over="ignore"):
+        x = np.asarray(x, np.uint64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def hash_text(text):
+    data, h = text.encode(), 0
+    for at in range(0, len(data), 8):
+        word = int.from_bytes(data[at:at + 8], "little")
+        h = int(mix((h + word + GOLDEN_RATIO) & MASK))
+    return int(mix(h ^ len(data)))
+
+
+def value(seed, stream, n):
+    """value(seed, stream, i) for i < n."""
+    start = mix(np.uint64(seed ^ int(mix(stream))))
+    return mix(start + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(GOLDEN_RATIO))
+
+
+def uniform(seed, stream, n):
+    return ((value(seed, stream, n) >> np.uint64(40)).astype(np.float32) * np.float32(2.0 ** -24))
+
+
+def symmetric(name, n, a, seed=SEED):
+    return (np.float32(2) * uniform(seed, hash_text(name), n) - np.float32(1)) * np.float32(a)
+
+
+def hash_input(name, shape, a=UNIT):
+    return torch.from_numpy(symmetric(name, math.prod(shape), a).reshape(shape))
+
+
+def hash_weight(name, shape):
+    n = math.prod(shape)
+    if len(shape) >= 2:
+        values = symmetric(name, n, math.sqrt(3 / math.prod(shape[1:])))
+    elif name.endswith(("bias", "b_dec")):
+        values = symmetric(name, n, 0.1)
+    else:
+        values = np.float32(1) + symmetric(name, n, 0.1)
+    return torch.from_numpy(values.reshape(shape))
+
+
+def hash_fill(module, prefix=""):
+    with torch.no_grad():
+        for name, p in module.named_parameters():
+            p.copy_(hash_weight(prefix + name, tuple(p.shape)))
+    return module.eval()
+
+
+# ---- a golden file ----
+
+def four_ways():
+    for onednn in (True, False):
+        for threads in (1, 2):
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                torch.set_num_threads(threads)
+                yield f"oneDNN {'on' if onednn else 'off'}, {threads} threads"
+    torch.set_num_threads(2)
+
+
+def channels_last(x):
+    return x.permute(0, 2, 3, 1) if x.dim() == 4 else x
+
+
+def sampled(name, x, sample=SAMPLE):
+    x = np.ascontiguousarray(x)
+    if x.size <= sample:
+        return x
+    return x.reshape(-1)[(value(0, hash_text(name), sample) % np.uint64(x.size)).astype(np.int64)]
+
+
+def save(path, tensors, metadata=None):
+    save_file(tensors, path, {k: str(v) for k, v in metadata.items()} if metadata else None)
+    os.chmod(path, 0o644)
+
+
+class Golden:
+    def __init__(self, part):
+        self.part, self.tensors, self.worst = part, {}, {}
+
+    def exact(self, name, x, dtype):
+        assert name not in self.tensors, name
+        self.tensors[name] = np.ascontiguousarray(np.asarray(x), dtype)
+
+    def measure(self, run, sample=SAMPLE):
+        """run(dtype) gives {name: tensor}; its float64 result is the truth, float32 is measured four ways."""
+        truth = {k: sampled(k, channels_last(v).detach().double().numpy(), sample) for k, v in run(torch.float64).items()}
+        distance = {k: np.zeros(2) for k in truth}
+        for _ in four_ways():
+            for k, v in run(torch.float32).items():
+                e = np.abs(sampled(k, channels_last(v).detach().numpy(), sample).astype(np.float64) - truth[k])
+                distance[k] = np.maximum(distance[k], [math.sqrt(np.mean(e * e)), e.max()])
+        for k in truth:
+            assert np.isfinite(truth[k]).all(), k
+            self.exact(k, truth[k], np.float64)
+            self.exact(k + ".distance", distance[k], np.float64)
+
+    def save(self, **metadata):
+        path = os.path.join(HERE, self.part + ".safetensors")
+        import diffusers
+        import transformers
+        metadata = {"torch": torch.__version__, "diffusers": diffusers.__version__,
+                    "transformers": transformers.__version__, **metadata}
+        save(path, dict(sorted(self.tensors.items())), metadata)
+        print(f"{path}: {len(self.tensors)} tensors, {os.path.getsize(path):,} bytes", flush=True)
+
+
+def config(name):
+    with open(os.path.join(HERE, "configs", name + ".json")) as f:
+        return json.load(f)
+
+
+# ---- the time embedding of contract 5 ----
+
+def timestep_embedding(t, dim, flip=False, shift=1.0):
+    half = dim // 2
+    exponent = np.float32(-math.log(10000)) * np.arange(half, dtype=np.float32) / np.float32(half - shift)
+    frequency = np.exp(exponent.astype(np.float64)).astype(np.float32)
+    angle = (np.asarray(t, np.float32)[:, None] * frequency[None]).astype(np.float64)
+    parts = [np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)]
+    return np.concatenate(parts[::-1] if flip else parts, axis=1)
+
+
+@contextlib.contextmanager
+def contract_time_embedding():
+    from diffusers.models import embeddings
+
+    def ours(timesteps, embedding_dim, flip_sin_to_cos=False, downscale_freq_shift=1, scale=1, max_period=10000):
+        assert scale == 1 and max_period == 10000 and embedding_dim % 2 == 0
+        return torch.from_numpy(timestep_embedding(timesteps.numpy(), embedding_dim, flip_sin_to_cos, downscale_freq_shift))
+
+    stock, embeddings.get_timestep_embedding = embeddings.get_timestep_embedding, ours
+    try:
+        yield
+    finally:
+        embeddings.get_timestep_embedding = stock
+
+
+# ---- layers alone ----
+
+def run_layer(case, dtype):
+    """One case of configs/layers.json by torch.nn.functional; the result channels last."""
+    F, c, name = torch.nn.functional, case, case["name"]
+
+    def x(part, shape, a=UNIT):
+        return hash_input(f"{name}.{part}", shape, c.get("a", a)).to(dtype)
+
+    def w(part, shape):
+        return hash_weight(f"{name}.{part}", shape).to(dtype)
+
+    if c["op"] == "linear":
+        return F.linear(x("x", (c["M"], c["K"])), w("weight", (c["N"], c["K"])), w("bias", (c["N"],)) if c["bias"] else None)
+    if c["op"] == "conv":
+        y = x("x", (c["B"], c["ci"], c["H"], c["W"]))
+        before, after = c["pad_before"], c["pad_after"]
+        if before != after:  # diffusers Downsample2D with padding 0
+            y, before = F.pad(y, (before, after, before, after)), 0
+        return F.conv2d(y, w("weight", (c["co"], c["ci"], c["k"], c["k"])), w("bias", (c["co"],)), c["stride"], before)
+    if c["op"] == "group_norm":
+        y = F.group_norm(x("x", (c["B"], c["C"], c["P"], 1)), c["G"], w("weight", (c["C"],)), w("bias", (c["C"],)), c["eps"])
+        return F.silu(y) if c["silu"] else y
+    if c["op"] == "layer_norm":
+        return F.layer_norm(x("x", (c["M"], c["D"])), (c["D"],), w("weight", (c["D"],)), w("bias", (c["D"],)), c["eps"])
+    if c["op"] == "softmax":
+        return F.softmax(x("x", (c["M"], c["N"])), -1)
+    if c["op"] in ("silu", "gelu"):
+        return getattr(F, c["op"])(x("x", (c["n"],)))
+    if c["op"] == "quick_gelu":
+        from transformers.activations import ACT2FN
+        return ACT2FN["quick_gelu"](x("x", (c["n"],)))
+    if c["op"] == "geglu":
+        hidden, gate = x("x", (c["M"], 2 * c["D"])).chunk(2, -1)
+        return hidden * F.gelu(gate)
+    if c["op"] == "attention":
+        q, k, v = (x(part, (c["B"], n, c["heads"] * c["head"])).view(c["B"], n, c["heads"], c["head"]).transpose(1, 2)
+                   for part, n in (("q", c["Nq"]), ("k", c["Nk"]), ("v", c["Nk"])))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=c["causal"])
+        return y.transpose(1, 2).reshape(c["B"], c["Nq"], -1)
+    raise ValueError(c["op"])
+
+
+def make_layers():
+    g = Golden("layers")
+    for case in config("layers"):
+        name = case["name"]
+        if case["op"] == "timestep_embedding":
+            g.exact(name, timestep_embedding(case["t"], case["dim"], case["flip"], case["shift"]), np.float32)
+        elif case["op"] == "upsample":
+            y = torch.nn.functional.interpolate(hash_input(name + ".x", (case["B"], case["C"], case["H"], case["W"])), scale_factor=2.0, mode="nearest")
+            g.exact(name, channels_last(y), np.float32)
+        else:
+            g.measure(lambda dtype: {name: run_layer(case, dtype)})
+    # VaeImageProcessor: denormalize, to numpy, to 8 bits. Every halfway case of a byte, its neighbours, and beyond the ends.
+    halfway = (np.arange(-2, 258, dtype=np.float64) + 0.5) / 127.5 - 1
+    near = halfway.astype(np.float32)
+    x = np.concatenate([near, np.nextafter(near, np.float32(9)), np.nextafter(near, np.float32(-9)), symmetric("pixel.x", 1000, 1.2)])
+    from diffusers.image_processor import VaeImageProcessor
+    image = VaeImageProcessor().postprocess(torch.from_numpy(x).view(1, 1, 1, -1).expand(1, 3, 1, -1), output_type="np")
+    from diffusers.image_processor import VaeImageProcessor as processor
+    pixels = np.asarray(processor.numpy_to_pil(image)[0])[0, :, 0]
+    g.exact("pixel.x", x, np.float32)
+    g.exact("pixel", pixels, np.uint8)
+    g.save()
+
+
+# ---- networks ----
+
+def tapped(module, wanted, run, prefix=""):
+    """run()'s result and the outputs of the modules whose path the pattern wants, on the way."""
+    seen, handles = {}, []
+    for path, child in module.named_modules():
+        if re.fullmatch(wanted, path):
+            def hook(_, __, output, path=path):
+                seen[prefix + path] = output[0] if isinstance(output, tuple) else output
+            handles.append(child.register_forward_hook(hook))
+    try:
+        result = run()
+    finally:
+        for h in handles:
+            h.remove()
+    return result, seen
+
+
+def in_both(module):
+    return {torch.float32: module, torch.float64: copy.deepcopy(module).double()}
+
+
+def token_ids(name, shape, vocab):
+    n = math.prod(shape)
+    return torch.from_numpy((value(SEED, hash_text(name), n) % np.uint64(vocab)).astype(np.int64).reshape(shape))
+
+
+@torch.no_grad()
+def make_text():
+    from transformers import CLIPTextConfig, CLIPTextModel
+    g = Golden("text")
+    for name, shape in (("text15", (2, 77)), ("text2", (3, 20))):
+        cfg = CLIPTextConfig.from_dict(config(name))
+        cfg._attn_implementation = "sdpa"
+        ids = token_ids(name + ".ids", shape, cfg.vocab_size)
+        both = in_both(hash_fill(CLIPTextModel(cfg), "text_model."))
+
+        def run(dtype):
+            y, seen = tapped(both[dtype], r"encoder\.layers\.\d+", lambda: both[dtype](ids).last_hidden_state, name + ".")
+            return {**seen, name: y}
+        g.measure(run)
+    g.save()
+
+
+BLOCK = r"((down|up)_blocks\.\d+|mid_block)"
+UNET_MODULES = (rf"time_embedding|conv_in|conv_out|{BLOCK}\.resnets\.\d+|{BLOCK}\.(up|down)samplers\.0"
+                rf"|{BLOCK}\.attentions\.\d+(\.transformer_blocks\.0\.(attn1|attn2|ff))?")
+
+
+@torch.no_grad()
+def make_unet():
+    from diffusers import UNet2DConditionModel
+    for name in ("unet15", "unet2"):
+        g = Golden(name)
+        cfg = config(name)
+        both = in_both(hash_fill(UNet2DConditionModel.from_config(cfg)))
+        B, side = 2, cfg["sample_size"]
+        x = hash_input(name + ".latents", (B, 4, side, side))
+        text = hash_input(name + ".text", (B, 77, cfg["cross_attention_dim"]))
+
+        def run(dtype, t):
+            return tapped(both[dtype], UNET_MODULES,
+                          lambda: both[dtype](x.to(dtype), t, text.to(dtype)).sample, f"{name}.")
+
+        def boundaries(dtype):
+            seen = run(dtype, 501)[1]
+            seen[name + ".time_embedding"] = seen[name + ".time_embedding"][:1]
+            return seen
+
+        with contract_time_embedding():
+            g.measure(boundaries)
+            g.measure(lambda dtype: {f"{name}.t{t}": run(dtype, t)[0] for t in (1, 261, 601, 999)})
+            # A map that is not square, of other than sample_size.
+            x, text = hash_input(name + ".wide", (1, 4, 8, 24)), hash_input(name + ".short", (1, 11, cfg["cross_attention_dim"]))
+            g.measure(lambda dtype: {f"{name}.wide": run(dtype, 741)[0]})
+        g.save()
+
+
+VAE_MODULES = r"decoder\.(conv_in|conv_out|mid_block|up_blocks\.\d+\.(resnets\.\d+|upsamplers\.0))"
+
+
+@torch.no_grad()
+def make_vae():
+    from diffusers import AutoencoderKL
+    g = Golden("vae")
+    for name, (h, w) in (("vae15", (8, 8)), ("vae_plain", (6, 10))):
+        cfg = config(name)
+        both = in_both(hash_fill(AutoencoderKL.from_config(cfg)))
+        z = hash_input(name + ".latents", (2, cfg["latent_channels"], h, w))
+        factor, shift = both[torch.float32].config.scaling_factor, both[torch.float32].config.shift_factor or 0
+
+        def run(dtype):
+            y, seen = tapped(both[dtype], VAE_MODULES,
+                             lambda: both[dtype].decode(z.to(dtype) / factor + shift).sample, name + ".")
+            assert torch.equal(y, seen[f"{name}.decoder.conv_out"])
+            return seen
+        g.measure(run)
+    g.save()
+
+
+# ---- DDIM ----
+
+def make_ddim():
+    from diffusers import DDIMScheduler
+    g = Golden("ddim")
+    n = 500
+    for name in ("ddim15", "ddim2", "ddim_to_one"):
+        # As StableDiffusionPipeline.__init__ does to whatever scheduler was saved.
+        s = DDIMScheduler.from_config({**config(name), "steps_offset": 1, "clip_sample": False})
+        g.exact(name + ".alphas", s.alphas_cumprod.numpy(), np.float32)
+        for steps in (1, 7, 20, 25, 50, 100, 333, 999):
+            s.set_timesteps(steps)
+            g.exact(f"{name}.timesteps.{steps}", s.timesteps.numpy(), np.int64)
+        for steps in (20, 50):
+            s.set_timesteps(steps)
+            for i in (0, steps // 2, steps - 1):
+                x, e = hash_input(f"ddim.x.{i}", (n,)), hash_input(f"ddim.e.{i}", (n,))
+                g.exact(f"{name}.step.{steps}.{i}", s.step(e, s.timesteps[i], x).prev_sample.numpy(), np.float32)
+    u, c = hash_input("guide.u", (n,)), hash_input("guide.c", (n,))
+    g.exact("guide", (u + 7.5 * (c - u)).numpy(), np.float32)
+    g.save()
+
+
+# ---- the SAE, scores and edits, written again from docs/method.md ----
+
+class Sae:
+    """TopK SAE at use: f = the k largest of relu(W_enc (x - b_dec) + b_enc) a token, ties to the lower index."""
+
+    def __init__(self, k, tensors, dtype, twins=((), ())):
+        self.k, self.dtype, self.twins = k, dtype, twins
+        self.W_enc, self.b_enc = tensors["encoder.weight"].to(dtype), tensors["encoder.bias"].to(dtype)
+        self.W_dec, self.b_dec = tensors["W_dec"].to(dtype), tensors["b_dec"].to(dtype)
+
+    def pre(self, x):
+        z = torch.relu(torch.nn.functional.linear(x.to(self.dtype) - self.b_dec, self.W_enc, self.b_enc))
+        row, twin = self.twins
+        z[:, list(twin)] = z[:, list(row)]  # equal rows tie exactly, whatever the matrix product's order
+        return z
+
+    def encode(self, x):
+        """f [M,n] and the indices [M,k] of the k largest, value then lower index first."""
+        z = self.pre(x)
+        order = torch.sort(z, dim=-1, descending=True, stable=True)
+        idx = order.indices[:, :self.k]
+        return torch.zeros_like(z).scatter_(-1, idx, order.values[:, :self.k]), idx
+
+    def decode(self, f):
+        return f @ self.W_dec + self.b_dec
+
+
+EDIT_STEPS = (0, 2)
+SAE_ROW, SAE_TWIN = [3, 100, 101], [200, 40, 255]  # latents with equal encoder rows: TopK ties
+
+
+def sae_tensors(d, n):
+    t = {name: hash_weight(name, shape) for name, shape in
+         (("encoder.weight", (n, d)), ("encoder.bias", (n,)), ("W_dec", (n, d)), ("b_dec", (d,)))}
+    t["encoder.bias"] -= 0.9  # so that some tokens have fewer than k positive latents
+    t["encoder.weight"][SAE_TWIN] = t["encoder.weight"][SAE_ROW]
+    t["encoder.bias"][SAE_TWIN] = t["encoder.bias"][SAE_ROW]
+    t["W_dec"] /= t["W_dec"].norm(dim=1, keepdim=True)
+    return t
+
+
+def made_up_latents(cfg):
+    """Token means of latents as `gather` would find them: {concept: [prompts, T, n]} float32."""
+    T, n, out = len(cfg["timesteps"]), cfg["n"], {}
+    for concept, prompts in cfg["concepts"].items():
+        base = 0.6 + symmetric(f"stats.{concept}", T * n, 0.6).reshape(1, T, n)
+        spread = 1 + symmetric(f"stats.{concept}.prompts", prompts * T * n, 0.5).reshape(prompts, T, n)
+        out[concept] = torch.from_numpy((base * spread).astype(np.float32))
+    return out
+
+
+def scores(mu, prompts, concept, t):
+    """s [n] in float64 of the stored float32 means: the concept's share of activation less all others' pooled share."""
+    mine = mu[concept][t].double()
+    others = [c for c in mu if c != concept]
+    if not others:
+        return mine
+    pooled = sum(prompts[c] * mu[c][t].double() for c in others) / sum(prompts[c] for c in others)
+    return mine / (mine.sum() + 1e-8) - pooled / (pooled.sum() + 1e-8)
+
+
+def select(s, how):
+    """Latents with s above the percentile (torch.quantile's line, in float64), or the K best; and the margin of the choice."""
+    s = s.numpy()
+    if "top" in how:
+        order = np.lexsort((np.arange(s.size), -s))
+        chosen, rest = order[:how["top"]], order[how["top"]:]
+        return np.sort(chosen), s[chosen].min() - s[rest].max()
+    r = how["percentile"] / 100 * (s.size - 1)
+    v, lo = np.sort(s), int(math.floor(r))
+    line = v[lo] + (r - lo) * (v[min(lo + 1, s.size - 1)] - v[lo])
+    return np.flatnonzero(s > line), np.abs(s - line).min()
+
+
+def edit(sae, x, forget, thresholds, residual, decisions=None):
+    """The hook's output. x [M,d]; forget [(latents, mu, gamma)] in the order named; thresholds [n].
+    Audit A5: masks are taken on the original f, and of the factors that apply to a latent the one furthest from 1 wins.
+    decisions collects, for every selected latent, f and its threshold."""
+    f, _ = sae.encode(x)
+    factor = torch.ones_like(f)
+    for latents, mu, gamma in forget:
+        for i in latents:
+            threshold = thresholds[i].to(f.dtype)
+            if decisions is not None:
+                decisions.append((f[:, i].numpy(), float(threshold)))
+            mine = torch.tensor(float(np.float32(gamma) * np.float32(mu[i])), dtype=f.dtype)
+            take = (f[:, i] > threshold) & ((mine - 1).abs() > (factor[:, i] - 1).abs())
+            factor[:, i] = torch.where(take, mine, factor[:, i])
+    edited = f * factor
+    x = x.to(f.dtype)
+    if residual == "paper":
+        return x + (edited - f) @ sae.W_dec
+    if residual == "released":  # audit A1: the error's sign is reversed
+        return sae.decode(edited) + (sae.decode(f) - x)
+    return sae.decode(edited)
+
+
+def margin(decisions):
+    """The least distance of a live latent from the threshold that decides over it."""
+    return min((float(np.abs(f[f > 0] - threshold).min()) for f, threshold in decisions if (f > 0).any()), default=math.inf)
+
+
+def save_sae(cfg, tensors, mu, prompts):
+    """A sparsify folder, and statistics in this project's format (docs/formats.md)."""
+    folder = os.path.join(HERE, "sae")
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "cfg.json"), "w") as f:
+        json.dump({"expansion_factor": cfg["n"] // cfg["d"], "normalize_decoder": True, "num_latents": 0, "k": cfg["k"],
+                   "batch_topk": True, "sample_topk": False, "input_unit_norm": False, "multi_topk": False, "d_in": cfg["d"]}, f)
+        f.write("\n")
+    save(os.path.join(folder, "sae.safetensors"), {k: v.numpy() for k, v in tensors.items()})
+    common = {"hook": cfg["hook"], "steps": len(cfg["timesteps"]), "timesteps": json.dumps(cfg["timesteps"]), "seed": 188, "cfg": 9}
+    for name, concepts in (("stats", list(mu)), ("stats_one", ["Cats"])):
+        metadata = {**common, "prompts": json.dumps({c: prompts[c] for c in concepts})}
+        save(os.path.join(folder, name + ".safetensors"), {c: mu[c].numpy() for c in concepts}, metadata)
+
+
+def forget_list(mu, prompts, forgets, t):
+    out = []
+    for how in forgets:
+        latents, _ = select(scores(mu, prompts, how["concept"], t), how)
+        out.append((latents, mu[how["concept"]][t].numpy(), how["strength"]))
+    return out
+
+
+@torch.no_grad()
+def make_sae():
+    cfg = config("sae")
+    g = Golden("sae")
+    T, d, n, k = len(cfg["timesteps"]), cfg["d"], cfg["n"], cfg["k"]
+    M = cfg["batch"] * cfg["side"] ** 2
+    tensors = sae_tensors(d, n)
+    latents = made_up_latents(cfg)
+    prompts = cfg["concepts"]
+    mu = {c: v.double().mean(0).float() for c, v in latents.items()}
+    save_sae(cfg, tensors, mu, prompts)
+    both = {dtype: Sae(k, tensors, dtype, (SAE_ROW, SAE_TWIN)) for dtype in (torch.float32, torch.float64)}
+    truth = both[torch.float64]
+
+    # TopK: indices equal, padded with zeros where fewer than k values are positive. Row 0 is b_dec itself: none are.
+    x = hash_input("sae.x", (M, d))
+    x[0] = tensors["b_dec"]
+    f, idx = truth.encode(x)
+    z = truth.pre(x).sort(-1, descending=True).values
+    gap = (z[:, k - 1] - z[:, k])
+    tie = (gap == 0) & (z[:, k] > 0)
+    print(f"sae: smallest TopK margin {float(gap[(gap > 0)].min()):.1e}; {int(tie.sum())} rows tie at k; positive values "
+          f"{int((z > 0).sum(-1).min())} to {int((z > 0).sum(-1).max())}")
+    assert float(gap[gap > 0].min()) > 5e-6 and tie.any()
+    count = (f > 0).sum(-1)
+    ascending = torch.where(f.gather(-1, idx) > 0, idx, n).sort(-1).values
+    filler = ascending == n
+    ascending[filler] = 0
+    g.exact("sae.x", x.numpy(), np.float32)
+    g.exact("sae.idx", ascending.numpy(), np.int64)
+    g.exact("sae.count", count.numpy(), np.int64)
+    g.measure(lambda dtype: {"sae.f": both[dtype].encode(x)[0].gather(-1, ascending).masked_fill(filler, 0),
+                             "sae.decode": both[dtype].encode(x)[0] @ both[dtype].W_dec})
+
+    # Scores, thresholds, selections.
+    thresholds = torch.stack([mu[c].double() for c in mu]).mean(0)
+    g.measure(lambda dtype: {"select.threshold": torch.stack([mu[c].to(dtype) for c in mu]).mean(0)})
+
+    def float32_scores(concept):  # the released arithmetic on per-prompt latents
+        mine = latents[concept].mean(0)
+        pooled = torch.cat([latents[c] for c in latents if c != concept]).mean(0)
+        return mine / (mine.sum(-1, keepdim=True) + 1e-8) - pooled / (pooled.sum(-1, keepdim=True) + 1e-8)
+    for concept in mu:
+        g.measure(lambda dtype: {f"select.score.{concept}": float32_scores(concept) if dtype == torch.float32 else
+                                 torch.stack([scores(mu, prompts, concept, t) for t in range(T)])})
+    for i, how in enumerate(cfg["select"]):
+        chosen = [select(scores(mu, prompts, how["concept"], t), how) for t in range(T)]
+        assert min(m for _, m in chosen) > 1e-8, how
+        g.exact(f"select.{i}", np.stack([c for c, _ in chosen]), np.int64)
+        alone = [select(mu["Cats"][t].double(), how) for t in range(T)]
+        g.exact(f"select.one.{i}", np.stack([c for c, _ in alone]), np.int64)
+
+    # Edits: every residual form, two steps. Whole tensors: a strong edit multiplies the rounding of a few latents, and
+    # the largest error over a sample would be one number's luck.
+    for case in cfg["ablate"]:
+        for residual in ("paper", "released", "none"):
+            for t in EDIT_STEPS:
+                forget = forget_list(mu, prompts, case["forget"], t)
+                decisions = []
+                edit(truth, x, forget, thresholds[t], residual, decisions)
+                assert margin(decisions) > 1e-6, (case["name"], t, margin(decisions))
+                name = f"ablate.{case['name']}.{residual}.{t}"
+                g.measure(lambda dtype: {name: edit(both[dtype], x, forget, thresholds[t], residual)}, sample=math.inf)
+        changed = int((edit(truth, x, forget, thresholds[t], "paper") != x).any(-1).sum())
+        print(f"sae: ablate.{case['name']} changes {changed} of {M} tokens at the last step")
+    g.save()
+    return cfg, tensors, latents, mu, x
+
+
+
+# ---- whole images ----
+
+class Unlearning:
+    """What `--forget` does at one hook: SAE, statistics and choices of a model folder's sae/HOOK/, as a forward hook."""
+
+    def __init__(self, folder, hook, concepts, dtype):
+        from safetensors import safe_open
+        from safetensors.torch import load_file
+        folder = os.path.join(folder, "sae", hook)
+        with open(os.path.join(folder, "cfg.json")) as f:
+            k = json.load(f)["k"]
+        self.sae = Sae(k, load_file(os.path.join(folder, "sae.safetensors")), dtype)
+        with safe_open(os.path.join(folder, "stats.safetensors"), "pt") as f:
+            self.mu = {c: f.get_tensor(c).float() for c in sorted(f.keys())}
+            self.timesteps = [int(t) for t in re.findall(r"\d+", f.metadata()["timesteps"])]
+            prompts = json.loads(f.metadata()["prompts"])
+        self.prompts = prompts if isinstance(prompts, dict) else dict.fromkeys(self.mu, prompts)
+        with open(os.path.join(folder, "forget.json")) as f:
+            choices = json.load(f)
+        self.choices = [{"concept": c, **choices[c]} for c in concepts]
+        self.thresholds = sum(m.double() for m in self.mu.values()) / len(self.mu)
+
+    def begin(self, timesteps, residual):
+        """The sampling step's row of the statistics: the nearest timestep's, ties the earlier row."""
+        self.rows = [min(range(len(self.timesteps)), key=lambda r: abs(self.timesteps[r] - t)) for t in timesteps]
+        self.residual, self.step, self.decisions = residual, 0, []
+
+    def __call__(self, module, inputs, output):
+        x = channels_last(output[0])
+        t = self.rows[self.step]
+        self.step += 1
+        y = edit(self.sae, x.reshape(-1, x.shape[-1]), forget_list(self.mu, self.prompts, self.choices, t), self.thresholds[t],
+                 self.residual, self.decisions)
+        return (y.view(x.shape).permute(0, 3, 1, 2),)
+
+
+class Pipeline:
+    """StableDiffusionPipeline of a folder, in float32 or float64, with concepts forgotten."""
+
+    def __init__(self, folder, dtype):
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        from diffusers.utils import logging
+        import transformers
+        for library in (logging, transformers.utils.logging):
+            library.set_verbosity_error()
+            library.disable_progress_bar()
+        self.folder, self.dtype = folder, dtype
+        self.pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False, dtype=torch.float32)
+        self.pipe.scheduler = DDIMScheduler.from_config(self.pipe.scheduler.config)
+        self.pipe.set_progress_bar_config(disable=True)
+        for part in (self.pipe.unet, self.pipe.vae, self.pipe.text_encoder):
+            part.to(dtype)
+        s = self.pipe.scheduler
+        s.alphas_cumprod, s.final_alpha_cumprod = s.alphas_cumprod.to(dtype), s.final_alpha_cumprod.to(dtype)
+        with open(os.path.join(folder, "concepts.json")) as f:
+            self.concepts = json.load(f)
+
+    def hooks(self, concepts):
+        """{module path: Unlearning} for the concepts, each at its domain's hook, in the order named."""
+        at = {}
+        for c in concepts:
+            [hook] = [d["hook"] for d in self.concepts["domains"].values() if c in d["concepts"]]
+            at.setdefault(hook, []).append(c)
+        return {hook: Unlearning(self.folder, hook, cs, self.dtype) for hook, cs in at.items()}
+
+    @torch.no_grad()
+    def __call__(self, case):
+        """Final latents [1,C,h,w], pixels [H,W,3], and the decisions at the hooks."""
+        hooks, handles = self.hooks(case["forget"]), []
+        steps = case.get("steps", self.concepts["steps"])
+        self.pipe.scheduler.set_timesteps(steps)
+        for path, hook in hooks.items():
+            hook.begin(self.pipe.scheduler.timesteps.tolist(), case.get("residual", "paper"))
+            handles.append(self.pipe.unet.get_submodule(path).register_forward_hook(hook))
+        side = self.pipe.unet.config.sample_size
+        noise = torch.randn((1, self.pipe.unet.config.in_channels, side, side), generator=torch.Generator().manual_seed(case["seed"]))
+        try:
+            latents = self.pipe(case["prompt"], negative_prompt=case.get("negative"), num_inference_steps=steps,
+                                guidance_scale=case.get("guidance", self.concepts["guidance"]), latents=noise.to(self.dtype), output_type="latent").images
+        finally:
+            for h in handles:
+                h.remove()
+        image = self.pipe.vae.decode(latents / self.pipe.vae.config.scaling_factor).sample
+        pixels = self.pipe.image_processor.numpy_to_pil(self.pipe.image_processor.postprocess(image.float(), output_type="np"))[0]
+        return latents, np.asarray(pixels), [d for h in hooks.values() for d in h.decisions]
+
+
+def taken(decisions):
+    return np.array([f > threshold for f, threshold in decisions])
+
+
+def file_digest(path):
+    """hash of the file's bytes, as nn_hash has it."""
+    with open(path, "rb") as f:
+        data = f.read()
+    h = 0
+    for (word,) in struct.iter_unpack("<Q", data + bytes(-len(data) % 8)):
+        h = (h + word + GOLDEN_RATIO) & MASK
+        h = ((h ^ h >> 30) * 0xBF58476D1CE4E5B9) & MASK
+        h = ((h ^ h >> 27) * 0x94D049BB133111EB) & MASK
+        h ^= h >> 31
+    return int(mix(h ^ len(data)))
+
+
+def model_files(folder):
+    names = ["unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors",
+             "vae/config.json", "tokenizer/merges.txt", "concepts.json"]
+    for hook in sorted(os.listdir(os.path.join(folder, "sae"))):
+        names += [f"sae/{hook}/{f}" for f in ("sae.safetensors", "stats.safetensors", "forget.json")]
+    return names
+
+
+def make_emojicanvas(folder):
+    g = Golden("emojicanvas")
+    for name in model_files(folder):
+        g.exact("file." + name, np.array([file_digest(os.path.join(folder, name))], np.uint64).view(np.int64), np.int64)
+    both = {dtype: Pipeline(folder, dtype) for dtype in (torch.float32, torch.float64)}
+    for case in config("emojicanvas"):
+        name, seen = case["name"], []
+
+        def run(dtype):
+            latents, _, decisions = both[dtype](case)
+            seen.append(decisions)
+            return {f"{name}.latents": latents.flatten()}  # as PyTorch has them, [C,h,w]
+
+        with contract_time_embedding():
+            g.measure(run)
+        flips = [int((taken(d) != taken(seen[0])).sum()) for d in seen[1:]]
+        stock = both[torch.float32](case)[1]
+        exact = both[torch.float64](case)[1]
+        apart = np.abs(stock.astype(int) - exact.astype(int))
+        print(f"emojicanvas: {name}: PyTorch's latents {g.tensors[name + '.latents.distance']}, {int((apart > 0).sum())} of {apart.size} bytes "
+              f"differ between float32 and float64, at most by {apart.max()}; {taken(seen[0]).sum()} edits, smallest margin {margin(seen[0]):.1e}, flips {flips}", flush=True)
+        if any(flips):
+            raise SystemExit(f"case {name}: float32 and float64 decide differently at a hook: choose another seed")
+        g.exact(f"{name}.rgb", stock, np.uint8)
+    g.save()
+
+
+# ---- the released code, run beside ours ----
+
+class Comparison:
+    """Rows of RELEASED.md."""
+
+    def __init__(self):
+        self.rows, self.failed = [], False
+
+    def add(self, what, found, good=None):
+        verdict = {None: "as documented", True: "agrees", False: "**DIFFERS**"}[good]
+        self.failed |= good is False
+        self.rows.append(f"| {what} | {found} | {verdict} |")
+        print(f"released: {what}: {found}: {verdict}")
+
+
+def as_output(cfg, x):
+    """[M,d] tokens as the tuple that a hooked Transformer2DModel returns."""
+    side = cfg["side"]
+    return (x.view(cfg["batch"], side, side, -1).permute(0, 3, 1, 2),)
+
+
+def as_tokens(output):
+    y = output[0]
+    return y.permute(0, 2, 3, 1).reshape(-1, y.shape[1])
+
+
+@torch.no_grad()
+def compare_released(folder, cfg, tensors, latents, mu, x):
+    import sys
+    sys.path.insert(0, folder)
+    from SAE.sae import Sae as ReleasedSae
+    from SAE.unlearning_utils import compute_feature_importance
+    from utils import hooks
+    table, T, prompts = Comparison(), len(cfg["timesteps"]), cfg["concepts"]
+    sae = ReleasedSae.load_from_disk(os.path.join(HERE, "sae")).eval()
+    exact = Sae(cfg["k"], tensors, torch.float64, (SAE_ROW, SAE_TWIN))
+    M = x.shape[0]
+
+    def largest(a, b):
+        return float((a.double() - b.double()).abs().max())
+
+    # TopK
+    acts, idx = sae.encode(x.view(cfg["batch"], -1, cfg["d"]))
+    f, _ = exact.encode(x)
+    theirs = torch.zeros(M, cfg["n"]).scatter_(-1, idx, acts)
+    apart = ((theirs > 0) != (f > 0)).any(-1)
+    z = exact.pre(x).sort(-1, descending=True).values
+    tied = (z[:, cfg["k"] - 1] == z[:, cfg["k"]]) & (z[:, cfg["k"]] > 0)
+    table.add("`Sae.encode`: tokens whose TopK set is another",
+              f"{int(apart.sum())} of {M}, all among the {int(tied.sum())} with an exact tie at k (torch.topk leaves ties open)",
+              not bool((apart & ~tied).any()))
+    same = ~apart
+    table.add("`Sae.encode`: largest difference of a latent, where the sets agree", f"{largest(theirs[same], f[same]):.1e}", largest(theirs[same], f[same]) < 1e-5)
+    table.add("`batch_topk: true` in cfg.json is forced off at loading (A4)", str(not sae.cfg.batch_topk), not sae.cfg.batch_topk)
+
+    # Scores
+    worst = max(largest(compute_feature_importance(latents, c, t), scores(mu, prompts, c, t)) for c in mu for t in range(T))
+    table.add("`compute_feature_importance` on float32 latents: largest difference of a score", f"{worst:.1e}", worst < 1e-8)
+    alone = max(largest(compute_feature_importance({"Cats": latents["Cats"]}, "Cats", t), mu["Cats"][t]) for t in range(T))
+    table.add("the same in a domain of one concept (s = mu)", f"{alone:.1e}", alone < 1e-6)
+
+    # Hooks
+    def hook(concepts, percentile, gamma, keep):
+        return hooks.SAEMaskedUnlearningHook(concepts, percentile, gamma, compute_feature_importance, latents, sae, T, keep)
+    for percentile in (80, 95, 98.5, 99, 99.9):
+        h = {c: hook([c], percentile, -1.0, True) for c in mu}
+        wrong = sum(h[c].top_feature_idxs[t].tolist() != select(scores(mu, prompts, c, t), {"percentile": percentile})[0].tolist()
+                    for c in mu for t in range(T))
+        table.add(f"`SAEMaskedUnlearningHook`: selections at percentile {percentile} that are another set", f"{wrong} of {len(mu) * T}", wrong == 0)
+    thresholds = torch.stack([mu[c].double() for c in mu]).mean(0)
+    h = hook(["Cats"], 95, -1.0, True)
+    worst = max(largest(h.all_concept_avg_acts[t], thresholds[t][h.top_feature_idxs[t]]) for t in range(T))
+    table.add("its thresholds: the mean over all concepts, c included; largest difference", f"{worst:.1e}", worst < 1e-6)
+
+    for residual, keep in (("released", True), ("none", False)):
+        worst = 0
+        for gamma in (-1.0, -10.0):
+            h = hook(["Cats"], 95, gamma, keep)
+            for t in range(T):
+                forget = forget_list(mu, prompts, [{"concept": "Cats", "percentile": 95, "strength": gamma}], t)
+                want = edit(exact, x, forget, thresholds[t], residual)
+                worst = max(worst, largest(as_tokens(h(None, None, as_output(cfg, x)))[same], want[same]))
+        table.add(f"its output with preserve_error={keep}, against our `--residual {residual}`, strengths -1 and -10, all steps: largest difference",
+                  f"{worst:.1e}", worst < 5e-5)
+    h = hook(["Cats"], 100, -1.0, True)
+    identity = as_tokens(h(None, None, as_output(cfg, x)))
+    table.add("A1: with nothing selected (percentile 100) it returns 2 decode(f) - x: largest difference from that; from x",
+              f"{largest(identity[same], (2 * exact.decode(f) - x.double())[same]):.1e}; {largest(identity, x):.2f}")
+    h = hook(["Trees", "Cats"], 80, -1.0, True)
+    shared, other = 0, 0
+    for t in range(T):
+        forget = forget_list(mu, prompts, [{"concept": c, "percentile": 80, "strength": -1} for c in ("Trees", "Cats")], t)
+        want = edit(exact, x, forget, thresholds[t], "released")
+        got = as_tokens(h(None, None, as_output(cfg, x)))
+        shared += len(set(forget[0][0]) & set(forget[1][0]))
+        other += int(((got.double() - want).abs().max(-1).values > 1e-4)[same].sum())
+    table.add("A5: two concepts that share latents: latents shared, tokens whose output is another (the last write wins there; ours: the factor furthest from 1)",
+              f"{shared} over {T} steps, {other} of {T * int(same.sum())}")
+
+    got = as_tokens(hooks.SAEReconstructHook(sae)(None, None, as_output(cfg, x)))
+    table.add("`SAEReconstructHook` against decode(f): largest difference", f"{largest(got[same], exact.decode(f)[same]):.1e}", largest(got[same], exact.decode(f)[same]) < 1e-5)
+    latent = int((f > 0).sum(0).argmax())
+    steered = f.clone()
+    steered[:, latent] *= -3
+    got = as_tokens(hooks.SAEFeatureInterventionHook(sae, latent, -3)(None, None, as_output(cfg, x)))
+    table.add(f"`SAEFeatureInterventionHook` (A20), latent {latent} times -3: largest difference", f"{largest(got[same], exact.decode(steered)[same]):.1e}",
+              largest(got[same], exact.decode(steered)[same]) < 1e-5)
+
+    with open(os.path.join(HERE, "RELEASED.md"), "w") as out:
+        out.write(f"""# Our reading of the released code, run beside it
+
+`tests/golden/make.py --only sae --released DIR` writes this page, where DIR is a checkout of cywinski/SAeUron at commit
+1a4302a (with `einops`, `natsort` and `simple-parsing` installed, which it imports). None of its code is in this repository.
+
+Both run in float32 on the CPU on the made-up SAE and statistics of `tests/golden/sae` ({cfg["d"]} wide, {cfg["n"]} latents, k = {cfg["k"]},
+{len(cfg["concepts"])} concepts, {T} steps, {M} tokens), torch {torch.__version__}. The released scripts convert SAE and latents to half precision (A8); that is not
+repeated here. "Ours" is make.py's rewriting in float64, which `tests/test_golden.c` holds the C code to. Where a row counts
+differences of outputs, tokens with an exact tie at k are left out, since torch.topk leaves open which latent it takes.
+
+| what | found | verdict |
+|---|---|---|
+""" + "\n".join(table.rows) + "\n")
+    if table.failed:
+        raise SystemExit("the released code differs from our reading of it: see RELEASED.md")
+
+PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "ddim": make_ddim, "sae": make_sae}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--only", default="")
+    p.add_argument("--model", default=os.path.join(HERE, "..", "..", "weights", "emojicanvas"))
+    p.add_argument("--released")
+    a = p.parse_args()
+    wanted = [w for w in a.only.split(",") if w] or [*PARTS, *(["emojicanvas"] if os.path.exists(os.path.join(a.model, "sae")) else [])]
+    for part in wanted:
+        made = make_emojicanvas(a.model) if part == "emojicanvas" else PARTS[part]()
+        if part == "sae" and a.released:
+            compare_released(a.released, *made)
+
+
+if __name__ == "__main__":
+    main()

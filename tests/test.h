@@ -1,0 +1,35 @@
+/* test.h: the test harness, whole. A suite is a file tests/test_NAME.c that ends with a table
+ *
+ *     const test_case NAME_tests[] = { { "dot_blocks", dot_blocks }, ..., { NULL, NULL } };
+ *
+ * and is listed in tests/main.c. A test fails when any CHECK in it does; it goes on after a failed CHECK. */
+#ifndef SAEURON_TEST_H
+#define SAEURON_TEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct test_case { const char *name; void (*run)(void); } test_case;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+void test_failed(const char *file, int line, const char *format, ...);
+/* Says why a test did not run here; it is counted as skipped, neither passed nor failed. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 1, 2)))
+#endif
+void test_skip(const char *format, ...);
+/* A figure worth seeing beside a passed test (a ratio to a bar); printed with -v and in CI. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 1, 2)))
+#endif
+void test_note(const char *format, ...);
+
+/* CHECK(x == y, "x is %d", x): the message says what was found. */
+#define CHECK(condition, ...) do { if (!(condition)) test_failed(__FILE__, __LINE__, __VA_ARGS__); } while (0)
+
+/* A folder for this run's files, made before the first test and removed after the last. */
+const char *test_tmp(void);
+
+#endif

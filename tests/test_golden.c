@@ -1,0 +1,855 @@
+/* test_golden.c: our results against stock PyTorch's, by the files that tests/golden/make.py wrote.
+ *
+ *   configs/NAME.json --NAME_configure, bind_network (hash-filled)--> network --run--> tensors <--compare--> NAME.safetensors
+ *
+ * A golden's dtype says how it is compared: F64 is the truth, and our distance to it must stay within contract 9's bars
+ * around PyTorch's own (NAME.distance); F32 bits, I64 integers and U8 pixels are equal. Weights and inputs are no part of
+ * a golden: both sides draw them from the hash of contract 6 with the seed SEED. A golden that no test reads is a failure.
+ * Not here: tokens (test_tokenizer.c), torch.randn (test_rng.c), fast paths against the reference (test_nn.c). */
+#include "../model.h"
+#include "test.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FOLDER "tests/golden"
+#define SEED   1
+#define SAMPLE 1500 /* elements of a golden that holds only some of a tensor: make.py */
+
+static const sae_host host; /* malloc and files */
+static sae_error err;
+
+/* ---- goldens ---- */
+
+static uint64_t little(const unsigned char *p, size_t bytes)
+{
+    uint64_t u = 0;
+    for (size_t i = bytes; i-- > 0;)
+        u = u << 8 | p[i];
+    return u;
+}
+
+static double f64_at(const tensor *t, size_t i)
+{
+    const uint64_t u = little(t->data + 8 * i, 8);
+    double x;
+    memcpy(&x, &u, 8);
+    return x;
+}
+
+static float f32_at(const tensor *t, size_t i)
+{
+    const uint32_t u = (uint32_t)little(t->data + 4 * i, 4);
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
+}
+
+static int64_t i64_at(const tensor *t, size_t i) { return (int64_t)little(t->data + 8 * i, 8); }
+
+static bool golden_open(tensors *g, const char *part)
+{
+    char path[256];
+    snprintf(path, sizeof path, FOLDER "/%s.safetensors", part);
+    const int code = tensors_open(g, &host, path, &err);
+    CHECK(code == SAE_OK, "%s", err.text);
+    return code == SAE_OK;
+}
+
+static void golden_close(tensors *g)
+{
+    for (size_t i = 0; i < g->count; i++)
+        CHECK(g->list[i].used, "no test read the golden %s", g->list[i].name);
+    tensors_close(g);
+}
+
+/* The golden NAME of this type, marked as read; NULL (a failure) when there is none. */
+static const tensor *golden(tensors *g, dtype type, const char *name)
+{
+    tensor *t = tensors_find(g, name);
+    CHECK(t && t->type == type, "%s: the golden is missing or of another type", name);
+    if (!t || t->type != type)
+        return NULL;
+    t->used = true;
+    return t;
+}
+
+/* One float32 ulp of the largest magnitude: what a correctly rounded result may miss by, twice over. */
+static double ulp_of(double largest)
+{
+    int e;
+    frexp(largest, &e);
+    return ldexp(1.0, (e < -125 ? -125 : e) - 24);
+}
+
+typedef struct distance { double rms, max; } distance;
+
+/* How far y [count] lies from the truth, over the sampled elements, and the truth's largest magnitude. */
+static distance measure(const tensor *truth, const float *y, size_t count, double *largest)
+{
+    const uint64_t stream = nn_hash(0, truth->name, strlen(truth->name));
+    double sum = 0, max = 0;
+    *largest = 0;
+    for (size_t j = 0; j < truth->count; j++) {
+        const size_t i = truth->count == count ? j : (size_t)(rng_value(0, stream, j) % count);
+        const double x = f64_at(truth, j), e = fabs((double)y[i] - x);
+        sum += e * e;
+        max = e > max || isnan(e) ? e : max;
+        *largest = fabs(x) > *largest ? fabs(x) : *largest;
+    }
+    return (distance){ sqrt(sum / (double)truth->count), max };
+}
+
+/* Contract 9: y [count] against the float64 golden NAME and PyTorch's distance to it. */
+static void check_truth(tensors *g, const char *name, const float *y, size_t count)
+{
+    char   other[160];
+    double largest;
+    snprintf(other, sizeof other, "%s.distance", name);
+    const tensor *truth = golden(g, DT_F64, name), *torch = golden(g, DT_F64, other);
+    if (!truth || !torch)
+        return;
+    const bool fits = truth->count == count || (truth->count == SAMPLE && count > SAMPLE);
+    CHECK(fits, "%s: the golden has %zu elements, the tensor %zu", name, truth->count, count);
+    if (!fits)
+        return;
+    const distance ours = measure(truth, y, count, &largest), its = { f64_at(torch, 0), f64_at(torch, 1) };
+    const double floor = ulp_of(largest);
+    distance bar = { 1.5 * its.rms, 2 * its.max };
+    if (truth->count < 1000)
+        bar = (distance){ floor + 4 * its.rms, floor + 4 * its.max };
+    bar.rms = bar.rms > floor ? bar.rms : floor;
+    bar.max = bar.max > floor ? bar.max : floor;
+    CHECK(ours.rms <= bar.rms && ours.max <= bar.max, "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e",
+          name, ours.rms, ours.max, its.rms, its.max, bar.rms, bar.max);
+    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor, its.max > 0 ? ours.max / its.max : ours.max / floor);
+}
+
+/* Bits: y [count] equals the float32 golden NAME. */
+static void check_bits(tensors *g, const char *name, const float *y, size_t count)
+{
+    const tensor *t = golden(g, DT_F32, name);
+    size_t wrong = 0, first = 0;
+    if (!t)
+        return;
+    CHECK(t->count == count, "%s: the golden has %zu elements, not %zu", name, t->count, count);
+    for (size_t i = 0; t->count == count && i < count; i++) {
+        const float x = f32_at(t, i);
+        if (memcmp(&x, &y[i], sizeof x) && !wrong++)
+            first = i;
+    }
+    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first, (double)y[first], (double)f32_at(t, first));
+}
+
+/* ---- configs, inputs, memory ---- */
+
+static json config_open(io_file *f, const char *name)
+{
+    char path[256];
+    json v = { 0 };
+    memset(f, 0, sizeof *f);
+    snprintf(path, sizeof path, FOLDER "/configs/%s.json", name);
+    if (io_open(f, &host, path, &err) || json_open(&v, (const char *)f->data, f->size, path, &err))
+        CHECK(false, "%s", err.text);
+    return v;
+}
+
+/* The number at KEY, or absent. */
+static double number(json object, const char *key, double absent)
+{
+    json v;
+    double x;
+    return json_get(object, key, &v) && json_number(v, &x) ? x : absent;
+}
+
+static size_t size_at(json object, const char *key) { return (size_t)number(object, key, 0); }
+
+static bool flag(json object, const char *key)
+{
+    json v;
+    bool x;
+    return json_get(object, key, &v) && json_bool(v, &x) && x;
+}
+
+static void text_at(json object, const char *key, char *out, size_t size)
+{
+    json v;
+    out[0] = 0;
+    CHECK(json_get(object, key, &v) && json_string(v, out, size, NULL), "a config lacks \"%s\"", key);
+}
+
+/* Input NAME, n elements in +-a; NULL while planning. */
+static float *input(arena *a, size_t n, float bound, const char *name)
+{
+    float *y = arena_floats(a, n);
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    for (size_t i = 0; y && i < n; i++)
+        y[i] = rng_symmetric(SEED, stream, i, bound);
+    return y;
+}
+
+static float unit(void) { return (float)sqrt(3.0); } /* +-sqrt(3) has variance 1 */
+
+/* The same as a map: drawn as [B,C,P], as PyTorch has it, and turned to [B,P,C]. */
+static float *input_map(arena *a, size_t B, size_t C, size_t P, const char *name)
+{
+    float *x = input(a, B * C * P, unit(), name), *y = arena_floats(a, B * C * P);
+    if (y)
+        nn_from_nchw(y, x, B, C, P);
+    return y;
+}
+
+/* Runs once on an arena without memory, then on exactly as much as that planned. */
+static void planned(void (*run)(nn *c, void *user), void *user)
+{
+    arena plan = { 0 };
+    nn c;
+    CHECK(nn_init(&c, NULL, 2, &plan), "nn_init failed");
+    run(&c, user);
+    arena work = { .base = malloc(plan.peak + 64), .size = plan.peak };
+    CHECK(work.base && !plan.failed, "no memory for %zu bytes", plan.peak);
+    if (!work.base)
+        return;
+    void *block = work.base;
+    work.base += (64 - (uintptr_t)work.base % 64) % 64;
+    CHECK(nn_init(&c, NULL, 2, &work), "nn_init failed");
+    run(&c, user);
+    CHECK(!work.failed && work.peak == plan.peak && !work.used, "planned %zu bytes, used %zu, kept %zu", plan.peak, work.peak, work.used);
+    free(block);
+}
+
+/* ---- layers alone ---- */
+
+typedef struct layer {
+    json    v;
+    char    name[64], op[32];
+    linear  l;
+    conv    k;
+    norm    n;
+    tensors *g;
+} layer;
+
+static void layer_bind(binder *b, void *user)
+{
+    layer *x = user;
+    if (!strcmp(x->op, "linear"))
+        (flag(x->v, "bias") ? bind_linear : bind_linear_no_bias)(b, x->name, &x->l, size_at(x->v, "K"), size_at(x->v, "N"));
+    else if (!strcmp(x->op, "conv"))
+        bind_conv(b, x->name, &x->k, size_at(x->v, "ci"), size_at(x->v, "co"), size_at(x->v, "k"));
+    else if (!strcmp(x->op, "group_norm"))
+        bind_norm(b, x->name, &x->n, size_at(x->v, "C"));
+    else if (!strcmp(x->op, "layer_norm"))
+        bind_norm(b, x->name, &x->n, size_at(x->v, "D"));
+}
+
+/* Input PART of the layer, n elements. */
+static float *part(nn *c, const layer *x, const char *name, size_t n)
+{
+    char full[80];
+    snprintf(full, sizeof full, "%s.%s", x->name, name);
+    return input(c->work, n, (float)number(x->v, "a", sqrt(3.0)), full);
+}
+
+static float *part_map(nn *c, const layer *x, size_t B, size_t C, size_t P)
+{
+    char full[80];
+    snprintf(full, sizeof full, "%s.x", x->name);
+    return input_map(c->work, B, C, P, full);
+}
+
+static void layer_check(const layer *x, const float *y, size_t n)
+{
+    if (y)
+        check_truth(x->g, x->name, y, n);
+}
+
+static void run_linear(nn *c, layer *x)
+{
+    const size_t M = size_at(x->v, "M");
+    const float *in = part(c, x, "x", M * x->l.in);
+    float *y = arena_floats(c->work, M * x->l.out);
+    apply_linear(c, y, in, &x->l, M);
+    layer_check(x, y, M * x->l.out);
+}
+
+static void run_conv(nn *c, layer *x)
+{
+    conv_shape s = { .B = size_at(x->v, "B"), .H = size_at(x->v, "H"), .W = size_at(x->v, "W"), .ci = x->k.ci, .co = x->k.co,
+                     .k = x->k.k, .stride = size_at(x->v, "stride"), .pad_before = size_at(x->v, "pad_before"), .pad_after = size_at(x->v, "pad_after") };
+    const size_t n = s.B * conv_out(&s, s.H) * conv_out(&s, s.W) * s.co;
+    const float *in = part_map(c, x, s.B, s.ci, s.H * s.W);
+    float *y = arena_floats(c->work, n);
+    nn_conv2d(c, y, in, x->k.w, x->k.bias, &s);
+    layer_check(x, y, n);
+}
+
+static void run_group_norm(nn *c, layer *x)
+{
+    const size_t B = size_at(x->v, "B"), P = size_at(x->v, "P"), C = x->n.C;
+    float *y = part_map(c, x, B, C, P);
+    nn_group_norm(c, y, y, x->n.gamma, x->n.beta, B, P, C, size_at(x->v, "G"), (float)number(x->v, "eps", 0), flag(x->v, "silu"));
+    layer_check(x, y, B * P * C);
+}
+
+static void run_layer_norm(nn *c, layer *x)
+{
+    const size_t M = size_at(x->v, "M"), D = x->n.C;
+    float *y = part(c, x, "x", M * D);
+    nn_layer_norm(c, y, y, x->n.gamma, x->n.beta, M, D, (float)number(x->v, "eps", 0));
+    layer_check(x, y, M * D);
+}
+
+static void run_softmax(nn *c, layer *x)
+{
+    const size_t M = size_at(x->v, "M"), N = size_at(x->v, "N");
+    float *y = part(c, x, "x", M * N);
+    nn_softmax(c, y, y, M, N);
+    layer_check(x, y, M * N);
+}
+
+static void run_activation(nn *c, layer *x)
+{
+    const size_t n = size_at(x->v, "n");
+    float *y = part(c, x, "x", n);
+    if (!strcmp(x->op, "silu"))
+        nn_silu(c, y, y, n);
+    else if (!strcmp(x->op, "gelu"))
+        nn_gelu(c, y, y, n);
+    else
+        nn_quick_gelu(c, y, y, n);
+    layer_check(x, y, n);
+}
+
+static void run_geglu(nn *c, layer *x)
+{
+    const size_t M = size_at(x->v, "M"), D = size_at(x->v, "D");
+    const float *in = part(c, x, "x", M * 2 * D);
+    float *y = arena_floats(c->work, M * D);
+    nn_geglu(c, y, in, M, D);
+    layer_check(x, y, M * D);
+}
+
+static void run_attention(nn *c, layer *x)
+{
+    const size_t B = size_at(x->v, "B"), Nq = size_at(x->v, "Nq"), Nk = size_at(x->v, "Nk");
+    const size_t heads = size_at(x->v, "heads"), head = size_at(x->v, "head"), C = heads * head;
+    const float *q = part(c, x, "q", B * Nq * C), *k = part(c, x, "k", B * Nk * C), *v = part(c, x, "v", B * Nk * C);
+    float *y = arena_floats(c->work, B * Nq * C);
+    nn_attention(c, y, q, k, v, B, Nq, Nk, heads, head, flag(x->v, "causal"));
+    layer_check(x, y, B * Nq * C);
+}
+
+static void run_upsample(nn *c, layer *x)
+{
+    const size_t B = size_at(x->v, "B"), H = size_at(x->v, "H"), W = size_at(x->v, "W"), C = size_at(x->v, "C");
+    const float *in = part_map(c, x, B, C, H * W);
+    float *y = arena_floats(c->work, 4 * B * H * W * C);
+    nn_upsample2x(c, y, in, B, H, W, C);
+    if (y)
+        check_bits(x->g, x->name, y, 4 * B * H * W * C);
+}
+
+static void run_timestep_embedding(nn *c, layer *x)
+{
+    const size_t dim = size_at(x->v, "dim");
+    json list, t;
+    if (!json_get(x->v, "t", &list))
+        return;
+    float *y = arena_floats(c->work, json_length(list) * dim), *row = y;
+    json_iter it = json_begin(list);
+    while (y && json_next(&it, NULL, &t)) {
+        double at = -1;
+        CHECK(json_number(t, &at), "%s: a timestep is no number", x->name);
+        nn_timestep_embedding(row, (float)at, dim, flag(x->v, "flip"), (float)number(x->v, "shift", 0));
+        row += dim;
+    }
+    if (y)
+        check_bits(x->g, x->name, y, json_length(list) * dim);
+}
+
+static const struct { const char *op; void (*run)(nn *, layer *); } layer_ops[] = {
+    { "linear", run_linear },           { "conv", run_conv },
+    { "group_norm", run_group_norm },   { "layer_norm", run_layer_norm },
+    { "softmax", run_softmax },         { "silu", run_activation },
+    { "gelu", run_activation },         { "quick_gelu", run_activation },
+    { "geglu", run_geglu },             { "attention", run_attention },
+    { "upsample", run_upsample },       { "timestep_embedding", run_timestep_embedding },
+};
+
+static void run_layer(nn *c, void *user)
+{
+    layer *x = user;
+    const size_t mark = arena_mark(c->work);
+    for (size_t i = 0; i < sizeof layer_ops / sizeof *layer_ops; i++)
+        if (!strcmp(layer_ops[i].op, x->op))
+            layer_ops[i].run(c, x);
+    arena_release(c->work, mark);
+}
+
+/* The pixel of every halfway case, of its neighbours and of values beyond the ends. */
+static void check_pixels(tensors *g)
+{
+    const tensor *x = golden(g, DT_F32, "pixel.x"), *y = golden(g, DT_U8, "pixel");
+    CHECK(x && y && x->count == y->count, "the pixel goldens differ in length");
+    for (size_t i = 0; x && y && i < x->count && i < y->count; i++)
+        CHECK(nn_pixel(f32_at(x, i)) == y->data[i], "pixel of %a is %d, not %d", (double)f32_at(x, i), nn_pixel(f32_at(x, i)), y->data[i]);
+}
+
+/* Every layer type by itself: says which operation is wrong when a network is. */
+static void layers(void)
+{
+    tensors g;
+    io_file f;
+    json    v;
+    if (!golden_open(&g, "layers"))
+        return;
+    json_iter it = json_begin(config_open(&f, "layers"));
+    while (json_next(&it, NULL, &v)) {
+        layer x = { .v = v, .g = &g };
+        void *memory;
+        text_at(v, "name", x.name, sizeof x.name);
+        text_at(v, "op", x.op, sizeof x.op);
+        if (bind_network(&host, NULL, SEED, layer_bind, &x, &memory, &err)) {
+            CHECK(false, "%s", err.text);
+            continue;
+        }
+        planned(run_layer, &x);
+        io_free(&host, memory);
+    }
+    check_pixels(&g);
+    io_close(&f);
+    golden_close(&g);
+}
+
+/* ---- networks ---- */
+
+/* A network's run: its golden file and the prefix of its tensors' names. */
+typedef struct watcher { tensors *g; const char *network; } watcher;
+
+static int watch(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    const watcher *w = user;
+    char full[160];
+    (void)kind;
+    snprintf(full, sizeof full, "%s.%s", w->network, name);
+    check_truth(w->g, full, x, B * H * W * C);
+    return 0;
+}
+
+typedef struct text_run { clip t; watcher w; size_t B, N; } text_run;
+
+static void run_text(nn *c, void *user)
+{
+    const text_run *r = user;
+    const size_t mark = arena_mark(c->work);
+    const tap seen = { watch, (void *)&r->w };
+    int32_t *ids = arena_bytes(c->work, r->B * r->N, sizeof *ids);
+    float *y = arena_floats(c->work, r->B * r->N * r->t.D);
+    char name[64];
+    snprintf(name, sizeof name, "%s.ids", r->w.network);
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    for (size_t i = 0; ids && i < r->B * r->N; i++)
+        ids[i] = (int32_t)(rng_value(SEED, stream, i) % r->t.vocab);
+    clip_forward(c, &r->t, y, ids, r->B, r->N, &seen);
+    if (y)
+        check_truth(r->w.g, r->w.network, y, r->B * r->N * r->t.D);
+    arena_release(c->work, mark);
+}
+
+/* SD 1.5's kind (quick_gelu) and SD 2.x's (gelu); short and full length. */
+static void text(void)
+{
+    static const struct { const char *name; size_t B, N; } cases[] = { { "text15", 2, 77 }, { "text2", 3, 20 } };
+    tensors g;
+    if (!golden_open(&g, "text"))
+        return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text_run r = { .w = { &g, cases[i].name }, .B = cases[i].B, .N = cases[i].N };
+        io_file f;
+        void *memory = NULL;
+        const json v = config_open(&f, cases[i].name);
+        if (clip_configure(&r.t, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, clip_bind, &r.t, &memory, &err))
+            CHECK(false, "%s", err.text);
+        else
+            planned(run_text, &r);
+        io_free(&host, memory);
+        io_close(&f);
+    }
+    golden_close(&g);
+}
+
+typedef struct unet_run { unet u; watcher w; } unet_run;
+
+/* One pass at timestep t; seen is NULL except where every module is compared. */
+static void unet_pass(nn *c, const unet_run *r, const char *x_name, const char *text_name, size_t B, size_t H, size_t W, size_t N,
+                      int t, const char *result, const tap *seen)
+{
+    const size_t mark = arena_mark(c->work), n = B * H * W * r->u.out_channels;
+    char name[3][64];
+    text_kv kv;
+    snprintf(name[0], sizeof name[0], "%s.%s", r->w.network, x_name);
+    snprintf(name[1], sizeof name[1], "%s.%s", r->w.network, text_name);
+    snprintf(name[2], sizeof name[2], "%s.%s", r->w.network, result);
+    const float *x = input_map(c->work, B, r->u.in_channels, H * W, name[0]);
+    const float *text_states = input(c->work, B * N * r->u.text_width, unit(), name[1]);
+    float *y = arena_floats(c->work, n);
+    unet_text(c, &r->u, &kv, text_states, B, N);
+    CHECK(unet_forward(c, &r->u, y, x, (float)t, &kv, B, H, W, seen) == 0, "%s: the pass stopped", name[2]);
+    if (y && !seen)
+        check_truth(r->w.g, name[2], y, n);
+    arena_release(c->work, mark);
+}
+
+static void run_unet(nn *c, void *user)
+{
+    static const int at[] = { 1, 261, 601, 999 };
+    const unet_run *r = user;
+    const tap seen = { watch, (void *)&r->w };
+    const size_t side = r->u.sample_size;
+    unet_pass(c, r, "latents", "text", 2, side, side, 77, 501, "conv_out", &seen);
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "t%d", at[i]);
+        unet_pass(c, r, "latents", "text", 2, side, side, 77, at[i], name, NULL);
+    }
+    unet_pass(c, r, "wide", "short", 1, 8, 24, 11, 741, "wide", NULL);
+}
+
+static void unet_goldens(const char *name)
+{
+    static unet_run r; /* some 100 kB */
+    tensors g;
+    io_file f;
+    void *memory = NULL;
+    if (!golden_open(&g, name))
+        return;
+    r.w = (watcher){ &g, name };
+    const json v = config_open(&f, name);
+    if (unet_configure(&r.u, v, name, &err) || bind_network(&host, NULL, SEED, unet_bind, &r.u, &memory, &err))
+        CHECK(false, "%s", err.text);
+    else
+        planned(run_unet, &r);
+    io_free(&host, memory);
+    io_close(&f);
+    golden_close(&g);
+}
+
+/* Block arrangement of SD 1.5: 1x1 convolutions around the transformers, eight heads everywhere. */
+static void unet15(void) { unet_goldens("unet15"); }
+/* Of SD 2.x: linear projections, heads a block. */
+static void unet2(void) { unet_goldens("unet2"); }
+
+typedef struct vae_run { vae v; watcher w; size_t H, W; } vae_run;
+
+static void run_vae(nn *c, void *user)
+{
+    const vae_run *r = user;
+    const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1);
+    const tap seen = { watch, (void *)&r->w };
+    char name[64];
+    snprintf(name, sizeof name, "%s.latents", r->w.network);
+    const float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
+    float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * r->v.out_channels);
+    vae_decode(c, &r->v, y, z, 2, r->H, r->W, &seen);
+    arena_release(c->work, mark);
+}
+
+/* With attention in the middle and post_quant_conv, as SD has them, and without both. */
+static void vae_decoder(void)
+{
+    static const struct { const char *name; size_t H, W; } cases[] = { { "vae15", 8, 8 }, { "vae_plain", 6, 10 } };
+    static vae_run r;
+    tensors g;
+    if (!golden_open(&g, "vae"))
+        return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        io_file f;
+        void *memory = NULL;
+        r = (vae_run){ .w = { &g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
+        const json v = config_open(&f, cases[i].name);
+        if (vae_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, vae_bind, &r.v, &memory, &err))
+            CHECK(false, "%s", err.text);
+        else
+            planned(run_vae, &r);
+        io_free(&host, memory);
+        io_close(&f);
+    }
+    golden_close(&g);
+}
+
+/* ---- DDIM ---- */
+
+static void check_timesteps(tensors *g, const char *name, ddim *d, size_t steps)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s.timesteps.%zu", name, steps);
+    const tensor *t = golden(g, DT_I64, full);
+    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
+    CHECK(t && t->count == steps, "%s: the golden has another length", full);
+    for (size_t i = 0; t && i < t->count && i < steps; i++)
+        CHECK(d->timesteps[i] == i64_at(t, i), "%s: step %zu is at %d, not %" PRId64, full, i, d->timesteps[i], i64_at(t, i));
+}
+
+static void check_step(tensors *g, const char *name, ddim *d, size_t steps, size_t i)
+{
+    enum { n = 500 };
+    char full[64], x_name[32], e_name[32];
+    float x[n], e[n];
+    snprintf(x_name, sizeof x_name, "ddim.x.%zu", i);
+    snprintf(e_name, sizeof e_name, "ddim.e.%zu", i);
+    for (size_t j = 0; j < n; j++) {
+        x[j] = rng_symmetric(SEED, nn_hash(0, x_name, strlen(x_name)), j, unit());
+        e[j] = rng_symmetric(SEED, nn_hash(0, e_name, strlen(e_name)), j, unit());
+    }
+    snprintf(full, sizeof full, "%s.step.%zu.%zu", name, steps, i);
+    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
+    ddim_step(d, x, e, i, n);
+    check_bits(g, full, x, n);
+}
+
+/* All integers and all bits: alphas, timesteps, and steps with noise and with velocity, the last one too. */
+static void schedule(void)
+{
+    static const char *const names[] = { "ddim15", "ddim2", "ddim_to_one" };
+    static const size_t steps[] = { 1, 7, 20, 25, 50, 100, 333, 999 };
+    static ddim d;
+    tensors g;
+    if (!golden_open(&g, "ddim"))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        io_file f;
+        char full[64];
+        const json v = config_open(&f, names[i]);
+        CHECK(ddim_configure(&d, v, names[i], &err) == SAE_OK, "%s", err.text);
+        snprintf(full, sizeof full, "%s.alphas", names[i]);
+        check_bits(&g, full, d.alphas_cumprod, 1000);
+        for (size_t j = 0; j < sizeof steps / sizeof *steps; j++)
+            check_timesteps(&g, names[i], &d, steps[j]);
+        for (size_t T = 20; T <= 50; T += 30) {
+            check_step(&g, names[i], &d, T, 0);
+            check_step(&g, names[i], &d, T, T / 2);
+            check_step(&g, names[i], &d, T, T - 1);
+        }
+        io_close(&f);
+    }
+    golden_close(&g);
+}
+
+/* ---- the SAE, scores and edits ---- */
+
+typedef struct sae_run {
+    io_file file;
+    json    v;          /* configs/sae.json */
+    tensors g;
+    ablation a;
+    size_t  M;
+    size_t  t;          /* the sampling step at hand */
+    char    name[64];   /* the golden at hand */
+} sae_run;
+
+static bool sae_open_goldens(sae_run *r)
+{
+    size_t side;
+    memset(r, 0, sizeof *r);
+    r->v = config_open(&r->file, "sae");
+    if (!golden_open(&r->g, "sae"))
+        return false;
+    const int code = sae_load(&r->a.sae, &host, FOLDER "/sae", &err);
+    CHECK(code == SAE_OK, "%s", err.text);
+    const int more = code ? code : stats_load(&r->a.stats, &host, FOLDER "/sae/stats.safetensors", &err);
+    CHECK(more == SAE_OK, "%s", err.text);
+    side = size_at(r->v, "side");
+    r->M = size_at(r->v, "batch") * side * side;
+    return !code && !more;
+}
+
+static void sae_close_goldens(sae_run *r, const char *prefix)
+{
+    for (size_t i = 0; i < r->g.count; i++) /* three tests share the file: each answers for its own */
+        CHECK(r->g.list[i].used || strncmp(r->g.list[i].name, prefix, strlen(prefix)), "no test read the golden %s", r->g.list[i].name);
+    stats_unload(&r->a.stats, &host);
+    sae_unload(&r->a.sae, &host);
+    tensors_close(&r->g);
+    io_close(&r->file);
+}
+
+/* The activations, [M,d]; NULL while planning. */
+static float *activations(nn *c, sae_run *r)
+{
+    float *x = arena_floats(c->work, r->M * r->a.sae.d);
+    const tensor *t = golden(&r->g, DT_F32, "sae.x");
+    CHECK(t && t->count == r->M * r->a.sae.d, "sae.x has another size");
+    for (size_t i = 0; x && t && i < t->count; i++)
+        x[i] = f32_at(t, i);
+    return x;
+}
+
+static void check_latents(sae_run *r, const uint32_t *idx, float *val, const uint32_t *count)
+{
+    const size_t k = r->a.sae.k;
+    const tensor *want = golden(&r->g, DT_I64, "sae.idx"), *many = golden(&r->g, DT_I64, "sae.count");
+    for (size_t m = 0; want && many && m < r->M; m++) {
+        CHECK((int64_t)count[m] == i64_at(many, m), "token %zu has %" PRIu32 " latents, not %" PRId64, m, count[m], i64_at(many, m));
+        for (size_t j = 0; j < k; j++) {
+            if (j < count[m])
+                CHECK((int64_t)idx[m * k + j] == i64_at(want, m * k + j), "token %zu, place %zu: latent %" PRIu32 ", not %" PRId64, m, j, idx[m * k + j], i64_at(want, m * k + j));
+            else
+                val[m * k + j] = 0;
+        }
+    }
+    check_truth(&r->g, "sae.f", val, r->M * k);
+}
+
+static void run_encode(nn *c, void *user)
+{
+    sae_run *r = user;
+    const size_t mark = arena_mark(c->work), k = r->a.sae.k, d = r->a.sae.d;
+    const float *x = activations(c, r);
+    uint32_t *idx = arena_bytes(c->work, r->M * k, sizeof *idx), *count = arena_bytes(c->work, r->M, sizeof *count);
+    float *val = arena_floats(c->work, r->M * k), *y = arena_floats(c->work, r->M * d), *row = arena_floats(c->work, 2 * d);
+    sae_encode(c, &r->a.sae, idx, val, count, x, r->M);
+    for (size_t m = 0; y && m < r->M; m++)
+        sae_decode_sparse(&r->a.sae, y + m * d, idx + m * k, val + m * k, count[m], row);
+    if (y) {
+        check_latents(r, idx, val, count);
+        check_truth(&r->g, "sae.decode", y, r->M * d);
+    }
+    arena_release(c->work, mark);
+}
+
+/* TopK: which latents, ties among equal rows (the lower index), tokens with fewer than k, with none; values; decoding. */
+static void sae_encode_topk(void)
+{
+    static sae_run r;
+    if (sae_open_goldens(&r))
+        planned(run_encode, &r);
+    sae_close_goldens(&r, "sae.");
+}
+
+/* What a JSON object {"concept", "percentile" | "top", "strength"} chooses. */
+static choice choice_of(json v)
+{
+    return (choice){ .top = size_at(v, "top"), .percentile = number(v, "percentile", 0), .strength = (float)number(v, "strength", -1) };
+}
+
+/* The golden NAME, [T,m], lists the latents chosen at each step. */
+static void check_selection(tensors *g, const char *name, const stats *s, const char *concept, choice how)
+{
+    const tensor *t = golden(g, DT_I64, name);
+    const int at = stats_find(s, concept);
+    selection sel;
+    CHECK(at >= 0, "the statistics lack %s", concept);
+    if (!t || at < 0)
+        return;
+    if (selection_make(&sel, &host, s, (size_t)at, how, &err)) {
+        CHECK(false, "%s", err.text);
+        return;
+    }
+    const size_t m = t->shape[1];
+    for (size_t step = 0; step < s->steps; step++) {
+        CHECK(sel.start[step + 1] - sel.start[step] == m, "%s: step %zu selects %" PRIu32 " latents, not %zu", name, step, sel.start[step + 1] - sel.start[step], m);
+        for (size_t j = 0; j < m && sel.start[step] + j < sel.start[step + 1]; j++)
+            CHECK((int64_t)sel.latent[sel.start[step] + j] == i64_at(t, step * m + j), "%s: step %zu selects %" PRIu32 ", not %" PRId64,
+                  name, step, sel.latent[sel.start[step] + j], i64_at(t, step * m + j));
+    }
+    selection_free(&sel, &host);
+}
+
+static void check_scores(sae_run *r)
+{
+    const stats *s = &r->a.stats;
+    float *score = malloc(s->steps * s->n * sizeof *score), *scratch = malloc((4 * s->n + 8) * sizeof *scratch);
+    for (size_t c = 0; score && scratch && c < s->concepts; c++) {
+        char name[64];
+        snprintf(name, sizeof name, "select.score.%s", stats_name(s, c));
+        for (size_t t = 0; t < s->steps; t++)
+            stats_score(s, score + t * s->n, c, t, scratch);
+        check_truth(&r->g, name, score, s->steps * s->n);
+    }
+    free(score);
+    free(scratch);
+    check_truth(&r->g, "select.threshold", s->threshold, s->steps * s->n);
+}
+
+/* Scores, thresholds, and the sets that percentiles and top K choose, step by step; also in a domain of one concept. */
+static void scores_and_selection(void)
+{
+    static sae_run r;
+    static stats one;
+    json list, how;
+    char name[64], concept[64];
+    if (sae_open_goldens(&r) && json_get(r.v, "select", &list)) {
+        size_t i = 0;
+        check_scores(&r);
+        CHECK(stats_load(&one, &host, FOLDER "/sae/stats_one.safetensors", &err) == SAE_OK, "%s", err.text);
+        for (json_iter it = json_begin(list); json_next(&it, NULL, &how); i++) {
+            text_at(how, "concept", concept, sizeof concept);
+            snprintf(name, sizeof name, "select.%zu", i);
+            check_selection(&r.g, name, &r.a.stats, concept, choice_of(how));
+            snprintf(name, sizeof name, "select.one.%zu", i);
+            check_selection(&r.g, name, &one, "Cats", choice_of(how));
+        }
+        stats_unload(&one, &host);
+    }
+    sae_close_goldens(&r, "select.");
+}
+
+static void run_ablate(nn *c, void *user)
+{
+    sae_run *r = user;
+    const size_t mark = arena_mark(c->work);
+    float *x = activations(c, r);
+    ablate(c, &r->a, x, r->M, r->t);
+    if (x)
+        check_truth(&r->g, r->name, x, r->M * r->a.sae.d);
+    arena_release(c->work, mark);
+}
+
+/* Two steps of one case, with every way for the SAE's error to return. */
+static void check_ablation(sae_run *r, const char *name)
+{
+    static const char *const residuals[] = { "paper", "released", "none" };
+    for (r->a.residual = RESIDUAL_PAPER; r->a.residual <= RESIDUAL_NONE; r->a.residual++)
+        for (r->t = 0; r->t < 4; r->t += 2) {
+            snprintf(r->name, sizeof r->name, "ablate.%s.%s.%zu", name, residuals[r->a.residual], r->t);
+            planned(run_ablate, r);
+        }
+}
+
+/* The edit at a hook: masks, factors, latents that several concepts share (audit A5), residuals (audit A1). */
+static void ablation_edits(void)
+{
+    static sae_run r;
+    json list, v, forget, how;
+    char name[32], concept[64];
+    if (sae_open_goldens(&r) && json_get(r.v, "ablate", &list))
+        for (json_iter it = json_begin(list); json_next(&it, NULL, &v);) {
+            text_at(v, "name", name, sizeof name);
+            CHECK(json_get(v, "forget", &forget), "a config lacks \"forget\"");
+            for (json_iter each = json_begin(forget); json_next(&each, NULL, &how);) {
+                text_at(how, "concept", concept, sizeof concept);
+                const int at = stats_find(&r.a.stats, concept);
+                CHECK(at >= 0 && !selection_make(&r.a.forget[r.a.count++], &host, &r.a.stats, (size_t)at, choice_of(how), &err), "%s", err.text);
+            }
+            check_ablation(&r, name);
+            while (r.a.count)
+                selection_free(&r.a.forget[--r.a.count], &host);
+        }
+    sae_close_goldens(&r, "ablate.");
+}
+
+const test_case golden_tests[] = {
+    { "layers", layers },
+    { "text", text },
+    { "unet15", unet15 },
+    { "unet2", unet2 },
+    { "vae_decoder", vae_decoder },
+    { "schedule", schedule },
+    { "sae_encode_topk", sae_encode_topk },
+    { "scores_and_selection", scores_and_selection },
+    { "ablation_edits", ablation_edits },
+    { NULL, NULL }
+};

@@ -1,0 +1,661 @@
+/* test_tokenizer.c: our ids against transformers' CLIPTokenizer, by the file that tests/golden/make_tokens.py wrote; hostile
+ * files; hostile prompts; every allocation refused once.
+ *
+ *   tokens.safetensors --texts--> tokenizer_encode --compare--> its ids
+ *
+ * Not here: random strings and every code point, live against transformers (tests/check_tokenizer.py). */
+#include "../io.h"
+#include "../tokenizer.h"
+#include "../unicode.h"
+#include "test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GOLDEN "tests/golden/tokens.safetensors"
+#define MADE   "tests/golden/tokenizer" /* our small vocabulary */
+#define PADDING_MAX 512
+
+static sae_error err;
+
+/* ---- a host whose files and memory are ours ---- */
+
+enum { VOCAB, MERGES, CONFIG, MAP, ADDED, FILES };
+static const char *const names[FILES] = { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json" };
+
+/* The files of a folder "/t": texts, or absent. alloc fails after `refuse` blocks. */
+typedef struct world {
+    const char *text[FILES];
+    char    *owned[FILES]; /* texts to be freed */
+    size_t refuse, asked, live; /* live: blocks not yet given back */
+    sae_host host;
+} world;
+
+static const void *world_map(void *user, const char *path, size_t *size)
+{
+    const world *w = user;
+    for (int i = 0; i < FILES; i++)
+        if (!strncmp(path, "/t/", 3) && !strcmp(path + 3, names[i]) && w->text[i]) {
+            *size = strlen(w->text[i]);
+            return w->text[i];
+        }
+    return NULL;
+}
+
+static void *world_alloc(void *user, size_t size)
+{
+    world *w = user;
+    if (w->asked++ >= w->refuse)
+        return NULL;
+    w->live++;
+    return malloc(size);
+}
+
+static void world_free(void *user, void *p)
+{
+    world *w = user;
+    w->live--;
+    free(p);
+}
+
+static void world_init(world *w)
+{
+    memset(w, 0, sizeof *w);
+    w->refuse = SIZE_MAX;
+    w->host = (sae_host){ .user = w, .alloc = world_alloc, .free = world_free, .map = world_map };
+}
+
+/* Every block must have come back. */
+static void world_close(world *w, const char *what)
+{
+    CHECK(w->live == 0, "%s: %zu blocks of memory were not given back", what, w->live);
+    for (int i = 0; i < FILES; i++)
+        free(w->owned[i]);
+}
+
+/* A whole file, ended with NUL, to be freed; NULL when it cannot be read. */
+static char *slurp(const char *path)
+{
+    io_file f;
+    char *text = NULL;
+    if (!io_open(&f, NULL, path, &err) && (text = malloc(f.size + 1)) != NULL) {
+        memcpy(text, f.data, f.size);
+        text[f.size] = 0;
+    }
+    io_close(&f);
+    return text;
+}
+
+static void give(world *w, int file, char *text)
+{
+    w->text[file] = w->owned[file] = text;
+}
+
+/* A world with the vocabulary of MADE. */
+static void made_world(world *w)
+{
+    world_init(w);
+    give(w, VOCAB, slurp(MADE "/vocab.json"));
+    give(w, MERGES, slurp(MADE "/merges.txt"));
+}
+
+/* ---- goldens ---- */
+
+static long short_at(const tensor *t, size_t i) { return (long)t->data[2 * i] | (long)t->data[2 * i + 1] << 8; }
+
+/* Text i of the golden whose first text is at s. */
+static const char *next_text(const char *s) { return s + strlen(s) + 1; }
+
+static tensor *set_tensor(const tensors *g, const char *set, const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", set, what);
+    tensor *t = tensors_find(g, name);
+    CHECK(t && t->type == DT_I16, "%s has no %s of I16: run tests/golden/make_tokens.py", GOLDEN, name);
+    return t && t->type == DT_I16 ? t : NULL;
+}
+
+/* The word at *s, ended by a blank or the end; moves past it. */
+static const char *word(char **s)
+{
+    char *first = *s, *blank = strchr(first, ' ');
+    if (blank)
+        *blank++ = 0;
+    *s = blank ? blank : first + strlen(first);
+    return first;
+}
+
+/* One string: ids [count] of the golden, then the padding. */
+static bool same(const tokenizer *t, const char *text, const tensor *ids, size_t at, size_t count, size_t cut, long pad)
+{
+    int32_t got[PADDING_MAX];
+    size_t  n, dropped;
+    const size_t length = tokenizer_max_length(t);
+    if (length > PADDING_MAX || tokenizer_encode(t, got, &n, &dropped, text, &err) || n != count || dropped != cut)
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (got[i] != (i < count ? short_at(ids, at + i) : pad))
+            return false;
+    return true;
+}
+
+/* Compares every string of a set. */
+static void compare(const tensors *g, const char *set, const tokenizer *t, size_t length, long pad)
+{
+    const tensor *texts = tensors_find(g, "text"), *ids = set_tensor(g, set, "ids"), *counts = set_tensor(g, set, "count"), *cuts = set_tensor(g, set, "cut");
+    CHECK(tokenizer_max_length(t) == length, "%s: length %zu, transformers %zu", set, tokenizer_max_length(t), length);
+    CHECK(tokenizer_pad(t) == pad, "%s: padding %d, transformers %ld", set, (int)tokenizer_pad(t), pad);
+    if (!texts || !ids || !counts || !cuts || tokenizer_max_length(t) != length)
+        return;
+    const char *text = (const char *)texts->data;
+    size_t at = 0;
+    for (size_t i = 0; i < counts->count; i++, text = next_text(text)) {
+        const size_t count = (size_t)short_at(counts, i);
+        CHECK(same(t, text, ids, at, count, (size_t)short_at(cuts, i), pad), "%s: string %zu, \"%.60s\", has other ids than transformers gives it", set, i, text);
+        at += count;
+    }
+    CHECK(at == ids->count, "%s: %zu ids, the golden has %zu", set, at, ids->count);
+    test_note("%s: %zu strings, %zu ids", set, counts->count, ids->count);
+}
+
+/* Length and padding of a set, from the golden's metadata "FOLDER LENGTH PAD". */
+static bool set_facts(const tensors *g, const char *set, size_t *length, long *pad)
+{
+    json v;
+    char said[128], *s = said;
+    if (!json_get(g->metadata, set, &v) || !json_string(v, said, sizeof said, NULL))
+        return false;
+    word(&s);
+    *length = strtoul(word(&s), NULL, 10);
+    *pad = strtol(word(&s), NULL, 10);
+    return true;
+}
+
+/* The set of a folder on disk. */
+static void golden_folder(const char *set, const char *folder)
+{
+    tensors g;
+    tokenizer *t;
+    size_t length = 0;
+    long   pad = 0;
+    const int code = tensors_open(&g, NULL, GOLDEN, &err);
+    CHECK(code == SAE_OK, "%s", err.text);
+    if (code)
+        return;
+    if (!set_facts(&g, set, &length, &pad)) {
+        test_skip("%s has no set %s: run tests/golden/make_tokens.py where %s is", GOLDEN, set, folder);
+    } else if (tokenizer_open(&t, NULL, folder, &err)) {
+        CHECK(false, "%s", err.text);
+    } else {
+        compare(&g, set, t, length, pad);
+        tokenizer_close(t);
+    }
+    tensors_close(&g);
+}
+
+/* A wrong table of Unicode, a merge out of order, a cut one id off: any of them changes some of 2,000 strings. */
+static void golden_made(void) { golden_folder("made", MADE); }
+
+static const char *clip_folder(void)
+{
+    const char *dir = getenv("CLIP_DIR");
+    return dir ? dir : "../shared/clip";
+}
+
+static bool have(const char *folder)
+{
+    char path[1024];
+    const bool found = io_join(path, sizeof path, folder, "vocab.json") && io_exists(NULL, path);
+    if (!found)
+        test_skip("there is no %s/vocab.json", folder);
+    return found;
+}
+
+/* The same with the real vocabulary, whose merges are 48,894. */
+static void golden_clip(void)
+{
+    if (have(clip_folder()))
+        golden_folder("clip", clip_folder());
+}
+
+static void golden_emojicanvas(void)
+{
+    if (have("weights/emojicanvas/tokenizer"))
+        golden_folder("emojicanvas", "weights/emojicanvas/tokenizer");
+}
+
+/* The text of a metadata entry, to be freed, or NULL. */
+static char *metadata_text(const tensors *g, const char *set, const char *file)
+{
+    enum { ROOM = 1 << 14 };
+    char key[128], *text = malloc(ROOM);
+    json v;
+    snprintf(key, sizeof key, "%s.%s", set, file);
+    if (text && json_get(g->metadata, key, &v) && json_string(v, text, ROOM, NULL))
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* One set "made_CONFIG": the golden carries its config files. */
+static void golden_config(const tensors *g, const char *config, size_t length, long pad)
+{
+    world w;
+    char  set[80];
+    tokenizer *t;
+    made_world(&w);
+    give(&w, CONFIG, metadata_text(g, config, names[CONFIG]));
+    give(&w, MAP, metadata_text(g, config, names[MAP]));
+    snprintf(set, sizeof set, "made_%s", config);
+    CHECK(w.text[CONFIG] || w.text[MAP], "%s: no files for %s", GOLDEN, set);
+    if (tokenizer_open(&t, &w.host, "/t", &err)) {
+        CHECK(false, "%s: %s", set, err.text);
+    } else {
+        compare(g, set, t, length, pad);
+        tokenizer_close(t);
+    }
+    world_close(&w, set);
+}
+
+/* "!" that pads, tokens found before or after lowercase, added tokens, a length of 8: each config changes the ids. */
+static void golden_configs(void)
+{
+    tensors g;
+    json key, value;
+    int  seen = 0;
+    const int code = tensors_open(&g, NULL, GOLDEN, &err);
+    CHECK(code == SAE_OK, "%s", err.text);
+    if (code)
+        return;
+    for (json_iter it = json_begin(g.metadata); json_next(&it, &key, &value);) {
+        char   set[80];
+        size_t length;
+        long   pad;
+        if (json_string(key, set, sizeof set, NULL) && !strncmp(set, "made_", 5) && set_facts(&g, set, &length, &pad)) {
+            golden_config(&g, set + 5, length, pad);
+            seen++;
+        }
+    }
+    CHECK(seen >= 9, "%d configs in %s", seen, GOLDEN);
+    tensors_close(&g);
+}
+
+/* ---- small vocabularies ---- */
+
+#define MERGES_AB "#version: 0.2\na b</w>\n"
+/* a, b, a</w>, b</w>, ab</w>, !</w> and the two special tokens. */
+static const char tiny[] = "{\"a\":0,\"b\":1,\"a</w>\":2,\"b</w>\":3,\"ab</w>\":4,\"!</w>\":5,\"<|startoftext|>\":6,\"<|endoftext|>\":7}";
+
+static tokenizer *open_tiny(world *w)
+{
+    tokenizer *t;
+    world_init(w);
+    w->text[VOCAB] = tiny;
+    w->text[MERGES] = MERGES_AB;
+    const int code = tokenizer_open(&t, &w->host, "/t", &err);
+    CHECK(code == SAE_OK, "%s", err.text);
+    return t;
+}
+
+/* Worked by hand: start, "ab" merged, "!" a word, "x" unknown, end; then the padding, 77 ids in all; pieces by id. */
+static void by_hand(void)
+{
+    world w;
+    tokenizer *t = open_tiny(&w);
+    if (!t)
+        return;
+    int32_t ids[77];
+    size_t  count, cut;
+    CHECK(tokenizer_max_length(t) == 77 && tokenizer_size(t) == 8, "length %zu, size %zu", tokenizer_max_length(t), tokenizer_size(t));
+    CHECK(tokenizer_bos(t) == 6 && tokenizer_eos(t) == 7 && tokenizer_pad(t) == 7, "%d %d %d", (int)tokenizer_bos(t), (int)tokenizer_eos(t), (int)tokenizer_pad(t));
+    CHECK(!tokenizer_encode(t, ids, &count, &cut, "AB!xba", &err) && count == 7 && cut == 0, "count %zu, cut %zu", count, cut);
+    static const int32_t want[] = { 6, 4, 5, 7, 1, 2, 7, 7 };
+    for (size_t i = 0; i < 8; i++)
+        CHECK(ids[i] == want[i], "id %zu is %d, not %d", i, (int)ids[i], (int)want[i]);
+    CHECK(ids[76] == 7, "the last id is %d", (int)ids[76]);
+    CHECK(!strcmp(tokenizer_piece(t, 4), "ab</w>") && !tokenizer_piece(t, 8) && !tokenizer_piece(t, -1), "pieces");
+    tokenizer_close(t);
+    tokenizer_close(NULL);
+    world_close(&w, "by_hand");
+}
+
+/* Start and end stay when all else is cut; a length of 1 has no room for them. */
+static void lengths(void)
+{
+    world w;
+    tokenizer *t = open_tiny(&w);
+    if (!t)
+        return;
+    int32_t ids[4] = { -1, -1, -1, -1 };
+    size_t  count, cut;
+    CHECK(tokenizer_set_max_length(t, 1, &err) == SAE_EUSAGE && strstr(err.text, "1 ids"), "%s", err.text);
+    CHECK(tokenizer_set_max_length(t, TOKENIZER_LENGTH_MAX + 1, &err) == SAE_EUSAGE, "too long");
+    CHECK(tokenizer_max_length(t) == 77, "a refused length was kept: %zu", tokenizer_max_length(t));
+    for (size_t n = 2; n <= 3; n++) {
+        CHECK(!tokenizer_set_max_length(t, n, &err) && !tokenizer_encode(t, ids, &count, &cut, "a a a", &err), "%s", err.text);
+        CHECK(count == n && cut == 5 - n && ids[0] == 6 && ids[n - 1] == 7 && ids[n] == -1, "length %zu: count %zu, cut %zu", n, count, cut);
+    }
+    tokenizer_close(t);
+}
+
+/* ---- hostile prompts ---- */
+
+/* Each way not to be UTF-8, and where: a check that only looks at lead bytes lets half of them through. */
+static void not_utf8(void)
+{
+    static const struct { const char *text; const char *at; } bad[] = {
+        { "\x80", "byte 0 (0x80)" },           { "ab\xC3", "byte 2 (0xC3)" },         { "\xC0\xAF", "byte 0 (0xC0)" },
+        { "a\xE0\x80\xAF", "byte 1 (0xE0)" },  { "\xED\xA0\x80", "byte 0 (0xED)" },   { "\xF4\x90\x80\x80", "byte 0 (0xF4)" },
+        { "\xF0\x9F\x98", "byte 0 (0xF0)" },   { "\xFF", "byte 0 (0xFF)" },           { "\xF8\x88\x80\x80\x80", "byte 0 (0xF8)" },
+        { "\xC3\xA9\xC3\xA9 \xE9t\xE9", "byte 5 (0xE9)" },
+    };
+    world w;
+    tokenizer *t = open_tiny(&w);
+    int32_t ids[77];
+    for (size_t i = 0; t && i < sizeof bad / sizeof *bad; i++)
+        CHECK(tokenizer_encode(t, ids, NULL, NULL, bad[i].text, &err) == SAE_EUSAGE && strstr(err.text, bad[i].at), "%s: %s", bad[i].at, err.text);
+    CHECK(t && !tokenizer_encode(t, ids, NULL, NULL, "a", &err), "not usable after an error: %s", err.text);
+    tokenizer_close(t);
+}
+
+/* n bytes that repeat s, or what fits of it whole. */
+static char *repeated(const char *s, size_t n)
+{
+    const size_t k = strlen(s);
+    char *text = malloc(n + 1);
+    if (!text)
+        return NULL;
+    for (size_t i = 0; i < n / k; i++)
+        memcpy(text + i * k, s, k);
+    text[n / k * k] = 0;
+    return text;
+}
+
+/* One megabyte of the worst of each kind: an insertion sort of marks, or a merge that searches the whole word for its
+ * next pair, takes minutes. */
+static void long_prompts(void)
+{
+    static const char *const worst[] = { "a", "aaab", "ab ", "\xCD\x85\xCC\xA1", "\xF0\x9D\x85\xA0", "<|endoftext|>", "\xCE\x90", "!", "\xEA\xB0\x81", "'s" };
+    world w;
+    tokenizer *t;
+    int32_t ids[77];
+    size_t  count, cut;
+    made_world(&w);
+    if (tokenizer_open(&t, &w.host, "/t", &err)) {
+        CHECK(false, "%s", err.text);
+        return;
+    }
+    const double start = os_seconds();
+    for (size_t i = 0; i < sizeof worst / sizeof *worst; i++) {
+        char *text = repeated(worst[i], TOKENIZER_PROMPT_MAX);
+        CHECK(text && !tokenizer_encode(t, ids, &count, &cut, text, &err) && count == 77 && cut > 1000, "\"%s\": %s", worst[i], err.text);
+        free(text);
+    }
+    test_note("%zu prompts of 1 MiB in %.2f s", sizeof worst / sizeof *worst, os_seconds() - start);
+    CHECK(os_seconds() - start < 60, "%.0f s", os_seconds() - start);
+    char *text = repeated("a", TOKENIZER_PROMPT_MAX + 1);
+    CHECK(text && tokenizer_encode(t, ids, NULL, NULL, text, &err) == SAE_EUSAGE && strstr(err.text, "too long"), "%s", err.text);
+    free(text);
+    tokenizer_close(t);
+    world_close(&w, "long_prompts");
+}
+
+/* ---- hostile files ---- */
+
+typedef struct hostile { const char *text[FILES]; int code; const char *says; } hostile;
+
+#define CONFIG_ONLY(config, says) { { tiny, MERGES_AB, config, NULL, NULL }, SAE_EFORMAT, says }
+#define VOCAB_ONLY(vocab, says)   { { vocab, MERGES_AB, NULL, NULL, NULL }, SAE_EFORMAT, says }
+#define MERGES_ONLY(merges, says) { { tiny, merges, NULL, NULL, NULL }, SAE_EFORMAT, says }
+
+static const hostile bad_files[] = {
+    { { NULL, MERGES_AB, NULL, NULL, NULL }, SAE_ENOENT, "/t/vocab.json: there is no such file" },
+    { { tiny, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/merges.txt: there is no such file" },
+    VOCAB_ONLY("", "/t/vocab.json"),
+    VOCAB_ONLY("[]", "must be an object"),
+    VOCAB_ONLY("{}", "must be an object of 1"),
+    VOCAB_ONLY("{\"a\":0,\"b\":1", "/t/vocab.json"),
+    VOCAB_ONLY("{\"a\":0,\"b\":0}", "the pieces \"a\" and \"b\" have the same id 0"),
+    VOCAB_ONLY("{\"a\":0,\"b\":2}", "the id of piece \"b\" must be a whole number from 0 to 1"),
+    VOCAB_ONLY("{\"a\":-1}", "the id of piece \"a\""),
+    VOCAB_ONLY("{\"a\":0.5}", "the id of piece \"a\""),
+    VOCAB_ONLY("{\"a\":1e300}", "the id of piece \"a\""),
+    VOCAB_ONLY("{\"a\":\"0\"}", "the id of piece \"a\""),
+    VOCAB_ONLY("{\"a\\u0000\":0}", "piece number 1 holds U+0000"),
+    VOCAB_ONLY("{\"a\":0,\"b</w>\":1}", "needs the piece \"ab</w>\""),
+    { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL }, SAE_EFORMAT, "the bos_token \"<|startoftext|>\" is no piece" },
+    { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL }, SAE_EFORMAT, "the eos_token \"<|endoftext|>\" is no piece" },
+    MERGES_ONLY("#version: 0.2\na b</w> x\n", "line 2 must be two pieces"),
+    MERGES_ONLY("a\n", "line 1 must be two pieces"),
+    MERGES_ONLY("a b</w>\n\na b</w>\n", "line 2 must be two pieces"),
+    MERGES_ONLY("a c</w>\n", "line 1 needs the piece \"c</w>\""),
+    MERGES_ONLY("b a</w>\n", "line 1 needs the piece \"ba</w>\""),
+    MERGES_ONLY("#version\r\na b</w>\r\n\x01 b</w>\r\n", "line 3 needs the piece \"?\""),
+    CONFIG_ONLY("[1]", "must hold one JSON object"),
+    CONFIG_ONLY("{", "/t/tokenizer_config.json"),
+    CONFIG_ONLY("{\"pad_token\":\"<pad>\"}", "the pad_token \"<pad>\" is no piece of vocab.json"),
+    CONFIG_ONLY("{\"pad_token\":null}", "pad_token must be a text"),
+    CONFIG_ONLY("{\"pad_token\":\"\"}", "pad_token must be a text"),
+    CONFIG_ONLY("{\"pad_token\":{}}", "pad_token has no \"content\""),
+    CONFIG_ONLY("{\"pad_token\":{\"content\":7}}", "pad_token must be a text"),
+    CONFIG_ONLY("{\"pad_token\":{\"content\":\"a\",\"normalized\":1}}", "normalized of pad_token must be true or false"),
+    CONFIG_ONLY("{\"pad_token\":{\"content\":\"a\",\"lstrip\":true}}", "pad_token has \"lstrip\": true"),
+    CONFIG_ONLY("{\"pad_token\":\"0123456789012345678901234567890123456789012345678901234567890123\"}", "1 to 63 bytes"),
+    CONFIG_ONLY("{\"mask_token\":\"a\"}", "mask_token has a value that this program does not support"),
+    CONFIG_ONLY("{\"additional_special_tokens\":[\"a\"]}", "additional_special_tokens has a value"),
+    CONFIG_ONLY("{\"split_special_tokens\":true}", "split_special_tokens has a value"),
+    CONFIG_ONLY("{\"padding_side\":\"left\"}", "padding_side has a value"),
+    CONFIG_ONLY("{\"add_eos_token\":false}", "add_eos_token has a value"),
+    CONFIG_ONLY("{\"model_max_length\":1}", "model_max_length must be a whole number from 2"),
+    CONFIG_ONLY("{\"model_max_length\":77.5}", "model_max_length must be a whole number from 2"),
+    CONFIG_ONLY("{\"model_max_length\":\"77\"}", "model_max_length must be a whole number from 2"),
+    CONFIG_ONLY("{\"model_max_length\":100000000}", "model_max_length must be a whole number from 2"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"x\":\"a\"}}", "the names in added_tokens_decoder must be ids"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"1\":\"a\"}}", "gives \"a\" the id 1, but vocab.json gives it 0"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"9\":\"<x>\"}}", "must go on from 8 without a hole"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"8\":\"<x>\",\"9\":\"<x>\"}}", "\"<x>\" is there twice"),
+    { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL }, SAE_EFORMAT, "/t/special_tokens_map.json: the pad_token" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}" }, SAE_EFORMAT, "/t/added_tokens.json: tokens added in this way" },
+};
+
+/* Each file says what is wrong with it, where, in one line; nothing is left behind. */
+static void hostile_files(void)
+{
+    for (size_t i = 0; i < sizeof bad_files / sizeof *bad_files; i++) {
+        world w;
+        tokenizer *t;
+        world_init(&w);
+        memcpy(w.text, bad_files[i].text, sizeof w.text);
+        const int code = tokenizer_open(&t, &w.host, "/t", &err);
+        CHECK(code == bad_files[i].code && strstr(err.text, bad_files[i].says), "file %zu: code %d, \"%s\" should say \"%s\"", i, code, code ? err.text : "", bad_files[i].says);
+        CHECK(!code || (!t && !strchr(err.text, '\n')), "file %zu: \"%s\"", i, err.text);
+        tokenizer_close(t);
+        world_close(&w, bad_files[i].says);
+    }
+}
+
+/* The hash of tokenizer.c, to make pieces that collide. */
+static uint64_t piece_hash(const char *s)
+{
+    uint64_t h = 0xCBF29CE484222325u;
+    while (*s)
+        h = (h ^ (unsigned char)*s++) * 0x100000001B3u;
+    return rng_mix(h);
+}
+
+/* A thousand pieces for one place of the table: without a bound on probing a million of them would take days. */
+static void colliding_pieces(void)
+{
+    enum { PIECES = 1000, SLOTS = 2048 };
+    world  w;
+    tokenizer *t;
+    size_t used = 1;
+    char  *vocab = malloc(PIECES * 24 + 2);
+    if (!vocab)
+        return;
+    vocab[0] = '{';
+    for (unsigned i = 0, n = 0; n < PIECES; i++) {
+        char piece[16];
+        snprintf(piece, sizeof piece, "%u", i);
+        if (piece_hash(piece) % SLOTS == 7)
+            used += (size_t)snprintf(vocab + used, 24, "%s\"%s\":%u", n ? "," : "", piece, n), n++;
+    }
+    vocab[used] = '}';
+    vocab[used + 1] = 0;
+    world_init(&w);
+    give(&w, VOCAB, vocab);
+    w.text[MERGES] = "";
+    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAE_EFORMAT && strstr(err.text, "collide"), "%s", err.text);
+    world_close(&w, "colliding_pieces");
+}
+
+/* A duplicate among many keys: json.c looks for it only among few. */
+static void duplicate_among_many(void)
+{
+    enum { PIECES = 3000 };
+    world  w;
+    tokenizer *t;
+    size_t used = 0;
+    char  *vocab = malloc(PIECES * 24 + 2);
+    if (!vocab)
+        return;
+    for (unsigned i = 0; i < PIECES; i++)
+        used += (size_t)snprintf(vocab + used, 24, "%c\"%u\":%u", i ? ',' : '{', i == 2900 ? 17 : i, i);
+    vocab[used] = '}';
+    vocab[used + 1] = 0;
+    world_init(&w);
+    give(&w, VOCAB, vocab);
+    w.text[MERGES] = "";
+    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAE_EFORMAT && strstr(err.text, "\"17\" is there twice, as 17 and 2900"), "%s", err.text);
+    world_close(&w, "duplicate_among_many");
+}
+
+/* Truncated anywhere, a file is an error or still a tokenizer, never a crash (the sanitizers watch). */
+static void truncated_files(void)
+{
+    static const char *const whole[3] = {
+        tiny, MERGES_AB, "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}"
+    };
+    for (int file = VOCAB; file <= CONFIG; file++)
+        for (size_t n = 0; n <= strlen(whole[file]); n++) {
+            world w;
+            tokenizer *t;
+            int32_t ids[77];
+            world_init(&w);
+            memcpy(w.text, whole, sizeof whole);
+            give(&w, file, malloc(n + 1));
+            if (!w.owned[file])
+                return;
+            memcpy(w.owned[file], whole[file], n);
+            w.owned[file][n] = 0;
+            if (!tokenizer_open(&t, &w.host, "/t", &err))
+                CHECK(!tokenizer_encode(t, ids, NULL, NULL, "ab <x> ba", &err), "%s of %zu bytes: %s", names[file], n, err.text);
+            tokenizer_close(t);
+            world_close(&w, names[file]);
+        }
+}
+
+/* ---- memory ---- */
+
+/* Allocation n refused, for all n: SAE_ENOMEM, nothing kept, and the next call works. */
+static void memory_refused(void)
+{
+    world w;
+    tokenizer *t = NULL;
+    int32_t ids[77];
+    made_world(&w);
+    for (w.refuse = 0; w.refuse < 100; w.refuse++) {
+        w.asked = 0;
+        const int code = tokenizer_open(&t, &w.host, "/t", &err);
+        if (!code)
+            break;
+        CHECK(code == SAE_ENOMEM && !t && w.live == 0, "open with %zu blocks: code %d, %zu not given back", w.refuse, code, w.live);
+    }
+    CHECK(t && w.refuse > 0, "nothing was refused on opening");
+    const size_t held = w.live;
+    size_t refused = 0;
+    for (size_t n = 0; t && n < 100; n++) {
+        w.refuse = n; /* tokenizer_open copied the host, whose user is this world */
+        w.asked = 0;
+        const int code = tokenizer_encode(t, ids, NULL, NULL, "An image of <|endoftext|> cats<|endoftext|>!", &err);
+        CHECK(w.live == held, "encode with %zu blocks: %zu not given back", n, w.live - held);
+        if (!code)
+            break;
+        CHECK(code == SAE_ENOMEM, "encode with %zu blocks: code %d", n, code);
+        refused++;
+    }
+    CHECK(refused >= 4, "only %zu allocations were refused: the prompt, and three texts between special tokens", refused);
+    tokenizer_close(t);
+    world_close(&w, "memory_refused");
+}
+
+/* ---- Unicode ---- */
+
+/* The standard's own examples: order of marks, blocking, Hangul, exclusions; one of each would break alone. */
+static void nfc(void)
+{
+    static const struct { const char *from; uint32_t to[4]; size_t n; } examples[] = {
+        { "e\xCC\x81", { 0xE9 }, 1 },                      { "\xC3\xA9", { 0xE9 }, 1 },
+        { "q\xCC\x87\xCC\xA3", { 'q', 0x323, 0x307 }, 3 }, { "d\xCC\x87\xCC\xA3", { 0x1E0D, 0x307 }, 2 },
+        { "a\xCC\x81\xCC\x81", { 0xE1, 0x301 }, 2 },       { "\xE2\x84\xAB", { 0xC5 }, 1 },
+        { "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", { 0xAC01 }, 1 }, { "\xEA\xB0\x81", { 0xAC01 }, 1 },
+        { "\xEA\xB0\x81\xE1\x86\xA8", { 0xAC01, 0x11A8 }, 2 },
+        { "\xE0\xA5\x98", { 0x915, 0x93C }, 2 },           { "\xE0\xA7\x87\xE0\xA6\xBE", { 0x9CB }, 1 },
+        { "\xE0\xA7\x87\xCC\xA1\xE0\xA6\xBE", { 0x9C7, 0x321, 0x9BE }, 3 }, { "\xCC\x81", { 0x301 }, 1 }, { "", { 0 }, 0 },
+    };
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        uint32_t y[32], scratch[32];
+        const size_t n = unicode_nfc(y, scratch, examples[i].from, strlen(examples[i].from));
+        CHECK(n == examples[i].n && !memcmp(y, examples[i].to, n * sizeof *y), "example %zu: %zu characters, the first U+%04X", i, n, (unsigned)(n ? y[0] : 0));
+    }
+}
+
+static void classes(void)
+{
+    uint32_t low[2];
+    CHECK(unicode_lower(low, 0x130) == 2 && low[0] == 'i' && low[1] == 0x307, "U+0130");
+    CHECK(unicode_lower(low, 0x3A3) == 1 && low[0] == 0x3C3, "a final sigma is not known here");
+    CHECK(unicode_lower(low, 0x101) == 1 && low[0] == 0x101 && unicode_lower(low, 0x100) == 1 && low[0] == 0x101, "a run with stride 2");
+    CHECK(unicode_lower(low, 0x10FFFF) == 1 && low[0] == 0x10FFFF, "U+10FFFF");
+    CHECK(unicode_is_letter('A') && unicode_is_letter(0x4E00) && !unicode_is_letter('1') && !unicode_is_letter(0x301), "letters");
+    CHECK(unicode_is_number('0') && unicode_is_number(0xBD) && unicode_is_number(0x2160) && !unicode_is_number(0x4E00), "numbers");
+    CHECK(unicode_is_space(0x85) && unicode_is_space(0x3000) && !unicode_is_space(0x200B) && !unicode_is_space(0x1C), "white space");
+}
+
+/* ---- speed ---- */
+
+/* Opening is linear in the files. */
+static void opens_fast(void)
+{
+    tokenizer *t;
+    if (!have(clip_folder()))
+        return;
+    const double start = os_seconds();
+    const int code = tokenizer_open(&t, NULL, clip_folder(), &err);
+    const double seconds = os_seconds() - start;
+    CHECK(code == SAE_OK, "%s", err.text);
+    test_note("CLIP's vocabulary opens in %.1f ms", 1e3 * seconds);
+    CHECK(seconds < 5, "CLIP's vocabulary took %.1f s to open", seconds);
+    tokenizer_close(t);
+}
+
+const test_case tokenizer_tests[] = {
+    { "golden_made", golden_made },
+    { "golden_clip", golden_clip },
+    { "golden_emojicanvas", golden_emojicanvas },
+    { "golden_configs", golden_configs },
+    { "by_hand", by_hand },
+    { "lengths", lengths },
+    { "not_utf8", not_utf8 },
+    { "long_prompts", long_prompts },
+    { "hostile_files", hostile_files },
+    { "colliding_pieces", colliding_pieces },
+    { "duplicate_among_many", duplicate_among_many },
+    { "truncated_files", truncated_files },
+    { "memory_refused", memory_refused },
+    { "nfc", nfc },
+    { "classes", classes },
+    { "opens_fast", opens_fast },
+    { NULL, NULL }
+};

@@ -1,0 +1,948 @@
+/* tokenizer.c: CLIP's byte-level BPE, from a prompt in UTF-8 to the padded ids that the text encoder reads.
+ *
+ *   prompt --special tokens cut out--> text --NFC, white space to one blank, lowercase--> --pattern--> words
+ *   word --bytes, the last marked </w>--> symbols --merges, lowest rank first--> pieces --start, end, padding--> ids
+ *
+ * Not here: NFC and the character classes (unicode.c), embeddings (clip.c).
+ * Source: transformers 5.23 CLIPTokenizer.__init__ and TokenizersBackend.__init__ (which token is special, and how), over
+ * tokenizers 0.23.3: AddedVocabulary, normalizers, pre_tokenizers, models::bpe::{BPE, Word}, RobertaProcessing. Equal to it
+ * id for id; what it can do and this cannot (stripping around special tokens, padding on the left) is refused on opening.
+ *
+ * Two tables, both open addressing with linear probing at most half full: piece text -> id, and pair of ids -> merge.
+ * A probe that goes PROBE_MAX places is a file made to collide, and refused: opening is linear in the files. */
+#include "tokenizer.h"
+#include "io.h"
+#include "unicode.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    FILE_MAX = 1 << 26,     /* bytes of one tokenizer file */
+    PIECES_MAX = 1 << 20,
+    PROBE_MAX = 512,        /* longest run ever expected, half full, 2^20 entries: about 80 */
+    TOKEN_MAX = 64,         /* bytes of a special token and its NUL */
+    SPECIALS_MAX = 32,
+    DEFAULT_LENGTH = 77
+};
+#define NO_PIECE UINT32_MAX
+#define NO_RANK UINT32_MAX
+
+typedef struct merge { int32_t left, right, result; } merge; /* its place in the list is its rank */
+
+/* A token that is found before any word is: in the prompt as it stands, or, if normalized, after NFC and lowercase. */
+typedef struct special {
+    char     text[TOKEN_MAX];
+    size_t   bytes;
+    bool     normalized;
+    uint32_t points[unicode_nfc_bound(TOKEN_MAX)]; /* the normalized text */
+    size_t   count;
+    int32_t  id;
+} special;
+
+struct tokenizer {
+    sae_host  host;
+    void     *memory;       /* one block holds this struct and all it points to */
+    char     *text;         /* the pieces, each ended with NUL */
+    size_t    text_size, text_used;
+    uint32_t *start;        /* [pieces] where a piece begins in text */
+    uint32_t *slots;        /* [slot_count] id of a piece by its hash, or NO_PIECE */
+    size_t    pieces, pieces_room, slot_count;
+    merge    *merges;
+    uint32_t *merge_slots;  /* [merge_slot_count] rank of a merge by the hash of its pair, or NO_RANK */
+    size_t    merge_count, merge_slot_count;
+    int32_t   of_byte[2][256]; /* [1]: with </w> */
+    special   specials[SPECIALS_MAX];
+    size_t    special_count;
+    int32_t   bos, eos, pad, unk;
+    size_t    max_length;
+};
+
+/* ---- pieces by text ---- */
+
+static uint64_t hash_text(const char *s, size_t n)
+{
+    uint64_t h = 0xCBF29CE484222325u; /* FNV-1a, then mixed: the low bits choose the place */
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 0x100000001B3u;
+    return rng_mix(h);
+}
+
+/* The place in slots that holds the piece s [n], or the empty one where it would go; NULL after PROBE_MAX places. */
+static uint32_t *piece_slot(const tokenizer *t, const char *s, size_t n)
+{
+    size_t place = (size_t)hash_text(s, n);
+    for (int i = 0; i < PROBE_MAX; i++, place++) {
+        uint32_t *slot = &t->slots[place & (t->slot_count - 1)];
+        const char *piece = *slot == NO_PIECE ? NULL : t->text + t->start[*slot];
+        if (!piece || (!strncmp(piece, s, n) && piece[n] == 0))
+            return slot;
+    }
+    return NULL;
+}
+
+/* The id of the piece s [n], or -1. */
+static int32_t find_piece(const tokenizer *t, const char *s, size_t n)
+{
+    const uint32_t *slot = piece_slot(t, s, n);
+    return slot && *slot != NO_PIECE ? (int32_t)*slot : -1;
+}
+
+/* Makes the text that begins at text_used, n bytes and its NUL, the piece of id. */
+static int add_piece(tokenizer *t, uint32_t id, size_t n, const char *path, sae_error *err)
+{
+    const char *piece = t->text + t->text_used;
+    uint32_t   *slot = piece_slot(t, piece, n);
+    if (!slot)
+        return fail(err, SAE_EFORMAT, "%s: too many pieces collide in our table: this file was made to do that; fetch it again", path);
+    if (*slot != NO_PIECE)
+        return fail(err, SAE_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again", path, piece, (unsigned)*slot, (unsigned)id);
+    *slot = id;
+    t->start[id] = (uint32_t)t->text_used;
+    t->text_used += n + 1;
+    t->pieces++;
+    return SAE_OK;
+}
+
+/* ---- merges by pair ---- */
+
+/* As piece_slot, for the merge of left and right. */
+static uint32_t *merge_slot(const tokenizer *t, int32_t left, int32_t right)
+{
+    size_t place = (size_t)rng_mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
+    for (int i = 0; i < PROBE_MAX; i++, place++) {
+        uint32_t *slot = &t->merge_slots[place & (t->merge_slot_count - 1)];
+        if (*slot == NO_RANK || (t->merges[*slot].left == left && t->merges[*slot].right == right))
+            return slot;
+    }
+    return NULL;
+}
+
+static uint32_t merge_rank(const tokenizer *t, int32_t left, int32_t right)
+{
+    const uint32_t *slot = merge_slot(t, left, right);
+    return slot ? *slot : NO_RANK;
+}
+
+/* ---- reading vocab.json and merges.txt (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
+
+/* The files of a tokenizer folder while it is opened; a file that is optional and absent has size 0. */
+typedef struct source {
+    io_file vocab, merges, config, map, added;
+    json    vocab_json, config_json, map_json; /* at == NULL: absent */
+    size_t  piece_count, added_count, line_count;
+} source;
+
+static int read_vocab(tokenizer *t, const source *s, sae_error *err)
+{
+    const char *path = s->vocab.path;
+    json key, value;
+    size_t n = 0;
+    for (json_iter it = json_begin(s->vocab_json); json_next(&it, &key, &value); n++) {
+        char   *piece = t->text + t->text_used;
+        size_t  length;
+        int64_t id;
+        if (!json_string(key, piece, t->text_size - t->text_used, &length))
+            return fail(err, SAE_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again", path, n + 1);
+        if (!json_integer(value, &id) || id < 0 || (uint64_t)id >= s->piece_count)
+            return fail(err, SAE_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu pieces: fetch the file again",
+                        path, piece, s->piece_count - 1, s->piece_count);
+        if (t->start[id] != NO_PIECE)
+            return fail(err, SAE_EFORMAT, "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
+                        path, t->text + t->start[id], piece, (int)id);
+        const int code = add_piece(t, (uint32_t)id, length, path, err);
+        if (code)
+            return code;
+    }
+    return SAE_OK;
+}
+
+/* One line "LEFT RIGHT" of merges.txt becomes merge t->merge_count. A pair that is there twice keeps its last rank. */
+static int read_merge(tokenizer *t, const char *line, size_t n, size_t number, const char *path, sae_error *err)
+{
+    char joined[2 * 1024];
+    const char  *blank = memchr(line, ' ', n);
+    const size_t left = blank ? (size_t)(blank - line) : n, right = n - left - (blank != NULL);
+    if (!blank || memchr(blank + 1, ' ', right))
+        return fail(err, SAE_EFORMAT, "%s: line %zu must be two pieces with one blank between them: fetch the file again", path, number);
+    if (left + right > sizeof joined)
+        return fail(err, SAE_EFORMAT, "%s: line %zu is %zu bytes long, at most %zu are possible: fetch the file again", path, number, n, sizeof joined);
+    memcpy(joined, line, left);
+    memcpy(joined + left, blank + 1, right);
+
+    merge *m = &t->merges[t->merge_count];
+    m->left = find_piece(t, line, left);
+    m->right = find_piece(t, blank + 1, right);
+    m->result = find_piece(t, joined, left + right);
+    if (m->left < 0 || m->right < 0 || m->result < 0) {
+        const char  *missing = m->left < 0 ? line : m->right < 0 ? blank + 1 : joined;
+        const size_t length = m->left < 0 ? left : m->right < 0 ? right : left + right;
+        return fail(err, SAE_EFORMAT, "%s: line %zu needs the piece \"%.*s\", which vocab.json does not have: both files must be of one model",
+                    path, number, (int)(length < 40 ? length : 40), missing);
+    }
+    uint32_t *slot = merge_slot(t, m->left, m->right);
+    if (!slot)
+        return fail(err, SAE_EFORMAT, "%s: too many merges collide in our table: this file was made to do that; fetch it again", path);
+    *slot = (uint32_t)t->merge_count++;
+    return SAE_OK;
+}
+
+/* The end of the line at s, before its newline; *next is where the next one begins. */
+static const char *line_end(const char *s, const char *end, const char **next)
+{
+    const char *newline = memchr(s, '\n', (size_t)(end - s));
+    const char *stop = newline ? newline : end;
+    *next = newline ? newline + 1 : end;
+    return newline && stop > s && stop[-1] == '\r' ? stop - 1 : stop;
+}
+
+static int read_merges(tokenizer *t, const source *s, sae_error *err)
+{
+    static const char version[] = "#version";
+    const char *at = (const char *)s->merges.data, *end = at + s->merges.size, *next;
+    int code = SAE_OK;
+    for (size_t number = 1; at < end && !code; at = next, number++) {
+        const size_t n = (size_t)(line_end(at, end, &next) - at);
+        if (n < sizeof version - 1 || memcmp(at, version, sizeof version - 1) != 0)
+            code = read_merge(t, at, n, number, s->merges.path, err);
+    }
+    return code;
+}
+
+/* The character that stands for a byte, so that every byte is printable (pre_tokenizers::byte_level::bytes_char). */
+static uint32_t byte_char(unsigned byte)
+{
+    uint32_t next = 256;
+    for (unsigned b = 0;; b++) {
+        const bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
+        if (b == byte)
+            return itself ? b : next;
+        next += !itself;
+    }
+}
+
+/* of_byte: the piece of each byte alone, and of each byte that ends a word; unk where there is none. */
+static void find_bytes(tokenizer *t)
+{
+    for (unsigned b = 0; b < 256; b++) {
+        char piece[8];
+        const size_t n = io_utf8_put(piece, byte_char(b));
+        memcpy(piece + n, "</w>", 4);
+        const int32_t alone = find_piece(t, piece, n), last = find_piece(t, piece, n + 4);
+        t->of_byte[0][b] = alone < 0 ? t->unk : alone;
+        t->of_byte[1][b] = last < 0 ? t->unk : last;
+    }
+}
+
+/* ---- normalizing (normalizers::Sequence[NFC, Replace(\s+, " "), Lowercase]) ---- */
+
+/* s [n], valid UTF-8, normalized into y; returns its length. y and scratch [unicode_nfc_bound(n)]: lowercase adds a
+ * character only to U+0130, whose decomposition has two. */
+static size_t normalize(uint32_t *y, uint32_t *scratch, const char *s, size_t n)
+{
+    const size_t composed = unicode_nfc(scratch, y, s, n);
+    size_t length = 0;
+    for (size_t i = 0; i < composed; i++) {
+        const bool space = unicode_is_space(scratch[i]);
+        if (!space)
+            length += unicode_lower(y + length, scratch[i]);
+        else if (i == 0 || !unicode_is_space(scratch[i - 1]))
+            y[length++] = ' ';
+    }
+    return length;
+}
+
+/* ---- special tokens (PreTrainedTokenizerBase._from_pretrained, TokenizersBackend.__init__, AddedVocabulary) ---- */
+
+/* A token as a config gives it: "text", or {"content": "text", "normalized": ..., ...}. */
+typedef struct token {
+    char text[TOKEN_MAX];
+    bool object, normalized, special;
+} token;
+
+/* Where in a config a token stands, for messages. */
+typedef struct place { const char *path, *key; } place;
+
+static int flag(json object, const char *name, bool *x, place p, sae_error *err)
+{
+    json v;
+    if (json_get(object, name, &v) && !json_bool(v, x))
+        return fail(err, SAE_EFORMAT, "%s: %s of %s must be true or false", p.path, name, p.key);
+    return SAE_OK;
+}
+
+/* Reads v. is_special: what an object that does not say counts as; normalized is by default what special is not. */
+static int read_token(token *out, json v, bool is_special, place p, sae_error *err)
+{
+    json content = v;
+    bool strip[3] = { false, false, false };
+    *out = (token){ .object = json_kind(v) == '{', .special = is_special };
+    int code = SAE_OK;
+    if (out->object) {
+        if (!json_get(v, "content", &content))
+            return fail(err, SAE_EFORMAT, "%s: %s has no \"content\": save the tokenizer again", p.path, p.key);
+        static const char *const names[3] = { "lstrip", "rstrip", "single_word" };
+        code = is_special ? SAE_OK : flag(v, "special", &out->special, p, err);
+        out->normalized = !out->special;
+        code = code ? code : flag(v, "normalized", &out->normalized, p, err);
+        for (int i = 0; i < 3 && !code; i++) {
+            code = flag(v, names[i], &strip[i], p, err);
+            if (strip[i])
+                code = fail(err, SAE_EFORMAT, "%s: %s has \"%s\": true, which this program does not do: set it to false", p.path, p.key, names[i]);
+        }
+    } else {
+        out->special = true;
+    }
+    if (!code && (!json_string(content, out->text, sizeof out->text, NULL) || !out->text[0]))
+        return fail(err, SAE_EFORMAT, "%s: %s must be a text of 1 to %d bytes", p.path, p.key, TOKEN_MAX - 1);
+    return code;
+}
+
+/* Makes tk special; its text must have an id. The last one of a text decides how it is found. */
+static int add_special(tokenizer *t, const token *tk, const char *path, sae_error *err)
+{
+    special *s = t->specials, *end = s + t->special_count;
+    while (s < end && strcmp(s->text, tk->text) != 0)
+        s++;
+    if (s == t->specials + SPECIALS_MAX)
+        return fail(err, SAE_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
+    t->special_count += s == end;
+    uint32_t scratch[unicode_nfc_bound(TOKEN_MAX)];
+    memcpy(s->text, tk->text, sizeof s->text);
+    s->bytes = strlen(s->text);
+    s->id = find_piece(t, s->text, s->bytes);
+    s->normalized = tk->normalized;
+    s->count = normalize(s->points, scratch, s->text, s->bytes);
+    return SAE_OK;
+}
+
+/* Appends a piece that vocab.json does not have: ids go on after its own. */
+static int add_new_piece(tokenizer *t, const char *text, const char *path, sae_error *err)
+{
+    const size_t n = strlen(text);
+    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the config's bytes */
+    return add_piece(t, (uint32_t)t->pieces, n, path, err);
+}
+
+/* added_tokens_decoder {"49406": {"content": ...}}: tokens of the vocabulary, then new ones, whose ids go on from its end.
+ * Members are taken by ascending id, as TokenizersBackend sorts them. */
+static int read_decoder(tokenizer *t, json decoder, const char *path, sae_error *err)
+{
+    json   key, value;
+    token  tk;
+    char   number[32];
+    size_t seen = 0;
+    for (json_iter it = json_begin(decoder); json_next(&it, &key, &value);) {
+        uint64_t id;
+        if (!json_string(key, number, sizeof number, NULL) || !io_parse_uint(number, &id))
+            return fail(err, SAE_EFORMAT, "%s: the names in added_tokens_decoder must be ids", path);
+        const int code = read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err);
+        if (code)
+            return code;
+        const int32_t known = find_piece(t, tk.text, strlen(tk.text));
+        if (known >= 0 && (uint64_t)known != id)
+            return fail(err, SAE_EFORMAT, "%s: added_tokens_decoder gives \"%.40s\" the id %s, but vocab.json gives it %d", path, tk.text, number, (int)known);
+        seen += known >= 0;
+    }
+    for (bool found = true; found;) {
+        snprintf(number, sizeof number, "%zu", t->pieces);
+        found = json_get(decoder, number, &value);
+        int code = found ? read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err) : SAE_OK;
+        if (found && !code)
+            code = add_new_piece(t, tk.text, path, err);
+        if (code)
+            return code;
+        seen += found;
+    }
+    if (seen != json_length(decoder))
+        return fail(err, SAE_EFORMAT, "%s: the new ids in added_tokens_decoder must go on from %zu without a hole", path, t->pieces);
+    for (json_iter it = json_begin(decoder); json_next(&it, NULL, &value);) {
+        int code = read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err);
+        code = code ? code : add_special(t, &tk, path, err);
+        if (code)
+            return code;
+    }
+    return SAE_OK;
+}
+
+enum { BOS, EOS, UNK, PAD, NAMED };
+static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
+
+/* Where a named token is given: special_tokens_map.json goes before the config, unless that has added_tokens_decoder. */
+static const io_file *named_value(json *v, const source *s, bool decoder, const char *key)
+{
+    if (!decoder && json_get(s->map_json, key, v))
+        return &s->map;
+    return json_get(s->config_json, key, v) ? &s->config : NULL;
+}
+
+/* The four named tokens. One that added_tokens_decoder has is special already; of the others each makes its text special
+ * in turn, unless an equal one did (a str equals a str, an AddedToken one with the same fields). */
+static int read_named(tokenizer *t, const source *s, bool decoder, sae_error *err)
+{
+    const size_t decoded = t->special_count;
+    int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
+    token named[NAMED];
+    for (int i = 0; i < NAMED; i++) {
+        json v;
+        const io_file *from = named_value(&v, s, decoder, named_keys[i]);
+        named[i] = (token){ .text = "<|endoftext|>", .special = true };
+        if (i == BOS)
+            named[i] = (token){ .text = "<|startoftext|>", .special = true };
+        int code = from ? read_token(&named[i], v, from == &s->map, (place){ from->path, named_keys[i] }, err) : SAE_OK;
+        if (code)
+            return code;
+        const char *path = from ? from->path : s->vocab.path;
+        *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
+        if (*ids[i] < 0)
+            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of vocab.json: the files must be of one model", path, named_keys[i], named[i].text);
+        bool known = false;
+        for (size_t j = 0; j < decoded; j++)
+            known = known || !strcmp(t->specials[j].text, named[i].text);
+        for (int j = 0; j < i; j++)
+            known = known || (named[j].object == named[i].object && named[j].normalized == named[i].normalized &&
+                              named[j].special == named[i].special && !strcmp(named[j].text, named[i].text));
+        code = known ? SAE_OK : add_special(t, &named[i], path, err);
+        if (code)
+            return code;
+    }
+    return SAE_OK;
+}
+
+/* ---- the other keys of tokenizer_config.json ---- */
+
+/* s ends with end. */
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), k = strlen(end);
+    return n >= k && !strcmp(s + n - k, end);
+}
+
+/* Refuses what would change ids and is not done here: other special tokens, the left side, no start or end token. */
+static int check_keys(json object, const char *path, sae_error *err)
+{
+    static const char *const named_here = "bos_token eos_token unk_token pad_token";
+    json key, value;
+    char name[64];
+    if (object.at && json_kind(object) != '{')
+        return fail(err, SAE_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
+    for (json_iter it = json_begin(object); json_next(&it, &key, &value);) {
+        if (!json_string(key, name, sizeof name, NULL))
+            continue;
+        const char kind = json_kind(value);
+        const bool text = kind == '"' || kind == '{', list = (kind == '[' || kind == '{') && json_length(value) > 0;
+        const bool other_token = ends_with(name, "_token") && !strstr(named_here, name) && text;
+        const bool more_tokens = ends_with(name, "_special_tokens") && (list || kind == 't'); /* additional_, extra_, split_ */
+        const bool other_side = ends_with(name, "ing_side") && !json_equals(value, "right"); /* padding_, truncation_ */
+        const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
+        if (other_token || more_tokens || other_side || other_ends)
+            return fail(err, SAE_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without", path, name);
+    }
+    return SAE_OK;
+}
+
+/* model_max_length, or max_len. transformers writes 1e30 for "no limit": then CLIP's 77. */
+static int read_max_length(tokenizer *t, const source *s, sae_error *err)
+{
+    json   v;
+    double x;
+    t->max_length = DEFAULT_LENGTH;
+    if (!json_get(s->config_json, "model_max_length", &v) && !json_get(s->config_json, "max_len", &v))
+        return SAE_OK;
+    if (json_kind(v) == 'n' || (json_number(v, &x) && x > 1e20))
+        return SAE_OK;
+    int64_t n;
+    if (!json_integer(v, &n) || n < 2 || n > TOKENIZER_LENGTH_MAX)
+        return fail(err, SAE_EFORMAT, "%s: model_max_length must be a whole number from 2 to %d", s->config.path, TOKENIZER_LENGTH_MAX);
+    t->max_length = (size_t)n;
+    return SAE_OK;
+}
+
+/* ---- opening ---- */
+
+/* Opens DIR/NAME. An optional file may be absent; then f->size is 0. */
+static int open_file(io_file *f, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
+{
+    char path[sizeof f->path];
+    if (!io_join(path, sizeof path, dir, name))
+        return fail(err, SAE_EUSAGE, "%.60s...: the path of this folder is too long", dir);
+    if (!io_exists(host, path)) {
+        if (optional)
+            return SAE_OK;
+        return fail(err, SAE_ENOENT, "%s: there is no such file; CLIP's tokenizer needs vocab.json and merges.txt (a tokenizer.json alone is not enough): fetch them from the model's page", path);
+    }
+    const int code = io_open(f, host, path, err);
+    if (!code && f->size > FILE_MAX)
+        return fail(err, SAE_EFORMAT, "%s: %zu bytes are too many for a tokenizer's file: fetch it again", path, f->size);
+    return code;
+}
+
+static int open_json(io_file *f, json *v, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
+{
+    const int code = open_file(f, host, dir, name, optional, err);
+    return code || !f->data ? code : json_open(v, (const char *)f->data, f->size, f->path, err);
+}
+
+/* added_tokens.json is from before added_tokens_decoder; all it may say is nothing. */
+static int check_added(source *s, const sae_host *host, const char *dir, sae_error *err)
+{
+    json v = { NULL, NULL };
+    const int code = open_json(&s->added, &v, host, dir, "added_tokens.json", true, err);
+    if (!code && v.at && json_length(v) > 0)
+        return fail(err, SAE_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer", s->added.path);
+    return code;
+}
+
+static int open_source(source *s, const sae_host *host, const char *dir, sae_error *err)
+{
+    int code = open_json(&s->vocab, &s->vocab_json, host, dir, "vocab.json", false, err);
+    code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
+    code = code ? code : open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
+    code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
+    code = code ? code : check_added(s, host, dir, err);
+    code = code ? code : check_keys(s->config_json, s->config.path, err);
+    code = code ? code : check_keys(s->map_json, s->map.path, err);
+    if (code)
+        return code;
+    json decoder;
+    s->piece_count = json_length(s->vocab_json);
+    s->added_count = json_get(s->config_json, "added_tokens_decoder", &decoder) ? json_length(decoder) : 0;
+    if (json_kind(s->vocab_json) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->added_count > SPECIALS_MAX)
+        return fail(err, SAE_EFORMAT, "%s: must be an object of 1 to %d pieces, with at most %d added: fetch the file again", s->vocab.path, PIECES_MAX, SPECIALS_MAX);
+    const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
+    for (s->line_count = 0; at < end; s->line_count++)
+        line_end(at, end, &at);
+    if (s->line_count > PIECES_MAX)
+        return fail(err, SAE_EFORMAT, "%s: has %zu lines, at most %d are possible: fetch the file again", s->merges.path, s->line_count, PIECES_MAX);
+    return SAE_OK;
+}
+
+static void close_source(source *s)
+{
+    io_close(&s->vocab);
+    io_close(&s->merges);
+    io_close(&s->config);
+    io_close(&s->map);
+    io_close(&s->added);
+}
+
+/* The least power of two that is at least 2 n: a table at most half full. */
+static size_t slots_for(size_t n)
+{
+    size_t slots = 2;
+    while (slots < 2 * n)
+        slots *= 2;
+    return slots;
+}
+
+/* A tokenizer in a, with places there for all it points to. On an arena without memory it measures, and fills spare. */
+static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
+{
+    tokenizer *t = arena_bytes(a, 1, sizeof *t);
+    if (!t)
+        t = spare;
+    memset(t, 0, sizeof *t);
+    t->pieces_room = s->piece_count + s->added_count;
+    t->slot_count = slots_for(t->pieces_room);
+    t->merge_slot_count = slots_for(s->line_count);
+    t->text_size = s->vocab.size + s->config.size + 1; /* a piece and its NUL take less than the JSON that they come from */
+    t->text = arena_bytes(a, t->text_size, 1);
+    t->start = arena_bytes(a, t->pieces_room, sizeof *t->start);
+    t->slots = arena_bytes(a, t->slot_count, sizeof *t->slots);
+    t->merges = arena_bytes(a, s->line_count, sizeof *t->merges);
+    t->merge_slots = arena_bytes(a, t->merge_slot_count, sizeof *t->merge_slots);
+    return t;
+}
+
+/* One block for a whole tokenizer, its tables empty. NULL when there is no memory. */
+static tokenizer *new_tokenizer(const source *s, const sae_host *host)
+{
+    arena plan = { 0 };
+    tokenizer spare;
+    lay_out(&plan, s, &spare);
+    void *memory = plan.failed ? NULL : io_alloc(host, plan.peak, 1);
+    if (!memory)
+        return NULL;
+    arena a = { .base = memory, .size = plan.peak };
+    tokenizer *t = lay_out(&a, s, &spare);
+    t->memory = memory;
+    if (host)
+        t->host = *host;
+    memset(t->start, 0xFF, t->pieces_room * sizeof *t->start); /* NO_PIECE, NO_RANK */
+    memset(t->slots, 0xFF, t->slot_count * sizeof *t->slots);
+    memset(t->merge_slots, 0xFF, t->merge_slot_count * sizeof *t->merge_slots);
+    return t;
+}
+
+/* The order matters: merges refer to the vocabulary only, named tokens to the added ones too. */
+static int read_source(tokenizer *t, const source *s, sae_error *err)
+{
+    json decoder;
+    const bool has_decoder = json_get(s->config_json, "added_tokens_decoder", &decoder);
+    int code = read_vocab(t, s, err);
+    code = code ? code : read_merges(t, s, err);
+    if (!code && has_decoder)
+        code = read_decoder(t, decoder, s->config.path, err);
+    code = code ? code : read_named(t, s, has_decoder, err);
+    code = code ? code : read_max_length(t, s, err);
+    if (!code)
+        find_bytes(t);
+    return code;
+}
+
+int tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_error *err)
+{
+    source s;
+    memset(&s, 0, sizeof s);
+    *t = NULL;
+    int code = open_source(&s, host, dir, err);
+    if (!code) {
+        *t = new_tokenizer(&s, host);
+        code = *t ? read_source(*t, &s, err) : fail(err, SAE_ENOMEM, "%s: not enough memory for its tables", s.vocab.path);
+    }
+    close_source(&s);
+    if (code) {
+        tokenizer_close(*t);
+        *t = NULL;
+    }
+    return code;
+}
+
+void tokenizer_close(tokenizer *t)
+{
+    if (t) {
+        const sae_host host = t->host; /* t lies in the memory that goes */
+        io_free(&host, t->memory);
+    }
+}
+
+/* ---- words (pre_tokenizers::Split with CLIP's pattern, then ByteLevel) ---- */
+
+/* A walk over the words of c [n]. fence: the end of a literal <|startoftext|> that the pattern found; ByteLevel's own
+ * pattern cuts that again, into "<|", "startoftext" and "|>". */
+typedef struct words { const uint32_t *c; size_t n, at, fence; } words;
+
+/* c [n] begins with the ASCII text s. */
+static bool begins(const uint32_t *c, size_t n, const char *s)
+{
+    size_t i = 0;
+    while (i < n && s[i] && c[i] == (unsigned char)s[i])
+        i++;
+    return !s[i];
+}
+
+/* Length of the first of these that c [n] begins with, or 0. */
+static size_t begins_with_one(const uint32_t *c, size_t n, const char *const *list)
+{
+    for (; *list; list++)
+        if (begins(c, n, *list))
+            return strlen(*list);
+    return 0;
+}
+
+typedef enum kind { SPACE, LETTER, NUMBER, OTHER } kind;
+
+/* \s, \p{L}, \p{N}, [^\s\p{L}\p{N}] */
+static kind kind_of(uint32_t c)
+{
+    return unicode_is_letter(c) ? LETTER : unicode_is_space(c) ? SPACE : unicode_is_number(c) ? NUMBER : OTHER;
+}
+
+/* Length of the run of one kind that c [n], n > 0, begins with. */
+static size_t run_length(const uint32_t *c, size_t n)
+{
+    size_t length = 1;
+    while (length < n && kind_of(c[length]) == kind_of(c[0]))
+        length++;
+    return length;
+}
+
+/* Length of the match of  's|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+  at c [n], n > 0; 0 at white space. */
+static size_t word_length(const uint32_t *c, size_t n)
+{
+    static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", NULL };
+    const size_t length = begins_with_one(c, n, contractions);
+    const kind   first = kind_of(c[0]);
+    return length ? length : first == SPACE ? 0 : first == NUMBER ? 1 : run_length(c, n);
+}
+
+/* The next word is c[*first..w->at); false at the end. */
+static bool next_word(words *w, size_t *first)
+{
+    static const char *const literals[] = { "<|startoftext|>", "<|endoftext|>", NULL };
+    for (; w->at < w->n; w->at++) {
+        if (w->at >= w->fence)
+            w->fence = w->at + begins_with_one(w->c + w->at, w->n - w->at, literals);
+        const size_t end = w->at < w->fence ? w->fence : w->n;
+        const size_t length = word_length(w->c + w->at, end - w->at);
+        if (length) {
+            *first = w->at;
+            w->at += length;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- merging a word (models::bpe::BPE::merge_word, Word::merge_all) ---- */
+
+/* The symbols of one word as a linked list, and over them a tree of minima: leaf i is the rank of the merge of symbol i
+ * with the next one, the root the least of all. Of equal ranks the leftmost goes first. Memory and time: n and n log n. */
+typedef struct symbols {
+    uint32_t *tree;         /* [2 * leaves], root at 1 */
+    uint32_t *next, *before; /* [n]; next is n after the last, before is NO_PIECE at the first */
+    int32_t  *id;           /* [n] */
+    size_t    n, leaves;
+} symbols;
+
+static size_t leaves_for(size_t n)
+{
+    size_t leaves = 1;
+    while (leaves < n)
+        leaves *= 2;
+    return leaves;
+}
+
+/* Room for words of at most n bytes. */
+static void lay_out_symbols(symbols *s, arena *a, size_t n)
+{
+    s->tree = arena_bytes(a, 2 * leaves_for(n), sizeof *s->tree);
+    s->next = arena_bytes(a, n, sizeof *s->next);
+    s->before = arena_bytes(a, n, sizeof *s->before);
+    s->id = arena_bytes(a, n, sizeof *s->id);
+}
+
+static uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Leaf i becomes rank. */
+static void set_rank(symbols *s, size_t i, uint32_t rank)
+{
+    i += s->leaves;
+    s->tree[i] = rank;
+    while ((i /= 2) > 0)
+        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
+}
+
+/* The rank of symbol i with the one after it. */
+static uint32_t rank_at(const tokenizer *t, const symbols *s, size_t i)
+{
+    return s->next[i] < s->n ? merge_rank(t, s->id[i], s->id[s->next[i]]) : NO_RANK;
+}
+
+/* The symbols of a word: one a byte, the last one with </w>. */
+static void start_word(const tokenizer *t, symbols *s, const uint32_t *c, size_t n)
+{
+    s->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        char bytes[4];
+        const size_t k = io_utf8_put(bytes, c[i]);
+        for (size_t j = 0; j < k; j++, s->n++) {
+            s->id[s->n] = t->of_byte[i + 1 == n && j + 1 == k][(unsigned char)bytes[j]];
+            s->before[s->n] = s->n ? (uint32_t)(s->n - 1) : NO_PIECE;
+            s->next[s->n] = (uint32_t)(s->n + 1);
+        }
+    }
+    s->leaves = leaves_for(s->n);
+    for (size_t i = 0; i < s->leaves; i++)
+        s->tree[s->leaves + i] = i < s->n ? rank_at(t, s, i) : NO_RANK;
+    for (size_t i = s->leaves - 1; i > 0; i--)
+        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
+}
+
+/* Merges until no two neighbours have a merge. What is left: id[0], id[next[0]], ... */
+static void merge_word(const tokenizer *t, symbols *s)
+{
+    while (s->tree[1] != NO_RANK) {
+        const uint32_t rank = s->tree[1];
+        size_t i = 1;
+        while (i < s->leaves)
+            i = 2 * i + (s->tree[2 * i] != rank);
+        i -= s->leaves;
+        const size_t gone = s->next[i];
+        s->id[i] = t->merges[rank].result;
+        s->next[i] = s->next[gone];
+        if (s->next[i] < s->n)
+            s->before[s->next[i]] = (uint32_t)i;
+        set_rank(s, gone, NO_RANK);
+        set_rank(s, i, rank_at(t, s, i));
+        if (s->before[i] != NO_PIECE)
+            set_rank(s, s->before[i], rank_at(t, s, s->before[i]));
+    }
+}
+
+/* ---- encoding ---- */
+
+/* Where ids go: the first room of them are kept, all are counted. */
+typedef struct sink { int32_t *ids; size_t room, count; } sink;
+
+static void put(sink *out, int32_t id)
+{
+    if (out->count < out->room)
+        out->ids[out->count] = id;
+    out->count++;
+}
+
+/* The special token found at i of the normalized text c [n], the longest of several; NULL if none. */
+static const special *special_in_points(const tokenizer *t, const uint32_t *c, size_t n)
+{
+    const special *best = NULL;
+    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
+        if (s->normalized && s->count > 0 && s->count <= n && (!best || s->count > best->count) &&
+            !memcmp(c, s->points, s->count * sizeof *c))
+            best = s;
+    return best;
+}
+
+/* The same in the prompt's bytes, before it is normalized. */
+static const special *special_in_bytes(const tokenizer *t, const char *c, size_t n)
+{
+    const special *best = NULL;
+    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
+        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) && !memcmp(c, s->text, s->bytes))
+            best = s;
+    return best;
+}
+
+/* No word that begins anywhere in c [n] has more bytes: it is a run of one kind, a contraction or a number. */
+static size_t longest_word(const uint32_t *c, size_t n)
+{
+    size_t longest = sizeof "'ll";
+    for (size_t i = 0, run; i < n; i += run) {
+        char   out[4];
+        size_t bytes = 0;
+        run = run_length(c + i, n - i);
+        for (size_t j = i; j < i + run; j++)
+            bytes += io_utf8_put(out, c[j]);
+        longest = bytes > longest ? bytes : longest;
+    }
+    return longest;
+}
+
+/* The ids of the normalized text c [n], which holds no special token. */
+static void encode_words(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
+{
+    size_t first;
+    for (words w = { c, n, 0, 0 }; next_word(&w, &first);) {
+        start_word(t, s, c + first, w.at - first);
+        merge_word(t, s);
+        for (size_t i = 0; i < s->n; i = s->next[i])
+            put(out, s->id[i]);
+    }
+}
+
+/* The ids of the normalized text c [n] with normalized special tokens in it. */
+static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < n;) {
+        const special *found = special_in_points(t, c + i, n - i);
+        if (!found) {
+            i++;
+            continue;
+        }
+        encode_words(t, out, s, c + done, i - done);
+        put(out, found->id);
+        done = i += found->count;
+    }
+    encode_words(t, out, s, c + done, n - done);
+}
+
+/* The ids of text [n], valid UTF-8 between two special tokens of the prompt. c, scratch [unicode_nfc_bound(n)]. */
+static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, sae_error *err)
+{
+    const size_t count = normalize(c, scratch, text, n), longest = longest_word(c, count);
+    symbols s;
+    arena plan = { 0 };
+    lay_out_symbols(&s, &plan, longest);
+    void *memory = io_alloc(&t->host, plan.peak, 1);
+    if (!memory || plan.failed) {
+        io_free(&t->host, memory);
+        return fail(err, SAE_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
+    }
+    arena a = { .base = memory, .size = plan.peak };
+    lay_out_symbols(&s, &a, longest);
+    encode_points(t, out, &s, c, count);
+    io_free(&t->host, memory);
+    return SAE_OK;
+}
+
+/* The length of a prompt; an error if it is too long or not UTF-8. */
+static int check_prompt(size_t *n, const char *utf8, sae_error *err)
+{
+    *n = strlen(utf8);
+    if (*n > TOKENIZER_PROMPT_MAX)
+        return fail(err, SAE_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
+    uint32_t c;
+    for (size_t i = 0, used; i < *n; i += used)
+        if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
+            return fail(err, SAE_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8", i, (unsigned)(unsigned char)utf8[i]);
+    return SAE_OK;
+}
+
+/* The prompt's ids: text between special tokens (AddedVocabulary::extract_and_normalize), leftmost and longest first. */
+static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, sae_error *err)
+{
+    uint32_t *c = io_alloc(&t->host, unicode_nfc_bound(n), 2 * sizeof *c);
+    if (!c)
+        return fail(err, SAE_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
+    uint32_t *scratch = c + unicode_nfc_bound(n);
+    size_t done = 0;
+    int code = SAE_OK;
+    for (size_t i = 0; i < n && !code;) {
+        const special *found = special_in_bytes(t, utf8 + i, n - i);
+        if (!found) {
+            i++;
+            continue;
+        }
+        if (i > done)
+            code = encode_text(t, out, c, scratch, utf8 + done, i - done, err);
+        put(out, found->id);
+        done = i += found->bytes;
+    }
+    if (!code && n > done)
+        code = encode_text(t, out, c, scratch, utf8 + done, n - done, err);
+    io_free(&t->host, c);
+    return code;
+}
+
+int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, sae_error *err)
+{
+    sink   out = { ids + 1, t->max_length - 2, 0 };
+    size_t n;
+    int code = check_prompt(&n, utf8, err);
+    code = code ? code : encode_prompt(t, &out, utf8, n, err);
+    if (code)
+        return code;
+    const size_t kept = out.count < out.room ? out.count : out.room;
+    ids[0] = t->bos;
+    ids[1 + kept] = t->eos;
+    for (size_t i = kept + 2; i < t->max_length; i++)
+        ids[i] = t->pad;
+    if (count)
+        *count = kept + 2;
+    if (cut)
+        *cut = out.count - kept;
+    return SAE_OK;
+}
+
+/* ---- what is asked of a tokenizer ---- */
+
+size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
+
+int tokenizer_set_max_length(tokenizer *t, size_t n, sae_error *err)
+{
+    if (n < 2 || n > TOKENIZER_LENGTH_MAX)
+        return fail(err, SAE_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
+    t->max_length = n;
+    return SAE_OK;
+}
+
+const char *tokenizer_piece(const tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->pieces ? t->text + t->start[id] : NULL;
+}
+
+size_t  tokenizer_size(const tokenizer *t) { return t->pieces; }
+int32_t tokenizer_bos(const tokenizer *t)  { return t->bos; }
+int32_t tokenizer_eos(const tokenizer *t)  { return t->eos; }
+int32_t tokenizer_pad(const tokenizer *t)  { return t->pad; }
