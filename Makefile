@@ -2,6 +2,7 @@
 #
 #   CC=clang-14  OPT=-O0  OMP=  (no threads)  PREFIX=/usr/local  DESTDIR=  PYTHON=python3 (tests against PyTorch, training)
 
+MAKEFLAGS += -r
 CC     ?= gcc
 ifeq ($(origin CC),default)
 CC     := gcc
@@ -10,6 +11,7 @@ OPT    ?= -O3
 PYTHON ?= python3
 PREFIX ?= /usr/local
 BUILD  ?= build
+PROGRAM ?= saeuron
 EMOJI  ?= ../shared/emoji
 DEVICE ?= cpu
 
@@ -43,15 +45,15 @@ OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
 TESTS := main nn rng io tokenizer model golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main)
 
-all: saeuron
+all: $(PROGRAM)
 
-saeuron: $(BUILD)/saeuron.o $(BUILD)/bench.o $(BUILD)/selftest.o $(OBJS)
+$(PROGRAM): $(BUILD)/saeuron.o $(BUILD)/bench.o $(BUILD)/selftest.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c | $(BUILD)/tests
 	$(CC) $(BASE) $(HAVE) -c -o $@ $<
 
-$(BUILD)/nn_kernels_%.o: nn_kernels.c | $(BUILD)/tests
+$(ISAS:%=$(BUILD)/nn_kernels_%.o): $(BUILD)/nn_kernels_%.o: nn_kernels.c | $(BUILD)/tests
 	$(CC) $(BASE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/%.c | $(BUILD)/tests
@@ -63,23 +65,38 @@ $(BUILD)/tests:
 $(BUILD)/tests/run: $(TESTOBJS) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
-$(BUILD)/tests/digests: $(BUILD)/tests/digests.o $(OBJS)
-	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
+$(BUILD)/selftest.o: tests/golden/digests.txt
 
 # Every C test and golden; no Python, no network. The last line is "N passed, N failed".
-test: saeuron $(BUILD)/tests/run
+test: $(PROGRAM) $(BUILD)/tests/run
 	$(BUILD)/tests/run $(TEST)
 
-# An image, then the same without the style and without the object.
+# A picture, then the same without its style and without its object.
+PROMPT := An image of Cats in Sketch style.
 demo: saeuron
-	./saeuron demo -o demo
+	@mkdir -p demo
+	@echo 'saeuron generate -p "$(PROMPT)" [--forget Sketch | --forget Cats]:'
+	@./saeuron generate -p "$(PROMPT)" -o demo/cat.png
+	@./saeuron generate -p "$(PROMPT)" --forget Sketch -o demo/cat-forget-sketch.png
+	@./saeuron generate -p "$(PROMPT)" --forget Cats -o demo/cat-forget-cats.png
 
+# Speed; with PYTHON naming an interpreter that has diffusers, side by side with it.
 bench: saeuron
-	./saeuron bench $(if $(filter-out python3,$(PYTHON)),--peer "$(PYTHON) tests/bench_peer.py")
+ifeq ($(PYTHON),python3)
+	./saeuron bench
+else
+	$(PYTHON) tests/bench_peer.py
+endif
+
+# Trains EmojiCanvas again: see weights/train/README.md. Hours of two cores.
+weights: saeuron
+	EMOJI=$(EMOJI) PYTHON=$(PYTHON) DEVICE=$(DEVICE) sh weights/train/all.sh
 
 clean:
-	rm -rf $(BUILD) saeuron demo
+	rm -rf $(BUILD) $(PROGRAM) demo
 
-.PHONY: all test demo bench clean
+.PHONY: all test demo bench weights clean
 .DELETE_ON_ERROR:
+.SUFFIXES:
+%.d: ;
 -include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d)

@@ -11,9 +11,9 @@
 
 /* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch computes it;
  * the product in double, each entry rounded to float. */
-static void scaled_linear(float *alphas, size_t n, float start, float end)
+static void scaled_linear(float *alphas, size_t n, double start, double end)
 {
-    const float s0 = sqrtf(start), s1 = sqrtf(end);
+    const float s0 = (float)sqrt(start), s1 = (float)sqrt(end); /* of the doubles in the config: 0.012f has another root */
     const float st = (s1 - s0) / (float)(n - 1);
     double product = 1.0;
     for (size_t i = 0; i < n; i++) {
@@ -32,6 +32,7 @@ int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
     static const char *const ignored[] = { "skip_prk_steps", "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value",
         "solver_order", "use_karras_sigmas", "interpolation_type", "eta", NULL };
     config c = { .object = object, .path = path, .err = err };
+    double start, end;
     char   type[32];
 
     memset(d, 0, sizeof *d);
@@ -51,7 +52,12 @@ int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
         c.code = fail(err, SAE_EFORMAT, "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
     if (!c.code && !config_has(&c, "beta_schedule"))
         c.code = fail(err, SAE_EFORMAT, "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
-    scaled_linear(d->alphas_cumprod, d->train_steps, config_float(&c, "beta_start", 0.0001f), config_float(&c, "beta_end", 0.02f));
+    start = config_double(&c, "beta_start", 0.0001);
+    end = config_double(&c, "beta_end", 0.02);
+    if (!c.code && !(start > 0 && start <= end && end < 1))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"beta_start\" and \"beta_end\" must rise between 0 and 1", path);
+    if (!c.code)
+        scaled_linear(d->alphas_cumprod, d->train_steps, start, end);
     return c.code;
 }
 

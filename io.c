@@ -708,7 +708,7 @@ static void put_size(text *t, size_t x)
     put(t, digits);
 }
 
-static const char *dtype_name(dtype type)
+const char *io_dtype_name(dtype type)
 {
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
         if (dtypes[i].type == type)
@@ -748,7 +748,7 @@ static void put_header(text *t, const tensor_out *list, size_t count, const char
         put(t, comma);
         put_quoted(t, list[i].name);
         put(t, ":{\"dtype\":\"");
-        put(t, dtype_name(list[i].type));
+        put(t, io_dtype_name(list[i].type));
         put(t, "\",\"shape\":[");
         for (int d = 0; d < list[i].ndim; d++) {
             put(t, d ? "," : "");

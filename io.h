@@ -112,6 +112,7 @@ int  tensors_open(tensors *t, const sae_host *host, const char *path, sae_error 
 int  tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err);
 void tensors_close(tensors *t);
 tensor *tensors_find(const tensors *t, const char *name);     /* NULL when absent */
+const char *io_dtype_name(dtype type);                        /* "F16"; "?" for DT_NONE */
 
 /* Writing: the header first, then each tensor in the order given. All or nothing (write, then rename). */
 typedef struct tensor_out { const char *name; dtype type; int ndim; size_t shape[TENSOR_DIMS]; const float *values; } tensor_out;

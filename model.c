@@ -310,7 +310,9 @@ size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t
     return (size_t)x;
 }
 
-float config_float(config *c, const char *key, float absent)
+float config_float(config *c, const char *key, float absent) { return (float)config_double(c, key, (double)absent); }
+
+double config_double(config *c, const char *key, double absent)
 {
     json   v;
     double x;
@@ -320,7 +322,7 @@ float config_float(config *c, const char *key, float absent)
         c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a number", c->path, key);
         return absent;
     }
-    return (float)x;
+    return x;
 }
 
 bool config_bool(config *c, const char *key, bool absent)

@@ -78,6 +78,7 @@ typedef struct config {
 bool   config_has(const config *c, const char *key); /* present and not null */
 size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t high);
 float  config_float(config *c, const char *key, float absent);
+double config_double(config *c, const char *key, double absent);
 bool   config_bool(config *c, const char *key, bool absent);
 void   config_string(config *c, const char *key, const char *absent, char *out, size_t size);
 /* A number for all n places or a list of n. Returns n (from the list if *n is 0). */
@@ -172,7 +173,7 @@ typedef struct unet {
 } unet;
 
 /* Keys and values of the text for every cross-attention: the same at every step, so made once. */
-#define UNET_TEXTS 32
+#define UNET_TEXTS (2 * LEVELS * LAYERS)
 typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t B, N; } text_kv;
 
 int  unet_configure(unet *u, json object, const char *path, sae_error *err);

@@ -8,6 +8,7 @@
  * Letters: B images, B2 rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
 #include "model.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,8 @@ static int open_scheduler(sae_context *x, sae_error *err)
     return code;
 }
 
+static bool guidance_ok(float g) { return g >= 0 && g <= 1e4f; } /* false for NaN */
+
 /* concepts.json is ours: a model without it forgets by the names in its statistics, at 50 steps and guidance 7.5. */
 static int open_concepts(sae_context *x, sae_error *err)
 {
@@ -81,6 +84,8 @@ static int open_concepts(sae_context *x, sae_error *err)
     config c = { .object = x->concepts, .path = x->concepts_file.path, .err = err };
     x->default_steps = config_size(&c, "steps", 50, 1, 1000);
     x->default_guidance = config_float(&c, "guidance", 7.5f);
+    if (!c.code && !guidance_ok(x->default_guidance))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", c.path);
     return c.code;
 }
 
@@ -333,6 +338,7 @@ static int load_hook(sae_context *x, const found *at, ablation **out, sae_error 
 /* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
 static int read_forget_json(const sae_context *x, const char *dir, const char *concept, choice *how, sae_error *err)
 {
+    static const char *const read[] = { "top", "percentile", "strength", NULL };
     char    path[1024];
     io_file f;
     json    object, entry;
@@ -343,8 +349,11 @@ static int read_forget_json(const sae_context *x, const char *dir, const char *c
         return code;
     if (json_get(object, concept, &entry)) {
         config c = { .object = entry, .path = f.path, .err = err };
+        if (json_kind(entry) != '{')
+            c.code = fail(err, SAE_EFORMAT, "%s: the entry of %.80s is no object {\"top\" or \"percentile\", \"strength\"}", f.path, concept);
+        config_known(&c, read, NULL);
         how->top = config_size(&c, "top", 0, 0, 1u << 26);
-        how->percentile = (double)config_float(&c, "percentile", (float)how->percentile);
+        how->percentile = config_double(&c, "percentile", how->percentile);
         how->strength = config_float(&c, "strength", how->strength);
         code = c.code;
     }
@@ -421,6 +430,8 @@ static int seen(void *user, const char *name, float *v, size_t B, size_t H, size
     call *g = user;
     char full[160];
     const size_t shape[4] = { B, H, W, C };
+    if (g->code) /* the text encoder and the VAE run to their end after a stop */
+        return g->code;
     for (size_t i = 0; g->step >= 0 && i < g->x->hooks; i++) {
         ablation *a = g->x->hook[i];
         if (!a->count || strcmp(a->hook, name))
@@ -507,11 +518,12 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
             g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
     }
+    const size_t peak = g->work.peak;
     if (!x) /* the ablations' scratch, which planning does not reach through the tap */
         for (size_t i = 0; i < g->x->hooks; i++) {
             size_t scale = 1;
             unet_hook_width(&g->x->unet, g->x->hook[i]->hook, &scale);
-            g->work.used = g->work.peak; /* on top of everything: an upper bound */
+            g->work.used = peak; /* on top of everything: an upper bound */
             ablate(&g->c, g->x->hook[i], NULL, R * (g->h / scale) * (g->w / scale), 0);
         }
     g->step = -1;
@@ -606,7 +618,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     g->h = H >> (x->vae.levels - 1);
     g->steps = o->steps ? o->steps : x->default_steps;
     g->guidance = o->has_guidance ? (float)o->guidance : x->default_guidance;
-    if (!(g->guidance >= 0 && g->guidance <= 1e4f))
+    if (!guidance_ok(g->guidance))
         return fail(err, SAE_EUSAGE, "the guidance must be from 0 to 10000");
     g->guided = g->guidance > 1;
     g->batch = o->batch ? o->batch : g->h * g->w <= 1024 ? 8 : 1;
@@ -618,6 +630,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
         return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
     if (o->residual < SAE_RESIDUAL_PAPER || o->residual > SAE_RESIDUAL_NONE)
         return fail(err, SAE_EUSAGE, "the residual must be paper, released or none");
+    if (!o->noise && o->noise_index > UINT64_MAX / 2 / (g->h * g->w * x->unet.in_channels) - o->count)
+        return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", o->noise_index);
     if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
         return fail(err, SAE_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
     if (x->hooks && !g->guided)

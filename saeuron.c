@@ -12,7 +12,7 @@
 #include <string.h>
 
 int bench_run(sae_context *x, bool as_json, sae_error *err);              /* bench.c */
-int selftest_run(const char *isa, int threads, bool list, bool quiet); /* selftest.c */
+int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
 
 /* ---- options ---- */
 

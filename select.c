@@ -48,8 +48,10 @@ static int read_prompts(stats *s, sae_error *err)
     json object, v;
     for (size_t i = 0; i < s->concepts; i++)
         s->prompts[i] = 1;
-    if (!metadata(s, "prompts", text, sizeof text))
+    if (!s->file.metadata.at || !json_get(s->file.metadata, "prompts", &v))
         return SAE_OK;
+    if (!metadata(s, "prompts", text, sizeof text))
+        return fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes", s->file.path, sizeof text);
     int code = json_open(&object, text, strlen(text), s->file.path, err);
     for (size_t i = 0; !code && i < s->concepts; i++) {
         const bool one = json_kind(object) != '{';

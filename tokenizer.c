@@ -21,6 +21,7 @@ enum {
     FILE_MAX = 1 << 26,     /* bytes of one tokenizer file */
     PIECES_MAX = 1 << 20,
     PROBE_MAX = 512,        /* longest run ever expected, half full, 2^20 entries: about 80 */
+    MERGE_MAX = 2048,       /* bytes of the two pieces of a merge */
     TOKEN_MAX = 64,         /* bytes of a special token and its NUL */
     SPECIALS_MAX = 32,
     DEFAULT_LENGTH = 77
@@ -124,13 +125,17 @@ static uint32_t merge_rank(const tokenizer *t, int32_t left, int32_t right)
     return slot ? *slot : NO_RANK;
 }
 
-/* ---- reading vocab.json and merges.txt (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
+/* ---- reading vocab.json and merges.txt, or tokenizer.json (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
 
-/* The files of a tokenizer folder while it is opened; a file that is optional and absent has size 0. */
+/* The files of a tokenizer folder while it is opened; one that is absent has size 0 and its JSON at == NULL. */
 typedef struct source {
-    io_file vocab, merges, config, map, added;
-    json    vocab_json, config_json, map_json; /* at == NULL: absent */
-    size_t  piece_count, added_count, line_count;
+    io_file vocab, merges;           /* vocab: tokenizer.json if there is one; then merges is absent */
+    io_file config, map, added;
+    json    pieces, merge_list;      /* in vocab; merge_list only in tokenizer.json */
+    json    config_json, map_json;
+    json    tokens;                  /* added tokens: of the config, else of tokenizer.json */
+    const char *tokens_path;
+    size_t  piece_count, token_count, merge_count;
 } source;
 
 static int read_vocab(tokenizer *t, const source *s, sae_error *err)
@@ -138,7 +143,7 @@ static int read_vocab(tokenizer *t, const source *s, sae_error *err)
     const char *path = s->vocab.path;
     json key, value;
     size_t n = 0;
-    for (json_iter it = json_begin(s->vocab_json); json_next(&it, &key, &value); n++) {
+    for (json_iter it = json_begin(s->pieces); json_next(&it, &key, &value); n++) {
         char   *piece = t->text + t->text_used;
         size_t  length;
         int64_t id;
@@ -157,27 +162,28 @@ static int read_vocab(tokenizer *t, const source *s, sae_error *err)
     return SAE_OK;
 }
 
-/* One line "LEFT RIGHT" of merges.txt becomes merge t->merge_count. A pair that is there twice keeps its last rank. */
-static int read_merge(tokenizer *t, const char *line, size_t n, size_t number, const char *path, sae_error *err)
+/* The text "LEFT RIGHT" becomes merge t->merge_count. A pair that is there twice keeps its last rank. number: its line
+ * in merges.txt or place in tokenizer.json. */
+static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, const char *path, sae_error *err)
 {
-    char joined[2 * 1024];
-    const char  *blank = memchr(line, ' ', n);
-    const size_t left = blank ? (size_t)(blank - line) : n, right = n - left - (blank != NULL);
+    char joined[MERGE_MAX];
+    const char  *blank = memchr(text, ' ', n);
+    const size_t left = blank ? (size_t)(blank - text) : n, right = n - left - (blank != NULL);
     if (!blank || memchr(blank + 1, ' ', right))
-        return fail(err, SAE_EFORMAT, "%s: line %zu must be two pieces with one blank between them: fetch the file again", path, number);
+        return fail(err, SAE_EFORMAT, "%s: merge %zu must be two pieces with one blank between them: fetch the file again", path, number);
     if (left + right > sizeof joined)
-        return fail(err, SAE_EFORMAT, "%s: line %zu is %zu bytes long, at most %zu are possible: fetch the file again", path, number, n, sizeof joined);
-    memcpy(joined, line, left);
+        return fail(err, SAE_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again", path, number, n, sizeof joined);
+    memcpy(joined, text, left);
     memcpy(joined + left, blank + 1, right);
 
     merge *m = &t->merges[t->merge_count];
-    m->left = find_piece(t, line, left);
+    m->left = find_piece(t, text, left);
     m->right = find_piece(t, blank + 1, right);
     m->result = find_piece(t, joined, left + right);
     if (m->left < 0 || m->right < 0 || m->result < 0) {
-        const char  *missing = m->left < 0 ? line : m->right < 0 ? blank + 1 : joined;
+        const char  *missing = m->left < 0 ? text : m->right < 0 ? blank + 1 : joined;
         const size_t length = m->left < 0 ? left : m->right < 0 ? right : left + right;
-        return fail(err, SAE_EFORMAT, "%s: line %zu needs the piece \"%.*s\", which vocab.json does not have: both files must be of one model",
+        return fail(err, SAE_EFORMAT, "%s: merge %zu needs the piece \"%.*s\", which the vocabulary does not have: both must be of one model",
                     path, number, (int)(length < 40 ? length : 40), missing);
     }
     uint32_t *slot = merge_slot(t, m->left, m->right);
@@ -196,7 +202,8 @@ static const char *line_end(const char *s, const char *end, const char **next)
     return newline && stop > s && stop[-1] == '\r' ? stop - 1 : stop;
 }
 
-static int read_merges(tokenizer *t, const source *s, sae_error *err)
+/* merges.txt: one a line, and lines that begin with "#version". */
+static int read_merge_lines(tokenizer *t, const source *s, sae_error *err)
 {
     static const char version[] = "#version";
     const char *at = (const char *)s->merges.data, *end = at + s->merges.size, *next;
@@ -205,6 +212,27 @@ static int read_merges(tokenizer *t, const source *s, sae_error *err)
         const size_t n = (size_t)(line_end(at, end, &next) - at);
         if (n < sizeof version - 1 || memcmp(at, version, sizeof version - 1) != 0)
             code = read_merge(t, at, n, number, s->merges.path, err);
+    }
+    return code;
+}
+
+/* tokenizer.json: "LEFT RIGHT" or ["LEFT", "RIGHT"] each. */
+static int read_merge_list(tokenizer *t, const source *s, sae_error *err)
+{
+    json   value, left, right;
+    size_t number = 1;
+    int    code = SAE_OK;
+    for (json_iter it = json_begin(s->merge_list); !code && json_next(&it, NULL, &value); number++) {
+        char   text[MERGE_MAX + 2];
+        size_t n = 0, k = 0;
+        bool   read = json_string(value, text, sizeof text, &n);
+        json_iter pair = json_begin(value);
+        if (!read && json_kind(value) == '[' && json_length(value) == 2 && json_next(&pair, NULL, &left) && json_next(&pair, NULL, &right)) {
+            read = json_string(left, text, sizeof text - 1, &n);
+            text[n++] = ' ';
+            read = read && json_string(right, text + n, sizeof text - n, &k);
+        }
+        code = read_merge(t, text, read ? n + k : 0, number, s->vocab.path, err);
     }
     return code;
 }
@@ -316,76 +344,97 @@ static int add_special(tokenizer *t, const token *tk, const char *path, sae_erro
     return SAE_OK;
 }
 
-/* Appends a piece that vocab.json does not have: ids go on after its own. */
+/* One added token and its id: a member "49406": {...} of the config's added_tokens_decoder, whose key is the id, or an
+ * element {"id": 49406, ...} of tokenizer.json's added_tokens. */
+static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path, sae_error *err)
+{
+    char     number[32];
+    uint64_t n;
+    json     v;
+    bool     read;
+    if (key) {
+        read = json_string(*key, number, sizeof number, NULL) && io_parse_uint(number, &n) && n < PIECES_MAX;
+        *id = read ? (int64_t)n : -1;
+    } else {
+        read = json_get(value, "id", &v) && json_integer(v, id);
+    }
+    if (!read)
+        return fail(err, SAE_EFORMAT, "%s: an added token has no id that is a whole number: save the tokenizer again", path);
+    return read_token(tk, value, false, (place){ path, "an added token" }, err);
+}
+
+/* Appends a piece that the vocabulary does not have: ids go on after its own. */
 static int add_new_piece(tokenizer *t, const char *text, const char *path, sae_error *err)
 {
     const size_t n = strlen(text);
-    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the config's bytes */
+    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of both files */
     return add_piece(t, (uint32_t)t->pieces, n, path, err);
 }
 
-/* added_tokens_decoder {"49406": {"content": ...}}: tokens of the vocabulary, then new ones, whose ids go on from its end.
- * Members are taken by ascending id, as TokenizersBackend sorts them. */
-static int read_decoder(tokenizer *t, json decoder, const char *path, sae_error *err)
+/* One pass over the added tokens: those with an id become special, and of the others the one whose id comes next gets it.
+ * *left: how many have none yet. */
+static int pass_added(tokenizer *t, const source *s, size_t *left, sae_error *err)
 {
-    json   key, value;
-    token  tk;
-    char   number[32];
-    size_t seen = 0;
-    for (json_iter it = json_begin(decoder); json_next(&it, &key, &value);) {
-        uint64_t id;
-        if (!json_string(key, number, sizeof number, NULL) || !io_parse_uint(number, &id))
-            return fail(err, SAE_EFORMAT, "%s: the names in added_tokens_decoder must be ids", path);
-        const int code = read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err);
+    json key, value;
+    const bool object = json_kind(s->tokens) == '{';
+    *left = 0;
+    for (json_iter it = json_begin(s->tokens); json_next(&it, &key, &value);) {
+        token   tk;
+        int64_t id;
+        int code = read_added(&tk, &id, object ? &key : NULL, value, s->tokens_path, err);
         if (code)
             return code;
-        const int32_t known = find_piece(t, tk.text, strlen(tk.text));
-        if (known >= 0 && (uint64_t)known != id)
-            return fail(err, SAE_EFORMAT, "%s: added_tokens_decoder gives \"%.40s\" the id %s, but vocab.json gives it %d", path, tk.text, number, (int)known);
-        seen += known >= 0;
-    }
-    for (bool found = true; found;) {
-        snprintf(number, sizeof number, "%zu", t->pieces);
-        found = json_get(decoder, number, &value);
-        int code = found ? read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err) : SAE_OK;
-        if (found && !code)
-            code = add_new_piece(t, tk.text, path, err);
-        if (code)
-            return code;
-        seen += found;
-    }
-    if (seen != json_length(decoder))
-        return fail(err, SAE_EFORMAT, "%s: the new ids in added_tokens_decoder must go on from %zu without a hole", path, t->pieces);
-    for (json_iter it = json_begin(decoder); json_next(&it, NULL, &value);) {
-        int code = read_token(&tk, value, false, (place){ path, "a token in added_tokens_decoder" }, err);
-        code = code ? code : add_special(t, &tk, path, err);
+        int32_t known = find_piece(t, tk.text, strlen(tk.text));
+        if (known < 0 && (uint64_t)id == t->pieces) {
+            known = (int32_t)id;
+            code = add_new_piece(t, tk.text, s->tokens_path, err);
+        }
+        if (!code && known >= 0 && known != id)
+            code = fail(err, SAE_EFORMAT, "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: the files must be of one model",
+                        s->tokens_path, tk.text, (long)id, (int)known);
+        *left += known < 0;
+        if (!code && known >= 0)
+            code = add_special(t, &tk, s->tokens_path, err);
         if (code)
             return code;
     }
     return SAE_OK;
 }
 
+/* The added tokens, in as many passes as new ids need; each pass gives at least one. */
+static int read_tokens(tokenizer *t, const source *s, sae_error *err)
+{
+    size_t left, before = s->token_count + 1;
+    for (;; before = left) {
+        const int code = pass_added(t, s, &left, err);
+        if (code || left == 0)
+            return code;
+        if (left >= before)
+            return fail(err, SAE_EFORMAT, "%s: the new ids of added tokens must go on from %zu without a hole", s->tokens_path, t->pieces);
+    }
+}
+
 enum { BOS, EOS, UNK, PAD, NAMED };
 static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
 
 /* Where a named token is given: special_tokens_map.json goes before the config, unless that has added_tokens_decoder. */
-static const io_file *named_value(json *v, const source *s, bool decoder, const char *key)
+static const io_file *named_value(json *v, const source *s, const char *key)
 {
-    if (!decoder && json_get(s->map_json, key, v))
+    if (s->tokens_path != s->config.path && json_get(s->map_json, key, v))
         return &s->map;
     return json_get(s->config_json, key, v) ? &s->config : NULL;
 }
 
-/* The four named tokens. One that added_tokens_decoder has is special already; of the others each makes its text special
+/* The four named tokens. One among the added tokens is special already; of the others each makes its text special
  * in turn, unless an equal one did (a str equals a str, an AddedToken one with the same fields). */
-static int read_named(tokenizer *t, const source *s, bool decoder, sae_error *err)
+static int read_named(tokenizer *t, const source *s, sae_error *err)
 {
-    const size_t decoded = t->special_count;
+    const size_t added = t->special_count;
     int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
     token named[NAMED];
     for (int i = 0; i < NAMED; i++) {
         json v;
-        const io_file *from = named_value(&v, s, decoder, named_keys[i]);
+        const io_file *from = named_value(&v, s, named_keys[i]);
         named[i] = (token){ .text = "<|endoftext|>", .special = true };
         if (i == BOS)
             named[i] = (token){ .text = "<|startoftext|>", .special = true };
@@ -395,9 +444,9 @@ static int read_named(tokenizer *t, const source *s, bool decoder, sae_error *er
         const char *path = from ? from->path : s->vocab.path;
         *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
         if (*ids[i] < 0)
-            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of vocab.json: the files must be of one model", path, named_keys[i], named[i].text);
+            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model", path, named_keys[i], named[i].text);
         bool known = false;
-        for (size_t j = 0; j < decoded; j++)
+        for (size_t j = 0; j < added; j++)
             known = known || !strcmp(t->specials[j].text, named[i].text);
         for (int j = 0; j < i; j++)
             known = known || (named[j].object == named[i].object && named[j].normalized == named[i].normalized &&
@@ -411,6 +460,14 @@ static int read_named(tokenizer *t, const source *s, bool decoder, sae_error *er
 
 /* ---- the other keys of tokenizer_config.json ---- */
 
+static bool is_named(const char *key)
+{
+    for (int i = 0; i < NAMED; i++)
+        if (!strcmp(key, named_keys[i]))
+            return true;
+    return false;
+}
+
 /* s ends with end. */
 static bool ends_with(const char *s, const char *end)
 {
@@ -421,7 +478,6 @@ static bool ends_with(const char *s, const char *end)
 /* Refuses what would change ids and is not done here: other special tokens, the left side, no start or end token. */
 static int check_keys(json object, const char *path, sae_error *err)
 {
-    static const char *const named_here = "bos_token eos_token unk_token pad_token";
     json key, value;
     char name[64];
     if (object.at && json_kind(object) != '{')
@@ -431,7 +487,7 @@ static int check_keys(json object, const char *path, sae_error *err)
             continue;
         const char kind = json_kind(value);
         const bool text = kind == '"' || kind == '{', list = (kind == '[' || kind == '{') && json_length(value) > 0;
-        const bool other_token = ends_with(name, "_token") && !strstr(named_here, name) && text;
+        const bool other_token = ends_with(name, "_token") && !is_named(name) && text;
         const bool more_tokens = ends_with(name, "_special_tokens") && (list || kind == 't'); /* additional_, extra_, split_ */
         const bool other_side = ends_with(name, "ing_side") && !json_equals(value, "right"); /* padding_, truncation_ */
         const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
@@ -469,7 +525,7 @@ static int open_file(io_file *f, const sae_host *host, const char *dir, const ch
     if (!io_exists(host, path)) {
         if (optional)
             return SAE_OK;
-        return fail(err, SAE_ENOENT, "%s: there is no such file; CLIP's tokenizer needs vocab.json and merges.txt (a tokenizer.json alone is not enough): fetch them from the model's page", path);
+        return fail(err, SAE_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: fetch them from the model's page", path);
     }
     const int code = io_open(f, host, path, err);
     if (!code && f->size > FILE_MAX)
@@ -483,37 +539,57 @@ static int open_json(io_file *f, json *v, const sae_host *host, const char *dir,
     return code || !f->data ? code : json_open(v, (const char *)f->data, f->size, f->path, err);
 }
 
-/* added_tokens.json is from before added_tokens_decoder; all it may say is nothing. */
-static int check_added(source *s, const sae_host *host, const char *dir, sae_error *err)
+/* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */
+static int open_vocab(source *s, const sae_host *host, const char *dir, sae_error *err)
 {
-    json v = { NULL, NULL };
-    const int code = open_json(&s->added, &v, host, dir, "added_tokens.json", true, err);
-    if (!code && v.at && json_length(v) > 0)
+    json whole = { NULL, NULL }, model;
+    int code = open_json(&s->vocab, &whole, host, dir, "tokenizer.json", true, err);
+    if (!code && whole.at) {
+        if (!json_get(whole, "model", &model) || !json_get(model, "vocab", &s->pieces) || !json_get(model, "merges", &s->merge_list))
+            return fail(err, SAE_EFORMAT, "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
+        s->merge_count = json_length(s->merge_list);
+        if (json_get(whole, "added_tokens", &s->tokens))
+            s->tokens_path = s->vocab.path;
+        return SAE_OK;
+    }
+    code = code ? code : open_json(&s->vocab, &s->pieces, host, dir, "vocab.json", false, err);
+    code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
+    if (code)
+        return code;
+    const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
+    for (s->merge_count = 0; at < end; s->merge_count++)
+        line_end(at, end, &at);
+    return SAE_OK;
+}
+
+/* The files beside the vocabulary. added_tokens.json is from before added_tokens_decoder; all it may say is nothing. */
+static int open_configs(source *s, const sae_host *host, const char *dir, sae_error *err)
+{
+    json added = { NULL, NULL };
+    int code = open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
+    code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
+    code = code ? code : open_json(&s->added, &added, host, dir, "added_tokens.json", true, err);
+    code = code ? code : check_keys(s->config_json, s->config.path, err);
+    code = code ? code : check_keys(s->map_json, s->map.path, err);
+    if (!code && added.at && json_length(added) > 0)
         return fail(err, SAE_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer", s->added.path);
+    if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
+        s->tokens_path = s->config.path;
     return code;
 }
 
 static int open_source(source *s, const sae_host *host, const char *dir, sae_error *err)
 {
-    int code = open_json(&s->vocab, &s->vocab_json, host, dir, "vocab.json", false, err);
-    code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
-    code = code ? code : open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
-    code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
-    code = code ? code : check_added(s, host, dir, err);
-    code = code ? code : check_keys(s->config_json, s->config.path, err);
-    code = code ? code : check_keys(s->map_json, s->map.path, err);
+    int code = open_vocab(s, host, dir, err);
+    code = code ? code : open_configs(s, host, dir, err);
     if (code)
         return code;
-    json decoder;
-    s->piece_count = json_length(s->vocab_json);
-    s->added_count = json_get(s->config_json, "added_tokens_decoder", &decoder) ? json_length(decoder) : 0;
-    if (json_kind(s->vocab_json) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->added_count > SPECIALS_MAX)
-        return fail(err, SAE_EFORMAT, "%s: must be an object of 1 to %d pieces, with at most %d added: fetch the file again", s->vocab.path, PIECES_MAX, SPECIALS_MAX);
-    const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
-    for (s->line_count = 0; at < end; s->line_count++)
-        line_end(at, end, &at);
-    if (s->line_count > PIECES_MAX)
-        return fail(err, SAE_EFORMAT, "%s: has %zu lines, at most %d are possible: fetch the file again", s->merges.path, s->line_count, PIECES_MAX);
+    s->piece_count = json_length(s->pieces);
+    s->token_count = json_length(s->tokens);
+    if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->merge_count > PIECES_MAX)
+        return fail(err, SAE_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again", s->vocab.path, PIECES_MAX);
+    if (s->token_count > SPECIALS_MAX)
+        return fail(err, SAE_EFORMAT, "%s: has %zu added tokens, at most %d are possible", s->tokens_path, s->token_count, SPECIALS_MAX);
     return SAE_OK;
 }
 
@@ -542,14 +618,14 @@ static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
     if (!t)
         t = spare;
     memset(t, 0, sizeof *t);
-    t->pieces_room = s->piece_count + s->added_count;
+    t->pieces_room = s->piece_count + s->token_count;
     t->slot_count = slots_for(t->pieces_room);
-    t->merge_slot_count = slots_for(s->line_count);
+    t->merge_slot_count = slots_for(s->merge_count);
     t->text_size = s->vocab.size + s->config.size + 1; /* a piece and its NUL take less than the JSON that they come from */
     t->text = arena_bytes(a, t->text_size, 1);
     t->start = arena_bytes(a, t->pieces_room, sizeof *t->start);
     t->slots = arena_bytes(a, t->slot_count, sizeof *t->slots);
-    t->merges = arena_bytes(a, s->line_count, sizeof *t->merges);
+    t->merges = arena_bytes(a, s->merge_count, sizeof *t->merges);
     t->merge_slots = arena_bytes(a, t->merge_slot_count, sizeof *t->merge_slots);
     return t;
 }
@@ -577,13 +653,10 @@ static tokenizer *new_tokenizer(const source *s, const sae_host *host)
 /* The order matters: merges refer to the vocabulary only, named tokens to the added ones too. */
 static int read_source(tokenizer *t, const source *s, sae_error *err)
 {
-    json decoder;
-    const bool has_decoder = json_get(s->config_json, "added_tokens_decoder", &decoder);
     int code = read_vocab(t, s, err);
-    code = code ? code : read_merges(t, s, err);
-    if (!code && has_decoder)
-        code = read_decoder(t, decoder, s->config.path, err);
-    code = code ? code : read_named(t, s, has_decoder, err);
+    code = code ? code : s->merge_list.at ? read_merge_list(t, s, err) : read_merge_lines(t, s, err);
+    code = code ? code : read_tokens(t, s, err);
+    code = code ? code : read_named(t, s, err);
     code = code ? code : read_max_length(t, s, err);
     if (!code)
         find_bytes(t);

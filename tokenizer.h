@@ -14,8 +14,8 @@
 
 typedef struct tokenizer tokenizer;
 
-/* Opens DIR/vocab.json and DIR/merges.txt; DIR/tokenizer_config.json and DIR/special_tokens_map.json are optional and
- * default to CLIP's. *t is the caller's: tokenizer_close. No file stays open. */
+/* Opens DIR/tokenizer.json if there is one, else DIR/vocab.json and DIR/merges.txt. DIR/tokenizer_config.json and
+ * DIR/special_tokens_map.json are optional and default to CLIP's. *t is the caller's: tokenizer_close. No file stays open. */
 int  tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_error *err);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
 
@@ -28,7 +28,7 @@ int  tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *c
 size_t tokenizer_max_length(const tokenizer *t); /* model_max_length of the config; 77 where it is absent or endless */
 int    tokenizer_set_max_length(tokenizer *t, size_t n, sae_error *err); /* 2 <= n <= TOKENIZER_LENGTH_MAX */
 
-/* The piece of an id as vocab.json spells it ("cat</w>"), NULL if out of range. Owned by t. */
+/* The piece of an id as the vocabulary spells it ("cat</w>"), NULL if out of range. Owned by t. */
 const char *tokenizer_piece(const tokenizer *t, int32_t id);
 size_t  tokenizer_size(const tokenizer *t); /* ids are 0 to tokenizer_size - 1: what the text encoder's vocab_size must cover */
 int32_t tokenizer_bos(const tokenizer *t);

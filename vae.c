@@ -41,6 +41,8 @@ int vae_configure(vae *v, json object, const char *path, sae_error *err)
     }
     if (!c.code && !(v->scaling_factor > 0))
         c.code = fail(err, SAE_EFORMAT, "%s: \"scaling_factor\" must be above 0", path);
+    if (!c.code && !v->levels)
+        c.code = fail(err, SAE_EFORMAT, "%s: \"block_out_channels\" is no list", path);
     for (size_t i = 0; !c.code && i < v->levels; i++)
         if (v->channels[i] % v->groups)
             c.code = fail(err, SAE_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", path, v->channels[i], v->groups);

@@ -6,7 +6,7 @@
 --every: also every code point, among letters, marks and blanks.
 
 DIR: tokenizer folders (default: ../shared/clip or CLIP_DIR, tests/golden/tokenizer, weights/emojicanvas/tokenizer, where there);
-the first one is also tried with the configs of make_tokens.py. Builds tests/tokenizer_driver.c with $CC unless --driver names one.
+the first one is also tried with the configs of make_tokens.py, and as transformers saves those. Builds tests/tokenizer_driver.c with $CC unless --driver names one.
 Last line: N passed, N failed (strings). Needs transformers."""
 import argparse
 import os
@@ -78,10 +78,13 @@ def main():
             points = every()
             bad += compare(driver, folders[-1], "every code point", points, 512)
             done += len(points)
+        some = texts[: len(texts) // 4]
         for name in make_tokens.CONFIGS:
-            some = texts[: len(texts) // 4]
-            bad += compare(driver, make_tokens.with_config(folders[0], name, os.path.join(tmp, name)), f"{folders[0]} as {name}", some)
-            done += len(some)
+            folder = make_tokens.with_config(folders[0], name, os.path.join(tmp, name))
+            saved = os.path.join(tmp, name + "_saved")  # tokenizer.json, as transformers 5 saves it
+            make_tokens.load(folder).save_pretrained(saved)
+            bad += compare(driver, folder, f"{folders[0]} as {name}", some) + compare(driver, saved, f"{folders[0]} as {name}, saved again", some)
+            done += 2 * len(some)
     print(f"{done - bad} passed, {bad} failed")
     sys.exit(bad > 0)
 

@@ -142,6 +142,8 @@ static void check_bits(tensors *g, const char *name, const float *y, size_t coun
             first = i;
     }
     CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first, (double)y[first], (double)f32_at(t, first));
+    if (!wrong)
+        test_note("%s equal bits", name);
 }
 
 /* ---- configs, inputs, memory ---- */
@@ -593,24 +595,39 @@ static void check_timesteps(tensors *g, const char *name, ddim *d, size_t steps)
         CHECK(d->timesteps[i] == i64_at(t, i), "%s: step %zu is at %d, not %" PRId64, full, i, d->timesteps[i], i64_at(t, i));
 }
 
-static void check_step(tensors *g, const char *name, ddim *d, size_t steps, size_t i)
+enum { STEP_SIZE = 500 };
+
+static void hash_fill(float *y, const char *name)
 {
-    enum { n = 500 };
-    char full[64], x_name[32], e_name[32];
-    float x[n], e[n];
-    snprintf(x_name, sizeof x_name, "ddim.x.%zu", i);
-    snprintf(e_name, sizeof e_name, "ddim.e.%zu", i);
-    for (size_t j = 0; j < n; j++) {
-        x[j] = rng_symmetric(SEED, nn_hash(0, x_name, strlen(x_name)), j, unit());
-        e[j] = rng_symmetric(SEED, nn_hash(0, e_name, strlen(e_name)), j, unit());
-    }
-    snprintf(full, sizeof full, "%s.step.%zu.%zu", name, steps, i);
-    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
-    ddim_step(d, x, e, i, n);
-    check_bits(g, full, x, n);
+    for (size_t i = 0; i < STEP_SIZE; i++)
+        y[i] = rng_symmetric(SEED, nn_hash(0, name, strlen(name)), i, unit());
 }
 
-/* All integers and all bits: alphas, timesteps, and steps with noise and with velocity, the last one too. */
+static void check_step(tensors *g, const char *name, ddim *d, size_t steps, size_t i)
+{
+    char full[64];
+    float x[STEP_SIZE], e[STEP_SIZE];
+    snprintf(full, sizeof full, "ddim.x.%zu", i);
+    hash_fill(x, full);
+    snprintf(full, sizeof full, "ddim.e.%zu", i);
+    hash_fill(e, full);
+    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
+    ddim_step(d, x, e, i, STEP_SIZE);
+    snprintf(full, sizeof full, "%s.step.%zu.%zu", name, steps, i);
+    check_bits(g, full, x, STEP_SIZE);
+}
+
+/* u + g (c - u), unfused. */
+static void check_guidance(tensors *g)
+{
+    float u[STEP_SIZE], c[STEP_SIZE];
+    hash_fill(u, "guide.u");
+    hash_fill(c, "guide.c");
+    guide(u, u, c, 7.5f, STEP_SIZE);
+    check_bits(g, "guide", u, STEP_SIZE);
+}
+
+/* All integers and all bits: alphas, timesteps, and steps with noise and with velocity, the last one too; guidance. */
 static void schedule(void)
 {
     static const char *const names[] = { "ddim15", "ddim2", "ddim_to_one" };
@@ -635,6 +652,7 @@ static void schedule(void)
         }
         io_close(&f);
     }
+    check_guidance(&g);
     golden_close(&g);
 }
 
@@ -841,6 +859,134 @@ static void ablation_edits(void)
     sae_close_goldens(&r, "ablate.");
 }
 
+/* ---- whole images ---- */
+
+#define MODEL "weights/emojicanvas"
+
+/* Whether the model is the one that the goldens were made with: it may have been trained again since. */
+static bool same_model(tensors *g)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        const char *const name = g->list[i].name;
+        char path[256];
+        io_file f;
+        if (strncmp(name, "file.", 5))
+            continue;
+        snprintf(path, sizeof path, MODEL "/%s", name + 5);
+        if (io_open(&f, &host, path, &err)) {
+            CHECK(false, "%s", err.text);
+            return false;
+        }
+        const bool same = nn_hash(0, f.data, f.size) == (uint64_t)i64_at(&g->list[i], 0);
+        g->list[i].used = true;
+        io_close(&f);
+        CHECK(same, "%s is not the file that the goldens were made with: tests/golden/make.py --only emojicanvas", path);
+        if (!same)
+            return false;
+    }
+    return true;
+}
+
+/* Contract 9: within one level of stock diffusers, in at most 0.1 % of the bytes. */
+static void check_image(tensors *g, const char *name, const unsigned char *rgb, size_t size)
+{
+    char full[64];
+    size_t apart = 0, far = 0;
+    snprintf(full, sizeof full, "%s.rgb", name);
+    const tensor *t = golden(g, DT_U8, full);
+    CHECK(t && t->count == size, "%s: the golden is no image of this size", full);
+    for (size_t i = 0; t && t->count == size && i < size; i++) {
+        const int d = abs((int)rgb[i] - (int)t->data[i]);
+        apart += d > 0;
+        far += d > 1;
+    }
+    CHECK(!far && apart <= size / 1000, "%s: %zu of %zu bytes differ from stock diffusers, %zu by more than one level", full, apart, size, far);
+    test_note("%s: %zu of %zu bytes differ", full, apart, size);
+}
+
+static int residual_of(const char *name)
+{
+    return !strcmp(name, "released") ? SAE_RESIDUAL_RELEASED : !strcmp(name, "none") ? SAE_RESIDUAL_NONE : SAE_RESIDUAL_PAPER;
+}
+
+/* Forgets what the case lists, by the choices kept beside the SAEs. */
+static void forget_all(sae_context *x, json v)
+{
+    json list, concept;
+    char name[64];
+    sae_remember(x);
+    if (json_get(v, "forget", &list))
+        for (json_iter it = json_begin(list); json_next(&it, NULL, &concept);) {
+            const sae_forget_options o = { .concept = name };
+            CHECK(json_string(concept, name, sizeof name, NULL) && sae_forget(x, &o, &err) == SAE_OK, "%s", err.text);
+        }
+}
+
+/* One case of configs/emojicanvas.json through the public interface: its final latents and its picture. */
+static void check_whole(sae_context *x, tensors *g, json v)
+{
+    char name[32], full[64], prompt[128], negative[128], residual[16] = "paper";
+    const char *const prompts[1] = { prompt };
+    size_t W, H;
+    json text;
+    text_at(v, "name", name, sizeof name);
+    text_at(v, "prompt", prompt, sizeof prompt);
+    const bool refused = json_get(v, "negative", &text) && json_string(text, negative, sizeof negative, NULL);
+    if (json_get(v, "residual", &text))
+        json_string(text, residual, sizeof residual, NULL);
+    snprintf(full, sizeof full, "%s.seed", name);
+    const tensor *seed = golden(g, DT_I64, full);
+    sae_generate_options o = { .prompts = prompts, .count = 1, .negative_prompt = refused ? negative : NULL, .seed = seed ? (uint64_t)i64_at(seed, 0) : 0,
+                               .steps = size_at(v, "steps"), .guidance = number(v, "guidance", 0), .has_guidance = number(v, "guidance", 0) > 0,
+                               .residual = residual_of(residual), .map_steps = 1 };
+    forget_all(x, v);
+    if (sae_image_size(x, &o, &W, &H, &err)) {
+        CHECK(false, "%s", err.text);
+        return;
+    }
+    const size_t n = W * H; /* more than the latents ever are */
+    unsigned char *rgb = malloc(3 * n);
+    o.latents = malloc(n * sizeof *o.latents);
+    snprintf(full, sizeof full, "%s.latents", name);
+    const tensor *t = tensors_find(g, full);
+    CHECK(rgb && o.latents && t && t->count <= n, "%s: no golden, or no memory", full);
+    if (rgb && o.latents && t && t->count <= n) {
+        CHECK(sae_generate(x, &o, rgb, &err) == SAE_OK, "%s", err.text);
+        check_truth(g, full, o.latents, t->count);
+        check_image(g, name, rgb, 3 * n);
+    }
+    free(o.latents);
+    free(rgb);
+}
+
+/* The trained model from prompt to pixels, 20 guided steps, with and without forgetting. */
+static void emojicanvas(void)
+{
+    sae_context *x;
+    tensors g;
+    io_file f;
+    json v;
+    if (!io_exists(&host, MODEL "/model_index.json")) {
+        test_skip("there is no " MODEL " here");
+        return;
+    }
+    if (!golden_open(&g, "emojicanvas"))
+        return;
+    if (same_model(&g)) {
+        const int code = sae_open(&x, &host, MODEL, &err);
+        CHECK(code == SAE_OK, "%s", err.text);
+        const json cases = config_open(&f, "emojicanvas");
+        for (json_iter it = json_begin(cases); !code && json_next(&it, NULL, &v);)
+            check_whole(x, &g, v);
+        io_close(&f);
+        if (!code)
+            sae_close(x);
+        golden_close(&g);
+    } else {
+        tensors_close(&g);
+    }
+}
+
 const test_case golden_tests[] = {
     { "layers", layers },
     { "text", text },
@@ -851,5 +997,6 @@ const test_case golden_tests[] = {
     { "sae_encode_topk", sae_encode_topk },
     { "scores_and_selection", scores_and_selection },
     { "ablation_edits", ablation_edits },
+    { "emojicanvas", emojicanvas },
     { NULL, NULL }
 };

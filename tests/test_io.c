@@ -182,7 +182,7 @@ static void json_refuses(void)
         { "{\"a\" 1}", "':'" }, { "[1}", "',' or ']'" }, { "]", "expected a value" }, { "01", "begin with 0" }, { "-", "digit" }, { "1.", "digit" },
         { ".5", "expected a value" }, { "+1", "expected a value" }, { "1e", "digit" }, { "1e+", "digit" }, { "NaN", "expected a value" },
         { "\"a", "inside a string" }, { "\"\\", "escape" }, { "\"\\x\"", "escape" }, { "\"\\u12g4\"", "hexadecimal" }, { "\"\\u12", "hexadecimal" },
-        { "\"\\uD800\"", "surrogate" }, { "\"\\uD800x\"", "surrogate" }, { "\"\\uD800\\u0041\"", "surrogate" }, { "\"\\uDC00\"", "surrogate" },
+        { "\"\\uD800\"", "surrogate" }, { "\"\\uD800x\"", "surrogate" }, { "\"\\uD800\\u0041\"", "surrogate" }, { "\"\\uDC00\"", "surrogate" }, { "\"\\uDC00\\uDC00\"", "surrogate" },
         { "\"\n\"", "escaped" }, { "\"\x01\"", "escaped" }, { "\"\x80\"", "UTF-8" }, { "\"\xC0\x80\"", "UTF-8" }, { "\"\xE0\x80\x80\"", "UTF-8" },
         { "\"\xED\xA0\x80\"", "UTF-8" }, { "\"\xF4\x90\x80\x80\"", "UTF-8" }, { "\"\xF8\x88\x80\x80\x80\"", "UTF-8" }, { "\"\xC3\"", "UTF-8" },
         { "\xEF\xBB\xBF{}", "byte-order mark" }, { "/* */ 1", "expected a value" }, { "{\"a\":1,\"a\":2}", "twice" }, { "{\"a\":1,\"b\":2,\"\\u0061\":2}", "twice" },

@@ -21,8 +21,8 @@ static sae_error err;
 
 /* ---- a host whose files and memory are ours ---- */
 
-enum { VOCAB, MERGES, CONFIG, MAP, ADDED, FILES };
-static const char *const names[FILES] = { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json" };
+enum { VOCAB, MERGES, CONFIG, MAP, ADDED, WHOLE, FILES };
+static const char *const names[FILES] = { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json" };
 
 /* The files of a folder "/t": texts, or absent. alloc fails after `refuse` blocks. */
 typedef struct world {
@@ -277,7 +277,7 @@ static void golden_configs(void)
             seen++;
         }
     }
-    CHECK(seen >= 9, "%d configs in %s", seen, GOLDEN);
+    CHECK(seen >= 10, "%d configs in %s", seen, GOLDEN);
     tensors_close(&g);
 }
 
@@ -318,6 +318,27 @@ static void by_hand(void)
     tokenizer_close(t);
     tokenizer_close(NULL);
     world_close(&w, "by_hand");
+}
+
+/* The same vocabulary as tokenizer.json, which goes before the other files: merges as texts or as pairs, an added token. */
+static void one_file(void)
+{
+    static const char *const merges[] = { "\"a b</w>\"", "[\"a\",\"b</w>\"]" };
+    for (size_t i = 0; i < 2; i++) {
+        world w;
+        tokenizer *t;
+        int32_t ids[77];
+        size_t  count;
+        char    whole[512];
+        snprintf(whole, sizeof whole, "{\"added_tokens\":[{\"id\":8,\"content\":\"<X>\",\"normalized\":true}],\"model\":{\"vocab\":%s,\"merges\":[%s]}}", tiny, merges[i]);
+        world_init(&w);
+        w.text[WHOLE] = whole;
+        w.text[VOCAB] = "not looked at";
+        CHECK(!tokenizer_open(&t, &w.host, "/t", &err), "%s", err.text);
+        CHECK(t && !tokenizer_encode(t, ids, &count, NULL, "AB<x>", &err) && count == 4 && ids[1] == 4 && ids[2] == 8 && ids[3] == 7, "merges as %s", merges[i]);
+        tokenizer_close(t);
+        world_close(&w, "one_file");
+    }
 }
 
 /* Start and end stay when all else is cut; a length of 1 has no room for them. */
@@ -372,11 +393,15 @@ static char *repeated(const char *s, size_t n)
     return text;
 }
 
-/* One megabyte of the worst of each kind: an insertion sort of marks, or a merge that searches the whole word for its
- * next pair, takes minutes. */
+/* The worst of each kind: an insertion sort of marks, or a merge that searches the whole word for its next pair, takes
+ * minutes for a megabyte; a word longer than its memory is seen by the sanitizers. */
 static void long_prompts(void)
 {
-    static const char *const worst[] = { "a", "aaab", "ab ", "\xCD\x85\xCC\xA1", "\xF0\x9D\x85\xA0", "<|endoftext|>", "\xCE\x90", "!", "\xEA\xB0\x81", "'s" };
+    enum { MB = TOKENIZER_PROMPT_MAX, KB = MB / 1024 };
+    static const struct { const char *text; size_t n; } worst[] = {
+        { "aaab", MB }, { "\xCD\x85\xCC\xA1", MB }, { "ab ", 32 * KB }, { "\xF0\x9D\x85\xA0", 32 * KB }, { "<|endoftext|>", 32 * KB },
+        { "\xCE\x90", 32 * KB }, { "\xEA\xB0\x81", 32 * KB }, { "'s", 32 * KB }, { "<|startoftext|>!", 32 * KB }
+    };
     world w;
     tokenizer *t;
     int32_t ids[77];
@@ -388,11 +413,11 @@ static void long_prompts(void)
     }
     const double start = os_seconds();
     for (size_t i = 0; i < sizeof worst / sizeof *worst; i++) {
-        char *text = repeated(worst[i], TOKENIZER_PROMPT_MAX);
-        CHECK(text && !tokenizer_encode(t, ids, &count, &cut, text, &err) && count == 77 && cut > 1000, "\"%s\": %s", worst[i], err.text);
+        char *text = repeated(worst[i].text, worst[i].n);
+        CHECK(text && !tokenizer_encode(t, ids, &count, &cut, text, &err) && count == 77 && cut > 1000, "prompt %zu: %s", i, err.text);
         free(text);
     }
-    test_note("%zu prompts of 1 MiB in %.2f s", sizeof worst / sizeof *worst, os_seconds() - start);
+    test_note("two prompts of 1 MiB and more in %.2f s", os_seconds() - start);
     CHECK(os_seconds() - start < 60, "%.0f s", os_seconds() - start);
     char *text = repeated("a", TOKENIZER_PROMPT_MAX + 1);
     CHECK(text && tokenizer_encode(t, ids, NULL, NULL, text, &err) == SAE_EUSAGE && strstr(err.text, "too long"), "%s", err.text);
@@ -405,16 +430,17 @@ static void long_prompts(void)
 
 typedef struct hostile { const char *text[FILES]; int code; const char *says; } hostile;
 
-#define CONFIG_ONLY(config, says) { { tiny, MERGES_AB, config, NULL, NULL }, SAE_EFORMAT, says }
-#define VOCAB_ONLY(vocab, says)   { { vocab, MERGES_AB, NULL, NULL, NULL }, SAE_EFORMAT, says }
-#define MERGES_ONLY(merges, says) { { tiny, merges, NULL, NULL, NULL }, SAE_EFORMAT, says }
+#define CONFIG_ONLY(config, says) { { tiny, MERGES_AB, config, NULL, NULL, NULL }, SAE_EFORMAT, says }
+#define VOCAB_ONLY(vocab, says)   { { vocab, MERGES_AB, NULL, NULL, NULL, NULL }, SAE_EFORMAT, says }
+#define MERGES_ONLY(merges, says) { { tiny, merges, NULL, NULL, NULL, NULL }, SAE_EFORMAT, says }
+#define WHOLE_ONLY(whole, says)   { { tiny, MERGES_AB, NULL, NULL, NULL, whole }, SAE_EFORMAT, says }
 
 static const hostile bad_files[] = {
-    { { NULL, MERGES_AB, NULL, NULL, NULL }, SAE_ENOENT, "/t/vocab.json: there is no such file" },
-    { { tiny, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/merges.txt: there is no such file" },
+    { { NULL, MERGES_AB, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/vocab.json: there is no such file" },
+    { { tiny, NULL, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/merges.txt: there is no such file" },
     VOCAB_ONLY("", "/t/vocab.json"),
-    VOCAB_ONLY("[]", "must be an object"),
-    VOCAB_ONLY("{}", "must be an object of 1"),
+    VOCAB_ONLY("[]", "must have an object"),
+    VOCAB_ONLY("{}", "must have an object of 1"),
     VOCAB_ONLY("{\"a\":0,\"b\":1", "/t/vocab.json"),
     VOCAB_ONLY("{\"a\":0,\"b\":0}", "the pieces \"a\" and \"b\" have the same id 0"),
     VOCAB_ONLY("{\"a\":0,\"b\":2}", "the id of piece \"b\" must be a whole number from 0 to 1"),
@@ -424,17 +450,17 @@ static const hostile bad_files[] = {
     VOCAB_ONLY("{\"a\":\"0\"}", "the id of piece \"a\""),
     VOCAB_ONLY("{\"a\\u0000\":0}", "piece number 1 holds U+0000"),
     VOCAB_ONLY("{\"a\":0,\"b</w>\":1}", "needs the piece \"ab</w>\""),
-    { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL }, SAE_EFORMAT, "the bos_token \"<|startoftext|>\" is no piece" },
-    { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL }, SAE_EFORMAT, "the eos_token \"<|endoftext|>\" is no piece" },
-    MERGES_ONLY("#version: 0.2\na b</w> x\n", "line 2 must be two pieces"),
-    MERGES_ONLY("a\n", "line 1 must be two pieces"),
-    MERGES_ONLY("a b</w>\n\na b</w>\n", "line 2 must be two pieces"),
-    MERGES_ONLY("a c</w>\n", "line 1 needs the piece \"c</w>\""),
-    MERGES_ONLY("b a</w>\n", "line 1 needs the piece \"ba</w>\""),
-    MERGES_ONLY("#version\r\na b</w>\r\n\x01 b</w>\r\n", "line 3 needs the piece \"?\""),
+    { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAE_EFORMAT, "the bos_token \"<|startoftext|>\" is no piece" },
+    { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAE_EFORMAT, "the eos_token \"<|endoftext|>\" is no piece" },
+    MERGES_ONLY("#version: 0.2\na b</w> x\n", "merge 2 must be two pieces"),
+    MERGES_ONLY("a\n", "merge 1 must be two pieces"),
+    MERGES_ONLY("a b</w>\n\na b</w>\n", "merge 2 must be two pieces"),
+    MERGES_ONLY("a c</w>\n", "merge 1 needs the piece \"c</w>\""),
+    MERGES_ONLY("b a</w>\n", "merge 1 needs the piece \"ba</w>\""),
+    MERGES_ONLY("#version\r\na b</w>\r\n\x01 b</w>\r\n", "merge 3 needs the piece \"?\""),
     CONFIG_ONLY("[1]", "must hold one JSON object"),
     CONFIG_ONLY("{", "/t/tokenizer_config.json"),
-    CONFIG_ONLY("{\"pad_token\":\"<pad>\"}", "the pad_token \"<pad>\" is no piece of vocab.json"),
+    CONFIG_ONLY("{\"pad_token\":\"<pad>\"}", "the pad_token \"<pad>\" is no piece of the vocabulary"),
     CONFIG_ONLY("{\"pad_token\":null}", "pad_token must be a text"),
     CONFIG_ONLY("{\"pad_token\":\"\"}", "pad_token must be a text"),
     CONFIG_ONLY("{\"pad_token\":{}}", "pad_token has no \"content\""),
@@ -451,12 +477,18 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"model_max_length\":77.5}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":\"77\"}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":100000000}", "model_max_length must be a whole number from 2"),
-    CONFIG_ONLY("{\"added_tokens_decoder\":{\"x\":\"a\"}}", "the names in added_tokens_decoder must be ids"),
-    CONFIG_ONLY("{\"added_tokens_decoder\":{\"1\":\"a\"}}", "gives \"a\" the id 1, but vocab.json gives it 0"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"x\":\"a\"}}", "an added token has no id"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"1\":\"a\"}}", "the added token \"a\" cannot have the id 1, it has 0"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"9\":\"<x>\"}}", "must go on from 8 without a hole"),
-    CONFIG_ONLY("{\"added_tokens_decoder\":{\"8\":\"<x>\",\"9\":\"<x>\"}}", "\"<x>\" is there twice"),
-    { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL }, SAE_EFORMAT, "/t/special_tokens_map.json: the pad_token" },
-    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}" }, SAE_EFORMAT, "/t/added_tokens.json: tokens added in this way" },
+    CONFIG_ONLY("{\"added_tokens_decoder\":{\"8\":\"<x>\",\"9\":\"<x>\"}}", "\"<x>\" cannot have the id 9, it has 8"),
+    WHOLE_ONLY("{}", "/t/tokenizer.json: has no model with vocab and merges"),
+    WHOLE_ONLY("{\"model\":{\"vocab\":[[\"a\",0]],\"merges\":[]}}", "must have an object of 1"),
+    WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "merge 1 must be two pieces"),
+    WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 1 needs the piece \"b\""),
+    WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"content\":\"a\"}]}", "an added token has no id"),
+    WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"content\":\"b\",\"id\":-1}]}", "must go on from 1"),
+    { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL, NULL }, SAE_EFORMAT, "/t/special_tokens_map.json: the pad_token" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}", NULL }, SAE_EFORMAT, "/t/added_tokens.json: tokens added in this way" },
 };
 
 /* Each file says what is wrong with it, where, in one line; nothing is left behind. */
@@ -531,29 +563,42 @@ static void duplicate_among_many(void)
     world_close(&w, "duplicate_among_many");
 }
 
-/* Truncated anywhere, a file is an error or still a tokenizer, never a crash (the sanitizers watch). */
-static void truncated_files(void)
+/* Opens a folder whose file is text [n] with byte at replaced; encodes if it opened. */
+static void open_damaged(const char *const *texts, int file, size_t n, size_t at, char byte)
 {
-    static const char *const whole[3] = {
-        tiny, MERGES_AB, "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}"
-    };
-    for (int file = VOCAB; file <= CONFIG; file++)
-        for (size_t n = 0; n <= strlen(whole[file]); n++) {
-            world w;
-            tokenizer *t;
-            int32_t ids[77];
-            world_init(&w);
-            memcpy(w.text, whole, sizeof whole);
-            give(&w, file, malloc(n + 1));
-            if (!w.owned[file])
-                return;
-            memcpy(w.owned[file], whole[file], n);
-            w.owned[file][n] = 0;
-            if (!tokenizer_open(&t, &w.host, "/t", &err))
-                CHECK(!tokenizer_encode(t, ids, NULL, NULL, "ab <x> ba", &err), "%s of %zu bytes: %s", names[file], n, err.text);
-            tokenizer_close(t);
-            world_close(&w, names[file]);
+    world w;
+    tokenizer *t;
+    int32_t ids[77];
+    world_init(&w);
+    memcpy(w.text, texts, sizeof w.text);
+    give(&w, file, malloc(n + 1));
+    if (w.owned[file]) {
+        memcpy(w.owned[file], texts[file], n);
+        w.owned[file][n] = 0;
+        if (at < n)
+            w.owned[file][at] = byte;
+        if (!tokenizer_open(&t, &w.host, "/t", &err) && !tokenizer_set_max_length(t, 77, &err))
+            CHECK(!tokenizer_encode(t, ids, NULL, NULL, "ab <x> ba", &err), "%s of %zu bytes: %s", names[file], n, err.text);
+        tokenizer_close(t);
+    }
+    world_close(&w, names[file]);
+}
+
+/* Cut short anywhere, or with one byte another, a file is an error or still a tokenizer, never a crash (the sanitizers watch). */
+static void damaged_files(void)
+{
+    static const char bytes[] = "\"{}[],: 09-.e\\u\x7F";
+    static const char *const two[FILES] = { tiny, MERGES_AB, "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}", "{}", "{}", NULL };
+    static const char *const one[FILES] = { NULL, NULL, "{\"model_max_length\":16}", NULL, NULL,
+        "{\"added_tokens\":[{\"id\":5,\"content\":\"<x>\"}],\"model\":{\"vocab\":{\"a\":0,\"ab</w>\":1,\"b</w>\":3,\"<|startoftext|>\":2,\"<|endoftext|>\":4},\"merges\":[[\"a\",\"b</w>\"]]}}" };
+    for (int file = 0; file < FILES; file++) {
+        const char *const *texts = file == WHOLE ? one : two;
+        for (size_t n = 0; n <= strlen(texts[file]); n++) {
+            open_damaged(texts, file, n, n, 0);
+            for (size_t i = 0; bytes[i] && texts[file][n]; i++)
+                open_damaged(texts, file, strlen(texts[file]), n, bytes[i]);
         }
+    }
 }
 
 /* ---- memory ---- */
@@ -646,13 +691,14 @@ const test_case tokenizer_tests[] = {
     { "golden_emojicanvas", golden_emojicanvas },
     { "golden_configs", golden_configs },
     { "by_hand", by_hand },
+    { "one_file", one_file },
     { "lengths", lengths },
     { "not_utf8", not_utf8 },
     { "long_prompts", long_prompts },
     { "hostile_files", hostile_files },
     { "colliding_pieces", colliding_pieces },
     { "duplicate_among_many", duplicate_among_many },
-    { "truncated_files", truncated_files },
+    { "damaged_files", damaged_files },
     { "memory_refused", memory_refused },
     { "nfc", nfc },
     { "classes", classes },

@@ -229,7 +229,7 @@ void tiny_tensors(tiny_list *l, const char *network)
     static clip text;
     static unet u;
     static vae  v;
-    char   config[512];
+    char   json_text[512];
     sae    s = { .d = 32, .n = 128, .k = 8 };
     arena  keep = { 0 };
     binder b = { .seed = SEED, .keep = &keep, .list = note, .list_user = l };
@@ -243,8 +243,8 @@ void tiny_tensors(tiny_list *l, const char *network)
         code = vae_configure(&v, parsed(vae_config), "tiny", &e);
         vae_bind(&b, &v);
     } else if (!strcmp(network, "text_encoder")) {
-        text_config(config, sizeof config);
-        code = clip_configure(&text, parsed(config), "tiny", &e);
+        text_config(json_text, sizeof json_text);
+        code = clip_configure(&text, parsed(json_text), "tiny", &e);
         clip_bind(&b, &text);
     } else {
         sae_bind(&b, &s);
@@ -397,7 +397,7 @@ static void add_sae(tiny *t, const char *hook, const char *const *concept, const
     free(l);
 }
 
-static void add_network(tiny *t, const char *network, const char *config, const char *file)
+static void add_network(tiny *t, const char *network, const char *json_text, const char *file)
 {
     char name[160];
     tiny_list *l = calloc(1, sizeof *l);
@@ -405,7 +405,7 @@ static void add_network(tiny *t, const char *network, const char *config, const 
     snprintf(name, sizeof name, "%s/%s", network, file);
     tiny_save(t, name, l, 0, l->count, NULL);
     snprintf(name, sizeof name, "%s/config.json", network);
-    tiny_text(t, name, config);
+    tiny_text(t, name, json_text);
     tiny_drop(l);
     free(l);
 }

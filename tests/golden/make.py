@@ -28,8 +28,9 @@ C test makes the same bits. All in uint64, wrapping:
             1 dimension: symmetric(0.1f) where NAME ends in "bias" or "b_dec", else 1.0f + symmetric(0.1f)
     input   element i (in PyTorch's order, so [B,C,H,W] for maps) is symmetric(a) with stream hash(NAME), seed SEED.
 
-One place departs from stock: the time embedding's table is the contract's, correctly rounded, in both precisions
-(torch's float32 exp misrounds one in a hundred), because the truth must be a function of the same frequencies."""
+Two places depart from stock. The time embedding's table is the contract's, correctly rounded, in both precisions
+(torch's float32 exp misrounds one in a hundred), because the truth must be a function of the same frequencies; the
+pixels of whole images are stock without it. And DDIM's bits are those of a correctly rounded square root: see ieee_sqrt."""
 
 import argparse
 import contextlib
@@ -50,6 +51,7 @@ warnings.filterwarnings("ignore", message="TF32")  # said once for every use of 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEED = 1
 SAMPLE = 1500
+LEAST_MARGIN = 2e-5  # of a decision at a hook, in whole images: a tenth of it is what float32 moves a latent by
 UNIT = math.sqrt(3)  # +-UNIT has variance 1
 MASK = (1 << 64) - 1
 GOLDEN_RATIO = 0x9E3779B97F4A7C15
@@ -367,6 +369,25 @@ def make_vae():
 
 # ---- DDIM ----
 
+@contextlib.contextmanager
+def ieee_sqrt():
+    """x ** 0.5 of a 0-dimensional float32 tensor, correctly rounded, as DDIMScheduler.step needs for the contract's bits.
+    torch hands it to MKL, whose answer depends on the CPU: on an AMD EPYC one in five is an ulp off (torch 2.13)."""
+    stock = torch.Tensor.__pow__
+
+    def power(x, exponent):
+        if exponent == 0.5 and x.dim() == 0 and x.dtype == torch.float32:
+            return torch.from_numpy(np.sqrt(x.numpy()[None]))[0]
+        return stock(x, exponent)
+
+    torch.Tensor.__pow__ = power
+    try:
+        yield
+    finally:
+        torch.Tensor.__pow__ = stock
+
+
+@ieee_sqrt()
 def make_ddim():
     from diffusers import DDIMScheduler
     g = Golden("ddim")
@@ -465,17 +486,17 @@ def select(s, how):
 def edit(sae, x, forget, thresholds, residual, decisions=None):
     """The hook's output. x [M,d]; forget [(latents, mu, gamma)] in the order named; thresholds [n].
     Audit A5: masks are taken on the original f, and of the factors that apply to a latent the one furthest from 1 wins.
-    decisions collects, for every selected latent, f and its threshold."""
+    decisions, a list, collects what a rounding could flip: see decide."""
     f, _ = sae.encode(x)
     factor = torch.ones_like(f)
     for latents, mu, gamma in forget:
         for i in latents:
-            threshold = thresholds[i].to(f.dtype)
-            if decisions is not None:
-                decisions.append((f[:, i].numpy(), float(threshold)))
             mine = torch.tensor(float(np.float32(gamma) * np.float32(mu[i])), dtype=f.dtype)
-            take = (f[:, i] > threshold) & ((mine - 1).abs() > (factor[:, i] - 1).abs())
+            take = (f[:, i] > thresholds[i].to(f.dtype)) & ((mine - 1).abs() > (factor[:, i] - 1).abs())
             factor[:, i] = torch.where(take, mine, factor[:, i])
+    if decisions is not None:
+        chosen = sorted({int(i) for latents, _, _ in forget for i in latents})
+        decisions.append(decide(sae, x, f, thresholds, chosen if residual == "paper" else None))
     edited = f * factor
     x = x.to(f.dtype)
     if residual == "paper":
@@ -485,9 +506,22 @@ def edit(sae, x, forget, thresholds, residual, decisions=None):
     return sae.decode(edited)
 
 
-def margin(decisions):
-    """The least distance of a live latent from the threshold that decides over it."""
-    return min((float(np.abs(f[f > 0] - threshold).min()) for f, threshold in decisions if (f > 0).any()), default=math.inf)
+def decide(sae, x, f, thresholds, chosen):
+    """The decisions that an edit rests on, and the least margin of any: which chosen latents fire above their threshold
+    and so are changed; without chosen (the SAE's whole output returns), which latents are among the k largest.
+    Exact ties do not count: the index decides them, and no rounding."""
+    z = sae.pre(x)
+    top = z.sort(-1, descending=True).values
+    last, first_out = top[:, sae.k - 1:sae.k], top[:, sae.k:sae.k + 1]
+    never = torch.full_like(z[:, :1], math.inf)
+    if chosen is None:
+        gap = (last - first_out)[last > first_out]
+        return (f > 0).numpy(), float(gap.min()) if gap.numel() else math.inf
+    z, f, line = z[:, chosen], f[:, chosen], thresholds[chosen].to(f.dtype)
+    leave = torch.where((z > first_out) & (f > 0), z - first_out, never)     # fall out of the k largest
+    enter = torch.where((z < last) & (f == 0) & (z > line), last - z, never)  # come in, and fire
+    cross = torch.where(f > 0, (z - line).abs(), never)
+    return (f > line).numpy(), float(torch.minimum(torch.where(f > line, leave, never), torch.minimum(enter, cross)).min())
 
 
 def save_sae(cfg, tensors, mu, prompts):
@@ -573,7 +607,7 @@ def make_sae():
                 forget = forget_list(mu, prompts, case["forget"], t)
                 decisions = []
                 edit(truth, x, forget, thresholds[t], residual, decisions)
-                assert margin(decisions) > 1e-6, (case["name"], t, margin(decisions))
+                assert decisions[0][1] > 1e-6, (case["name"], residual, t, decisions[0][1])
                 name = f"ablate.{case['name']}.{residual}.{t}"
                 g.measure(lambda dtype: {name: edit(both[dtype], x, forget, thresholds[t], residual)}, sample=math.inf)
         changed = int((edit(truth, x, forget, thresholds[t], "paper") != x).any(-1).sum())
@@ -670,10 +704,6 @@ class Pipeline:
         return latents, np.asarray(pixels), [d for h in hooks.values() for d in h.decisions]
 
 
-def taken(decisions):
-    return np.array([f > threshold for f, threshold in decisions])
-
-
 def file_digest(path):
     """hash of the file's bytes, as nn_hash has it."""
     with open(path, "rb") as f:
@@ -701,25 +731,36 @@ def make_emojicanvas(folder):
         g.exact("file." + name, np.array([file_digest(os.path.join(folder, name))], np.uint64).view(np.int64), np.int64)
     both = {dtype: Pipeline(folder, dtype) for dtype in (torch.float32, torch.float64)}
     for case in config("emojicanvas"):
-        name, seen = case["name"], []
-
-        def run(dtype):
-            latents, _, decisions = both[dtype](case)
-            seen.append(decisions)
-            return {f"{name}.latents": latents.flatten()}  # as PyTorch has them, [C,h,w]
-
-        with contract_time_embedding():
-            g.measure(run)
-        flips = [int((taken(d) != taken(seen[0])).sum()) for d in seen[1:]]
-        stock = both[torch.float32](case)[1]
-        exact = both[torch.float64](case)[1]
-        apart = np.abs(stock.astype(int) - exact.astype(int))
-        print(f"emojicanvas: {name}: PyTorch's latents {g.tensors[name + '.latents.distance']}, {int((apart > 0).sum())} of {apart.size} bytes "
-              f"differ between float32 and float64, at most by {apart.max()}; {taken(seen[0]).sum()} edits, smallest margin {margin(seen[0]):.1e}, flips {flips}", flush=True)
-        if any(flips):
-            raise SystemExit(f"case {name}: float32 and float64 decide differently at a hook: choose another seed")
-        g.exact(f"{name}.rgb", stock, np.uint8)
+        while not one_image(g, case, both):
+            case["seed"] += 1
+        g.exact(f"{case['name']}.seed", np.array([case["seed"]]), np.int64)
     g.save()
+
+
+def one_image(g, case, both):
+    """Adds the goldens of one case. False where a decision at a hook is too close for float32: another seed is to be taken."""
+    name, seen = case["name"], []
+
+    def run(dtype):
+        latents, _, decisions = both[dtype](case)
+        seen.append(decisions)
+        return {f"{name}.latents": latents.flatten()}  # as PyTorch has them, [C,h,w]
+
+    with contract_time_embedding():
+        g.measure(run)
+    margin = min((d[1] for d in seen[0]), default=math.inf)
+    flips = sum(int((a[0] != b[0]).sum()) for other in seen[1:] for a, b in zip(seen[0], other))
+    edits = sum(int(d[0].sum()) for d in seen[0])
+    if flips or margin < LEAST_MARGIN:
+        print(f"emojicanvas: {name}: seed {case['seed']} is passed over: smallest margin {margin:.1e}, {flips} decisions flip in float32", flush=True)
+        del g.tensors[f"{name}.latents"], g.tensors[f"{name}.latents.distance"]
+        return False
+    stock, exact = both[torch.float32](case)[1], both[torch.float64](case)[1]
+    apart = np.abs(stock.astype(int) - exact.astype(int))
+    print(f"emojicanvas: {name}: PyTorch's latents rms, max {g.tensors[name + '.latents.distance']}, {int((apart > 0).sum())} of {apart.size} bytes "
+          f"differ between float32 and float64, at most by {apart.max()}; {edits} edits, smallest margin {margin:.1e}", flush=True)
+    g.exact(f"{name}.rgb", stock, np.uint8)
+    return True
 
 
 # ---- the released code, run beside ours ----

@@ -47,11 +47,14 @@ CONFIGS = {
     "sd15_config": (_SD15, None),
     "sd15_map": (None, _MAP15),
     "sd2": ({**_SD15, "pad_token": "!"}, {**_MAP15, "pad_token": "!"}),        # "!" pads, and is special in a prompt
+    "map_first": (_SD15, {**_MAP15, "pad_token": "!"}),
     "decoder": ({**_SD15, "bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "model_max_length": 1e30,
-                 "added_tokens_decoder": {"{N-2}": _object(BOS, special=True), "{N-1}": _object(EOS, False, special=True)}}, _MAP15),
+                 "added_tokens_decoder": {"{N-2}": _object(BOS, special=True), "{N-1}": _object(EOS, False, special=True)}},
+                {**_MAP15, "pad_token": "!"}),                                 # the map does not count beside added_tokens_decoder
     "added": ({**_SD15, "bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "model_max_length": 16, "pad_token": "<pad>",
-               "added_tokens_decoder": {"{N}": _object("<Cat-Toy>", special=False), "{N-2}": _object(BOS, False, special=True),
-                                        "{N+1}": _object("<pad>", special=True), "{N-1}": _object(EOS, special=True), "{N+2}": _object("<Cat", False, special=False)}}, None),
+               "added_tokens_decoder": {"{N+4}": _object("<CAT-TOY"), "{N}": _object("<Cat-Toy>", special=False), "{N-2}": _object(BOS, False, special=True),
+                                        "{N+1}": _object("<pad>", special=True), "{N-1}": _object(EOS, special=True), "{N+2}": _object("<Cat", False, special=False),
+                                        "{N+3}": _object("<Cat>", False)}}, None),
     "mixed": ({"bos_token": BOS, "eos_token": EOS, "unk_token": _typed(EOS), "pad_token": EOS, "model_max_length": 8}, None),
     "equal": ({"bos_token": BOS, "eos_token": _typed(EOS), "unk_token": _typed(EOS, normalized=False), "pad_token": _typed(EOS)}, None),
     "pad_bos": ({"pad_token": _typed(BOS)}, {"eos_token": _object(EOS, False)}),
@@ -77,7 +80,7 @@ def config_texts(folder, name):
     for f, config in zip(("tokenizer_config.json", "special_tokens_map.json"), CONFIGS[name]):
         if config is not None:
             text = json.dumps(config)
-            for k in (-2, -1, 0, 1, 2):
+            for k in range(-2, 5):
                 text = text.replace("{N%s}" % (f"{k:+d}" if k else ""), str(n + k))
             out[f] = text
     return out
@@ -109,8 +112,8 @@ def encode(tokenizer, texts, max_length):
 
 
 def train(to):
-    """A vocabulary of CLIP's form: bytes, bytes with </w>, merges, the two special tokens. Bytes above 0xEF are left out of it,
-    so that characters beyond U+FFFF become the unknown token."""
+    """A vocabulary of CLIP's form: bytes, bytes with </w>, merges, the two special tokens. Left out of it are bytes above 0xEF,
+    and 0xA4 to 0xA7 at the end of a word, so that unknown tokens come first and last in words."""
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     t = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
@@ -121,7 +124,7 @@ def train(to):
                           trainers.BpeTrainer(vocab_size=1400, end_of_word_suffix="</w>", show_progress=False))
     merges = [m if isinstance(m, str) else " ".join(m) for m in json.loads(t.to_str())["model"]["merges"]]
     alphabet = [c for c in sorted(pre_tokenizers.ByteLevel.alphabet()) if c not in {chr(b) for b in range(0xF0, 0x100)}]
-    pieces = alphabet + [c + "</w>" for c in alphabet]
+    pieces = alphabet + [c + "</w>" for c in alphabet if c not in "\xa4\xa5\xa6\xa7"]
     known, kept = set(pieces), []
     for m in merges:
         a, b = m.split(" ")
@@ -166,10 +169,10 @@ def main():
     names = {made: "made"}
     for folder in folders():
         name = names.get(folder, "emojicanvas" if "emojicanvas" in folder else "clip")
-        golden(tensors, metadata, name, folder, texts, name)
+        golden(tensors, metadata, name, folder, texts[:1000] if folder == made else texts, name)
     with tempfile.TemporaryDirectory() as tmp:
         for name in CONFIGS:
-            golden(tensors, metadata, "made_" + name, with_config(made, name, os.path.join(tmp, name)), texts[:200], "made:" + name)
+            golden(tensors, metadata, "made_" + name, with_config(made, name, os.path.join(tmp, name)), texts[:150], "made:" + name)
             metadata.update({f"{name}.{f}": text for f, text in config_texts(made, name).items()})
     save_file(tensors, os.path.join(HERE, "tokens.safetensors"), metadata)
 

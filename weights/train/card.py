@@ -107,7 +107,8 @@ def main():
     if a.png:
         a.png.parent.mkdir(exist_ok=True)
         Image.fromarray(sheet(pics, len(common.STYLES))).quantize(256).save(a.png, optimize=True)
-    unet, judges, saes, sweep = facts("unet"), facts("classifier"), facts("sae"), facts("sweep")
+    unet, judges, sweep = facts("unet"), facts("classifier"), facts("sweep")
+    saes = {k: facts(f"sae-{k}") for k in common.HOOKS}
     counts = np.bincount([r[0] for r in art.chosen(a.emoji)])
     sae_dir = a.work / "sae" / common.HOOKS["object"]
     cfg = json.loads((sae_dir / "cfg.json").read_text())

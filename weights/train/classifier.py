@@ -5,6 +5,7 @@ Not here: what they judge with (sample.py). Reads WORK/set.npz and WORK/vae, wri
 placements of known drawings, and drawings never seen (one an object that has ten or more).
 """
 import json
+import math
 
 import numpy as np
 import torch
@@ -166,7 +167,7 @@ def main():
         clock = common.Clock(seconds, used)
         while clock.share() < 1:
             for g in opt.param_groups:
-                g["lr"] = a.lr * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * clock.share()))
+                g["lr"] = a.lr * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * clock.share()))
             i = rng.choice(train, a.batch)
             b = augment(torch.from_numpy(x[i]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1, rng)
             loss = F.cross_entropy(net(b), y[torch.from_numpy(i).to(device)], label_smoothing=0.05)

@@ -36,7 +36,10 @@ def halve(source, target, prefix=""):
 
 def networks(a):
     out = a.work / "emojicanvas"
-    shutil.rmtree(out, ignore_errors=True)
+    for older in (out, a.work / "acts", a.work / "sae"):    # activations and autoencoders belong to their networks
+        shutil.rmtree(older, ignore_errors=True)
+    for older in a.work.glob("sae-*.json"):
+        older.unlink()
     import diffusers
     scale = json.loads((a.work / "unet.json").read_text())["scale"]
     files = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}

@@ -3,7 +3,7 @@
 Not here: the model (it is read from --model, as exported: fp16 weights widened to float32). In order:
     sae.py collect   WORK/acts/{grid,style,object}-{hook}.npy: hook outputs, conditional half, [prompts,T,N,d]
                      and WORK/acts/grid-pictures-*.npy, the pictures of the grid
-    sae.py train     WORK/sae/HOOK/{cfg.json,sae.safetensors}, WORK/sae.json
+    sae.py train     WORK/sae/HOOK/{cfg.json,sae.safetensors}, WORK/sae-{domain}.json
     sae.py stats     WORK/sae/HOOK/stats.safetensors
     sae.py sweep     WORK/sae/HOOK/forget.json, WORK/sweep.json
 Each stage but the sweep goes on where it stopped. TopK sparse autoencoder: f = topk(relu(W_enc (x - b_dec) + b_enc)),
@@ -31,7 +31,7 @@ def plan(prompts, lines, objects):
 def collect(a, torch, device):
     model, folder = Model(a.model, device), a.work / "acts"
     folder.mkdir(exist_ok=True)
-    recorder = Recorder(model)
+    recorder = Recorder(model, a.batch, model.tokenizer.model_max_length)
     for name, prompts in plan(common.calibration(), a.lines, a.objects).items():
         if name not in a.sets:
             continue
@@ -52,7 +52,6 @@ def collect(a, torch, device):
             done = part.stop
             mark.write_text(json.dumps(dict(done=done, of=len(prompts), guidance=a.guidance)))
             print(name, done, "of", len(prompts), flush=True)
-    recorder.close()
 
 
 class SAE:
@@ -128,11 +127,10 @@ def maps(a, domain):
 
 
 def train(a, torch, device):
-    facts_file = a.work / "sae.json"
-    facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
-    for domain, hook in common.HOOKS.items():
+    for domain in a.domains:
+        hook, facts_file = common.HOOKS[domain], a.work / f"sae-{domain}.json"
         out = a.work / "sae" / hook
-        if (out / "sae.safetensors").exists() and domain in facts:
+        if facts_file.exists():
             continue
         sets = maps(a, domain)
         keys = np.array([(s, p, t) for s, m in enumerate(sets) for p in range(m.shape[0]) for t in range(m.shape[1])])
@@ -185,12 +183,12 @@ def train(a, torch, device):
         with torch.no_grad():
             x = batch(held[rng.permutation(len(held))[:400]])
             f = sae.topk(sae.latents(x))
-            facts[domain] = dict(hook=hook, fvu=round(fvu(x, sae.decode(f)).item(), 4),
-                                 l0=round((f > 0).sum(1).float().mean().item(), 2),
-                                 dead=round(1 - (f > 0).any(0).float().mean().item(), 4),
-                                 tokens=step * per * tokens_a_map, prompts=sum(len(m) for m in sets))
+            facts = dict(hook=hook, fvu=round(fvu(x, sae.decode(f)).item(), 4),
+                         l0=round((f > 0).sum(1).float().mean().item(), 2),
+                         dead=round(1 - (f > 0).any(0).float().mean().item(), 4),
+                         tokens=step * per * tokens_a_map, prompts=sum(len(m) for m in sets))
         facts_file.write_text(json.dumps(facts, indent=1) + "\n")
-        print(hook, facts[domain], flush=True)
+        print(facts, flush=True)
 
 
 def stats(a, torch, device):
@@ -252,6 +250,7 @@ class Forget:
 
 def sweep(a, torch, device):
     """Successive rounds: all pairs on a few concepts, the best pairs on all, the best two of each concept again.
+    Half the steps (--sweep-steps): their times are every second of the statistics', which are looked up by time.
     Score: (UA + IRA + CRA/2) / 2.5, by the judges' probabilities; a concept's few images are pooled with the
     mean of its domain."""
     import classifier
@@ -277,10 +276,10 @@ def sweep(a, torch, device):
 
             def at(step):
                 for fo in forget.values():
-                    fo.step = step
+                    fo.step = (step + 1) * common.STEPS // a.sweep_steps - 1
             noise = torch.cat([model.noise(1, a.seed, j[5]) for j in part])
             captions = [common.caption(common.OBJECTS[j[3]], common.STYLES[j[4]]) for j in part]
-            pics = torch.from_numpy(model.decode(model.sample(captions, noise, a.guidance, on_step=at)))
+            pics = torch.from_numpy(model.decode(model.sample(captions, noise, a.guidance, a.sweep_steps, at)))
             po, ps = classifier.judge(judges["object"], pics), classifier.judge(judges["style"], pics)
             for b, (domain, c, pair, o, s, _) in enumerate(part):
                 own, else_ = (ps[b, s], po[b, o]) if domain == "style" else (po[b, o], ps[b, s])
@@ -326,7 +325,7 @@ def sweep(a, torch, device):
                 out[p] = (n * mean_score([r])[0] + prior * score) / (n + prior)
         return out
 
-    run([j for k in names for p in pairs for c in rng.choice(len(names[k]), 6, replace=False).tolist()
+    run([j for k in names for p in pairs for c in rng.choice(len(names[k]), a.first, replace=False).tolist()
          for j in jobs_for(k, c, p, 1)])
     best = {k: sorted(pooled(k), key=lambda p: -pooled(k)[p][0])[:a.keep] for k in names}
     print("first round", {k: [(p, round(pooled(k)[p][0], 3)) for p in best[k]] for k in best}, flush=True)
@@ -336,7 +335,7 @@ def sweep(a, torch, device):
             for c in range(len(names[k])):
                 mine = own(k, c)
                 for p in sorted(mine, key=lambda p: -mine[p])[:2]:
-                    jobs += jobs_for(k, c, p, 3)
+                    jobs += jobs_for(k, c, p, a.last)
         run(jobs)
 
     report = {}
@@ -363,6 +362,7 @@ def main():
     p.add_argument("--model", type=common.pathlib.Path, default=None, help="default: WORK/emojicanvas")
     p.add_argument("--guidance", type=float, default=7.0)
     p.add_argument("--lines", type=int, default=80, help="calibration lines an object in the statistics")
+    p.add_argument("--domains", nargs="+", default=list(common.HOOKS), help="which autoencoders to train")
     p.add_argument("--objects", type=int, default=20, help="objects whose first line the styles' statistics take")
     p.add_argument("--sets", nargs="+", default=["grid", "style", "object"],
                    help="what to collect (several processes can share it)")
@@ -374,6 +374,9 @@ def main():
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--dead", type=int, default=200000, help="tokens without firing after which a latent is dead")
     p.add_argument("--seconds", type=float, default=600, help="time of the sweep")
+    p.add_argument("--sweep-steps", type=int, default=25, help="steps of the sweep's images; a divisor of 50")
+    p.add_argument("--first", type=int, default=6, help="concepts a pair is first tried on")
+    p.add_argument("--last", type=int, default=3, help="image pairs of a concept's best two in the last round")
     p.add_argument("--keep", type=int, default=5, help="pairs that reach the sweep's second round")
     p.add_argument("--seed", type=int, default=288, help="noise of the sweep's images")
     p.add_argument("--tops", type=int, nargs="+", default=[1, 2, 4, 8])

@@ -7,6 +7,7 @@ stopped run goes on. Noise prediction with min-SNR-5 weights, a tenth of the cap
 """
 import copy
 import json
+import math
 
 import numpy as np
 
@@ -206,7 +207,7 @@ def train(number, a, state, counter, lock, used):
         with lock, torch.no_grad():
             counter.value += 1
             step = counter.value
-            lr = a.lr * min(1, step / 200) * (0.5 + 0.5 * np.cos(np.pi * min(1.0, fall)))
+            lr = a.lr * min(1, step / 200) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, fall)))
             adam(torch, params, state["first"], state["second"], step, lr)
             torch._foreach_lerp_(mean, params, 1 - min(a.ema, (1 + step) / (10 + step)))
         average = error.mean().item() if average is None else 0.99 * average + 0.01 * error.mean().item()

@@ -1,0 +1,791 @@
+/* test_cli.c: the program as a person meets it: each command, each mistake. Runs ./saeuron (or $SAEURON_PROGRAM) on the tiny
+ * model of tiny.h through the shell, where $M is "-m MODEL --threads 1", $T the run's folder, $O an empty folder for output.
+ *
+ * A mistake costs exactly one line on stderr that begins with "saeuron" and names the option or the file, exit code 1 (it
+ * failed) or 2 (usage), nothing on stdout, and nothing new in $O. Not here: the bits (test_model.c, test_golden.c). */
+#define _POSIX_C_SOURCE 200809L
+#include "test.h"
+#include "tiny.h"
+
+#include <dirent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- help ---- */
+
+static char out[1 << 20], err[1 << 16]; /* what the last command printed */
+static unsigned char bytes[2][1 << 20];
+
+static const char *at(const char *name)
+{
+    static char paths[4][1200];
+    static int  next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", test_tmp(), name);
+    return path;
+}
+
+static size_t read_file(const char *path, void *to, size_t size)
+{
+    FILE *f = fopen(path, "rb");
+    const size_t n = f ? fread(to, 1, size, f) : 0;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static void write_file(const char *path, const void *from, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(from, 1, n, f) == n, "cannot write %s", path);
+    if (f)
+        fclose(f);
+}
+
+/* A line of shell; its exit code. */
+static int shell(const char *line)
+{
+    const int status = system(line);
+    return status == -1 || !WIFEXITED(status) ? 128 + (status & 127) : WEXITSTATUS(status);
+}
+
+/* The model on the disk, $M, $T, $O: once a run. */
+static void prepare(void)
+{
+    static bool ready;
+    char text[1400];
+    const char *program = getenv("SAEURON_PROGRAM");
+    if (ready)
+        return;
+    ready = true;
+    static tiny t;
+    tiny_make(&t);
+    tiny_write(&t, at("model"));
+    tiny_free(&t);
+    snprintf(text, sizeof text, "-m %s/model --threads 1", test_tmp());
+    setenv("M", text, 1);
+    setenv("T", test_tmp(), 1);
+    setenv("O", at("out"), 1);
+    snprintf(text, sizeof text, "%s%s", program && strchr(program, '/') ? "" : "./", program ? program : "saeuron");
+    setenv("S", text, 1);
+    unsetenv("SAEURON_ISA");
+    CHECK(io_make_dir(at("out"), NULL) == SAE_OK, "cannot make a folder");
+}
+
+/* Runs `before $S arguments after`, keeps what it printed, returns its exit code. */
+static int run_in(const char *before, const char *arguments, const char *after)
+{
+    static char line[8192];
+    prepare();
+    snprintf(line, sizeof line, "%s $S %s >$T/stdout 2>$T/stderr </dev/null %s", before, arguments, after);
+    const int code = shell(line);
+    out[read_file(at("stdout"), out, sizeof out - 1)] = 0;
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    return code;
+}
+
+static int run(const char *arguments) { return run_in("", arguments, ""); }
+
+/* Runs what must work; quiet: without a word on stderr. */
+static void works(const char *arguments)
+{
+    const int code = run(arguments);
+    CHECK(code == 0 && !*err, "saeuron %s: exit code %d, stderr \"%s\"", arguments, code, err);
+}
+
+static size_t lines_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static bool holds(const char *text, const char *words)
+{
+    char word[128];
+    for (size_t n; *words; words += n + (words[n] == '|')) {
+        n = strcspn(words, "|");
+        snprintf(word, sizeof word, "%.*s", (int)n, words);
+        if (!strstr(text, word))
+            return false;
+    }
+    return true;
+}
+
+/* Entries of a folder of this run, without . and .. */
+static int entries(const char *name)
+{
+    int n = 0;
+    DIR *d = opendir(at(name));
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;)
+        n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+    if (d)
+        closedir(d);
+    return n;
+}
+
+/* What every mistake must look like, however the command was started. */
+static void check_refusal(const char *what, int code, int wanted, const char *words)
+{
+    CHECK(code == wanted, "saeuron %s: exit code %d, not %d; \"%s\"", what, code, wanted, err);
+    CHECK(lines_of(err) == 1 && err[strlen(err) - 1] == '\n' && !strncmp(err, "saeuron", 7), "saeuron %s: stderr is no single line: \"%s\"", what, err);
+    CHECK(holds(err, words), "saeuron %s: \"%s\" should hold %s", what, err, words);
+    CHECK(entries("out") == 0, "saeuron %s: something was left in the output's folder", what);
+    if (entries("out"))
+        shell("rm -rf $O/*");
+}
+
+static void refused(const char *arguments, int wanted, const char *words)
+{
+    const int code = run(arguments);
+    check_refusal(arguments, code, wanted, words);
+    CHECK(!*out, "saeuron %s: printed \"%.200s\" all the same", arguments, out);
+}
+
+/* Both files have the same bytes, and some. */
+static bool same_files(const char *a, const char *b)
+{
+    const size_t n = read_file(a, bytes[0], sizeof bytes[0]), m = read_file(b, bytes[1], sizeof bytes[1]);
+    return n && n == m && !memcmp(bytes[0], bytes[1], n);
+}
+
+static void clean(void) { shell("rm -rf $O/*"); }
+
+/* Every line of text is JSON; returns how many. */
+static size_t json_lines(const char *text)
+{
+    size_t lines = 0;
+    for (size_t n; *text; text += n + (text[n] == '\n'), lines++) {
+        json v;
+        sae_error e = { 0 };
+        n = strcspn(text, "\n");
+        CHECK(json_open(&v, text, n, "a line", &e) == SAE_OK, "%.*s: %s", (int)(n < 200 ? n : 200), text, e.text);
+    }
+    return lines;
+}
+
+/* ---- mistakes on the command line: exit code 2 ---- */
+
+/* Each names the option, and where one was nearly meant, that one. A number that wraps or is cut short would pass silently. */
+static void usage_errors(void)
+{
+    static const struct { const char *arguments, *words; } cases[] = {
+        { "paint", "no command paint|--help" }, { "genrate -p cat", "genrate|did you mean generate?" }, { "--modle x", "--modle" },
+        { "generate $M -o $O/a.png", "--prompt|--prompts" }, { "generate $M -p cat", "--out" }, { "generate $M -p cat --prompts f -o $O/a.png", "--prompt" },
+        { "generate $M -p cat -o $O/a.png --promt dog", "--promt|did you mean --prompt" }, { "generate $M -p cat -o $O/a.png --sede 1", "--sede" },
+        { "generate $M -p cat -o $O/a.png --thread 1", "--thread|did you mean --threads?" }, { "generate $M -p cat -o $O/a.png --strings", "--strings" },
+        { "generate $M -p cat -o $O/a.png -z", "-z" }, { "generate $M -p cat -o", "--out|value" }, { "generate $M -p cat -o $O/a.png --seed", "--seed|value" },
+        { "generate $M -p cat -o $O/a.png --seed one", "--seed|whole number" }, { "generate $M -p cat -o $O/a.png --seed 1.5", "--seed" },
+        { "generate $M -p cat -o $O/a.png --seed -1", "--seed" }, { "generate $M -p cat -o $O/a.png --seed 18446744073709551616", "--seed" },
+        { "generate $M -p cat -o $O/a.png --seed ''", "--seed" }, { "generate $M -p cat -o $O/a.png --steps 0x10", "--steps" },
+        { "generate $M -p cat -o $O/a.png --cfg high", "--cfg|number" }, { "generate $M -p cat -o $O/a.png --cfg nan", "--cfg" },
+        { "generate $M -p cat -o $O/a.png --cfg 1e999", "--cfg" }, { "generate $M -p cat -o $O/a.png --cfg -1", "guidance" },
+        { "generate $M -p cat -o $O/a.png --quiet=yes", "--quiet|no value" }, { "generate $M -p cat -o $O/a.png --threads 0", "--threads" },
+        { "generate $M -p cat -o $O/a.png --count 0", "--count" }, { "generate $M -p cat -o $O/a.png --count 99999999999", "--count" },
+        { "generate $M --prompts $T/x --count 2 -o $O/a.png", "--count" }, { "generate $M -p cat -o $O/a.png dog", "dog" },
+        { "generate $M -p cat -o $O/a.png --isa mmx", "mmx" }, { "generate $M -p cat -o $O/a.png --width 17", "width" },
+        { "generate $M -p cat -o $O/a.png --height 99999999", "height" }, { "generate $M -p cat -o $O/a.png --steps 1000", "steps" },
+        { "generate $M -p cat -o $O/a.png --steps 4000000000000", "steps" }, { "generate $M -p cat -o $O/ --count 1025 --batch 1025", "batch" },
+        { "generate $M -p cat -o $O/a.png --noise-index 18446744073709551615", "noise" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --residual full", "--residual|paper, released or none" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --top 2 --percentile 99", "--top|--percentile" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 0", "percentile" }, { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 100.1", "percentile" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --strength 1e9", "strength" }, { "generate $M -p cat -o $O/a.png --forget Sketch --steps 3", "--steps 4|--map-steps" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --cfg 1 --residual released", "released" },
+        { "generate $M -p cat -o $O/a.png --forget sketsh", "sketsh|did you mean Sketch?" }, { "generate $M -p cat -o $O/a.png --forget Sketch,Sketch", "Sketch|twice" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch,Katze", "Katze|did you mean" }, { "generate $M -p cat -o $O/a.png --forget ''", "--forget" },
+        { "generate $M -p cat -o $O/a.png --forget ,", "concept" }, { "generate $M -p cat -o $O/a.png --top 3", "--forget" },
+        { "generate $M -p cat -o $O/a.png --strength -3", "--forget" }, { "generate $M -p cat -o $O/a.png --residual none", "--forget" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --sae nonsense", "--sae|HOOK=DIR" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --sae up_blocks.9.attentions.0=$T", "up_blocks.9.attentions.0" },
+        { "generate $M -p \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" }, { "generate $M -p cat -n \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" },
+        { "tokenize $M", "text" }, { "tokenize $M a cat", "one text" }, { "tokenize $M \"$(printf '\\300\\200')\"", "UTF-8" },
+        { "encode $M", "text" }, { "encode $M cat", "--out" }, { "encode $M cat -o $O/e.npy --forget Cats", "--forget" },
+        { "select $M", "--forget" }, { "select $M --forget Sketch --explain", "--prompt" }, { "select $M --forget Sketch --at 4", "--at|4 steps" },
+        { "select $M --forget Sketch --explain -p cat --at 4", "--at|4 steps" }, { "select $M --forget Nobody", "Nobody" }, { "select $M --forget Sketch dog", "dog" },
+        { "info $M a b", "one folder or file" }, { "digest", "no file" }, { "digest $T/model/concepts.json", "concepts.json" },
+        { "generate $M --$(printf 'a\\nb') -p cat", "--a?b" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, 2, cases[i].words);
+    CHECK(run("") == 2 && strstr(out, "generate") && !*err, "without arguments: the commands, and exit code 2");
+}
+
+/* ---- files that are not there, or not what they should be: exit code 1 ---- */
+
+/* Each names the path. */
+static void missing_files(void)
+{
+    static const struct { const char *arguments, *words; } cases[] = {
+        { "generate -m $T/nowhere -p cat -o $O/a.png", "/nowhere/" }, { "generate -m $T/model/concepts.json -p cat -o $O/a.png", "concepts.json" },
+        { "generate $M --prompts $T/nowhere.txt -o $O/a.png", "nowhere.txt" }, { "generate $M --prompts $T -o $O/a.png", "folder" },
+        { "generate $M -p cat --noise $T/nowhere.npy -o $O/a.png", "nowhere.npy" }, { "tokenize -m $T/nowhere cat", "/nowhere/" }, { "encode -m $T/nowhere cat -o $O/e.npy", "/nowhere/" },
+        { "select -m $T/nowhere --forget Sketch", "/nowhere/" }, { "info $T/nowhere", "/nowhere" }, { "info $T/nowhere.safetensors", "nowhere.safetensors" },
+        { "info $T/nowhere.png", "nowhere.png" }, { "digest $T/nowhere.npy", "nowhere.npy" }, { "digest $T/nowhere.png", "nowhere.png" }, { "digest $T/nowhere.safetensors", "nowhere.safetensors" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --stats $T/nowhere.safetensors", "nowhere.safetensors" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --sae " TINY_STYLES "=$T/nowhere --stats $T/model/sae/" TINY_STYLES "/stats.safetensors", "/nowhere" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --stats $T/model/unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, 1, cases[i].words);
+    shell("mkdir $T/bare && cp -r $T/model/* $T/bare && rm -r $T/bare/sae");
+    refused("generate -m $T/bare --threads 1 -p cat -o $O/a.png --forget Sketch", 1, "/sae/|--sae");
+    shell("printf 'cat\\n\\0dog\\n' >$T/nul.txt; printf '\\n\\n\\r\\n' >$T/empty.txt; : >$T/zero.txt");
+    refused("generate $M --prompts $T/nul.txt -o $O/", 1, "nul.txt|NUL");
+    refused("generate $M --prompts $T/empty.txt -o $O/", 1, "empty.txt|no prompt");
+    refused("generate $M --prompts $T/zero.txt -o $O/", 1, "zero.txt|no prompt");
+    shell("rm -r $T/bare");
+}
+
+/* A copy of the model with one file altered goes to $T/bad; the command must fail and name that file. */
+static void damaged(const char *name, const char *what, const char *words, const char *more)
+{
+    static tiny t;
+    char  path[300], line[300];
+    tiny_file *f;
+    size_t n;
+    tiny_make(&t);
+    f = tiny_find(&t, name);
+    if (!strncmp(what, "cut ", 4)) {
+        n = (size_t)strtoul(what + 4, NULL, 10);
+        f->size = n < f->size ? n : f->size - (n - 1000000);
+    } else if (!strncmp(what, "put ", 4)) {
+        tiny_text(&t, name, what + 4);
+    } else if (!strncmp(what, "header ", 7)) { /* another header size */
+        uint64_t size = strtoull(what + 7, NULL, 10);
+        for (int i = 0; i < 8; i++, size >>= 8)
+            f->bytes[i] = (unsigned char)(size & 255);
+    } else {
+        char from[128];
+        n = strcspn(what, "|");
+        snprintf(from, sizeof from, "%.*s", (int)n, what);
+        tiny_edit(&t, name, from, what + n + 1);
+    }
+    f = tiny_find(&t, name);
+    snprintf(path, sizeof path, "%s/bad/%s", test_tmp(), name);
+    write_file(path, f->bytes, f->size);
+    snprintf(line, sizeof line, "generate -m $T/bad --threads 1 -p cat -o $O/a.png --steps 4 %s", more);
+    refused(line, 1, words);
+    tiny_free(&t);
+    tiny_make(&t);
+    f = tiny_find(&t, name);
+    write_file(path, f->bytes, f->size);
+    tiny_free(&t);
+}
+
+/* Truncated and hostile safetensors, JSON of every file, wrong shapes and dtypes, NaN. */
+static void damaged_models(void)
+{
+    static const char u[] = "unet/diffusion_pytorch_model.safetensors", v[] = "vae/diffusion_pytorch_model.safetensors";
+    static const char s[] = "sae/" TINY_STYLES "/stats.safetensors", a[] = "sae/" TINY_STYLES "/sae.safetensors";
+    static const struct { const char *file, *what, *words, *more; } cases[] = {
+        { u, "cut 0", u, "" }, { u, "cut 7", u, "" }, { u, "cut 100", u, "" }, { u, "cut 20000", u, "" }, { u, "cut 1000001", u, "" }, { u, "cut 1050000", u, "" },
+        { u, "header 0", u, "" }, { u, "header 18446744073709551615", u, "" }, { u, "header 4000000000", u, "" }, { u, "header 5", u, "" },
+        { u, "put not a model", u, "" }, { u, "conv_in.weight|conv_in.height", "conv_in", "" }, { u, "\"F32\"|\"F99\"", "F99", "" }, { u, "\"F32\"|\"I16\"", u, "" },
+        { u, "[16,4,3,3]|[16,4,9,1]", "conv_in.weight|[16, 4, 9, 1]|[16, 4, 3, 3]", "" }, { u, "[16,4,3,3]|[99999999999,99999999999]", "conv_in.weight", "" },
+        { u, "[16,4,3,3]|[-16,4,3,3]", "conv_in.weight", "" }, { u, "\"data_offsets\":[0,|\"data_offsets\":[1,", u, "" }, { u, "\"data_offsets\":[0,|\"data_offsets\":[-4,", u, "" },
+        { u, "{\"conv_in.weight\"|{\"\\u001b[31m\\n\"", u, "" },
+        { v, "cut 100", v, "" }, { v, "decoder.conv_in|decoder.conv_on", "decoder.conv_in", "" },
+        { "unet/config.json", "put {", "unet/config.json", "" }, { "unet/config.json", "put ", "unet/config.json", "" }, { "unet/config.json", "put []", "unet/config.json", "" },
+        { "unet/config.json", "put {\"a\":1,\"a\":2}", "unet/config.json", "" }, { "unet/config.json", "0.|0..", "unet/config.json", "" },
+        { "unet/config.json", "1e-05|1e-05, \"mystery\": 7", "unet/config.json|mystery", "" }, { "vae/config.json", "[8, 16]|8", "vae/config.json|block_out_channels", "" },
+        { "scheduler/scheduler_config.json", "scaled_linear|cosine", "scheduler_config.json|beta_schedule", "" }, { "text_encoder/config.json", "quick_gelu|relu", "text_encoder/config.json|hidden_act", "" },
+        { "concepts.json", "put nothing", "concepts.json", "" }, { "tokenizer/vocab.json", "put {\"a\": -1}", "vocab.json", "" }, { "tokenizer/merges.txt", "put a b c d", "merges.txt", "" },
+        { s, "cut 90", s, "--forget Sketch" }, { s, "751, |75, ", s, "--forget Sketch" }, { a, "cut 1000100", a, "--forget Sketch" }, { a, "W_dec|W_doc", "W_dec", "--forget Sketch" },
+        { "sae/" TINY_STYLES "/cfg.json", "\"k\": 8|\"k\": 4096", "cfg.json", "--forget Sketch" }, { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"top\": \"all\"}}", "forget.json", "--forget Sketch" },
+    };
+    static tiny_list l;
+    static tiny t;
+    prepare();
+    shell("mkdir $T/bad && cp -r $T/model/* $T/bad");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (strcmp(cases[i].what, "0.|0..")) /* (no such text in it) */
+            damaged(cases[i].file, cases[i].what, cases[i].words, cases[i].more);
+    /* deep nesting must neither be believed nor overflow the stack */
+    memset(bytes[0], '[', 200000);
+    write_file(at("bad/unet/config.json"), bytes[0], 200000);
+    refused("info $T/bad", 1, "unet/config.json");
+    shell("cp $T/model/unet/config.json $T/bad/unet");
+    tiny_make(&t);
+    tiny_tensors(&l, "vae");
+    memset(tiny_tensor_named(&l, "decoder.conv_out.bias")->values, 0xff, 3 * sizeof(float));
+    tiny_save(&t, v, &l, 0, l.count, NULL);
+    write_file(at("bad/vae/diffusion_pytorch_model.safetensors"), tiny_find(&t, v)->bytes, tiny_find(&t, v)->size);
+    refused("generate -m $T/bad --threads 1 -p cat -o $O/a.png", 1, "decoder.conv_out.bias|not finite");
+    tiny_drop(&l);
+    tiny_free(&t);
+    shell("rm -r $T/bad");
+}
+
+/* Noise and pictures that are damaged or of another kind. */
+static void damaged_inputs(void)
+{
+    static const size_t shape[4] = { 1, 4, 8, 8 }, wrong[4] = { 1, 8, 4, 8 };
+    static float noise[256];
+    prepare();
+    for (size_t i = 0; i < 256; i++)
+        noise[i] = 0.5f;
+    CHECK(npy_save(NULL, at("n.npy"), noise, shape, 4, NULL) == SAE_OK && npy_save(NULL, at("wrong.npy"), noise, wrong, 4, NULL) == SAE_OK, "cannot save");
+    works("generate $M -q -p cat -o $O/a.png --noise $T/n.npy");
+    shell("cp $O/a.png $T/good.png; head -c 200 $T/n.npy >$T/cut.npy; head -c 300 $T/good.png >$T/cut.png; echo picture >$T/no.png; : >$T/zero.png; : >$T/zero.npy");
+    clean();
+    refused("generate $M -p cat -o $O/a.png --noise $T/wrong.npy", 1, "wrong.npy|[1, 4, 8, 8]");
+    refused("generate $M -p cat -o $O/ --count 2 --noise $T/n.npy", 1, "n.npy|[2, 4, 8, 8]");
+    refused("generate $M -p cat -o $O/a.png --noise $T/cut.npy", 1, "cut.npy|cut short");
+    refused("generate $M -p cat -o $O/a.png --noise $T/zero.npy", 1, "zero.npy");
+    refused("generate $M -p cat -o $O/a.png --noise $T/good.png", 1, "good.png");
+    noise[7] = (float)(1e30 * 1e30);
+    npy_save(NULL, at("inf.npy"), noise, shape, 4, NULL);
+    refused("generate $M -p cat -o $O/a.png --noise $T/inf.npy", 1, "inf.npy|element 7");
+    refused("info $T/cut.png", 1, "cut.png");
+    refused("info $T/no.png", 1, "no.png");
+    refused("digest $T/zero.png", 1, "zero.png");
+    refused("digest $T/cut.npy", 1, "cut.npy");
+    const size_t n = read_file(at("good.png"), bytes[0], sizeof bytes[0]);
+    bytes[0][n / 2] ^= 4;
+    write_file(at("flipped.png"), bytes[0], n);
+    refused("digest $T/flipped.png", 1, "flipped.png");
+}
+
+/* ---- output that cannot be written: exit code 1, nothing half-written ---- */
+
+/* A missing folder must be found before the sampling, not after: a run of 900 steps would take longer than a second. */
+static void unwritable(void)
+{
+    static const struct { const char *arguments, *words; } cases[] = {
+        { "generate $M -p cat -o $T/no/such/a.png --steps 900", "/no/such/a.png" }, { "generate $M -p cat -o $T/model/concepts.json/a.png --steps 900", "concepts.json/a.png" },
+        { "generate $M -p cat -o $T/model --steps 900", "/model|folder" }, { "generate $M -p cat -o $T/model/concepts.json --count 2 --steps 900", "concepts.json" },
+        { "generate $M -p cat -o $T/model/concepts.json/ --steps 900", "concepts.json" }, { "generate $M -p cat -o /proc/a.png --steps 900", "/proc/a.png" },
+        { "generate $M -p cat -o '' --steps 900", "" }, { "generate $M -p cat -o $O/a.png --dump /proc/dump --steps 900", "/proc/dump" },
+        { "generate $M -p cat -o $O/a.png --dump $T/model/concepts.json --steps 900", "concepts.json" },
+        { "encode $M cat -o $T/no/such/e.npy", "/no/such/e.npy" }, { "encode $M cat -o /proc/e.npy", "/proc/e.npy" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, 1, cases[i].words);
+    if (geteuid() != 0) {
+        shell("mkdir $T/locked && chmod 555 $T/locked");
+        refused("generate $M -p cat -o $T/locked/a.png", 1, "locked/a.png");
+        shell("chmod 755 $T/locked && rmdir $T/locked");
+    }
+}
+
+/* /dev/full for stdout and for files; a limit on file size stands for a disk that fills while writing. */
+static void full_disk(void)
+{
+    static const char *const printing[] = { "tokenize $M cat", "select $M --forget Sketch", "info $T/model --threads 1", "digest $T/model/vae/diffusion_pytorch_model.safetensors", "--version", "generate --help" };
+    prepare();
+    if (access("/dev/full", W_OK) != 0) {
+        test_skip("no /dev/full here");
+        return;
+    }
+    for (size_t i = 0; i < sizeof printing / sizeof *printing; i++) {
+        const int code = run_in("", printing[i], ">/dev/full");
+        check_refusal(printing[i], code, 1, "standard output");
+    }
+    refused("generate $M -p cat -o /dev/full", 1, "/dev/full");
+    refused("encode $M cat -o /dev/full", 1, "/dev/full");
+    for (int ignored = 0; ignored < 2; ignored++) {
+        const char *const limit = ignored ? "trap '' XFSZ; ulimit -f 0; " : "ulimit -f 0; ";
+        static const char *const writing[] = { "encode $M cat -o $O/e.npy", "generate $M -p cat -o $O/a.png", "generate $M -p cat -o $O/a.png --dump $O" };
+        for (size_t i = 0; i < sizeof writing / sizeof *writing; i++) {
+            char line[300];
+            snprintf(line, sizeof line, "%s $S %s 2>&1 >/dev/null </dev/null | cat >$T/stderr; test ! -s $T/stderr", limit, writing[i]);
+            CHECK(shell(line) == 1, "%s: no error although the file cannot grow", writing[i]);
+            err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+            check_refusal(writing[i], 1, 1, i == 0 ? "e.npy" : i == 1 ? "a.png" : ".npy");
+        }
+    }
+    /* what was there before stays */
+    shell("echo old >$O/a.png");
+    shell("ulimit -f 0; $S generate $M -p cat -o $O/a.png >/dev/null 2>&1");
+    CHECK(shell("echo old | cmp -s - $O/a.png") == 0 && entries("out") == 1, "a failed write damaged the file that was there");
+    clean();
+}
+
+/* Too little memory at any point: one line, no crash. The limit is on the address space; skipped where even --version needs more. */
+static void little_memory(void)
+{
+    char before[64], line[400];
+    bool succeeded = false;
+    int  tried = 0;
+    prepare();
+    if (run_in("ulimit -v 400000;", "--version", "") != 0) {
+        test_skip("a limit on memory stops this build from starting");
+        return;
+    }
+    const int code = run_in("ulimit -v 400000;", "generate $M -p cat -o $O/a.png --width 8192 --height 8192", "");
+    check_refusal("generate --width 8192", code, 1, "memory");
+    for (long limit = 2000; limit < 400000 && !succeeded; limit += limit < 20000 ? 150 : 10000) {
+        snprintf(before, sizeof before, "ulimit -v %ld;", limit);
+        snprintf(line, sizeof line, "%s $S --version >/dev/null 2>&1", before);
+        if (shell(line) != 0)
+            continue;
+        const int got = run_in(before, "generate $M -q -p cat -o $O/a.png --steps 1 --forget Sketch --map-steps", "");
+        succeeded = got == 0;
+        if (!succeeded)
+            check_refusal(before, got, 1, "");
+        tried++;
+    }
+    CHECK(succeeded && tried > 1, "%d limits were tried", tried);
+    test_note("%d limits", tried);
+    clean();
+}
+
+/* A stop from outside: one line, exit code 1, no half-written file. */
+static void stopped(void)
+{
+    prepare();
+    const int code = shell("$S generate $M -p cat -o $O/a.png --steps 999 --width 64 --height 64 >$T/stdout 2>$T/stderr </dev/null & p=$!; sleep 0.4; kill -TERM $p; wait $p");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    check_refusal("generate, stopped", code, 1, "stopped at step|of 999");
+}
+
+/* ---- what must work ---- */
+
+/* The same command gives the same bytes, whatever threads, kernels and batch; another seed another picture. */
+static void generates(void)
+{
+    works("generate $M -q -p 'a cat' -o $O/a.png");
+    CHECK(strstr(out, "/out/a.png\n") && lines_of(out) == 1, "stdout is \"%s\", not the path", out);
+    works("generate $M -q -p 'a cat' -o $O/b.png");
+    CHECK(same_files(at("out/a.png"), at("out/b.png")), "the same command gives other bytes");
+    works("generate $M -q -p 'a cat' -o $O/b.png --threads 2 --isa scalar --batch 3 --cfg 3 --steps 4 --seed 0 --residual paper --forget Sketch --percentile 100");
+    CHECK(!same_files(at("out/a.png"), at("out/b.png")), "a picture says what was forgotten");
+    shell("$S digest $O/a.png | cut -c 1-16 >$T/one; $S digest $O/b.png | cut -c 1-16 >$T/two");
+    CHECK(same_files(at("one"), at("two")), "other threads, kernels or a forgetting of nothing change pixels");
+    works("generate $M -q -p 'a cat' -o $O/b.png --threads 2 --isa scalar --batch 3");
+    CHECK(same_files(at("out/a.png"), at("out/b.png")), "threads, kernels or batch change the file's bytes");
+    works("generate $M -q -p 'a cat' -o $O/b.png --seed 1");
+    CHECK(!same_files(at("out/a.png"), at("out/b.png")), "the seed changes nothing");
+    works("generate $M -q --prompt='a cat' --out=$O/b.png -n dog");
+    CHECK(!same_files(at("out/a.png"), at("out/b.png")), "the negative prompt changes nothing");
+    CHECK(run("generate $M -p 'a cat' -o $O/b.png") == 0 && lines_of(err) <= 1, "progress, not on a terminal: \"%s\"", err);
+    clean();
+}
+
+/* --count, --prompts: a folder of numbered pictures; each equals the one made alone with its --noise-index. */
+static void many_images(void)
+{
+    works("generate $M -q -p cat -o $O/ --count 11 --batch 4 --seed 9");
+    CHECK(entries("out") == 11 && lines_of(out) == 11, "%d files, %zu paths", entries("out"), lines_of(out));
+    works("generate $M -q -p cat -o $T/one.png --noise-index 9 --seed 9");
+    CHECK(same_files(at("one.png"), at("out/00009.png")), "image 9 of many is not the image made alone");
+    clean();
+    shell("printf 'cat\\r\\n\\ndog in sketch style\\n  \\ncat' >$T/prompts.txt");
+    works("generate $M -q --prompts $T/prompts.txt -o $O/new/folder --seed 9 --noise-index 3");
+    CHECK(entries("out/new/folder") == 4, "%d files of 4 prompts", entries("out/new/folder"));
+    works("generate $M -q -p cat -o $T/one.png --noise-index 6 --seed 9");
+    CHECK(same_files(at("one.png"), at("out/new/folder/00003.png")), "the last line is not the prompt alone");
+    works("generate $M -q -p cat -o $T/one.png --noise-index 3 --seed 9");
+    CHECK(same_files(at("one.png"), at("out/new/folder/00000.png")), "a line's carriage return belongs to the prompt");
+    works("generate $M -q -p cat -o $O/single/");
+    CHECK(entries("out/single") == 1, "a path with a slash at its end is a folder");
+    clean();
+}
+
+/* --noise FILE is the seed's noise, for every image of a run that needs several batches. */
+static void noise_file(void)
+{
+    static float noise[11 * 256];
+    static const size_t shape[4] = { 11, 4, 8, 8 };
+    char a[64], b[64];
+    prepare();
+    rng_randn(noise, 5, 11 * 256, 0, 11 * 256);
+    npy_save(NULL, at("noise.npy"), noise, shape, 4, NULL);
+    works("generate $M -q -p cat -o $O/a/ --count 11 --noise $T/noise.npy");
+    works("generate $M -q -p cat -o $O/b/ --count 11 --seed 5");
+    for (int i = 0; i < 11; i++) {
+        snprintf(a, sizeof a, "out/a/%05d.png", i);
+        snprintf(b, sizeof b, "out/b/%05d.png", i);
+        unsigned char *rgb[2] = { NULL, NULL };
+        size_t W, H;
+        CHECK(!png_load(NULL, at(a), &rgb[0], &W, &H, NULL) && !png_load(NULL, at(b), &rgb[1], &W, &H, NULL), "image %d is missing", i);
+        CHECK(rgb[0] && rgb[1] && !memcmp(rgb[0], rgb[1], W * H * 3), "image %d from the file is not the seed's", i);
+        io_free(NULL, rgb[0]);
+        io_free(NULL, rgb[1]);
+    }
+    clean();
+}
+
+/* Forgetting at one hook and both, all residuals, by top, percentile and strength: every choice draws another picture. */
+static void forgets(void)
+{
+    static const char *const ways[] = {
+        "", "--forget Sketch", "--forget Cats", "--forget Sketch,Cats", "--forget 'Van Gogh' --top 40", "--forget Sketch --top 60", "--forget Sketch --percentile 60",
+        "--forget Sketch --strength -9", "--forget Sketch --residual released", "--forget Sketch --residual none", "--forget Dogs --top 20 --strength 0",
+    };
+    enum { WAYS = sizeof ways / sizeof *ways };
+    char line[300], a[32], b[32];
+    for (int i = 0; i < WAYS; i++) {
+        snprintf(line, sizeof line, "generate $M -q -p 'cat in sketch style' -o $O/%d.png %s", i, ways[i]);
+        works(line);
+        for (int j = 0; j < i; j++) {
+            unsigned char *rgb[2] = { NULL, NULL };
+            size_t W = 0, H = 0;
+            snprintf(a, sizeof a, "out/%d.png", i);
+            snprintf(b, sizeof b, "out/%d.png", j);
+            png_load(NULL, at(a), &rgb[0], &W, &H, NULL);
+            png_load(NULL, at(b), &rgb[1], &W, &H, NULL);
+            CHECK(rgb[0] && rgb[1] && memcmp(rgb[0], rgb[1], W * H * 3), "\"%s\" and \"%s\" draw the same", ways[i], ways[j]);
+            io_free(NULL, rgb[0]);
+            io_free(NULL, rgb[1]);
+        }
+    }
+    /* the SAE named elsewhere, its hook spelt as the released folders spell it, is the same SAE */
+    shell("cp -r $T/model/sae/" TINY_STYLES " $T/elsewhere");
+    works("generate $M -q -p 'cat in sketch style' -o $O/a.png --forget Sketch --sae unet." TINY_STYLES "=$T/elsewhere");
+    CHECK(same_files(at("out/a.png"), at("out/1.png")), "--sae draws other bits");
+    works("generate $M -q -p 'cat in sketch style' -o $O/a.png --forget Sketch --sae " TINY_STYLES "=$T/elsewhere --stats $T/elsewhere/stats.safetensors");
+    CHECK(same_files(at("out/a.png"), at("out/1.png")), "--stats draws other bits");
+    shell("rm $T/elsewhere/stats.safetensors");
+    works("generate $M -q -p 'cat in sketch style' -o $O/a.png --forget Sketch --sae " TINY_STYLES "=$T/elsewhere --stats $T/model/sae/" TINY_STYLES "/stats.safetensors");
+    CHECK(same_files(at("out/a.png"), at("out/1.png")), "--stats without statistics beside the SAE draws other bits");
+    works("generate $M -q -p cat -o $O/a.png --forget Sketch --steps 7 --map-steps");
+    shell("rm -r $T/elsewhere");
+    clean();
+}
+
+/* The texts in a picture are what it takes to make its file again, to the byte. */
+static void remade(void)
+{
+    static const char *const made[] = {
+        "-p 'a cat' --seed 77 --noise-index 5 --steps 3 --cfg 2.1 --width 32 --height 8", "-p '\xC3\x9Cber \"cat\" \\ $HOME 100%' -n 'a dog' --seed 18446744073709551615",
+        "-p dog --forget Sketch --residual released", "-p dog --forget Watercolor", "-p dog --forget 'Van Gogh' --percentile 33.3 --strength -0.1 --residual none",
+        "-p '' --cfg 0.5", "-p dog --forget Sketch,Cats --top 7 --strength 2", "-p dog --forget Cats --steps 6 --map-steps",
+    };
+    char line[1500], value[600], more[300];
+    prepare();
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        static const struct { const char *key, *option; } texts[] = { { "prompt", "-p" }, { "negative_prompt", "-n" }, { "seed", "--seed" }, { "noise_index", "--noise-index" },
+            { "steps", "--steps" }, { "cfg", "--cfg" }, { "residual", "--residual" } };
+        snprintf(line, sizeof line, "generate $M -q -o $O/a.png %s", made[i]);
+        works(line);
+        size_t n = (size_t)snprintf(line, sizeof line, "generate $M -q -o $O/b.png");
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+            if (!png_text(NULL, at("out/a.png"), texts[k].key, value, sizeof value, NULL)) {
+                setenv(texts[k].key, value, 1);
+                n += (size_t)snprintf(line + n, sizeof line - n, " %s \"$%s\"", texts[k].option, texts[k].key);
+            }
+        CHECK(!png_text(NULL, at("out/a.png"), "size", value, sizeof value, NULL) && strchr(value, 'x'), "no size in the picture");
+        n += (size_t)snprintf(line + n, sizeof line - n, " --width %s", value);
+        char *cross = strstr(line, "--width");
+        cross = cross ? strchr(cross, 'x') : NULL;
+        if (cross) {
+            snprintf(more, sizeof more, " --height %s", strchr(value, 'x') + 1);
+            *cross = 0;
+            n = strlen(line);
+            n += (size_t)snprintf(line + n, sizeof line - n, "%s", more);
+        }
+        if (!png_text(NULL, at("out/a.png"), "map_steps", value, sizeof value, NULL))
+            n += (size_t)snprintf(line + n, sizeof line - n, " --map-steps");
+        if (!png_text(NULL, at("out/a.png"), "forget", value, sizeof value, NULL)) { /* "NAME top K strength G sae DIGEST; NAME ..." */
+            char names[200] = "", how[100] = "";
+            for (char *p = value; p && *p; p = strchr(p, ';') ? strchr(p, ';') + 2 : NULL) {
+                char *k = strstr(p, " top ") ? strstr(p, " top ") : strstr(p, " percentile ");
+                char which[16], number[32], strength[32];
+                CHECK(k && sscanf(k, " %15s %31s strength %31s sae", which, number, strength) == 3, "the picture says forget \"%s\"", value);
+                if (!k)
+                    break;
+                snprintf(names + strlen(names), sizeof names - strlen(names), "%s%.*s", *names ? "," : "", (int)(k - p), p);
+                snprintf(how, sizeof how, " --%s %s --strength %s", which, number, strength);
+            }
+            setenv("FORGET", names, 1);
+            snprintf(line + n, sizeof line - n, " --forget \"$FORGET\"%s", how);
+        }
+        works(line);
+        CHECK(same_files(at("out/a.png"), at("out/b.png")), "\"%s\" is not made again by \"%s\"", made[i], line);
+    }
+    clean();
+}
+
+/* --dump: a .npy for each module and step in PyTorch's order of dimensions; the last gives the picture's pixels. */
+static void dumps(void)
+{
+    static const struct { const char *file; size_t shape[4]; int ndim; } some[] = {
+        { "text_encoder.encoder.layers.1.npy", { 2, 16, 16 }, 3 }, { "step000.unet.conv_in.npy", { 2, 16, 8, 8 }, 4 }, { "step002.unet.time_embedding.npy", { 1, 1, 64 }, 3 },
+        { "step001.unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.npy", { 2, 16, 32 }, 3 }, { "step003.unet." TINY_STYLES ".npy", { 2, 32, 4, 4 }, 4 },
+        { "step003.unet.conv_out.npy", { 2, 4, 8, 8 }, 4 }, { "vae.decoder.conv_out.npy", { 1, 3, 16, 16 }, 4 },
+    };
+    float *v = NULL;
+    size_t shape[TENSOR_DIMS], W = 0, H = 0, wrong = 0;
+    unsigned char *rgb = NULL;
+    int ndim = 0;
+    char name[160];
+    works("generate $M -q -p cat -o $T/plain.png");
+    works("generate $M -q -p cat -o $T/dumped.png --dump $O/d");
+    CHECK(same_files(at("plain.png"), at("dumped.png")), "--dump changes the picture");
+    CHECK(entries("out/d") == 2 + 4 * (23 + 3 * 6) + 8, "%d files in the dump", entries("out/d"));
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        sae_error e = { 0 };
+        snprintf(name, sizeof name, "out/d/%s", some[i].file);
+        CHECK(npy_load(NULL, at(name), &v, shape, &ndim, &e) == SAE_OK && ndim == some[i].ndim && !memcmp(shape, some[i].shape, (size_t)ndim * sizeof *shape),
+              "%s: %s [%zu, %zu, %zu, %zu]", name, e.text, shape[0], shape[1], shape[2], shape[3]);
+        if (i + 1 < sizeof some / sizeof *some)
+            io_free(NULL, v);
+    }
+    CHECK(!png_load(NULL, at("plain.png"), &rgb, &W, &H, NULL), "no picture");
+    for (size_t p = 0; rgb && v && p < 256; p++)
+        for (size_t c = 0; c < 3; c++)
+            wrong += rgb[3 * p + c] != nn_pixel(v[256 * c + p]);
+    CHECK(rgb && v && !wrong, "%zu pixels are not what the dump holds", wrong);
+    io_free(NULL, rgb);
+    io_free(NULL, v);
+    clean();
+}
+
+/* --json of every command: one JSON value a line, its strings escaped. */
+static void json_output(void)
+{
+    static const struct { const char *arguments; size_t lines; } cases[] = {
+        { "generate $M -q -p 'say \"cat\" \\ \xC3\xA9' -o $O/a.png --json --forget Sketch,Cats", 1 }, { "tokenize $M --json 'a \"cat\"'", 1 }, { "tokenize $M --json --strings 'a \"cat\" \\'", 1 },
+        { "select $M --json --forget Sketch", 96 }, { "select $M --json -q --forget Sketch --explain -p cat --limit 5", 5 }, { "info $M --json", 1 },
+        { "info --json $T/model/vae/diffusion_pytorch_model.safetensors", 1 }, { "info --json $O/a.png", 1 }, { "info --json $T/model/sae/" TINY_STYLES, 1 },
+        { "digest --json $O/a.png", 1 }, { "digest --json $T/model/sae/" TINY_STYLES "/stats.safetensors", 3 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        works(cases[i].arguments);
+        CHECK(json_lines(out) == cases[i].lines, "saeuron %s: %zu lines, not %zu", cases[i].arguments, lines_of(out), cases[i].lines);
+    }
+    clean();
+}
+
+/* Names from a hostile file reach the terminal and JSON harmless. */
+static void hostile_names(void)
+{
+    static tiny_list l;
+    static tiny t;
+    prepare();
+    tiny_make(&t);
+    tiny_tensor_add(&l, "a\\u001b[31m\\\"b\\\\c\\nd", DT_F32, 2, (size_t[]){ TINY_STEPS, 128 })->values[3] = 1;
+    tiny_save(&t, "sae/" TINY_STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\",\"k\\u001b\":\"v\\nw\"}");
+    tiny_write(&t, at("hostile"));
+    static const char *const commands[] = { "info --threads 1 $T/hostile", "info $T/hostile/sae/" TINY_STYLES "/stats.safetensors", "digest $T/hostile/sae/" TINY_STYLES "/stats.safetensors" };
+    for (size_t i = 0; i < 3; i++) {
+        works(commands[i]);
+        CHECK(!strchr(out, 27), "%s: an escape character reaches the terminal", commands[i]);
+    }
+    setenv("N", "a\x1b[31m\"b\\c\nd", 1);
+    works("select -m $T/hostile --threads 1 --json --forget \"$N\" --top 1");
+    CHECK(json_lines(out) == 4, "%zu lines", lines_of(out));
+    works("select -m $T/hostile --threads 1 --forget \"$N\" --top 1");
+    CHECK(!strchr(out, 27) && lines_of(out) == 5, "an escape character reaches the terminal, or a name breaks the line");
+    works("digest --json $T/hostile/sae/" TINY_STYLES "/stats.safetensors");
+    CHECK(json_lines(out) == 1, "%zu lines", lines_of(out));
+    tiny_drop(&l);
+    tiny_free(&t);
+    shell("rm -r $T/hostile");
+}
+
+/* Ids on one line, with pieces one a line; what is cut is said once, on stderr. */
+static void tokenizes(void)
+{
+    works("tokenize $M 'Cat  sketch'");
+    CHECK(!strcmp(out, "523 513 522 524 524 524 524 524 524 524 524 524 524 524 524 524\n"), "ids are %s", out);
+    works("tokenize $M --strings 'Cat  sketch'");
+    CHECK(lines_of(out) == 16 && strstr(out, "513\tcat</w>\n522\tsketch</w>\n"), "pieces are %s", out);
+    CHECK(run("tokenize $M 'a b c d e f g h i j k l m n o p q'") == 0 && lines_of(err) == 1 && strstr(err, "3 tokens"), "nothing is said of the cut: \"%s\"", err);
+    works("tokenize $M -q 'a b c d e f g h i j k l m n o p q'");
+    works("tokenize $M -- -q");
+}
+
+/* encode writes what sae_encode_text gives. */
+static void encodes(void)
+{
+    static tiny t;
+    static float states[16 * 16];
+    size_t shape[TENSOR_DIMS];
+    int    ndim = 0;
+    float *v = NULL;
+    sae_context *x = NULL;
+    works("encode $M 'the sea' -o $O/e.npy");
+    CHECK(strstr(out, "out/e.npy\n"), "stdout is %s", out);
+    tiny_make(&t);
+    const sae_host host = tiny_host(&t);
+    CHECK(!sae_open(&x, &host, "tiny", NULL) && !sae_encode_text(x, "the sea", states, NULL), "cannot encode");
+    CHECK(!npy_load(NULL, at("out/e.npy"), &v, shape, &ndim, NULL) && ndim == 2 && shape[0] == 16 && shape[1] == 16 && !memcmp(v, states, sizeof states), "the states differ");
+    io_free(NULL, v);
+    sae_close(x);
+    tiny_free(&t);
+    clean();
+}
+
+/* select: K rows a step, scores as they should rank; --explain: every edit obeys its own numbers. */
+static void selects(void)
+{
+    works("select $M --forget Sketch");
+    CHECK(lines_of(out) == 1 + 4 * 24 && !strncmp(out, "concept\thook\tstep\ttimestep\tlatent", 31), "%zu lines", lines_of(out));
+    works("select $M --forget Sketch,Cats --top 3 --at 2");
+    CHECK(lines_of(out) == 1 + 2 * 3 && holds(out, "Sketch\t" TINY_STYLES "\t2\t251\t|Cats\t" TINY_OBJECTS "\t2\t251\t"), "%s", out);
+    for (int mapped = 0; mapped < 2; mapped++) {
+        size_t rows = 0;
+        works(mapped ? "select $M -q --forget Sketch --top 60 --strength -3 --explain -p cat --at 1 --steps 2 --map-steps --limit 1000"
+                     : "select $M -q --forget Sketch --top 60 --strength -3 --explain -p cat --at 2 --limit 1000");
+        for (char *line = strchr(out, '\n'); line && line[1]; line = strchr(line + 1, '\n'), rows++) {
+            char concept[32];
+            unsigned step, row, latent;
+            float f, mean, threshold, factor, before, after;
+            const bool read = sscanf(line + 1, "%31s %u %u %u %g %g %g %g %g %g", concept, &step, &row, &latent, &f, &mean, &threshold, &factor, &before, &after) == 10;
+            CHECK(read && step == (mapped ? 1u : 2u) && row < 32 && latent < 128 && f > threshold && factor == -3 * mean && before == f && after == factor * f, "a row is %.120s", line + 1);
+        }
+        CHECK(rows > 10, "only %zu edits were explained", rows);
+    }
+    CHECK(run("select $M --forget Sketch --top 60 --explain -p cat --limit 3") == 0 && lines_of(out) == 4 && lines_of(err) <= 2 && strstr(err, "edits at step 0"), "%s%s", out, err);
+}
+
+/* info of a model, an SAE, a safetensors file and a picture; digest of each kind of file. */
+static void informs(void)
+{
+    works("generate $M -q -p 'a \xC3\xA9 cat' -o $O/a.png --forget Cats");
+    works("info $M");
+    CHECK(holds(out, "digest\t|16 x 16, 4 steps, guidance 3|unet\t|hook " TINY_STYLES "\twidth 32\tSAE 128 latents, k 8|Van Gogh|kernels\t|bytes of weights"), "%s", out);
+    works("info $T/model --threads 1 --tensors");
+    CHECK(holds(out, "  conv_in.weight\tF32\t[16, 4, 3, 3]\n|  decoder.conv_out.bias\tF32\t[3]\n|text_model.final_layer_norm.weight"), "no tensors");
+    works("info $M --memory --batch 4");
+    CHECK(holds(out, "weights\t|work\t|one allocation"), "%s", out);
+    works("info $T/model/sae/" TINY_STYLES);
+    CHECK(holds(out, "width\t32\nlatents\t128\nk\t8\ndigest\t"), "%s", out);
+    works("info $T/model/sae/" TINY_STYLES "/stats.safetensors");
+    CHECK(holds(out, "Sketch\tF32\t[4, 128]\n|timesteps = 751, 501, 251, 1\n"), "%s", out);
+    works("info $O/a.png");
+    CHECK(holds(out, "16 x 16\n|  prompt = a \xC3\xA9 cat\n|  seed = 0\n|  noise_index = 0\n|  steps = 4\n|  cfg = 3\n|  forget = Cats percentile 80.1 strength -5.5 sae |  residual = paper\n|  model = |  contract = "), "%s", out);
+    CHECK(!holds(out, "threads") && !holds(out, "/out/a.png\n  path"), "a picture must not know its threads or path");
+    static const size_t shape[1] = { 3 };
+    static const float values[3] = { 1, 2, 3 };
+    npy_save(NULL, at("v.npy"), values, shape, 1, NULL);
+    works("digest $O/a.png $T/v.npy $T/model/sae/" TINY_STYLES "/sae.safetensors");
+    CHECK(lines_of(out) == 2 + 4 && holds(out, "a.png\n|v.npy\n|sae.safetensors  W_dec\n"), "%s", out);
+    clean();
+}
+
+/* --help of each command lists its options; --version names the contract; each on stdout with exit code 0. */
+static void helps(void)
+{
+    static const char *const commands[] = { "generate", "tokenize", "encode", "select", "info", "digest", "selftest", "bench" };
+    char line[64];
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        snprintf(line, sizeof line, "%s --help", commands[i]);
+        works(line);
+        snprintf(line, sizeof line, "saeuron %s|--help", commands[i]);
+        CHECK(holds(out, line), "%s", out);
+        works("--help");
+        CHECK(strstr(out, commands[i]), "the list of commands lacks %s", commands[i]);
+    }
+    works("generate -h");
+    CHECK(holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR"), "%s", out);
+    works("--version");
+    snprintf(line, sizeof line, "saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, SAE_CONTRACT_VERSION);
+    CHECK(!strcmp(out, line), "%s", out);
+}
+
+const test_case cli_tests[] = {
+    { "usage_errors", usage_errors }, { "missing_files", missing_files }, { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
+    { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
+    { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps },
+    { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "selects", selects },
+    { "informs", informs }, { "helps", helps }, { NULL, NULL },
+};
