@@ -1161,6 +1161,9 @@ void os_catch_interrupt(void)
     a.sa_flags = (int)SA_RESETHAND; /* the second one finds the default again */
     sigaction(SIGINT, &a, NULL);
     sigaction(SIGTERM, &a, NULL);
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, which can be reported */
+#endif
 }
 
 int os_cores(void)

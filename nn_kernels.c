@@ -19,6 +19,9 @@
 
 /* ---- the instruction set ---- */
 
+#ifndef NN_ISA
+#define NN_ISA scalar
+#endif
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
 #define STRING2(a) #a

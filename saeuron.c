@@ -102,9 +102,9 @@ static int complain(const sae_error *err)
 
 static int usage(const char *command, const char *format, const char *what)
 {
-    fprintf(stderr, "saeuron %s: ", command);
-    fprintf(stderr, format, what);
-    fprintf(stderr, "; see saeuron %s --help\n", command);
+    sae_error err;
+    fail(&err, SAE_EUSAGE, format, what); /* cleans control characters out of what */
+    fprintf(stderr, "saeuron %s: %s; see saeuron %s --help\n", command, err.text, command);
     return 2;
 }
 
@@ -118,23 +118,58 @@ static int finish(int code)
     return code;
 }
 
-/* text as a JSON string on stdout. */
+/* Bytes that the next character may have: at most 4, none beyond the end. */
+static size_t ahead(const char *text)
+{
+    size_t n = 0;
+    while (n < 4 && text[n])
+        n++;
+    return n;
+}
+
+/* text on stdout as a JSON string. What is not UTF-8 (a path may be) becomes U+FFFD. */
 static void print_json_string(const char *text)
 {
+    char out[16];
     putchar('"');
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
-        if (*p == '"' || *p == '\\')
-            printf("\\%c", *p);
-        else if (*p < 32)
-            printf("\\u%04x", *p);
+    while (*text) { /* a character at a time: no memory */
+        uint32_t code;
+        char     one[5] = { 0 };
+        const size_t length = io_utf8(text, ahead(text), &code), n = length ? length : 1;
+        memcpy(one, text, n);
+        const size_t quoted = json_quote(out, sizeof out, one);
+        printf("%.*s", (int)quoted - 2, out + 1);
+        text += n;
+    }
+    putchar('"');
+}
+
+/* text on stdout as it is, but for control characters: names from a file must neither end the line nor talk to the terminal. */
+static void print_name(const char *text)
+{
+    while (*text) {
+        uint32_t code;
+        const size_t length = io_utf8(text, ahead(text), &code);
+        if (!length || code < 32 || (code >= 0x7f && code < 0xa0))
+            putchar('?');
         else
-            putchar(*p);
-    putchar('"');
+            printf("%.*s", (int)length, text);
+        text += length ? length : 1;
+    }
 }
 
 /* ---- progress ---- */
 
-typedef struct talk { bool quiet; double start, last; bool open; } talk;
+/* images: of the whole command, done: of its finished calls, now: of the call that runs. */
+typedef struct talk { bool quiet; double start, last; size_t images, done, now; } talk;
+
+/* Takes the progress off a terminal, so that a message stands alone on its line. */
+static void clear_line(void)
+{
+    const int width = os_terminal_width();
+    if (width)
+        fprintf(stderr, "\r%*s\r", width > 72 ? 72 : width - 1, "");
+}
 
 static int show_progress(void *user, const char *stage, size_t done, size_t total)
 {
@@ -145,17 +180,20 @@ static int show_progress(void *user, const char *stage, size_t done, size_t tota
         return 1;
     if (t->quiet || !total)
         return 0;
-    const double left = (now - t->start) / (double)done * (double)(total - done);
+    const double share = ((double)t->done + (double)t->now * (double)done / (double)total) / (double)t->images;
+    const double left = (now - t->start) / share * (1 - share);
     if (width) {
         if (done == total || now - t->last > 0.1) {
-            fprintf(stderr, "\r%s %zu/%zu, %.0f s left   ", stage, done, total, left);
+            fprintf(stderr, "\r%s %zu/%zu", stage, done, total);
+            if (t->images > t->now)
+                fprintf(stderr, " of images %zu-%zu/%zu", t->done + 1, t->done + t->now, t->images);
+            fprintf(stderr, ", %.0f s left   ", left);
             t->last = now;
-            t->open = true;
         }
         if (done == total)
-            fprintf(stderr, "\r%*s\r", width > 60 ? 60 : width - 1, "");
+            clear_line();
     } else if (now - t->last > 10) { /* a log: a line now and then */
-        fprintf(stderr, "%s %zu/%zu, %.0f s left\n", stage, done, total, left);
+        fprintf(stderr, "%.0f %% of %zu images, %.0f s left\n", 100 * share, t->images, left);
         t->last = now;
     }
     return 0;
@@ -221,24 +259,30 @@ static int set_option(options *o, const option *p, const char *value, const char
 
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
+    bool only_arguments = false; /* after "--" */
     *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .isa = getenv("SAEURON_ISA") };
+    if (o->isa && !*o->isa)
+        o->isa = NULL;
     for (int i = 2; i < argc; i++) {
         char name[64];
         const char *equals = !strncmp(argv[i], "--", 2) ? strchr(argv[i], '=') : NULL, *value = NULL;
-        if (argv[i][0] != '-' || !argv[i][1] || !strcmp(argv[i], "--")) {
+        if (!only_arguments && !strcmp(argv[i], "--")) {
+            only_arguments = true;
+            continue;
+        }
+        if (only_arguments || argv[i][0] != '-' || !argv[i][1]) {
             if (o->rest.count == MANY)
-                return usage(c->name, "%s: too many arguments", argv[i]);
-            if (strcmp(argv[i], "--"))
-                o->rest.item[o->rest.count++] = argv[i];
+                return usage(c->name, "%.60s: too many arguments", argv[i]);
+            o->rest.item[o->rest.count++] = argv[i];
             continue;
         }
         snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[i]) : 60, argv[i]);
         const option *p = find_option(name, c->bit);
         if (!p) {
             const option *near = nearest_option(name, c->bit);
-            fprintf(stderr, "saeuron %s: there is no option %s here%s%s%s; see saeuron %s --help\n", c->name, name,
-                    near ? "; did you mean " : "", near ? near->name : "", near ? "?" : "", c->name);
-            return 2;
+            char hint[160];
+            snprintf(hint, sizeof hint, "%s here%s%s%s", name, near ? "; did you mean " : "", near ? near->name : "", near ? "?" : "");
+            return usage(c->name, "there is no option %s", hint);
         }
         if (p->kind == FLAG && equals)
             return usage(c->name, "%s takes no value", p->name);
@@ -259,7 +303,7 @@ static int open_model(sae_context **x, const options *o, talk *t)
     const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa };
     if (o->has_threads && !o->threads)
         return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
-    *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds() };
+    *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
     return sae_open(x, &host, o->model, &err) ? complain(&err) : 0;
 }
 
@@ -282,7 +326,11 @@ static int place_saes(sae_context *x, const options *o, sae_error *err)
         if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAE_OK)
             return code;
         memcpy(hook, s.hook, sizeof hook);
+        if (!strncmp(hook, "unet.", 5))
+            memmove(hook, hook + 5, strlen(hook + 5) + 1);
         stats_unload(&s, &x->host);
+        if (!unet_hook_width(&x->unet, hook, NULL))
+            return fail(err, SAE_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", o->stats.item[i], *hook ? "no hook of this UNet, but " : "no hook", hook);
         for (size_t j = 0; j < x->places; j++)
             if (!strcmp(x->place[j]->hook, hook))
                 dir = x->place[j]->dir;
@@ -295,7 +343,12 @@ static int place_saes(sae_context *x, const options *o, sae_error *err)
 /* --forget A,B with --top, --percentile, --strength for all of them. */
 static int forget_all(sae_context *x, const options *o, sae_error *err)
 {
+    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->residual ? "--residual" : NULL;
     int code = place_saes(x, o, err);
+    if (!code && o->forget && !*o->forget)
+        return fail(err, SAE_EUSAGE, "--forget names no concept");
+    if (!code && !o->forget && alone)
+        return fail(err, SAE_EUSAGE, "%s does nothing without --forget", alone);
     for (const char *p = o->forget; !code && p && *p;) {
         char name[96];
         const size_t n = strcspn(p, ",");
@@ -398,13 +451,33 @@ static void warn_if_cut(const sae_context *x, const char *prompt, bool quiet)
     io_free(&x->host, ids);
 }
 
-/* "Sketch top 3 strength -1; Cats ..." as it goes into the picture. */
-static void describe_forgetting(const sae_context *x, char *out, size_t size)
+/* The digest of values as float32, little-endian. */
+static uint64_t digest_floats(const float *v, size_t n)
 {
-    size_t at = 0;
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char b[4];
+        uint32_t u;
+        memcpy(&u, &v[i], 4);
+        for (int j = 0; j < 4; j++)
+            b[j] = (unsigned char)(u >> 8 * j);
+        h = nn_hash(h, b, 4);
+    }
+    return h;
+}
+
+/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
+static char *describe_forgetting(const sae_context *x)
+{
+    size_t at = 0, size = 1;
+    for (size_t i = 0; i < x->hooks; i++)
+        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
+    char *out = io_alloc(&x->host, size, 1);
+    if (!out)
+        return NULL;
     out[0] = 0;
     for (size_t i = 0; i < x->hooks; i++)
-        for (size_t j = 0; j < x->hook[i]->count && at < size; j++) {
+        for (size_t j = 0; j < x->hook[i]->count; j++) {
             const selection *s = &x->hook[i]->forget[j];
             char number[32], strength[32];
             io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
@@ -412,30 +485,37 @@ static void describe_forgetting(const sae_context *x, char *out, size_t size)
             at += (size_t)snprintf(out + at, size - at, "%s%s %s %s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
                                    s->how.top ? "top" : "percentile", number, strength, x->hook[i]->sae.digest);
         }
+    return out;
 }
 
-/* Writes image number j with what is needed to make it again. */
+/* Writes image number j with what is needed to make it again. digest: the model's. */
 static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, size_t j, const unsigned char *rgb,
-                      size_t W, size_t H, const char *path, sae_error *err)
+                      size_t W, size_t H, uint64_t digest, const char *path, sae_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
-    char seed[24], index[24], steps[24], cfg[32], forget[2048], model[24], contract[16], size[48];
+    const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
+    char seed[24], index[24], noise[24], steps[24], cfg[32], model[24], contract[16], size[48];
+    char *forget = describe_forgetting(x);
     const char *texts[32];
     size_t n = 0;
     snprintf(seed, sizeof seed, "%" PRIu64, g->seed);
     snprintf(index, sizeof index, "%" PRIu64, g->noise_index + j);
     snprintf(steps, sizeof steps, "%zu", g->steps ? g->steps : x->default_steps);
     io_format_float(cfg, sizeof cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    snprintf(model, sizeof model, "%016" PRIx64, sae_model_digest(x));
+    snprintf(model, sizeof model, "%016" PRIx64, digest);
     snprintf(contract, sizeof contract, "%d", sae_contract());
     snprintf(size, sizeof size, "%zux%zu", W, H);
-    describe_forgetting(x, forget, sizeof forget);
+    if (!forget)
+        return fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
     texts[n++] = "prompt", texts[n++] = g->prompts[j];
     if (g->negative_prompt && *g->negative_prompt)
         texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
     if (!g->noise) {
         texts[n++] = "seed", texts[n++] = seed;
         texts[n++] = "noise_index", texts[n++] = index;
+    } else {
+        snprintf(noise, sizeof noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
+        texts[n++] = "noise", texts[n++] = noise;
     }
     texts[n++] = "steps", texts[n++] = steps;
     texts[n++] = "cfg", texts[n++] = cfg;
@@ -443,23 +523,25 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
     if (*forget) {
         texts[n++] = "forget", texts[n++] = forget;
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
+        if (g->map_steps)
+            texts[n++] = "map_steps", texts[n++] = "yes";
     }
     texts[n++] = "model", texts[n++] = model;
     texts[n++] = "contract", texts[n++] = contract;
     texts[n] = NULL;
     const int code = png_save(&x->host, path, rgb, W, H, texts, err);
-    if (code || !o->json) {
-        if (!code)
-            printf("%s\n", path);
-        return code;
+    if (!code && !o->json)
+        printf("%s\n", path);
+    if (!code && o->json) {
+        printf("{\"path\": ");
+        print_json_string(path);
+        for (size_t i = 0; i < n; i += 2) {
+            printf(", \"%s\": ", texts[i]);
+            print_json_string(texts[i + 1]);
+        }
+        printf("}\n");
     }
-    printf("{\"path\": ");
-    print_json_string(path);
-    for (size_t i = 0; i < n; i += 2) {
-        printf(", \"%s\": ", texts[i]);
-        print_json_string(texts[i + 1]);
-    }
-    printf("}\n");
+    io_free(&x->host, forget);
     return code;
 }
 
@@ -501,15 +583,25 @@ static int image_path(char *path, size_t size, const options *o, size_t j, size_
     snprintf(name, sizeof name, "%05zu.png", j);
     if (folder ? !io_join(path, size, o->out, name) : (size_t)snprintf(path, size, "%s", o->out) >= size)
         return fail(err, SAE_EUSAGE, "--out: the path is too long");
-    if (folder && !j)
-        return io_make_dir(o->out, err);
-    return SAE_OK;
+    return folder && !j ? io_make_dir(o->out, err) : SAE_OK;
+}
+
+/* Whether the first image can be written: before the minutes that it takes, not after. */
+static int check_output(const options *o, size_t count, sae_error *err)
+{
+    char   path[1024];
+    io_out f;
+    int    code = image_path(path, sizeof path, o, 0, count, err);
+    if (!code && (code = io_out_open(&f, path, err)) == SAE_OK)
+        io_out_abort(&f);
+    return code;
 }
 
 /* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
-static int make_images(sae_context *x, sae_generate_options *g, const options *o, sae_error *err)
+static int make_images(sae_context *x, sae_generate_options *g, const options *o, talk *t, sae_error *err)
 {
     const sae_generate_options all = *g;
+    const uint64_t digest = sae_model_digest(x);
     size_t W, H, batch = o->dump ? all.count : all.batch ? all.batch : 8, pixels;
     unsigned char *rgb = NULL;
     char path[1024];
@@ -519,6 +611,8 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
     batch = batch > all.count ? all.count : batch;
     if (!nn_mul(W * H * 3, batch, &pixels) || !(rgb = io_alloc(&x->host, pixels, 1)))
         return fail(err, SAE_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
+    t->start = t->last = os_seconds();
+    t->images = all.count;
     for (size_t first = 0; !code && first < all.count; first += batch) {
         *g = all;
         g->prompts += first;
@@ -527,10 +621,12 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
         g->batch = o->dump ? g->count : all.batch;
         if (all.noise)
             g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
+        t->done = first;
+        t->now = g->count;
         code = sae_generate(x, g, rgb, err);
         for (size_t j = 0; !code && j < g->count; j++)
             if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
-                code = save_image(x, g, o, j, rgb + j * W * H * 3, W, H, path, err);
+                code = save_image(x, g, o, j, rgb + j * W * H * 3, W, H, digest, path, err);
     }
     io_free(&x->host, rgb);
     return code;
@@ -549,7 +645,7 @@ static int run_generate(const options *o)
 
     if (!o->prompt == !o->prompts)
         return usage("generate", "%s or --prompts FILE must be given, and only one of them", "--prompt TEXT");
-    if (!o->out)
+    if (!o->out || !*o->out)
         return usage("generate", "%s is missing: where should the picture go?", "--out FILE");
     if (o->prompts && o->count != 1)
         return usage("generate", "--count is for %s", "--prompt, not --prompts");
@@ -579,9 +675,13 @@ static int run_generate(const options *o)
         code = io_make_dir(o->dump, &err);
     }
     if (!code)
-        code = make_images(x, &g, o, &err);
+        code = check_output(o, g.count, &err);
+    if (!code)
+        code = make_images(x, &g, o, &t, &err);
     if (d.err.code)
         err = d.err;
+    if (code)
+        clear_line();
     const int status = code ? complain(&err) : 0;
     if (x) {
         io_free(&x->host, buffer);
@@ -638,7 +738,7 @@ static int run_encode(const options *o)
     sae_error err = { 0 };
     talk t;
     int  code = one_text(o, "encode");
-    if (!code && !o->out)
+    if (!code && (!o->out || !*o->out))
         code = usage("encode", "%s is missing: where should the states go?", "--out FILE");
     if (code || (code = open_model(&x, o, &t)))
         return code;
@@ -656,41 +756,56 @@ static int run_encode(const options *o)
 
 /* ---- select ---- */
 
-static void print_selection(const sae_context *x, const ablation *a, const selection *s, const options *o)
+/* The first column, or the first member of a JSON object. */
+static void print_concept(const char *concept, bool as_json)
 {
-    (void)x;
+    if (!as_json) {
+        print_name(concept);
+        return;
+    }
+    printf("{\"concept\": ");
+    print_json_string(concept);
+}
+
+static void print_selection(const ablation *a, const selection *s, const options *o)
+{
     for (size_t t = 0; t < s->steps; t++)
-        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!o->has_at || o->at == t); i++)
-            printf(o->json ? "{\"concept\": \"%s\", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
+        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!o->has_at || o->at == t); i++) {
+            print_concept(s->concept, o->json);
+            printf(o->json ? ", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
                              ", \"score\": %.9g, \"mean\": %.9g, \"threshold\": %.9g}\n"
-                           : "%s\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n",
-                   s->concept, a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i], (double)s->threshold[i]);
+                           : "\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n",
+                   a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i], (double)s->threshold[i]);
+        }
 }
 
 /* --explain: the edits of one step, as they happen. */
-typedef struct explain { size_t step, limit, shown, tokens; bool json, cond; } explain;
+typedef struct explain { size_t step, limit, shown; int now; bool json; } explain; /* now: the sampling step; an edit's is the statistics' */
 
 static void show_edit(void *user, const edit *e)
 {
     explain *x = user;
-    if (e->step != x->step || x->shown++ >= x->limit)
+    if (x->now != (int)x->step || x->shown++ >= x->limit)
         return;
-    printf(x->json ? "{\"concept\": \"%s\", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, \"threshold\": %.9g, "
+    print_concept(e->concept, x->json);
+    printf(x->json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, \"threshold\": %.9g, "
                      "\"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
-                   : "%s\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
-           e->concept, e->step, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f, (double)e->after);
+                   : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
+           x->step, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f, (double)e->after);
 }
 
-/* Ends the sampling once the step asked for is over. */
+/* Notes the step (its first module comes before its hooks), and ends the sampling once the one asked for is over. */
 static int stop_after(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
 {
+    explain *x = user;
     (void)name, (void)first, (void)values, (void)shape, (void)kind;
-    return step > (int)((explain *)user)->step;
+    x->now = step;
+    return step > (int)x->step;
 }
 
 static int explain_edits(sae_context *x, const options *o, sae_error *err)
 {
-    explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json };
+    explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json, .now = -1 };
     sae_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
     float *noise = NULL;
     size_t W, H;
@@ -729,13 +844,18 @@ static int run_select(const options *o)
     if ((code = open_model(&x, o, &t)))
         return code;
     code = forget_all(x, o, &err);
+    const size_t steps = o->explain && o->steps ? (size_t)o->steps : o->explain ? x->default_steps : x->hooks ? x->hook[0]->stats.steps : 0;
+    if (!code && o->has_at && o->at >= steps)
+        code = fail(&err, SAE_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps, steps);
     if (!code && o->explain)
         code = explain_edits(x, o, &err);
     else if (!code && !o->json)
         printf("concept\thook\tstep\ttimestep\tlatent\tscore\tmean\tthreshold\n");
     for (size_t i = 0; !code && !o->explain && i < x->hooks; i++)
         for (size_t j = 0; j < x->hook[i]->count; j++)
-            print_selection(x, x->hook[i], &x->hook[i]->forget[j], o);
+            print_selection(x->hook[i], &x->hook[i]->forget[j], o);
+    if (code)
+        clear_line();
     sae_close(x);
     return code ? complain(&err) : 0;
 }
@@ -750,7 +870,9 @@ static const char *dtype_name(dtype t)
 
 static void print_tensor(const tensor *t, const char *before)
 {
-    printf("%s%s\t%s\t[", before, t->name, dtype_name(t->type));
+    printf("%s", before);
+    print_name(t->name);
+    printf("\t%s\t[", dtype_name(t->type));
     for (int i = 0; i < t->ndim; i++)
         printf("%s%zu", i ? ", " : "", t->shape[i]);
     printf("]\n");
@@ -794,8 +916,10 @@ static int print_saes(sae_context *x, sae_error *err)
         if (code)
             return code;
         printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
-        for (size_t j = 0; j < st.concepts; j++)
-            printf(" %s", stats_name(&st, j));
+        for (size_t j = 0; j < st.concepts; j++) {
+            putchar(' ');
+            print_name(stats_name(&st, j));
+        }
         printf("\n");
         stats_unload(&st, &x->host);
         sae_unload(&s, &x->host);
@@ -845,51 +969,99 @@ static bool ends_with(const char *text, const char *tail)
     return n >= m && !strcmp(text + n - m, tail);
 }
 
-static int info_tensors(const char *path, sae_error *err)
+/* "  key = value", or a member of a JSON object. */
+static void print_pair(const char *key, const char *value, const char *before, bool as_json)
+{
+    printf("%s", as_json ? before : "  ");
+    (as_json ? print_json_string : print_name)(key);
+    printf(as_json ? ": " : " = ");
+    (as_json ? print_json_string : print_name)(value);
+    printf(as_json ? "" : "\n");
+}
+
+static void print_tensor_json(const tensor *t, const char *before)
+{
+    printf("%s{\"name\": ", before);
+    print_json_string(t->name);
+    printf(", \"dtype\": \"%s\", \"shape\": [", dtype_name(t->type));
+    for (int i = 0; i < t->ndim; i++)
+        printf("%s%zu", i ? ", " : "", t->shape[i]);
+    printf("]}");
+}
+
+static int info_tensors(const char *path, bool as_json, sae_error *err)
 {
     tensors t;
     json key, value;
+    const char *before = "";
     int code = tensors_open(&t, NULL, path, err);
     if (code)
         return code;
-    print_network(path, &t, true);
-    if (t.metadata.at) {
-        json_iter it = json_begin(t.metadata);
-        while (json_next(&it, &key, &value)) {
-            char k[256], v[4096];
-            if (json_string(key, k, sizeof k, NULL) && json_string(value, v, sizeof v, NULL))
-                printf("  %s = %s\n", k, v);
-        }
+    if (as_json) {
+        printf("{\"file\": ");
+        print_json_string(path);
+        printf(", \"parameters\": %zu, \"tensors\": [", parameters(&t));
+        for (size_t i = 0; i < t.count; i++)
+            print_tensor_json(&t.list[i], i ? ", " : "");
+        printf("], \"metadata\": {");
+    } else {
+        print_network(path, &t, true);
     }
+    for (json_iter it = json_begin(t.metadata); json_next(&it, &key, &value);) {
+        char k[256], v[4096];
+        if (!json_string(key, k, sizeof k, NULL) || !json_string(value, v, sizeof v, NULL))
+            continue;
+        print_pair(k, v, before, as_json);
+        before = ", ";
+    }
+    if (as_json)
+        printf("}}\n");
     tensors_close(&t);
     return SAE_OK;
 }
 
-static int info_png(const char *path, sae_error *err)
+static int info_png(const char *path, bool as_json, sae_error *err)
 {
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "steps", "cfg", "size", "forget", "residual", "model", "contract" };
+    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "residual", "map_steps", "model", "contract" };
     unsigned char *rgb;
     size_t W, H;
     int code = png_load(NULL, path, &rgb, &W, &H, err);
     if (code)
         return code;
     io_free(NULL, rgb);
-    printf("%s\t%zu x %zu\n", path, W, H);
+    if (as_json) {
+        printf("{\"file\": ");
+        print_json_string(path);
+        printf(", \"width\": %zu, \"height\": %zu", W, H);
+    } else {
+        print_name(path);
+        printf("\t%zu x %zu\n", W, H);
+    }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[8192];
         if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
-            printf("  %s = %s\n", keys[i], text);
+            print_pair(keys[i], text, ", ", as_json);
     }
+    if (as_json)
+        printf("}\n");
     return SAE_OK;
 }
 
-static int info_sae(const char *dir, sae_error *err)
+static int info_sae(const char *dir, bool as_json, sae_error *err)
 {
     sae s;
     const int code = sae_load(&s, NULL, dir, err);
     if (code)
         return code;
-    printf("SAE\t%s\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", dir, s.d, s.n, s.k, s.digest);
+    if (as_json) {
+        printf("{\"sae\": ");
+        print_json_string(dir);
+    } else {
+        printf("SAE\t");
+        print_name(dir);
+    }
+    printf(as_json ? ", \"width\": %zu, \"latents\": %zu, \"k\": %zu, \"digest\": \"%016" PRIx64 "\"}\n"
+                   : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
     sae_unload(&s, NULL);
     return SAE_OK;
 }
@@ -904,11 +1076,11 @@ static int run_info(const options *o)
         return info_model(o);
     const char *what = o->rest.item[0];
     if (ends_with(what, ".safetensors"))
-        return info_tensors(what, &err) ? complain(&err) : 0;
+        return info_tensors(what, o->json, &err) ? complain(&err) : 0;
     if (ends_with(what, ".png"))
-        return info_png(what, &err) ? complain(&err) : 0;
+        return info_png(what, o->json, &err) ? complain(&err) : 0;
     if (io_join(path, sizeof path, what, "cfg.json") && io_exists(NULL, path))
-        return info_sae(what, &err) ? complain(&err) : 0;
+        return info_sae(what, o->json, &err) ? complain(&err) : 0;
     options with = *o;
     with.model = what;
     return info_model(&with);
@@ -917,7 +1089,11 @@ static int run_info(const options *o)
 static void print_digest(uint64_t h, const char *path, const char *name, bool as_json)
 {
     if (!as_json) {
-        printf("%016" PRIx64 "  %s%s%s\n", h, path, *name ? "  " : "", name);
+        printf("%016" PRIx64 "  ", h);
+        print_name(path);
+        printf("%s", *name ? "  " : "");
+        print_name(name);
+        putchar('\n');
         return;
     }
     printf("{\"digest\": \"%016" PRIx64 "\", \"file\": ", h);
@@ -925,21 +1101,6 @@ static void print_digest(uint64_t h, const char *path, const char *name, bool as
     printf(", \"tensor\": ");
     print_json_string(name);
     printf("}\n");
-}
-
-/* The digest of values as float32, little-endian. */
-static uint64_t digest_floats(const float *v, size_t n)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char b[4];
-        uint32_t u;
-        memcpy(&u, &v[i], 4);
-        for (int j = 0; j < 4; j++)
-            b[j] = (unsigned char)(u >> 8 * j);
-        h = nn_hash(h, b, 4);
-    }
-    return h;
 }
 
 static int digest_file(const char *path, bool as_json, sae_error *err)
@@ -1030,6 +1191,23 @@ static const subcommand *find_command(const char *name)
     return NULL;
 }
 
+/* The command with the most letters in common from the start. */
+static const char *nearest_command(const char *name)
+{
+    const char *best = NULL;
+    size_t most = 1;
+    for (size_t i = 0; i < COMMANDS; i++) {
+        size_t n = 0;
+        while (name[n] && name[n] == commands[i].name[n])
+            n++;
+        if (n > most) {
+            most = n;
+            best = commands[i].name;
+        }
+    }
+    return best;
+}
+
 static int help(void)
 {
     printf("saeuron: concept unlearning in Stable Diffusion with sparse autoencoders (SAeUron, arXiv 2501.18052)\n\n");
@@ -1068,8 +1246,10 @@ int main(int argc, char **argv)
     }
     const subcommand *c = find_command(argv[1]);
     if (!c) {
-        fprintf(stderr, "saeuron: there is no command %.60s; see saeuron --help\n", argv[1]);
-        return 2;
+        const char *near = nearest_command(argv[1]);
+        sae_error err;
+        fail(&err, SAE_EUSAGE, "there is no command %.60s%s%s%s; see saeuron --help", argv[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        return complain(&err);
     }
     const int code = parse(&o, c, argc, argv);
     if (code)

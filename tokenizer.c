@@ -97,7 +97,8 @@ static int add_piece(tokenizer *t, uint32_t id, size_t n, const char *path, sae_
     if (!slot)
         return fail(err, SAE_EFORMAT, "%s: too many pieces collide in our table: this file was made to do that; fetch it again", path);
     if (*slot != NO_PIECE)
-        return fail(err, SAE_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again", path, piece, (unsigned)*slot, (unsigned)id);
+        return fail(err, SAE_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again",
+                    path, piece, (unsigned)*slot, (unsigned)id);
     *slot = id;
     t->start[id] = (uint32_t)t->text_used;
     t->text_used += n + 1;
@@ -127,7 +128,7 @@ static uint32_t merge_rank(const tokenizer *t, int32_t left, int32_t right)
 
 /* ---- reading vocab.json and merges.txt, or tokenizer.json (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
 
-/* The files of a tokenizer folder while it is opened; one that is absent has size 0 and its JSON at == NULL. */
+/* The files of a tokenizer folder while it is opened; one that is absent has no path, and its JSON at == NULL. */
 typedef struct source {
     io_file vocab, merges;           /* vocab: tokenizer.json if there is one; then merges is absent */
     io_file config, map, added;
@@ -150,7 +151,8 @@ static int read_vocab(tokenizer *t, const source *s, sae_error *err)
         if (!json_string(key, piece, t->text_size - t->text_used, &length))
             return fail(err, SAE_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again", path, n + 1);
         if (!json_integer(value, &id) || id < 0 || (uint64_t)id >= s->piece_count)
-            return fail(err, SAE_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu pieces: fetch the file again",
+            return fail(err, SAE_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu "
+                        "pieces: fetch the file again",
                         path, piece, s->piece_count - 1, s->piece_count);
         if (t->start[id] != NO_PIECE)
             return fail(err, SAE_EFORMAT, "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
@@ -172,7 +174,8 @@ static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, c
     if (!blank || memchr(blank + 1, ' ', right))
         return fail(err, SAE_EFORMAT, "%s: merge %zu must be two pieces with one blank between them: fetch the file again", path, number);
     if (left + right > sizeof joined)
-        return fail(err, SAE_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again", path, number, n, sizeof joined);
+        return fail(err, SAE_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again",
+                    path, number, n, sizeof joined);
     memcpy(joined, text, left);
     memcpy(joined + left, blank + 1, right);
 
@@ -444,7 +447,8 @@ static int read_named(tokenizer *t, const source *s, sae_error *err)
         const char *path = from ? from->path : s->vocab.path;
         *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
         if (*ids[i] < 0)
-            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model", path, named_keys[i], named[i].text);
+            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
+                        path, named_keys[i], named[i].text);
         bool known = false;
         for (size_t j = 0; j < added; j++)
             known = known || !strcmp(t->specials[j].text, named[i].text);
@@ -492,7 +496,8 @@ static int check_keys(json object, const char *path, sae_error *err)
         const bool other_side = ends_with(name, "ing_side") && !json_equals(value, "right"); /* padding_, truncation_ */
         const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
         if (other_token || more_tokens || other_side || other_ends)
-            return fail(err, SAE_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without", path, name);
+            return fail(err, SAE_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without",
+                        path, name);
     }
     return SAE_OK;
 }
@@ -516,7 +521,7 @@ static int read_max_length(tokenizer *t, const source *s, sae_error *err)
 
 /* ---- opening ---- */
 
-/* Opens DIR/NAME. An optional file may be absent; then f->size is 0. */
+/* Opens DIR/NAME. An optional file may be absent; then f->path is empty. */
 static int open_file(io_file *f, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
 {
     char path[sizeof f->path];
@@ -525,7 +530,8 @@ static int open_file(io_file *f, const sae_host *host, const char *dir, const ch
     if (!io_exists(host, path)) {
         if (optional)
             return SAE_OK;
-        return fail(err, SAE_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: fetch them from the model's page", path);
+        return fail(err, SAE_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: "
+                    "fetch them from the model's page", path);
     }
     const int code = io_open(f, host, path, err);
     if (!code && f->size > FILE_MAX)
@@ -536,7 +542,7 @@ static int open_file(io_file *f, const sae_host *host, const char *dir, const ch
 static int open_json(io_file *f, json *v, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
 {
     const int code = open_file(f, host, dir, name, optional, err);
-    return code || !f->data ? code : json_open(v, (const char *)f->data, f->size, f->path, err);
+    return code || !f->path[0] ? code : json_open(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
 }
 
 /* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */
@@ -572,7 +578,8 @@ static int open_configs(source *s, const sae_host *host, const char *dir, sae_er
     code = code ? code : check_keys(s->config_json, s->config.path, err);
     code = code ? code : check_keys(s->map_json, s->map.path, err);
     if (!code && added.at && json_length(added) > 0)
-        return fail(err, SAE_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer", s->added.path);
+        return fail(err, SAE_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer",
+                    s->added.path);
     if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
         s->tokens_path = s->config.path;
     return code;
@@ -587,7 +594,8 @@ static int open_source(source *s, const sae_host *host, const char *dir, sae_err
     s->piece_count = json_length(s->pieces);
     s->token_count = json_length(s->tokens);
     if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->merge_count > PIECES_MAX)
-        return fail(err, SAE_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again", s->vocab.path, PIECES_MAX);
+        return fail(err, SAE_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again",
+                    s->vocab.path, PIECES_MAX);
     if (s->token_count > SPECIALS_MAX)
         return fail(err, SAE_EFORMAT, "%s: has %zu added tokens, at most %d are possible", s->tokens_path, s->token_count, SPECIALS_MAX);
     return SAE_OK;
@@ -948,7 +956,8 @@ static int check_prompt(size_t *n, const char *utf8, sae_error *err)
     uint32_t c;
     for (size_t i = 0, used; i < *n; i += used)
         if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
-            return fail(err, SAE_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8", i, (unsigned)(unsigned char)utf8[i]);
+            return fail(err, SAE_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
+                        i, (unsigned)(unsigned char)utf8[i]);
     return SAE_OK;
 }
 

@@ -2,7 +2,7 @@
  *
  *   oracle (here, another formulation) == reference (nn.c) == scalar, sse2, avx2, avx512, neon at 1, 2 and 3 threads
  *
- * Not here: all 2^32 floats (exhaustive.c), other compilers and machines (digests.c), the contract in NumPy (twin.py). */
+ * Not here: all 2^32 floats (exhaustive.c), other compilers and machines (selftest.c), the contract in NumPy (twin.py). */
 #include "nn.h"
 #include "nn_math.h"
 #include "test.h"
@@ -195,7 +195,7 @@ static void fma_cases(void)
 }
 
 /* Whole range by bit patterns: the emulation against the processor, where nn.c was built with a hardware fma (else both
- * are the emulation, and digests.c compares across machines). */
+ * are the emulation, and selftest.c compares across machines). */
 static void fma_random(void)
 {
     for (uint64_t i = 0; i < 300000; i++) {

@@ -1,5 +1,5 @@
 /* test_rng.c: torch.randn against PyTorch's own bits (tests/golden/randn.h, made by tests/golden/make_randn.py), mt19937
- * against its authors' numbers, SplitMix64 against its definition. Not here: digests of longer streams (digests.c). */
+ * against its authors' numbers, SplitMix64 against its definition. Not here: digests of longer streams (selftest.c). */
 #include "nn.h"
 #include "nn_math.h"
 #include "test.h"

@@ -22,7 +22,8 @@ static sae_error err;
 /* ---- a host whose files and memory are ours ---- */
 
 enum { VOCAB, MERGES, CONFIG, MAP, ADDED, WHOLE, FILES };
-static const char *const names[FILES] = { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json" };
+static const char *const names[FILES] = { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
+                                          "added_tokens.json", "tokenizer.json" };
 
 /* The files of a folder "/t": texts, or absent. alloc fails after `refuse` blocks. */
 typedef struct world {
@@ -143,7 +144,8 @@ static bool same(const tokenizer *t, const char *text, const tensor *ids, size_t
 /* Compares every string of a set. */
 static void compare(const tensors *g, const char *set, const tokenizer *t, size_t length, long pad)
 {
-    const tensor *texts = tensors_find(g, "text"), *ids = set_tensor(g, set, "ids"), *counts = set_tensor(g, set, "count"), *cuts = set_tensor(g, set, "cut");
+    const tensor *texts = tensors_find(g, "text"), *ids = set_tensor(g, set, "ids");
+    const tensor *counts = set_tensor(g, set, "count"), *cuts = set_tensor(g, set, "cut");
     CHECK(tokenizer_max_length(t) == length, "%s: length %zu, transformers %zu", set, tokenizer_max_length(t), length);
     CHECK(tokenizer_pad(t) == pad, "%s: padding %d, transformers %ld", set, (int)tokenizer_pad(t), pad);
     if (!texts || !ids || !counts || !cuts || tokenizer_max_length(t) != length)
@@ -152,7 +154,8 @@ static void compare(const tensors *g, const char *set, const tokenizer *t, size_
     size_t at = 0;
     for (size_t i = 0; i < counts->count; i++, text = next_text(text)) {
         const size_t count = (size_t)short_at(counts, i);
-        CHECK(same(t, text, ids, at, count, (size_t)short_at(cuts, i), pad), "%s: string %zu, \"%.60s\", has other ids than transformers gives it", set, i, text);
+        CHECK(same(t, text, ids, at, count, (size_t)short_at(cuts, i), pad),
+              "%s: string %zu, \"%.60s\", has other ids than transformers gives it", set, i, text);
         at += count;
     }
     CHECK(at == ids->count, "%s: %zu ids, the golden has %zu", set, at, ids->count);
@@ -308,7 +311,8 @@ static void by_hand(void)
     int32_t ids[77];
     size_t  count, cut;
     CHECK(tokenizer_max_length(t) == 77 && tokenizer_size(t) == 8, "length %zu, size %zu", tokenizer_max_length(t), tokenizer_size(t));
-    CHECK(tokenizer_bos(t) == 6 && tokenizer_eos(t) == 7 && tokenizer_pad(t) == 7, "%d %d %d", (int)tokenizer_bos(t), (int)tokenizer_eos(t), (int)tokenizer_pad(t));
+    CHECK(tokenizer_bos(t) == 6 && tokenizer_eos(t) == 7 && tokenizer_pad(t) == 7, "%d %d %d",
+          (int)tokenizer_bos(t), (int)tokenizer_eos(t), (int)tokenizer_pad(t));
     CHECK(!tokenizer_encode(t, ids, &count, &cut, "AB!xba", &err) && count == 7 && cut == 0, "count %zu, cut %zu", count, cut);
     static const int32_t want[] = { 6, 4, 5, 7, 1, 2, 7, 7 };
     for (size_t i = 0; i < 8; i++)
@@ -330,12 +334,14 @@ static void one_file(void)
         int32_t ids[77];
         size_t  count;
         char    whole[512];
-        snprintf(whole, sizeof whole, "{\"added_tokens\":[{\"id\":8,\"content\":\"<X>\",\"normalized\":true}],\"model\":{\"vocab\":%s,\"merges\":[%s]}}", tiny, merges[i]);
+        snprintf(whole, sizeof whole,
+                 "{\"added_tokens\":[{\"id\":8,\"content\":\"<X>\",\"normalized\":true}],\"model\":{\"vocab\":%s,\"merges\":[%s]}}", tiny, merges[i]);
         world_init(&w);
         w.text[WHOLE] = whole;
         w.text[VOCAB] = "not looked at";
         CHECK(!tokenizer_open(&t, &w.host, "/t", &err), "%s", err.text);
-        CHECK(t && !tokenizer_encode(t, ids, &count, NULL, "AB<x>", &err) && count == 4 && ids[1] == 4 && ids[2] == 8 && ids[3] == 7, "merges as %s", merges[i]);
+        CHECK(t && !tokenizer_encode(t, ids, &count, NULL, "AB<x>", &err) && count == 4 && ids[1] == 4 && ids[2] == 8 && ids[3] == 7,
+              "merges as %s", merges[i]);
         tokenizer_close(t);
         world_close(&w, "one_file");
     }
@@ -459,6 +465,7 @@ static const hostile bad_files[] = {
     MERGES_ONLY("b a</w>\n", "merge 1 needs the piece \"ba</w>\""),
     MERGES_ONLY("#version\r\na b</w>\r\n\x01 b</w>\r\n", "merge 3 needs the piece \"?\""),
     CONFIG_ONLY("[1]", "must hold one JSON object"),
+    CONFIG_ONLY("", "/t/tokenizer_config.json"),
     CONFIG_ONLY("{", "/t/tokenizer_config.json"),
     CONFIG_ONLY("{\"pad_token\":\"<pad>\"}", "the pad_token \"<pad>\" is no piece of the vocabulary"),
     CONFIG_ONLY("{\"pad_token\":null}", "pad_token must be a text"),
@@ -481,6 +488,7 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"1\":\"a\"}}", "the added token \"a\" cannot have the id 1, it has 0"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"9\":\"<x>\"}}", "must go on from 8 without a hole"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"8\":\"<x>\",\"9\":\"<x>\"}}", "\"<x>\" cannot have the id 9, it has 8"),
+    WHOLE_ONLY("", "/t/tokenizer.json"),
     WHOLE_ONLY("{}", "/t/tokenizer.json: has no model with vocab and merges"),
     WHOLE_ONLY("{\"model\":{\"vocab\":[[\"a\",0]],\"merges\":[]}}", "must have an object of 1"),
     WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "merge 1 must be two pieces"),
@@ -500,7 +508,8 @@ static void hostile_files(void)
         world_init(&w);
         memcpy(w.text, bad_files[i].text, sizeof w.text);
         const int code = tokenizer_open(&t, &w.host, "/t", &err);
-        CHECK(code == bad_files[i].code && strstr(err.text, bad_files[i].says), "file %zu: code %d, \"%s\" should say \"%s\"", i, code, code ? err.text : "", bad_files[i].says);
+        CHECK(code == bad_files[i].code && strstr(err.text, bad_files[i].says),
+              "file %zu: code %d, \"%s\" should say \"%s\"", i, code, code ? err.text : "", bad_files[i].says);
         CHECK(!code || (!t && !strchr(err.text, '\n')), "file %zu: \"%s\"", i, err.text);
         tokenizer_close(t);
         world_close(&w, bad_files[i].says);
@@ -588,9 +597,11 @@ static void open_damaged(const char *const *texts, int file, size_t n, size_t at
 static void damaged_files(void)
 {
     static const char bytes[] = "\"{}[],: 09-.e\\u\x7F";
-    static const char *const two[FILES] = { tiny, MERGES_AB, "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}", "{}", "{}", NULL };
+    static const char *const two[FILES] = { tiny, MERGES_AB,
+        "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}", "{}", "{}", NULL };
     static const char *const one[FILES] = { NULL, NULL, "{\"model_max_length\":16}", NULL, NULL,
-        "{\"added_tokens\":[{\"id\":5,\"content\":\"<x>\"}],\"model\":{\"vocab\":{\"a\":0,\"ab</w>\":1,\"b</w>\":3,\"<|startoftext|>\":2,\"<|endoftext|>\":4},\"merges\":[[\"a\",\"b</w>\"]]}}" };
+        "{\"added_tokens\":[{\"id\":5,\"content\":\"<x>\"}],"
+        "\"model\":{\"vocab\":{\"a\":0,\"ab</w>\":1,\"b</w>\":3,\"<|startoftext|>\":2,\"<|endoftext|>\":4},\"merges\":[[\"a\",\"b</w>\"]]}}" };
     for (int file = 0; file < FILES; file++) {
         const char *const *texts = file == WHOLE ? one : two;
         for (size_t n = 0; n <= strlen(texts[file]); n++) {
@@ -652,7 +663,8 @@ static void nfc(void)
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
         uint32_t y[32], scratch[32];
         const size_t n = unicode_nfc(y, scratch, examples[i].from, strlen(examples[i].from));
-        CHECK(n == examples[i].n && !memcmp(y, examples[i].to, n * sizeof *y), "example %zu: %zu characters, the first U+%04X", i, n, (unsigned)(n ? y[0] : 0));
+        CHECK(n == examples[i].n && !memcmp(y, examples[i].to, n * sizeof *y),
+              "example %zu: %zu characters, the first U+%04X", i, n, (unsigned)(n ? y[0] : 0));
     }
 }
 

@@ -42,16 +42,18 @@ import re
 import struct
 import warnings
 
-import numpy as np
-import torch
-from safetensors.numpy import save_file
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other work two threads would spend their time spinning
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 warnings.filterwarnings("ignore", message="TF32")  # said once for every use of mkldnn.flags
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SEED = 1
 SAMPLE = 1500
-LEAST_MARGIN = 2e-5  # of a decision at a hook, in whole images: a tenth of it is what float32 moves a latent by
+LEAST_MARGIN = 2e-5  # of a decision at a hook, in whole images: closer ones are float32's to flip
 UNIT = math.sqrt(3)  # +-UNIT has variance 1
 MASK = (1 << 64) - 1
 GOLDEN_RATIO = 0x9E3779B97F4A7C15
@@ -133,9 +135,24 @@ def sampled(name, x, sample=SAMPLE):
     return x.reshape(-1)[(value(0, hash_text(name), sample) % np.uint64(x.size)).astype(np.int64)]
 
 
+DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "uint8": "U8"}
+
+
 def save(path, tensors, metadata=None):
-    save_file(tensors, path, {k: str(v) for k, v in metadata.items()} if metadata else None)
-    os.chmod(path, 0o644)
+    """A safetensors file, the same bytes every time (the library's own writer shuffles the metadata)."""
+    header, data = {}, []
+    if metadata:
+        header["__metadata__"] = {k: str(v) for k, v in sorted(metadata.items())}
+    at = 0
+    for name, x in sorted(tensors.items(), key=lambda t: (-t[1].itemsize, t[0])):
+        x = np.ascontiguousarray(x)
+        header[name] = {"dtype": DTYPES[x.dtype.name], "shape": list(x.shape), "data_offsets": [at, at + x.nbytes]}
+        data.append(x.tobytes())
+        at += x.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(data))
 
 
 class Golden:
@@ -165,7 +182,7 @@ class Golden:
         import transformers
         metadata = {"torch": torch.__version__, "diffusers": diffusers.__version__,
                     "transformers": transformers.__version__, **metadata}
-        save(path, dict(sorted(self.tensors.items())), metadata)
+        save(path, self.tensors, metadata)
         print(f"{path}: {len(self.tensors)} tensors, {os.path.getsize(path):,} bytes", flush=True)
 
 
@@ -758,7 +775,7 @@ def one_image(g, case, both):
     stock, exact = both[torch.float32](case)[1], both[torch.float64](case)[1]
     apart = np.abs(stock.astype(int) - exact.astype(int))
     print(f"emojicanvas: {name}: PyTorch's latents rms, max {g.tensors[name + '.latents.distance']}, {int((apart > 0).sum())} of {apart.size} bytes "
-          f"differ between float32 and float64, at most by {apart.max()}; {edits} edits, smallest margin {margin:.1e}", flush=True)
+          f"differ between float32 and float64, at most by {apart.max()}; {edits} latents decided for at the hooks, smallest margin {margin:.1e}", flush=True)
     g.exact(f"{name}.rgb", stock, np.uint8)
     return True
 

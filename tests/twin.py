@@ -1,0 +1,629 @@
+"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c.
+
+Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
+of float32 and float64 arithmetic, so that this file can be read as an executable specification.
+
+    python tests/twin.py            builds nn.c, rng.c and the scalar kernels with $CC (gcc) and compares; needs NumPy
+
+The last line is "N passed, N failed".
+"""
+import ctypes
+import decimal
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from fractions import Fraction
+
+import numpy as np
+
+np.seterr(all="ignore")  # overflow to infinity and NaN are part of the contract
+F, D, U32, U64 = np.float32, np.float64, np.uint32, np.uint64
+MASK = (1 << 64) - 1
+
+
+def h(text):
+    """A hexadecimal constant as float32; it must be one exactly."""
+    value = F(float.fromhex(text))
+    assert float(value) == float.fromhex(text), text
+    return value
+
+
+def d(text):
+    return D(float.fromhex(text))
+
+
+# ---- 2. fused multiply-add ----
+
+def fma(a, b, c):
+    a, b, c = (np.asarray(v, F).astype(D) for v in (a, b, c))
+    p = a * b
+    s = p + c
+    t = s - p
+    e = (p - (s - t)) + (c - t)
+    return round_odd(s, e)
+
+
+def round_odd(s, e):
+    """The float nearest to s + e, where e is the error of the sum s."""
+    s, e = np.broadcast_arrays(np.asarray(s, D), np.asarray(e, D))
+    u = np.ascontiguousarray(s).view(U64)
+    inexact = (e < 0) | (e > 0)
+    towards_zero = np.signbit(s) != np.signbit(e)
+    u = np.where(inexact & towards_zero, u - U64(1), u)
+    u = np.where(inexact, u | U64(1), u)
+    return u.view(D).astype(F)
+
+
+def horner(x, *c):
+    p = c[0]
+    for k in c[1:]:
+        p = fma(p, x, k)
+    return p
+
+
+def horner_d(x, *c):
+    p = c[0]
+    for k in c[1:]:
+        p = p * x + k
+    return p
+
+
+# ---- 3. dot products ----
+
+def dot(a, b):
+    """Of the last axes, broadcast over the others."""
+    K = a.shape[-1]
+    shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
+    blocks = -(-K // 128)
+    hi = lo = np.zeros(shape, F)
+    for block in range(blocks):
+        s = np.zeros(shape, F)
+        for k in range(128 * block, min(128 * block + 128, K)):
+            s = fma(a[..., k], b[..., k], s)
+        lo = s if block % 16 == 0 else lo + s
+        if block % 16 == 15 and block + 1 < blocks:
+            hi = lo if block < 16 else hi + lo
+    return hi + lo if blocks > 16 else lo
+
+
+def linear(x, W, bias):
+    y = dot(x[:, None, :], W[None, :, :])
+    return y if bias is None else y + bias
+
+
+def conv2d(x, W, bias, stride, before, after):
+    """x [B,H,W,ci], W [co,ci,k,k]."""
+    k = W.shape[2]
+    x = np.pad(x, ((0, 0), (before, after), (before, after), (0, 0)))
+    rows, columns = (x.shape[1] - k) // stride + 1, (x.shape[2] - k) // stride + 1
+    patches = np.stack([np.stack([x[:, i * stride:i * stride + k, j * stride:j * stride + k, :].reshape(x.shape[0], -1)
+                                  for j in range(columns)], 1) for i in range(rows)], 1)
+    kernel = W.transpose(0, 2, 3, 1).reshape(W.shape[0], -1)
+    y = dot(patches[..., None, :], kernel)
+    return y if bias is None else y + bias
+
+
+def attention(q, k, v, heads, causal):
+    B, Nq, width = q.shape
+    head = width // heads
+    scale = F(1 / np.sqrt(D(head)))
+    y = np.empty_like(q)
+    for b in range(B):
+        for at in range(0, width, head):
+            for i in range(Nq):
+                n = i + 1 if causal else k.shape[1]
+                keys, values = k[b, :n, at:at + head], v[b, :n, at:at + head]
+                s = dot(q[b, i, at:at + head], keys) * scale
+                e = exp(s - s.max())
+                y[b, i, at:at + head] = dot(e, values.T) / dot(e, np.ones(n, F))
+    return y
+
+
+# ---- 4. sums ----
+
+def sum16(x):
+    lanes = np.zeros(16, D)
+    for at in range(0, len(x), 16):
+        part = x[at:at + 16].astype(D)
+        lanes[:len(part)] += part
+    for half in (8, 4, 2, 1):
+        lanes[:half] += lanes[half:2 * half]
+    return lanes[0]
+
+
+def sum16_sq(x, mean):
+    difference = x.astype(D) - mean
+    return sum16(difference * difference)
+
+
+def layer_norm(x, gamma, beta, eps):
+    y = np.empty_like(x)
+    for i, row in enumerate(x):
+        mean = sum16(row) / D(len(row))
+        var = sum16_sq(row, mean) / D(len(row))
+        y[i] = fma((row - F(mean)) * F(1 / np.sqrt(var + D(eps))), gamma, beta)
+    return y
+
+
+def group_norm(x, gamma, beta, groups, eps):
+    """x [B,P,C]."""
+    B, P, C = x.shape
+    width, y = C // groups, np.empty_like(x)
+
+    def total(values):  # [P,width], doubles
+        channels = np.zeros(width, D)
+        for p in range(P):
+            channels = channels + values[p]
+        s = D(0)
+        for c in channels:
+            s = s + c
+        return s
+
+    for b in range(B):
+        for g in range(0, C, width):
+            part = x[b, :, g:g + width]
+            mean = total(part.astype(D)) / D(P * width)
+            var = total((part.astype(D) - mean) * (part.astype(D) - mean)) / D(P * width)
+            r = F(1 / np.sqrt(var + D(eps)))
+            y[b, :, g:g + width] = fma((part - F(mean)) * r, gamma[g:g + width], beta[g:g + width])
+    return y
+
+
+def softmax(x):
+    y = np.empty_like(x)
+    for i, row in enumerate(x):
+        e = exp(row - row.max())
+        y[i] = e / F(sum16(e))
+    return y
+
+
+# ---- 5. functions ----
+
+def power_of_two(n):
+    return ((n.astype(np.int64) + 127) << 23).astype(U32).view(F)
+
+
+def exp(x):
+    x = np.asarray(x, F)
+    x = np.where(x < F(-104), F(-104), x)
+    x = np.where(x > F(89), F(89), x)
+    nan = np.isnan(x)
+    x = np.where(nan, F(0), x)
+    M = h("0x1.8p23")
+    t = fma(x, h("0x1.715476p+0"), M)
+    n = t - M
+    r = fma(n, h("-0x1.62e4p-1"), x)
+    r = fma(n, h("-0x1.7f7d1cp-20"), r)
+    q = horner(r, h("0x1.6a23ccp-10"), h("0x1.123a2p-7"), h("0x1.5558f2p-5"), h("0x1.555492p-3"), h("0x1.fffffcp-2"))
+    p = fma(q, r * r, r) + F(1)
+    n = n.astype(np.int64)
+    n1 = n // 2
+    return np.where(nan, F(np.nan), (p * power_of_two(n1)) * power_of_two(n - n1))
+
+
+def log(x):
+    x = np.asarray(x, F)
+    usual = (x > 0) & (x < F(np.inf))
+    v = np.where(usual, x, F(1)).astype(D)
+    m, e = np.frexp(v)  # v = m 2^e, m in [1/2,1)
+    low = m < d("0x1.6a09e667f3bcdp-1")
+    m, e = np.where(low, 2 * m, m), np.where(low, e - 1, e)
+    f = m - 1
+    s = f / (2 + f)
+    z = s * s
+    q = horner_d(z, *(d(c) for c in ("0x1.3b13b13b13b14p-4", "0x1.745d1745d1746p-4", "0x1.c71c71c71c71cp-4",
+                                      "0x1.2492492492492p-3", "0x1.999999999999ap-3", "0x1.5555555555555p-2")))
+    y = (e.astype(D) * d("0x1.62e42fefa39efp-1") + (2 * s + (2 * s) * (z * q))).astype(F)
+    return np.where(usual, y, np.where(x == 0, F(-np.inf), np.where(x < 0, F(np.nan), x)))
+
+
+def erf(x):
+    x = np.asarray(x, F)
+    s = x * x
+    p = horner(s, h("0x1.5ac32ep-14"), h("-0x1.a99ef6p-11"), h("0x1.54b5e4p-8"), h("-0x1.b80cb4p-6"), h("0x1.ce2df4p-4"),
+               h("-0x1.812742p-2"), h("0x1.06eba8p-3"))
+    p = fma(p, x, x)
+    size = np.abs(x)
+    t = np.where(size > F(4), F(4), size)
+    q = horner(t, h("-0x1.bf8e7ep-13"), h("0x1.a4c4c2p-9"), h("-0x1.76c754p-6"), h("0x1.af0de4p-4"), h("0x1.457f46p-1"),
+               h("0x1.072faep-3"))
+    q = fma(q, t, t)
+    return np.where(size > h("0x1.ep-1"), np.copysign(F(1) - exp(-q), x), p)
+
+
+def silu(x):
+    return x / (F(1) + exp(-x))
+
+
+def quick_gelu(x):
+    return x / (F(1) + exp(h("-0x1.b3b646p+0") * x))
+
+
+def gelu(x):
+    return (F(0.5) * x) * (F(1) + erf(x * h("0x1.6a09e6p-1")))
+
+
+def sin_cos(x):
+    M = d("0x1.8p52")
+    n = (x * d("0x1.45f306dc9c883p-1") + M) - M
+    r = ((x - n * d("0x1.921fb544p+0")) - n * d("0x1.0b4611a6p-34")) - n * d("0x1.3198a2e037073p-69")
+    z = r * r
+    p = horner_d(z, *(d(c) for c in ("0x1.952c77030ad4ap-49", "-0x1.ae7f3e733b81fp-41", "0x1.6124613a86d09p-33",
+                                      "-0x1.ae64567f544e4p-26", "0x1.71de3a556c734p-19", "-0x1.a01a01a01a01ap-13",
+                                      "0x1.1111111111111p-7", "-0x1.5555555555555p-3")))
+    S = r + r * (z * p)
+    p = horner_d(z, *(d(c) for c in ("-0x1.6827863b97d97p-53", "0x1.ae7f3e733b81fp-45", "-0x1.93974a8c07c9dp-37",
+                                      "0x1.1eed8eff8d898p-29", "-0x1.27e4fb7789f5cp-22", "0x1.a01a01a01a01ap-16",
+                                      "-0x1.6c16c16c16c17p-10", "0x1.5555555555555p-5")))
+    C = 1 - (D(0.5) * z - z * (z * p))
+    quadrant = n.astype(np.int64) % 4
+    return np.choose(quadrant, [S, C, -S, -C]), np.choose(quadrant, [C, -S, -C, S])
+
+
+def exp_cr(x):
+    """The float nearest to e^x, by 60 decimal digits."""
+    decimal.getcontext().prec = 60
+    out = []
+    for v in np.asarray(x, F).ravel():
+        truth = Fraction(decimal.Decimal(float(v)).exp())
+        guess = F(float(truth))
+        near = [np.nextafter(guess, F(-np.inf)), guess, np.nextafter(guess, F(np.inf))]
+        out.append(min((c for c in near if np.isfinite(c)), key=lambda c: abs(Fraction(float(c)) - truth)))
+    return np.array(out, F)
+
+
+def timestep_embedding(t, dim, flip, shift):
+    half = dim // 2
+    i = np.arange(half).astype(F)
+    exponent = (h("-0x1.26bb1cp+3") * i) / (F(half) - F(shift))
+    angle = F(t) * exp_cr(exponent)
+    s, c = sin_cos(angle.astype(D))
+    return np.concatenate([c, s] if flip else [s, c]).astype(F)
+
+
+def pixel(x):
+    v = fma(x, F(0.5), F(0.5))
+    v = np.where(v > 0, v, F(0))
+    v = np.where(v < 1, v, F(1))
+    return np.rint(v * F(255)).astype(np.uint8)
+
+
+def topk(z, k):
+    order = sorted(range(len(z)), key=lambda i: (-float(z[i]), i))[:k]
+    return np.array(sorted(order), U32)
+
+
+def quantile(x, q):
+    v = np.sort(x + F(0)).astype(D)
+    r = D(q) * D(len(v) - 1)
+    lo = int(np.floor(r))
+    return v[lo] if lo == len(v) - 1 else v[lo] + (r - lo) * (v[lo + 1] - v[lo])
+
+
+# ---- 6. SplitMix64 and digests ----
+
+def mix(x):
+    x = np.asarray(x, U64)
+    x = x ^ (x >> U64(30))
+    x = x * U64(0xBF58476D1CE4E5B9)
+    x = x ^ (x >> U64(27))
+    x = x * U64(0x94D049BB133111EB)
+    return x ^ (x >> U64(31))
+
+
+def value(seed, stream, i):
+    return mix(mix(U64(seed) ^ mix(U64(stream))) + (np.asarray(i, U64) + U64(1)) * U64(0x9E3779B97F4A7C15))
+
+
+def uniform(seed, stream, n):
+    return (value(seed, stream, np.arange(n)) >> U64(40)).astype(F) * h("0x1p-24")
+
+
+def symmetric(seed, stream, n, a):
+    return (F(2) * uniform(seed, stream, n) - F(1)) * F(a)
+
+
+def digest(state, data):
+    for at in range(0, len(data), 8):
+        w = int.from_bytes(data[at:at + 8].ljust(8, b"\0"), "little")
+        state = int(mix(U64((state + w + 0x9E3779B97F4A7C15) & MASK)))
+    return int(mix(U64(state ^ len(data))))
+
+
+# ---- 7. torch.randn ----
+
+class MT19937:
+    def __init__(self, seed):
+        s = [seed & 0xFFFFFFFF]
+        for i in range(1, 624):
+            s.append((1812433253 * (s[-1] ^ s[-1] >> 30) + i) & 0xFFFFFFFF)
+        self.s, self.at = s, 624
+
+    def next(self):
+        if self.at == 624:
+            s = self.s
+            for i in range(624):
+                y = (s[i] & 0x80000000) | (s[(i + 1) % 624] & 0x7FFFFFFF)
+                s[i] = s[(i + 397) % 624] ^ (y >> 1) ^ (0x9908B0DF if y & 1 else 0)
+            self.at = 0
+        y = self.s[self.at]
+        self.at += 1
+        y ^= y >> 11
+        y ^= (y << 7) & 0x9D2C5680
+        y ^= (y << 15) & 0xEFC60000
+        return y ^ (y >> 18)
+
+    def uniforms(self, n):
+        return np.array([self.next() & 0xFFFFFF for _ in range(n)], U32).astype(F) * h("0x1p-24")
+
+
+def cephes_log(u):
+    m, e = np.frexp(u)
+    small = m < F(0.70710678)
+    e = np.where(small, e - 1, e).astype(F)
+    x = np.where(small, (m - F(1)) + m, m - F(1))
+    z = x * x
+    y = horner(x, *(F(c) for c in (7.0376836292e-2, -1.151461031e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                                   -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)))
+    y = y * x
+    y = fma(y, z, e * F(-2.1219444e-4))
+    y = fma(F(-0.5), z, y)
+    return fma(e, F(0.693359375), x + y)
+
+
+def cephes_sin_cos(theta):
+    j = ((theta * F(1.27323954)).astype(np.int32) + 1) & ~1
+    x = theta
+    for c in (-0.78515625, -2.41875648e-4, -3.77489498e-8):
+        x = fma(j.astype(F), F(c), x)
+    z = x * x
+    a = horner(z, F(2.443315711809948e-5), F(-1.388731625493765e-3), F(4.166664568298827e-2)) * z
+    a = fma(a, z, -(z * F(0.5))) + F(1)
+    b = horner(z, F(-1.9515295891e-4), F(8.3321608736e-3), F(-1.6666654611e-1)) * z
+    b = fma(b, x, x)
+    s, c = np.where(j & 2, a, b), np.where(j & 2, b, a)
+    return np.where(j & 4, -s, s), np.where((j - 2) & 4, c, -c)
+
+
+def normals(u):
+    """Blocks of sixteen uniforms, [blocks,16]."""
+    R = np.sqrt(F(-2) * cephes_log(F(1) - u[:, :8]))
+    s, c = cephes_sin_cos(h("0x1.921fb6p+2") * u[:, 8:])
+    return np.concatenate([fma(R * c, F(1), F(0)), fma(R * s, F(1), F(0))], 1)
+
+
+def randn(seed, n):
+    r = MT19937(seed)
+    u = r.uniforms(n)
+    whole = n // 16 * 16
+    y = np.empty(n, F)
+    y[:whole] = normals(u[:whole].reshape(-1, 16)).ravel()
+    if n % 16:
+        y[-16:] = normals(r.uniforms(16).reshape(1, 16)).ravel()
+    return y
+
+
+# ---- nn.c, by ctypes ----
+
+class Arena(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t), ("used", ctypes.c_size_t), ("peak", ctypes.c_size_t),
+                ("failed", ctypes.c_bool)]
+
+
+class NN(ctypes.Structure):
+    _fields_ = [("kernels", ctypes.c_void_p), ("threads", ctypes.c_int), ("work", ctypes.POINTER(Arena))]
+
+
+class Weight(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("type", ctypes.c_int)]
+
+
+class ConvShape(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in ("B", "H", "W", "ci", "co", "k", "stride", "before", "after")]
+
+
+DT_F32, DT_F16 = 1, 2
+SIZE, FLOAT, BOOL, U64C = ctypes.c_size_t, ctypes.c_float, ctypes.c_bool, ctypes.c_uint64
+
+
+def build(folder):
+    root = pathlib.Path(__file__).resolve().parent.parent
+    library = pathlib.Path(folder) / "libnn.so"
+    flags = "-std=c99 -O2 -fPIC -shared -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
+    compiler = os.environ.get("CC", "gcc").split()
+    if "clang" not in compiler[0]:
+        flags.append("-fexcess-precision=fast")
+    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c")]
+    subprocess.run([*compiler, *flags, "-DNN_ISA=scalar", *sources, "-o", str(library), "-lm"], check=True)
+    return ctypes.CDLL(str(library))
+
+
+class Comparison:
+    def __init__(self, lib):
+        self.lib, self.passed, self.failed, self.stream = lib, 0, 0, 0
+        self.memory = np.zeros(1 << 25, np.uint8)
+        self.arena = Arena(self.memory.ctypes.data + -self.memory.ctypes.data % 64, (1 << 25) - 64, 0, 0, False)
+        self.c = NN()
+        lib.nn_init.restype = BOOL
+        assert lib.nn_init(ctypes.byref(self.c), b"reference", 1, ctypes.byref(self.arena))
+
+    def filled(self, *shape, a=1.0):
+        self.stream += 1
+        return symmetric(21, self.stream, int(np.prod(shape)), a).reshape(shape)
+
+    def same(self, name, ours, theirs):
+        ours, theirs = np.ascontiguousarray(ours), np.ascontiguousarray(theirs)
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape, (name, ours.dtype, theirs.dtype, ours.shape, theirs.shape)
+        if ours.dtype.kind == "f":
+            word = U32 if ours.dtype == F else U64
+            wrong = (ours.view(word) != theirs.view(word)) & ~(np.isnan(ours) & np.isnan(theirs))
+        else:
+            wrong = ours != theirs
+        if wrong.any():
+            i = int(np.flatnonzero(wrong.ravel())[0])
+            print(f"FAIL {name}: {int(wrong.sum())} of {wrong.size} differ, first {i}: "
+                  f"{ours.ravel()[i]!r} here, {theirs.ravel()[i]!r} from C")
+            self.failed += 1
+        else:
+            print(f"ok   {name}: {wrong.size}")
+            self.passed += 1
+
+    def run(self, name, n, *arguments):
+        """nn_NAME(&c, y, arguments...) with arrays as pointers; y float32 of shape n."""
+        y = np.full(n, np.nan, F)
+        passed = [pointer(a) if isinstance(a, np.ndarray) else a for a in arguments]
+        getattr(self.lib, "nn_" + name)(ctypes.byref(self.c), pointer(y), *passed)
+        return y
+
+    def each(self, name, x):
+        """The function of one number nn_NAME over x."""
+        f = getattr(self.lib, "nn_" + name)
+        f.restype, f.argtypes = (FLOAT, [FLOAT]) if x.dtype == F else (ctypes.c_double, [ctypes.c_double])
+        return np.array([f(float(v)) for v in x], x.dtype)
+
+
+def pointer(array):
+    assert array.flags.c_contiguous
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+def some_floats(c, low, high):
+    """A range evenly, both zeros, ends, and patterns of bits."""
+    c.stream += 1
+    patterns = value(22, c.stream, np.arange(20000)).astype(U32).view(F)
+    even = np.linspace(low, high, 20001).astype(F)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 1.1754944e-38, 3.4028235e38, np.nan], F)
+    return np.concatenate([even, patterns, special])
+
+
+def compare_functions(c):
+    fmaf = c.lib.nn_fmaf
+    fmaf.restype, fmaf.argtypes = FLOAT, [FLOAT] * 3
+    a, b, z = (value(23, i, np.arange(30000)).astype(U32).view(F) for i in range(3))
+    z[::2] = -(a * b)[::2]
+    c.same("fma", fma(a, b, z), np.array([fmaf(float(x), float(y), float(w)) for x, y, w in zip(a, b, z)], F))
+    for name, f, low, high in (("expf", exp, -106, 90), ("logf", log, 1e-3, 40), ("erff", erf, -4.2, 4.2), ("silu1", silu, -100, 100),
+                               ("gelu1", gelu, -8, 8), ("quick_gelu1", quick_gelu, -60, 60)):
+        x = some_floats(c, low, high)
+        c.same(name, f(x), c.each(name, x))
+    x = np.linspace(-20, 20, 2001).astype(F)
+    c.same("expf_cr", exp_cr(x), c.each("expf_cr", x))
+    x = np.concatenate([c.filled(20000, a=8192.0), c.filled(20000, a=4.0)]).astype(D)
+    s, k = sin_cos(x)
+    c.same("sin", s, c.each("sin", x))
+    c.same("cos", k, c.each("cos", x))
+    for t, dim, flip, shift in ((981, 320, True, 0), (1, 64, False, 1), (0, 2, True, 0)):
+        y = np.empty(dim, F)
+        c.lib.nn_timestep_embedding(pointer(y), FLOAT(t), SIZE(dim), BOOL(flip), FLOAT(shift))
+        c.same(f"timestep_embedding {t}", timestep_embedding(t, dim, flip, shift), y)
+    x = np.concatenate([np.linspace(-1.2, 1.2, 5001).astype(F), ((np.arange(256) + 0.5) / 127.5 - 1).astype(F)])
+    c.lib.nn_pixel.restype, c.lib.nn_pixel.argtypes = ctypes.c_ubyte, [FLOAT]
+    c.same("pixel", pixel(x), np.array([c.lib.nn_pixel(float(v)) for v in x], np.uint8))
+
+
+def compare_halves(c):
+    f = c.lib.nn_f16_to_f32
+    f.restype, f.argtypes = FLOAT, [ctypes.c_uint16]
+    bits = np.arange(65536, dtype=np.uint16)
+    c.same("f16_to_f32", bits.view(np.float16).astype(F), np.array([f(int(b)) for b in bits], F))
+    g, out = c.lib.nn_f32_to_f16, ctypes.c_uint16()
+    g.restype, g.argtypes = BOOL, [ctypes.c_void_p, FLOAT]
+    x = np.concatenate([c.filled(20000, a=70000.0), c.filled(20000, a=1e-4), c.filled(20000, a=1e-7)])
+    theirs = np.array([out.value if g(ctypes.byref(out), float(v)) else 0xFFFF for v in x], np.uint16)
+    narrow = x.astype(np.float16)
+    c.same("f32_to_f16", np.where(np.isfinite(narrow), narrow.view(np.uint16), np.uint16(0xFFFF)), theirs)
+
+
+def compare_products(c):
+    for M, K, N in ((3, 1, 4), (5, 127, 7), (4, 128, 3), (4, 129, 3), (2, 2047, 3), (2, 2048, 3), (2, 2049, 3), (2, 4097, 2), (1, 6200, 2)):
+        x, W, bias = c.filled(M, K), c.filled(N, K), c.filled(N)
+        y = c.run("linear", (M, N), x, Weight(W.ctypes.data, DT_F32), bias, SIZE(M), SIZE(K), SIZE(N))
+        c.same(f"linear {M} x {K} x {N}", linear(x, W, bias), y)
+    W = c.filled(6, 200).astype(np.float16)
+    x = c.filled(3, 200)
+    y = c.run("linear", (3, 6), x, Weight(W.ctypes.data, DT_F16), None, SIZE(3), SIZE(200), SIZE(6))
+    c.same("linear, F16, no bias", linear(x, W.astype(F), None), y)
+    for B, H, Wd, ci, co, k, stride, before, after in ((2, 4, 5, 3, 4, 3, 1, 1, 1), (1, 7, 6, 20, 3, 3, 2, 0, 1), (1, 3, 3, 130, 2, 1, 1, 0, 0),
+                                                       (1, 3, 4, 240, 2, 3, 1, 1, 1), (1, 8, 8, 3, 5, 4, 4, 0, 0)):
+        x, W, bias = c.filled(B, H, Wd, ci), c.filled(co, ci, k, k), c.filled(co)
+        ours = conv2d(x, W, bias, stride, before, after)
+        shape = ConvShape(B, H, Wd, ci, co, k, stride, before, after)
+        y = c.run("conv2d", ours.shape, x, Weight(W.ctypes.data, DT_F32), bias, ctypes.byref(shape))
+        c.same(f"conv2d {ci} to {co}, {k} x {k}, stride {stride}", ours, y)
+    for B, Nq, Nk, heads, head, causal in ((2, 3, 5, 2, 4, False), (1, 7, 7, 3, 8, True), (1, 2, 130, 1, 40, False), (1, 1, 2060, 1, 5, False)):
+        q, k, v = c.filled(B, Nq, heads * head, a=4.0), c.filled(B, Nk, heads * head, a=4.0), c.filled(B, Nk, heads * head)
+        y = c.run("attention", q.shape, q, k, v, SIZE(B), SIZE(Nq), SIZE(Nk), SIZE(heads), SIZE(head), BOOL(causal))
+        c.same(f"attention {Nq} x {Nk}, {heads} heads of {head}{', causal' if causal else ''}", attention(q, k, v, heads, causal), y)
+
+
+def compare_norms(c):
+    c.lib.nn_sum16.restype = c.lib.nn_sum16_sq.restype = c.lib.nn_quantile.restype = ctypes.c_double
+    for n in (1, 15, 16, 17, 1000):
+        x = c.filled(n, a=100.0)
+        theirs = [c.lib.nn_sum16(pointer(x), SIZE(n)), c.lib.nn_sum16_sq(pointer(x), SIZE(n), ctypes.c_double(0.3))]
+        c.same(f"sums of {n}", np.array([sum16(x), sum16_sq(x, D(0.3))]), np.array(theirs))
+    eps = F(1e-5)
+    for M, width in ((3, 1), (4, 16), (2, 100), (2, 321)):
+        x, gamma, beta = c.filled(M, width, a=5.0), c.filled(width), c.filled(width)
+        y = c.run("layer_norm", x.shape, x, gamma, beta, SIZE(M), SIZE(width), FLOAT(eps))
+        c.same(f"layer_norm {width}", layer_norm(x, gamma, beta, eps), y)
+        c.same(f"softmax {width}", softmax(x), c.run("softmax", x.shape, x, SIZE(M), SIZE(width)))
+    for B, P, C, G, activate in ((2, 9, 12, 3, False), (1, 50, 64, 32, True), (1, 7, 10, 1, False)):
+        x, gamma, beta = c.filled(B, P, C, a=5.0), c.filled(C), c.filled(C)
+        y = c.run("group_norm", x.shape, x, gamma, beta, SIZE(B), SIZE(P), SIZE(C), SIZE(G), FLOAT(eps), BOOL(activate))
+        ours = group_norm(x, gamma, beta, G, eps)
+        c.same(f"group_norm {C} in {G}", silu(ours) if activate else ours, y)
+    x = c.filled(5, 60, a=4.0)
+    c.same("geglu", x[:, :30] * gelu(x[:, 30:]), c.run("geglu", (5, 30), x, SIZE(5), SIZE(30)))
+
+
+def compare_order(c):
+    c.lib.nn_topk.restype = SIZE
+    for n, k, a in ((1, 1, 1.0), (50, 7, 3.0), (3000, 32, 3.0), (20, 30, 1.0)):
+        for ties in (False, True):
+            z = c.filled(n, a=a)
+            z = np.trunc(z) if ties else z
+            idx, val = np.empty(k, U32), np.empty(k, F)
+            got = c.lib.nn_topk(pointer(idx), pointer(val), pointer(z), SIZE(n), SIZE(k))
+            ours = topk(z, k)
+            c.same(f"topk {k} of {n}{', ties' if ties else ''}", ours, idx[:got])
+            c.same(f"topk's values", z[ours], val[:got])
+    for n in (1, 2, 10, 1001):
+        x, scratch = c.filled(n), np.empty(n, F)
+        qs = [0.0, 0.25, 0.5, 0.9999, 1.0, 1 / 3]
+        theirs = [c.lib.nn_quantile(pointer(x), SIZE(n), ctypes.c_double(q), pointer(scratch)) for q in qs]
+        c.same(f"quantile of {n}", np.array([quantile(x, q) for q in qs]), np.array(theirs))
+
+
+def compare_random(c):
+    c.lib.rng_value.restype = c.lib.nn_hash.restype = U64C
+    theirs = [c.lib.rng_value(U64C(5), U64C(2**63 + 1), U64C(i)) for i in range(1000)]
+    c.same("rng_value", value(5, 2**63 + 1, np.arange(1000)), np.array(theirs, U64))
+    f, g = c.lib.rng_uniform, c.lib.rng_symmetric
+    f.restype = g.restype = FLOAT
+    c.same("rng_uniform", uniform(1, 2, 1000), np.array([f(U64C(1), U64C(2), U64C(i)) for i in range(1000)], F))
+    c.same("rng_symmetric", symmetric(1, 2, 1000, 0.3), np.array([g(U64C(1), U64C(2), U64C(i), FLOAT(0.3)) for i in range(1000)], F))
+    data = bytes(range(256)) * 3
+    for n in (0, 1, 7, 8, 9, 16, 700):
+        theirs = c.lib.nn_hash(U64C(n), data[:n], SIZE(n))
+        c.same(f"nn_hash {n}", np.array([digest(n, data[:n])], U64), np.array([theirs], U64))
+    for n in (16, 17, 31, 32, 33, 64, 1000, 4096):
+        for seed in (0, 1, 42, 2**32 + 7):
+            y = np.empty(n, F)
+            assert c.lib.rng_randn(pointer(y), U64C(seed), U64C(n), U64C(0), SIZE(n))
+            c.same(f"randn {n}, seed {seed}", randn(seed, n), y)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        c = Comparison(build(folder))
+        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random):
+            part(c)
+    print(f"{c.passed} passed, {c.failed} failed")
+    return 1 if c.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
