@@ -43,7 +43,7 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 CORE := nn rng io json png tokenizer unicode model clip unet vae ddim sae select pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
 TESTS := main nn rng io tokenizer model golden cli
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main)
+TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
 
 all: $(PROGRAM)
 
@@ -69,7 +69,14 @@ $(BUILD)/selftest.o: tests/golden/digests.txt
 
 # Every C test and golden; no Python, no network. The last line is "N passed, N failed".
 test: $(PROGRAM) $(BUILD)/tests/run
-	$(BUILD)/tests/run $(TEST)
+	SAEURON_PROGRAM=$(PROGRAM) $(BUILD)/tests/run $(TEST)
+
+# Elementary functions over all 2^32 floats, against the reference and a high-precision truth: minutes.
+exhaustive: $(BUILD)/tests/exhaustive
+	$(BUILD)/tests/exhaustive
+
+$(BUILD)/tests/exhaustive: $(BUILD)/tests/exhaustive.o $(OBJS)
+	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 # A picture, then the same without its style and without its object.
 PROMPT := An image of Cats in Sketch style.
@@ -95,7 +102,7 @@ weights: saeuron
 clean:
 	rm -rf $(BUILD) $(PROGRAM) demo
 
-.PHONY: all test demo bench weights clean
+.PHONY: all test exhaustive demo bench weights clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;

@@ -573,7 +573,7 @@ static void forgets(void)
 static void remade(void)
 {
     static const char *const made[] = {
-        "-p 'a cat' --seed 77 --noise-index 5 --steps 3 --cfg 2.1 --width 32 --height 8", "-p '\xC3\x9C" "ber \"cat\" \\ $HOME 100%' -n 'a dog' --seed 18446744073709551615",
+        "-p 'a cat' --seed 77 --noise-index 5 --steps 3 --cfg 2.1 --width 32 --height 8", "-p '\xC3\xA9t\xC3\xA9 \"cat\" \\ $HOME 100%' -n 'a dog' --seed 18446744073709551615",
         "-p dog --forget Sketch --residual released", "-p dog --forget Watercolor", "-p dog --forget 'Van Gogh' --percentile 33.3 --strength -0.1 --residual none",
         "-p '' --cfg 0.5", "-p dog --forget Sketch,Cats --top 7 --strength 2", "-p dog --forget Cats --steps 6 --map-steps",
     };

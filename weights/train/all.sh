@@ -15,7 +15,7 @@ PYTHON=${PYTHON:-python3}
 DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
-GUIDANCE=${GUIDANCE:-7}
+GUIDANCE=${GUIDANCE:-6}
 export EMOJI WORK DEVICE THREADS
 from=
 [ -z "${FROM:-}" ] || from="--from $(absolute "$FROM")"

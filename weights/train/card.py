@@ -89,7 +89,7 @@ The numbers lean to the good side, being those of the chosen pairs. Statistics: 
 def main():
     p = common.arguments(__doc__)
     p.add_argument("--model", type=common.pathlib.Path, required=True)
-    p.add_argument("--guidance", type=float, default=7.0)
+    p.add_argument("--guidance", type=float, default=6.0)
     p.add_argument("--png", type=common.pathlib.Path, help="also write the grid here, 256 colours")
     a = p.parse_args()
     torch, _ = common.prepare(a)
@@ -107,7 +107,8 @@ def main():
     if a.png:
         a.png.parent.mkdir(exist_ok=True)
         Image.fromarray(sheet(pics, len(common.STYLES))).quantize(256).save(a.png, optimize=True)
-    unet, judges, sweep = facts("unet"), facts("classifier"), facts("sweep")
+    unet, judges = facts("unet"), facts("classifier")
+    sweep = {k: facts(f"sweep-{k}") for k in common.HOOKS}
     saes = {k: facts(f"sae-{k}") for k in common.HOOKS}
     counts = np.bincount([r[0] for r in art.chosen(a.emoji)])
     sae_dir = a.work / "sae" / common.HOOKS["object"]

@@ -116,7 +116,8 @@ def main():
     p.add_argument("--judges", nargs="+", default=["style", "object"], help="which to train")
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--lr", type=float, default=1.5e-3)
-    p.add_argument("--round-trips", type=int, default=6000, help="pictures also shown as the autoencoder returns them")
+    p.add_argument("--round-trips", type=int, default=6000,
+                   help="pictures also shown as the autoencoder returns them from slightly noisy latents: half of all")
     a = p.parse_args()
     _, device = common.prepare(a)
     torch.manual_seed(0)
@@ -138,13 +139,14 @@ def main():
         pick, back = rng.choice(train, a.round_trips, replace=False), []
         for i in range(0, len(pick), 64):
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                y = vae(torch.from_numpy(x[pick[i:i + 64]]).permute(0, 3, 1, 2).float() / 127.5 - 1,
-                        sample_posterior=True).sample
+                z = vae.encode(torch.from_numpy(x[pick[i:i + 64]]).permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist
+                z = z.sample() + 0.4 * torch.rand(len(z.mean), 1, 1, 1) * torch.randn_like(z.mean)
+                y = vae.decode(z).sample
             back.append(((y.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
         first = len(x)
         x, obj, sty = np.concatenate([x, *back]), np.concatenate([obj, obj[pick]]), np.concatenate([sty, sty[pick]])
         fresh, new = (np.concatenate([m, np.zeros(a.round_trips, bool)]) for m in (fresh, new))
-        train = np.concatenate([train, np.repeat(np.arange(first, len(x)), 3)])
+        train = np.concatenate([train, np.repeat(np.arange(first, len(x)), len(train) // a.round_trips)])
         print("round trips made", flush=True)
 
     facts_file = a.work / "classifier.json"

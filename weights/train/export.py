@@ -157,7 +157,7 @@ def main():
     p = common.arguments(__doc__)
     p.add_argument("stage", choices=["networks", "finish", "check"])
     p.add_argument("--out", type=common.pathlib.Path, default=common.MODEL)
-    p.add_argument("--guidance", type=float, default=7.0, help="the model's default guidance")
+    p.add_argument("--guidance", type=float, default=6.0, help="the model's default guidance")
     a = p.parse_args()
     a.work, a.out = common.pathlib.Path(a.work), common.pathlib.Path(a.out)
     check(a, a.out) if a.stage == "check" else globals()[a.stage](a)

@@ -5,7 +5,7 @@ Not here: the model (it is read from --model, as exported: fp16 weights widened 
                      and WORK/acts/grid-pictures-*.npy, the pictures of the grid
     sae.py train     WORK/sae/HOOK/{cfg.json,sae.safetensors}, WORK/sae-{domain}.json
     sae.py stats     WORK/sae/HOOK/stats.safetensors
-    sae.py sweep     WORK/sae/HOOK/forget.json, WORK/sweep.json
+    sae.py sweep     WORK/sae/HOOK/forget.json, WORK/sweep-{domain}.json
 Each stage but the sweep goes on where it stopped. TopK sparse autoencoder: f = topk(relu(W_enc (x - b_dec) + b_enc)),
 x^ = f W_dec + b_dec; trained with BatchTopK, used with TopK a token.
 """
@@ -257,9 +257,10 @@ def sweep(a, torch, device):
     model = Model(a.model, device)
     judges = {k: classifier.load(a.work / "classifier" / k)[0] for k in ("object", "style")}
     names = {"object": common.OBJECTS, "style": STYLED}
-    forget = {k: Forget(model, a.work / "sae" / h, names[k]) for k, h in common.HOOKS.items()}
-    for k, h in common.HOOKS.items():
-        model.unet.get_submodule(h).register_forward_hook(forget[k].hook)
+    names = {k: names[k] for k in a.domains}
+    forget = {k: Forget(model, a.work / "sae" / common.HOOKS[k], names[k]) for k in names}
+    for k in names:
+        model.unet.get_submodule(common.HOOKS[k]).register_forward_hook(forget[k].hook)
     rng, clock = np.random.default_rng(5), common.Clock(a.seconds)
     pairs = [(k, g) for k in a.tops for g in a.strengths]
     got = {}                                                # (domain, concept, pair) -> [[UA, CRA], IRA] lists
@@ -338,31 +339,30 @@ def sweep(a, torch, device):
                     jobs += jobs_for(k, c, p, a.last)
         run(jobs)
 
-    report = {}
-    for k, hook in common.HOOKS.items():
+    for k in names:
         table, chosen = pooled(k), {}
         for c, name in enumerate(names[k]):
             mine = own(k, c)
             p = max(mine, key=mine.get) if mine else best[k][0] if best[k] else pairs[0]
             chosen[name] = dict(top=p[0], strength=p[1])
-        (a.work / "sae" / hook / "forget.json").write_text(json.dumps(chosen, indent=1) + "\n")
+        (a.work / "sae" / common.HOOKS[k] / "forget.json").write_text(json.dumps(chosen, indent=1) + "\n")
         picked = [got[(k, c, (v["top"], v["strength"]))] for c, v in enumerate(chosen.values())
                   if (k, c, (v["top"], v["strength"])) in got]
         score, (ua, ira, cra) = mean_score(picked)
-        report[k] = dict(ua=round(ua, 3), ira=round(ira, 3), cra=round(cra, 3),
-                         images=sum(len(r["ua"]) + len(r["ira"]) for r in picked),
-                         pairs={f"{p[0]} {p[1]:g}": [round(x, 3) for x in v[1]] for p, v in table.items()})
-        print(k, report[k], flush=True)
-    (a.work / "sweep.json").write_text(json.dumps(report, indent=1) + "\n")
+        report = dict(ua=round(ua, 3), ira=round(ira, 3), cra=round(cra, 3),
+                      images=sum(len(r["ua"]) + len(r["ira"]) for r in picked),
+                      pairs={f"{p[0]} {p[1]:g}": [round(x, 3) for x in v[1]] for p, v in table.items()})
+        (a.work / f"sweep-{k}.json").write_text(json.dumps(report, indent=1) + "\n")
+        print(k, report, flush=True)
 
 
 def main():
     p = common.arguments(__doc__)
     p.add_argument("stage", choices=["collect", "train", "stats", "sweep"])
     p.add_argument("--model", type=common.pathlib.Path, default=None, help="default: WORK/emojicanvas")
-    p.add_argument("--guidance", type=float, default=7.0)
+    p.add_argument("--guidance", type=float, default=6.0)
     p.add_argument("--lines", type=int, default=80, help="calibration lines an object in the statistics")
-    p.add_argument("--domains", nargs="+", default=list(common.HOOKS), help="which autoencoders to train")
+    p.add_argument("--domains", nargs="+", default=list(common.HOOKS), help="of the autoencoders, of the sweep")
     p.add_argument("--objects", type=int, default=20, help="objects whose first line the styles' statistics take")
     p.add_argument("--sets", nargs="+", default=["grid", "style", "object"],
                    help="what to collect (several processes can share it)")
