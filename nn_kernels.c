@@ -178,6 +178,16 @@ static void transpose(float *restrict dst, const float *const *row, size_t rows,
     }
 }
 
+/* n floats, n <= NR; whole registers where that is all: a copy of unknown length costs more than a tile's row. */
+static void copy_row(float *restrict y, const float *restrict x, size_t n)
+{
+    size_t j = 0;
+    for (; j + NARROW <= n; j += NARROW)
+        memcpy(y + j, x + j, NARROW * sizeof *y);
+    for (; j < n; j++)
+        y[j] = x[j];
+}
+
 /* Elements at..at+n-1 of w, widened: nn_widen, in lanes. */
 static void widen(float *restrict y, weight w, size_t at, size_t n)
 {
@@ -276,8 +286,7 @@ static void pack_weights(float *dst, const right *R, size_t from, size_t columns
         transpose(turned, row, w, n);
         size_t tap = q % R->taps, i = q / R->taps; /* the file's order is (ci, tap) */
         for (size_t k = 0; k < n; k++) {
-            for (size_t j = 0; j < w; j += NARROW)
-                memcpy(dst + (tap * R->ci + i) * w + j, turned + k * w + j, NARROW * sizeof *dst);
+            copy_row(dst + (tap * R->ci + i) * w, turned + k * w, w);
             if (++tap == R->taps) {
                 tap = 0;
                 i++;
@@ -289,19 +298,18 @@ static void pack_weights(float *dst, const right *R, size_t from, size_t columns
 /* ---- products of packed matrices ---- */
 
 /* A tile's lo into y: one more chunk of k on top of those before; the bias after the last. */
-static void store(float *restrict y, size_t ldy, const float *restrict lo, size_t rows, size_t columns, size_t w,
-                  bool first, const float *restrict bias)
+static void store(float *restrict y, size_t ldy, float *restrict lo, size_t rows, size_t columns, size_t w, bool first,
+                  const float *restrict bias)
 {
     for (size_t i = 0; i < rows; i++, y += ldy, lo += w) {
-        if (first)
+        if (!first)
             for (size_t j = 0; j < columns; j++)
-                y[j] = lo[j];
-        else
-            for (size_t j = 0; j < columns; j++)
-                y[j] = y[j] + lo[j];
+                lo[j] = y[j] + lo[j];
         if (bias)
             for (size_t j = 0; j < columns; j++)
-                y[j] = y[j] + bias[j];
+                y[j] = lo[j] + bias[j];
+        else
+            copy_row(y, lo, columns);
     }
 }
 
@@ -367,6 +375,9 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
                 const size_t group = row_tiles * panels / GROUP >= 4 * (size_t)c->threads ? GROUP : 1;
                 const size_t groups = (row_tiles + group - 1) / group;
 
+                if (i0 + j0 > 0) { /* the blocks packed before are still being read */
+                    OMP(omp barrier)
+                }
                 OMP(omp for schedule(dynamic))
                 for (size_t u = 0; u < fresh + row_tiles; u++) {
                     if (u < fresh)
@@ -374,7 +385,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
                     else
                         pack_left(a + (u - fresh) * MR * K, L, i0 + (u - fresh) * MR, least(MR, m - (u - fresh) * MR), K);
                 }
-                OMP(omp for schedule(dynamic))
+                OMP(omp for schedule(dynamic) nowait)
                 for (size_t u = 0; u < groups * panels; u++) {
                     const size_t i = u / panels * group * MR, j = u % panels * NR;
                     multiply(y + (i0 + i) * N + j0 + j, N, a + i * K, b + j * K, least(group * MR, m - i), least(NR, n - j), K,

@@ -404,8 +404,8 @@ static void full_disk(void)
     refused("generate $M -p cat -o /dev/full", 1, "/dev/full");
     refused("encode $M cat -o /dev/full", 1, "/dev/full");
     for (int ignored = 0; ignored < 2; ignored++) {
-        const char *const limit = ignored ? "trap '' XFSZ; ulimit -f 0; " : "ulimit -f 0; ";
-        static const char *const writing[] = { "encode $M cat -o $O/e.npy", "generate $M -p cat -o $O/a.png", "generate $M -p cat -o $O/a.png --dump $O" };
+        const char *const limit = ignored ? "trap '' XFSZ; ulimit -f 2; " : "ulimit -f 2; "; /* 1024 bytes: LLVM's OpenMP needs a file of so many */
+        static const char *const writing[] = { "encode $M cat -o $O/e.npy", "generate $M -p cat -o $O/a.png --width 64 --height 64", "generate $M -p cat -o $O/a.png --dump $O" };
         for (size_t i = 0; i < sizeof writing / sizeof *writing; i++) {
             char line[300];
             snprintf(line, sizeof line, "(%s $S %s 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr", limit, writing[i]); /* no limit on cat */
@@ -419,7 +419,7 @@ static void full_disk(void)
     }
     /* what was there before stays */
     shell("echo old >$O/a.png");
-    shell("ulimit -f 0; $S generate $M -p cat -o $O/a.png >/dev/null 2>&1");
+    shell("ulimit -f 2; $S generate $M -p cat -o $O/a.png --width 64 --height 64 >/dev/null 2>&1");
     CHECK(shell("echo old | cmp -s - $O/a.png") == 0 && entries("out") == 1, "a failed write damaged the file that was there");
     clean();
 }
@@ -444,7 +444,7 @@ static void little_memory(void)
             continue;
         const int got = run_in(before, "generate $M -q -p cat -o $O/a.png --steps 1 --forget Sketch --map-steps", "");
         succeeded = got == 0;
-        if (strstr(err, "libgomp")) /* its own few bytes failed: it says so and ends the program, whatever we do */
+        if (strstr(err, "libgomp") || strstr(err, "OMP:")) /* its own few bytes failed: it says so and ends the program, whatever we do */
             continue;
         if (!succeeded)
             check_refusal(before, got, 1, "");
@@ -742,14 +742,14 @@ static void selects(void)
     CHECK(lines_of(out) == 1 + 2 * 3 && holds(out, "Sketch\t" TINY_STYLES "\t2\t251\t|Cats\t" TINY_OBJECTS "\t2\t251\t"), "%s", out);
     for (int mapped = 0; mapped < 2; mapped++) {
         size_t rows = 0;
-        works(mapped ? "select $M -q --forget Sketch --top 60 --strength -3 --explain -p cat --at 1 --steps 2 --map-steps --limit 1000"
+        works(mapped ? "select $M -q --forget Sketch --top 60 --strength -3 --explain -p cat --at 0 --steps 2 --map-steps --limit 1000"
                      : "select $M -q --forget Sketch --top 60 --strength -3 --explain -p cat --at 2 --limit 1000");
         for (char *line = strchr(out, '\n'); line && line[1]; line = strchr(line + 1, '\n'), rows++) {
             char concept[32];
             unsigned step, row, latent;
             float f, mean, threshold, factor, before, after;
             const bool read = sscanf(line + 1, "%31s %u %u %u %g %g %g %g %g %g", concept, &step, &row, &latent, &f, &mean, &threshold, &factor, &before, &after) == 10;
-            CHECK(read && step == (mapped ? 1u : 2u) && row < 32 && latent < 128 && f > threshold && factor == -3 * mean && before == f && after == factor * f, "a row is %.120s", line + 1);
+            CHECK(read && step == (mapped ? 0u : 2u) && row < 32 && latent < 128 && f > threshold && factor == -3 * mean && before == f && after == factor * f, "a row is %.120s", line + 1);
         }
         CHECK(rows > 10, "only %zu edits were explained", rows);
     }

@@ -207,7 +207,7 @@ static void noise_index(void)
     done(x);
 }
 
-/* Noise handed in, [count,C,h,w] as diffusers takes it, is the same start as the seed's. A swapped order of channels would show. */
+/* Noise handed in, [count,C,h,w] as diffusers takes it, is the same start as the seed's. */
 static void noise_given(void)
 {
     static float noise[3 * TINY_LATENT];
@@ -730,6 +730,7 @@ static void sae_shape_errors(void)
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_F32, 2, wide);
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
+    tiny_drop(&l);
     tiny_tensors(&l, "sae");
     tiny_save(&files, STYLES "/sae.safetensors", &l, 0, l.count, NULL);
     check_error("statistics of another SAE", forget(x, "Sketch", 0, 0, &e), SAE_EFORMAT, &e, "stats.safetensors|64|128");
@@ -768,6 +769,34 @@ static void sae_elsewhere(void)
     must_forget(x, "Sketch", 60);
     must_shoot(x, (sae_generate_options){ .count = 1 }, &there);
     CHECK(same(&here, &there), "the same SAE elsewhere draws other bits");
+    done(x);
+}
+
+/* An SAE whose scratch is larger than all that the UNet needs: the plan must know of it. */
+static void large_sae(void)
+{
+    static const size_t n = 4096, shapes[4][2] = { { 4096, 32 }, { 4096, 0 }, { 4096, 32 }, { 32, 0 } }, mu[2] = { TINY_STEPS, 4096 };
+    static const char *const names[4] = { "encoder.weight", "encoder.bias", "W_dec", "b_dec" };
+    static tiny_list l;
+    shot plain, s;
+    sae_context *x = fresh();
+    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    for (size_t i = 0; i < 4; i++) {
+        tiny_tensor *v = tiny_tensor_add(&l, names[i], DT_F32, shapes[i][1] ? 2 : 1, shapes[i]);
+        for (size_t j = 0; j < v->count; j++)
+            v->values[j] = rng_symmetric(3, i, j, 0.25f);
+    }
+    tiny_save(&files, STYLES "/sae.safetensors", &l, 0, 4, NULL);
+    tiny_text(&files, STYLES "/cfg.json", "{\"num_latents\": 4096, \"k\": 8}");
+    tiny_drop(&l);
+    tiny_tensor *v = tiny_tensor_add(&l, "Sketch", DT_F32, 2, mu);
+    for (size_t j = 0; j < v->count; j++)
+        v->values[j] = rng_uniform(3, 9, j) * 0.01f;
+    tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
+    tiny_drop(&l);
+    must_forget(x, "Sketch", n / 2);
+    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+    CHECK(!same(&plain, &s), "forgetting half of all latents changes nothing");
     done(x);
 }
 
@@ -1098,6 +1127,43 @@ static void config_errors(void)
     }
 }
 
+/* Gives dimension 1 of every tensor whose name holds part another size, with zeros. */
+static void widen(tiny_list *l, const char *part, size_t size)
+{
+    for (size_t i = 0; i < l->count; i++)
+        if (strstr(l->at[i].name, part)) {
+            tiny_tensor *v = &l->at[i];
+            v->count = v->count / v->shape[1] * size;
+            v->shape[1] = size;
+            free(v->values);
+            v->values = calloc(v->count, sizeof *v->values);
+        }
+}
+
+/* Parts that are each sound but belong to different models. */
+static void parts_do_not_fit(void)
+{
+    static tiny_list l;
+    for (int kind = 0; kind < 3; kind++) {
+        tiny_make(&files);
+        tiny_tensors(&l, "unet");
+        if (kind == 0) {
+            widen(&l, "attn2.to_k.weight", 24);
+            widen(&l, "attn2.to_v.weight", 24);
+            tiny_edit(&files, "unet/config.json", "\"cross_attention_dim\": 16", "\"cross_attention_dim\": 24");
+        } else if (kind == 1) {
+            widen(&l, "conv_in.weight", 8);
+            tiny_edit(&files, "unet/config.json", "\"in_channels\": 4", "\"in_channels\": 8");
+        } else {
+            tiny_edit(&files, "tokenizer/vocab.json", "{", "{\"new\": 525, ");
+        }
+        tiny_save(&files, UNET, &l, 0, l.count, NULL);
+        tiny_drop(&l);
+        open_fails("parts of two models", SAE_EFORMAT, kind == 0 ? "24|16|cross_attention_dim" : kind == 1 ? "in_channels|latent_channels" : "tokenizer|526|525|vocab_size");
+        tiny_free(&files);
+    }
+}
+
 /* What other files may carry without meaning anything, and keys that only their default may have. */
 static void configs_accepted(void)
 {
@@ -1277,26 +1343,23 @@ static void many_levels(void)
     static unet u;
     sae_error e = { 0 };
     json  v;
-    void *weights = NULL, *memory;
+    void *weights = NULL;
     arena work = { 0 };
     nn    c;
-    text_kv kv;
-    static float x[128 * 128 * 4], y[128 * 128 * 4], states[4];
+    struct { text_kv kv; float *after[64]; } room; /* an overflow lands in after */
+    static float states[4] = { 1, 2, 3, 4 };
     if (json_open(&v, text, strlen(text), "text", &e) || unet_configure(&u, v, "text", &e) || bind_network(NULL, NULL, 1, unet_bind, &u, &weights, &e)) {
         CHECK(false, "%s", e.text);
         return;
     }
+    memset(&room, 0, sizeof room);
     nn_init(&c, NULL, 1, &work);
-    for (int run = 0; run < 2; run++) {
-        unet_text(&c, &u, &kv, run ? states : NULL, 1, 1);
-        unet_forward(&c, &u, run ? y : NULL, run ? x : NULL, 1, &kv, 1, 128, 128, NULL);
-        if (run)
-            break;
-        memory = malloc(work.peak + 64);
-        work = (arena){ .base = memory, .size = work.peak + 64 };
-    }
-    CHECK(!work.failed && nn_first_bad(y, 128 * 128 * 4) == 128 * 128 * 4, "the pass failed");
-    CHECK(u.texts <= UNET_TEXTS, "%zu cross-attentions in a table of %d", u.texts, UNET_TEXTS);
+    unet_text(&c, &u, &room.kv, NULL, 1, 1);
+    work = (arena){ .base = malloc(work.peak + 64), .size = work.peak + 64 };
+    unet_text(&c, &u, &room.kv, states, 1, 1);
+    CHECK(!work.failed && u.texts == 57, "%zu attentions, not 8 * 3 + 1 + 8 * 4", u.texts);
+    for (size_t i = 0; i < 64; i++)
+        CHECK(!room.after[i], "%zu cross-attentions overflow a table of %d", u.texts, UNET_TEXTS);
     free(work.base);
     io_free(NULL, weights);
 }
@@ -1341,7 +1404,7 @@ static void not_finite_on_the_way(void)
     check_error("overflow", code, SAE_ENAN, &e, "not finite|step 0");
     must_forget(x, "Sketch", 60);
     noise[3] = NAN;
-    check_error("NaN noise", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "not finite|step 0");
+    check_error("NaN noise", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
     done(x);
 }
 
@@ -1377,6 +1440,10 @@ static void text(void)
     CHECK(sae_token(x, ids[1]) && !strcmp(sae_token(x, ids[1]), "cat</w>") && !strcmp(sae_token(x, ids[2]), "sketch</w>"), "the pieces are %s", sae_token(x, ids[1]));
     CHECK(ids[3] == ids[15] && !sae_token(x, -1) && !sae_token(x, 99999), "the padding, and ids out of range");
     CHECK(sae_tokenize(x, "a b c d e f g h i j k l m n o p", ids, &count, &cut, &e) == SAE_OK && count == 16 && cut == 2, "%zu ids, %zu cut", count, cut);
+    sae_close(x);
+    tiny_set(&files, "tokenizer/tokenizer_config.json", NULL, 0); /* 77 then, but the text encoder has 16 positions */
+    x = opened(NULL, 1);
+    CHECK(sae_text_length(x) == 16 && sae_encode_text(x, "cat", b, &e) == SAE_OK && !memcmp(b, a, sizeof a), "%zu tokens for 16 positions, or other states", sae_text_length(x));
     done(x);
 }
 
@@ -1401,10 +1468,10 @@ const test_case model_tests[] = {
     { "noise_given", noise_given }, { "guidance", guidance }, { "tap_names", tap_names }, { "nothing_selected", nothing_selected },
     { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
-    { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "allocations_fail", allocations_fail },
+    { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
     { "text_allocations_fail", text_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
     { "taps_change", taps_change }, { "environment", environment }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
-    { "config_errors", config_errors }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
+    { "config_errors", config_errors }, { "parts_do_not_fit", parts_do_not_fit }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
     { "linear_projection", linear_projection }, { "dtypes_and_shards", dtypes_and_shards }, { "many_levels", many_levels },
     { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way }, { "sizes", sizes }, { "text", text },
     { "two_contexts", two_contexts }, { NULL, NULL },
