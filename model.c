@@ -310,8 +310,6 @@ size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t
     return (size_t)x;
 }
 
-float config_float(config *c, const char *key, float absent) { return (float)config_double(c, key, (double)absent); }
-
 double config_double(config *c, const char *key, double absent)
 {
     json   v;
@@ -323,6 +321,11 @@ double config_double(config *c, const char *key, double absent)
         return absent;
     }
     return x;
+}
+
+float config_float(config *c, const char *key, float absent)
+{
+    return (float)config_double(c, key, (double)absent);
 }
 
 bool config_bool(config *c, const char *key, bool absent)

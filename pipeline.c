@@ -219,16 +219,18 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
     return SAE_OK;
 }
 
-/* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins), else in the model's folder. */
-static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024])
+/* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins; *named), else in the model's folder. */
+static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024], bool *named)
 {
     char all[1024];
+    *named = true;
     for (size_t i = x->places; i-- > 0;)
         if (!strcmp(x->place[i]->hook, hook)) {
             memcpy(dir, x->place[i]->dir, sizeof x->place[i]->dir);
             memcpy(path, x->place[i]->stats, sizeof x->place[i]->stats);
             return true;
         }
+    *named = false;
     return io_join(all, sizeof all, x->dir, "sae") && io_join(dir, 1024, all, hook) && io_join(path, 1024, dir, "stats.safetensors");
 }
 
@@ -260,9 +262,10 @@ static int look_at_hook(const sae_context *x, const char *hook, const char *conc
     char  dir[1024], path[1024];
     stats s;
     int   code;
+    bool  named;
     *yes = false;
-    if (!find_place(x, hook, dir, path) || !io_exists(&x->host, path))
-        return SAE_OK;
+    if (!find_place(x, hook, dir, path, &named) || (!named && !io_exists(&x->host, path)))
+        return SAE_OK; /* a hook without statistics; but those that were asked for by name must be there */
     if ((code = stats_load(&s, &x->host, path, err)) != SAE_OK)
         return code;
     at->any = true;

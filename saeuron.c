@@ -427,7 +427,7 @@ static int read_prompts(const options *o, const sae_host *host, char **buffer, c
     if (memchr(*buffer, 0, f.size))
         code = fail(err, SAE_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
     io_close(&f);
-    for (char *p = *buffer; !code && *p;) {
+    for (char *p = *buffer + (strncmp(*buffer, "\xEF\xBB\xBF", 3) ? 0 : 3); !code && *p;) { /* a byte-order mark is no prompt */
         const size_t n = strcspn(p, "\n");
         const bool last = !p[n];
         p[n] = 0;
@@ -862,17 +862,11 @@ static int run_select(const options *o)
 
 /* ---- info, digest ---- */
 
-static const char *dtype_name(dtype t)
-{
-    static const char *const names[] = { "?", "F32", "F16", "BF16", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL" };
-    return (size_t)t < sizeof names / sizeof *names ? names[t] : "?";
-}
-
 static void print_tensor(const tensor *t, const char *before)
 {
     printf("%s", before);
     print_name(t->name);
-    printf("\t%s\t[", dtype_name(t->type));
+    printf("\t%s\t[", io_dtype_name(t->type));
     for (int i = 0; i < t->ndim; i++)
         printf("%s%zu", i ? ", " : "", t->shape[i]);
     printf("]\n");
@@ -983,7 +977,7 @@ static void print_tensor_json(const tensor *t, const char *before)
 {
     printf("%s{\"name\": ", before);
     print_json_string(t->name);
-    printf(", \"dtype\": \"%s\", \"shape\": [", dtype_name(t->type));
+    printf(", \"dtype\": \"%s\", \"shape\": [", io_dtype_name(t->type));
     for (int i = 0; i < t->ndim; i++)
         printf("%s%zu", i ? ", " : "", t->shape[i]);
     printf("]}");

@@ -34,9 +34,9 @@ static double log_d(double x) { return log(x); }
 static double erf_d(double x) { return erf(x); }
 
 static const struct { const char *name; lanes_function *lanes; float (*one)(float); double (*truth)(double); double bar; } table[] = {
-    { "exp", exp_lanes, nn_expf, exp_d, 1.0 },
+    { "exp", exp_lanes, nn_expf, exp_d, 1.01 },
     { "log", log_lanes, nn_logf, log_d, 0.5001 },
-    { "erf", erf_lanes, nn_erff, erf_d, 1.0 },
+    { "erf", erf_lanes, nn_erff, erf_d, 1.06 },
     { "silu", silu_lanes, nn_silu1, NULL, 0.0 },
     { "gelu", gelu_lanes, nn_gelu1, NULL, 0.0 },
     { "quick_gelu", quick_gelu_lanes, nn_quick_gelu1, NULL, 0.0 }

@@ -10,7 +10,7 @@ import numpy as np
 
 import classifier
 import common
-from sample import sheet
+from sample import save_sheet, sheet
 
 TEXT = """# EmojiCanvas
 
@@ -90,11 +90,10 @@ def main():
     p = common.arguments(__doc__)
     p.add_argument("--model", type=common.pathlib.Path, required=True)
     p.add_argument("--guidance", type=float, default=6.0)
-    p.add_argument("--png", type=common.pathlib.Path, help="also write the grid here, 256 colours")
+    p.add_argument("--png", type=common.pathlib.Path, help="also write the grid here")
     a = p.parse_args()
     torch, _ = common.prepare(a)
     import art
-    from PIL import Image
 
     def facts(name):
         return json.loads((a.work / f"{name}.json").read_text())
@@ -105,8 +104,7 @@ def main():
     v = classifier.verdict(a.work / "classifier", torch.from_numpy(pics), pairs)
     (a.work / "grid.json").write_text(json.dumps(v, indent=1) + "\n")
     if a.png:
-        a.png.parent.mkdir(exist_ok=True)
-        Image.fromarray(sheet(pics, len(common.STYLES))).quantize(256).save(a.png, optimize=True)
+        save_sheet(sheet(pics, len(common.STYLES)), a.png)
     unet, judges = facts("unet"), facts("classifier")
     sweep = {k: facts(f"sweep-{k}") for k in common.HOOKS}
     saes = {k: facts(f"sae-{k}") for k in common.HOOKS}
