@@ -46,6 +46,10 @@ int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
     d->set_alpha_to_one = config_bool(&c, "set_alpha_to_one", true);
     /* StableDiffusionPipeline forces steps_offset 1 and clip_sample false where a saved scheduler says otherwise. */
     d->steps_offset     = (int)config_size(&c, "steps_offset", 0, 0, 1) | 1;
+    /* diffusers' DDIMScheduler.from_config takes its own default, true, when another class saved no clip_sample. */
+    config_string(&c, "_class_name", "DDIMScheduler", type, sizeof type);
+    if (!c.code && strcmp(type, "DDIMScheduler") && !config_has(&c, "clip_sample"))
+        c.code = fail(err, SAE_EFORMAT, "%s: a %.20s without \"clip_sample\", where diffusers would clip: add \"clip_sample\": false", path, type);
     config_string(&c, "prediction_type", "epsilon", type, sizeof type);
     d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
     if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))

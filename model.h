@@ -180,6 +180,8 @@ int  unet_configure(unet *u, json object, const char *path, sae_error *err);
 void unet_bind(binder *b, void *u);
 /* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases it. */
 void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
+/* part: the rows [first, first + count) of all, where they lie. */
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count);
 /* y [B,H,W,out] = noise or velocity predicted for x [B,H,W,in] at timestep t (UNet2DConditionModel.forward).
  * H and W are multiples of 2^(levels-1). tap (may be NULL) sees every module's output, the hooks among them;
  * its non-zero return is handed back and ends the pass. */

@@ -48,7 +48,7 @@ enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
     GROUP = 4,                       /* tiles that share a panel while it is in the second-level cache */
     SEGMENT = 128,                   /* of a row, transposed at a time */
-    PACKED = 4 << 20,                /* floats of x, and of W, packed at a time */
+    PACKED = 8 << 20,                /* floats of x, and of W, packed at a time */
     WORTH = 1 << 19                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
 };
 
@@ -371,7 +371,8 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
             for (size_t i0 = 0; i0 < M; i0 += Mc) {
                 const size_t m = least(Mc, M - i0), n = least(Nc, N - j0);
                 const size_t row_tiles = (m + MR - 1) / MR, panels = (n + NR - 1) / NR;
-                const size_t fresh = i0 == 0 ? panels : 0; /* b is packed once for all rows */
+                const size_t fresh = i0 == 0 ? panels : 0; /* b is packed once for all rows, */
+                const size_t fresh_rows = j0 == 0 || Mc < M ? row_tiles : 0; /* and a once if all of it fits */
                 const size_t group = row_tiles * panels / GROUP >= 4 * (size_t)c->threads ? GROUP : 1;
                 const size_t groups = (row_tiles + group - 1) / group;
 
@@ -379,7 +380,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
                     OMP(omp barrier)
                 }
                 OMP(omp for schedule(dynamic))
-                for (size_t u = 0; u < fresh + row_tiles; u++) {
+                for (size_t u = 0; u < fresh + fresh_rows; u++) {
                     if (u < fresh)
                         pack_right(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), K);
                     else

@@ -427,30 +427,54 @@ typedef struct call {
 
 static size_t rows(const call *g, size_t B) { return g->guided ? 2 * B : B; }
 
+/* Rows of a batch that one thread takes through a network, and what it came to. */
+typedef struct part {
+    call     *g;
+    nn        c;
+    arena     work;
+    size_t    first, count; /* rows of the guided batch */
+    text_kv   kv;
+    int       code;
+    sae_error err;
+} part;
+
 /* Sees every module's output: edits it if a concept is forgotten there, then shows it to the caller's tap. */
 static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
 {
-    call *g = user;
+    part *p = user;
+    const call *g = p->g;
     char full[160];
     const size_t shape[4] = { B, H, W, C };
-    if (g->code) /* the text encoder and the VAE run to their end after a stop */
-        return g->code;
+    if (p->code) /* the text encoder and the VAE run to their end after a stop */
+        return p->code;
     for (size_t i = 0; g->step >= 0 && i < g->x->hooks; i++) {
-        ablation *a = g->x->hook[i];
+        const ablation *a = g->x->hook[i];
         if (!a->count || strcmp(a->hook, name))
             continue;
         const size_t bad = nn_first_bad(v, B * H * W * C);
         if (bad < B * H * W * C)
-            return g->code = fail(g->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
-        a->residual = g->o->residual;
-        ablate(&g->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
+            return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
     }
     if (!g->o->tap)
         return 0;
     snprintf(full, sizeof full, "%s%s", g->network, name);
     if (g->o->tap(g->o->tap_user, full, g->step, g->first, v, shape, kind))
-        return g->code = fail(g->err, SAE_ECANCEL, "stopped by the caller at %s", full);
+        return p->code = fail(&p->err, SAE_ECANCEL, "stopped by the caller at %s", full);
     return 0;
+}
+
+/* The whole batch as one part, on the call's own scratch. */
+static part whole(call *g) { return (part){ .g = g, .c = g->c }; }
+
+/* Hands a part's error to the call. */
+static void settle(call *g, const part *p)
+{
+    if (!p->code || g->code)
+        return;
+    g->code = p->code;
+    if (g->err)
+        *g->err = p->err;
 }
 
 /* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. */
@@ -460,7 +484,8 @@ static void encode_prompts(call *g, float *y, size_t B)
     const size_t texts = B + (g->guided ? 1 : 0);
     int32_t *ids = arena_bytes(g->c.work, texts * N, sizeof *ids);
     float   *states = arena_floats(g->c.work, texts * N * D);
-    const tap watch = { seen, g };
+    part     all = whole(g);
+    const tap watch = { seen, &all };
 
     for (size_t i = 0; ids && !g->code && i < texts; i++) {
         const bool negative = g->guided && i == 0;
@@ -470,6 +495,7 @@ static void encode_prompts(call *g, float *y, size_t B)
     if (!g->code) {
         g->network = "text_encoder.";
         clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
+        settle(g, &all);
     }
     for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
         const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
@@ -495,23 +521,98 @@ static int start_noise(call *g, float *x, size_t B)
     return SAE_OK;
 }
 
-/* The loop over timesteps on x [B,h,w,C]. When planning, one step stands for all. */
+/* One UNet pass of a part's rows: x to e, both [R,h,w,C]. */
+static void pass_rows(part *p, float *e, const float *x)
+{
+    const call *g = p->g;
+    const size_t n = g->h * g->w * g->x->unet.in_channels;
+    const tap watch = { seen, p };
+    unet_forward(&p->c, &g->x->unet, e ? e + p->first * n : NULL, x ? x + p->first * n : NULL, (float)g->ddim.timesteps[g->step < 0 ? 0 : g->step], &p->kv,
+                 p->count, g->h, g->w, g->o->tap || g->x->hooks ? &watch : NULL);
+}
+
+/* Into how many parts the rows are split, a thread each. Whole passes side by side meet once a step; threads that share every
+ * product meet hundreds of times, which only pays when there are more of them than rows. A tap sees whole batches, so it gets one part. */
+static size_t parts_of(const call *g, size_t R)
+{
+    bool watched = g->o->tap != NULL;
+    for (size_t i = 0; i < g->x->hooks; i++)
+        watched |= g->x->hook[i]->observe != NULL;
+    return watched || g->c.threads < 2 || R < (size_t)g->c.threads ? 1 : (size_t)g->c.threads;
+}
+
+/* Bytes of scratch that a pass of `count` rows needs, an ablation on top. */
+static size_t part_bytes(const part *like, size_t count)
+{
+    const call *g = like->g;
+    part p = *like;
+    p.work = (arena){ 0 };
+    p.c.work = &p.work;
+    p.first = 0;
+    p.count = count;
+    pass_rows(&p, NULL, NULL);
+    const size_t peak = p.work.peak;
+    for (size_t i = 0; i < g->x->hooks; i++) { /* planning does not reach it through the tap; it runs below the peak: an upper bound */
+        size_t scale = 1;
+        unet_hook_width(&g->x->unet, g->x->hook[i]->hook, &scale);
+        p.work.used = peak;
+        ablate(&p.c, g->x->hook[i], NULL, count * (g->h / scale) * (g->w / scale), 0);
+    }
+    return p.work.failed || p.work.peak > SIZE_MAX - 128 ? SIZE_MAX : (p.work.peak + 127) / 64 * 64;
+}
+
+/* Splits R rows; each part has scratch of its own, from the call's. Returns NULL when planning. */
+static part *split(call *g, const text_kv *kv, size_t R, size_t *count)
+{
+    const size_t G = *count = parts_of(g, R), each = (R + G - 1) / G;
+    part like = whole(g);
+    like.c.threads = G > 1 ? 1 : g->c.threads;
+    like.kv = *kv;
+    part *p = arena_bytes(g->c.work, G, sizeof *p);
+    const size_t bytes = part_bytes(&like, each);
+    unsigned char *memory = arena_bytes(g->c.work, G, bytes);
+    for (size_t i = 0; p && memory && i < G; i++) {
+        p[i] = like;
+        p[i].first = i * R / G;
+        p[i].count = (i + 1) * R / G - p[i].first;
+        p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
+        p[i].c.work = &p[i].work;
+        unet_text_rows(&g->x->unet, &p[i].kv, kv, p[i].first, p[i].count);
+    }
+    return memory ? p : NULL;
+}
+
+/* e = UNet(x) at the current step, part by part. */
+static void predict(call *g, part *p, size_t count, float *e, const float *x)
+{
+#ifdef _OPENMP
+#pragma omp parallel for num_threads((int)count) if (count > 1)
+#endif
+    for (int i = 0; i < (int)count; i++)
+        pass_rows(&p[i], e, x);
+    for (size_t i = 0; i < count; i++) {
+        settle(g, &p[i]);
+        g->work.failed |= p[i].work.failed;
+    }
+}
+
+/* The loop over timesteps on x [B,h,w,C]; when planning, only its memory. */
 static void sample(call *g, float *x, const text_kv *kv, size_t B)
 {
     const size_t n = B * g->h * g->w * g->x->unet.in_channels, R = rows(g, B), mark = arena_mark(g->c.work);
     float *both = arena_floats(g->c.work, R / B * n);
     float *e = arena_floats(g->c.work, R / B * n);
-    const tap watch = { seen, g };
-    const bool watching = g->o->tap || g->x->hooks;
     const size_t total = (g->o->count + g->batch - 1) / g->batch * g->steps;
+    size_t count;
+    part *p = split(g, kv, R, &count);
 
     g->network = "unet.";
-    for (size_t i = 0; i < (x ? g->steps : 1) && !g->code; i++) {
+    for (size_t i = 0; p && i < g->steps && !g->code; i++) {
         g->step = (int)i;
-        for (size_t r = 0; x && r < R / B; r++)
+        for (size_t r = 0; r < R / B; r++)
             memcpy(both + r * n, x, n * sizeof *x);
-        unet_forward(&g->c, &g->x->unet, e, both, (float)g->ddim.timesteps[i], kv, R, g->h, g->w, watching ? &watch : NULL);
-        if (!x || g->code)
+        predict(g, p, count, e, both);
+        if (g->code)
             break;
         if (g->guided)
             guide(e, e, e + n, g->guidance, n);
@@ -521,14 +622,6 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
             g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
     }
-    const size_t peak = g->work.peak;
-    if (!x) /* the ablations' scratch, which planning does not reach through the tap */
-        for (size_t i = 0; i < g->x->hooks; i++) {
-            size_t scale = 1;
-            unet_hook_width(&g->x->unet, g->x->hook[i]->hook, &scale);
-            g->work.used = peak; /* on top of everything: an upper bound */
-            ablate(&g->c, g->x->hook[i], NULL, R * (g->h / scale) * (g->w / scale), 0);
-        }
     g->step = -1;
     arena_release(g->c.work, mark);
 }
@@ -539,10 +632,12 @@ static void decode(call *g, const float *x, size_t B)
     const vae *v = &g->x->vae;
     const size_t s = (size_t)1 << (v->levels - 1), n = g->h * g->w * v->latent_channels, pixels = g->h * s * g->w * s * 3, mark = arena_mark(g->c.work);
     float *y = arena_floats(g->c.work, pixels);
-    const tap watch = { seen, g };
+    part all = whole(g);
+    const tap watch = { seen, &all };
     g->network = "vae.";
     for (size_t i = 0; i < (x ? B : 1) && !g->code; i++) {
         vae_decode(&g->c, v, y, x ? x + i * n : NULL, 1, g->h, g->w, g->o->tap ? &watch : NULL);
+        settle(g, &all);
         const size_t bad = y ? nn_first_bad(y, pixels) : pixels;
         if (bad < pixels)
             g->code = fail(g->err, SAE_ENAN, "the VAE's output is not finite at element %zu", bad);
@@ -637,6 +732,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
         return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", o->noise_index);
     if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
         return fail(err, SAE_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
+    for (size_t i = 0; i < x->hooks; i++)
+        x->hook[i]->residual = o->residual;
     if (x->hooks && !g->guided)
         for (size_t i = 0; i < x->hooks; i++)
             if (x->hook[i]->count && o->residual == SAE_RESIDUAL_RELEASED)

@@ -185,8 +185,10 @@ static int show_progress(void *user, const char *stage, size_t done, size_t tota
     if (width) {
         if (done == total || now - t->last > 0.1) {
             fprintf(stderr, "\r%s %zu/%zu", stage, done, total);
-            if (t->images > t->now)
-                fprintf(stderr, " of images %zu-%zu/%zu", t->done + 1, t->done + t->now, t->images);
+            if (t->images > t->now && t->now == 1)
+                fprintf(stderr, ", image %zu of %zu", t->done + 1, t->images);
+            else if (t->images > t->now)
+                fprintf(stderr, ", images %zu to %zu of %zu", t->done + 1, t->done + t->now, t->images);
             fprintf(stderr, ", %.0f s left   ", left);
             t->last = now;
         }

@@ -385,7 +385,7 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
 {
     const unet_level *l = &p->u->down[i];
     const size_t C = p->u->channels[i];
-    char path[32];
+    char path[40];
     snprintf(path, sizeof path, "down_blocks.%zu", i);
     for (size_t j = 0; j < l->layers && !p->stop; j++) {
         float *y = arena_floats(p->c->work, p->B * *H * *W * C);
@@ -410,7 +410,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
     const unet_level *l = &p->u->up[i];
     nn *c = p->c;
     const size_t C = p->u->channels[p->u->levels - 1 - i];
-    char path[32];
+    char path[40];
     snprintf(path, sizeof path, "up_blocks.%zu", i);
     for (size_t j = 0; j < l->layers && !p->stop; j++, Cx = C) {
         const size_t M = p->B * *H * *W, Cs = skip_width(p->u, i, j);
@@ -546,6 +546,19 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
         kv->v[i] = arena_floats(c->work, B * N * t->C);
         apply_linear(c, kv->k[i], text, &t->attn2.to_k, B * N);
         apply_linear(c, kv->v[i], text, &t->attn2.to_v, B * N);
+    }
+}
+
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count)
+{
+    char   path[64];
+    size_t level;
+    const transformer *t;
+    part->B = count;
+    part->N = all->N;
+    for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
+        part->k[i] = all->k[i] + first * all->N * t->C;
+        part->v[i] = all->v[i] + first * all->N * t->C;
     }
 }
 

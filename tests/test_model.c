@@ -40,7 +40,12 @@ static sae_context *opened(const char *isa, int threads)
 static sae_context *fresh(void)
 {
     tiny_make(&files);
-    return opened(NULL, 1);
+    sae_context *x = opened(NULL, 1);
+    if (!x) { /* not even the model as it was made: every test of this suite would crash */
+        printf("the tiny model does not open; 0 passed, 1 failed\n");
+        exit(1);
+    }
+    return x;
 }
 
 /* Closes, and checks that nothing stays: no memory, no mapping, nothing written outside its block. */
@@ -120,18 +125,36 @@ static void open_fails(const char *what, int wanted, const char *words)
 
 /* ---- the same bits, however they are made ---- */
 
-/* A chain split by threads, or state shared between them, shows in some bit of twelve steps of guided, edited sampling. */
+/* Rows of the last UNet pass, seen at conv_out. */
+static int count_rows(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    (void)step, (void)first, (void)values, (void)kind;
+    if (!strcmp(name, "unet.conv_out"))
+        *(size_t *)user = shape[0];
+    return 0;
+}
+
+/* A chain split by threads, rows given to the wrong thread, or state shared between threads, shows in some bit of guided, edited
+ * sampling: with fewer and more threads than rows, and rows that do not divide by them. A tap sees the whole batch all the same. */
 static void threads_bits(void)
 {
-    shot one, many;
-    const sae_generate_options o = { .count = 3, .seed = 5 };
+    static const struct { size_t count; int unguided; } calls[] = { { 1, 0 }, { 2, 0 }, { 3, 0 }, { 5, 1 } };
+    static shot one[4], many;
+    size_t rows;
     tiny_make(&files);
-    for (int threads = 1; threads <= 3; threads++) {
+    for (int threads = 1; threads <= 4; threads++) {
         sae_context *x = opened(NULL, threads);
         must_forget(x, "Sketch", 0);
         must_forget(x, "Cats", 0);
-        must_shoot(x, o, threads == 1 ? &one : &many);
-        CHECK(threads == 1 || same(&one, &many), "%d threads draw other bits than one", threads);
+        for (size_t i = 0; i < 4; i++) {
+            sae_generate_options o = { .count = calls[i].count, .seed = 5, .steps = 2, .map_steps = 1, .guidance = calls[i].unguided ? 1 : 3, .has_guidance = 1 };
+            must_shoot(x, o, threads == 1 ? &one[i] : &many);
+            CHECK(threads == 1 || same(&one[i], &many), "%d threads draw %zu images with other bits than one", threads, calls[i].count);
+            o.tap = count_rows;
+            o.tap_user = &rows;
+            must_shoot(x, o, &many);
+            CHECK(same(&one[i], &many) && rows == (calls[i].unguided ? 1 : 2) * calls[i].count, "%d threads: a tap changes bits, or sees %zu rows", threads, rows);
+        }
         sae_close(x);
     }
     done(NULL);
@@ -153,7 +176,7 @@ static void isa_bits(void)
             sae_context *x = opened(isa, 1);
             CHECK(!strcmp(sae_kernels(x), isa), "asked for %s, got %s", isa, sae_kernels(x));
             must_forget(x, "Sketch", 0);
-            must_shoot(x, (sae_generate_options){ .count = 1, .steps = 4 }, isa == list ? &first : &other);
+            must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, isa == list ? &first : &other);
             CHECK(isa == list || same(&first, &other), "%s draws other bits than %s", isa, list);
             sae_close(x);
         } else {
@@ -221,15 +244,6 @@ static void noise_given(void)
     must_shoot(x, (sae_generate_options){ .count = 3, .noise = noise }, &given);
     CHECK(!same(&seeded, &given), "the noise handed in is not used");
     done(x);
-}
-
-/* Rows of the last UNet pass, seen at conv_out. */
-static int count_rows(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
-{
-    (void)step, (void)first, (void)values, (void)kind;
-    if (!strcmp(name, "unet.conv_out"))
-        *(size_t *)user = shape[0];
-    return 0;
 }
 
 /* A guidance of at most 1 runs one half of the batch, whatever it is; above, both. The default is concepts.json's. */
@@ -879,14 +893,13 @@ static void one_allocation(void)
         sae_generate_options o = shapes[i / 2];
         size_t work = 0, weights = 0, files_size = 0;
         sae_error e = { 0 };
-        sae_context *x = fresh();
+        tiny_make(&files);
+        sae_context *x = opened(NULL, 1 + (int)(i % 3));
         if (i % 2) {
             must_forget(x, "Sketch", 0);
             must_forget(x, "Cats", 0);
         }
         o.prompts = prompts;
-        o.tap = count_rows;
-        o.tap_user = &files_size;
         o.steps = TINY_STEPS;
         CHECK(sae_memory(x, &o, &work, &weights, &e) == SAE_OK, "%s", e.text);
         files.largest = files.touched = 0;
@@ -1103,7 +1116,7 @@ static void config_errors(void)
         { s, "scaled_linear", "linear", "beta_schedule" }, { s, "\"trained_betas\": null", "\"trained_betas\": [0.1]", "trained_betas" },
         { s, "\"num_train_timesteps\": 1000", "\"num_train_timesteps\": 500", "num_train_timesteps" }, { s, "\"steps_offset\": 1", "\"prediction_type\": \"sample\"", "prediction_type|sample" },
         { s, "\"steps_offset\": 1", "\"timestep_spacing\": \"trailing\"", "timestep_spacing" }, { s, "\"steps_offset\": 1", "\"rescale_betas_zero_snr\": true", "rescale_betas_zero_snr" },
-        { s, "\"steps_offset\": 1", "\"steps_ofset\": 1", "steps_ofset|unknown" }, { s, "0.00085", "-1", "beta_start" }, { s, "0.012", "2", "beta_end" },
+        { s, "\"steps_offset\": 1", "\"steps_ofset\": 1", "steps_ofset|unknown" }, { s, "\"clip_sample\": false,", "", "clip_sample|PNDMScheduler" }, { s, "0.00085", "-1", "beta_start" }, { s, "0.012", "2", "beta_end" },
         { s, "0.012", "\"a\"", "beta_end" }, { s, "\"beta_schedule\"", "\"_beta\"", "beta_schedule|missing" },
         { c, "\"steps\": 4", "\"steps\": 0", "concepts.json|steps" }, { c, "\"guidance\": 3", "\"guidance\": \"3\"", "concepts.json|guidance" }, { c, "\"guidance\": 3", "\"guidance\": -3", "concepts.json|guidance" },
         { "tokenizer/vocab.json", "{", "[", "vocab.json" }, { "tokenizer/vocab.json", "\"a\": 97", "\"a\": 9999", "vocab.json" }, { "tokenizer/merges.txt", "c a", "c", "merges.txt" },
@@ -1173,7 +1186,9 @@ static void configs_accepted(void)
         { "unet/config.json", "\"attention_head_dim\": 2", "\"attention_head_dim\": 8, \"num_attention_heads\": 2" },
         { "vae/config.json", "{", "{\"force_upcast\": true, \"latents_mean\": null, \"in_channels\": 3, \"down_block_types\": [\"DownEncoderBlock2D\"]," },
         { "text_encoder/config.json", "{", "{\"transformers_version\": \"5\", \"projection_dim\": 16, \"dropout\": 0.0, \"bos_token_id\": 0," },
-        { "scheduler/scheduler_config.json", "\"steps_offset\": 1", "\"steps_offset\": 0, \"clip_sample\": true" }, /* the pipeline forces 1 and false */
+        { "scheduler/scheduler_config.json", "\"steps_offset\": 1", "\"steps_offset\": 0" }, /* the pipeline forces 1 */
+        { "scheduler/scheduler_config.json", "\"clip_sample\": false", "\"clip_sample\": true" }, /* and false */
+        { "scheduler/scheduler_config.json", "PNDMScheduler", "DDIMScheduler" },
         { "concepts.json", "{", "{\"note\": 1," },
     };
     shot plain, s;
@@ -1403,7 +1418,11 @@ static void not_finite_on_the_way(void)
     const int code = shoot(x, (sae_generate_options){ .count = 1, .noise = noise, .guidance = 9000, .has_guidance = 1 }, &s, &e);
     check_error("overflow", code, SAE_ENAN, &e, "not finite|step 0");
     must_forget(x, "Sketch", 60);
+    sae_close(x);
     noise[3] = NAN;
+    x = opened(NULL, 2); /* each thread has its half of the batch, and its own error */
+    must_forget(x, "Sketch", 60);
+    check_error("NaN noise, two threads", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
     check_error("NaN noise", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
     done(x);
 }

@@ -241,6 +241,23 @@ static void elementary(void)
     }
 }
 
+/* Arguments whose exp lies nearest to the middle of two floats: a sum a few terms too short takes the other one. */
+static void exp_hardest(void)
+{
+    static const float cases[][2] = {
+        { -0x1.beccfap-3f, 0x1.9ba502p-1f },
+        { -0x1.c1cd9ap-2f, 0x1.49fd9p-1f },
+        { -0x1.da035ep-2f, 0x1.4247b8p-1f },
+        { -0x1.03d5bep+0f, 0x1.731b82p-2f },
+        { -0x1.cf6ab2p-3f, 0x1.985178p-1f },
+        { -0x1.d3300cp-3f, 0x1.97912ep-1f },
+        { -0x1.e2a52p-3f, 0x1.9480a8p-1f },
+        { -0x1.edfb24p-1f, 0x1.8633c4p-2f }
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(nn_expf_cr(cases[i][0]) == cases[i][1], "exp(%a) is %a, not %a", (double)cases[i][0], (double)nn_expf_cr(cases[i][0]), (double)cases[i][1]);
+}
+
 static void elementary_ends(void)
 {
     CHECK(nn_expf(0.0f) == 1.0f && nn_expf(-0.0f) == 1.0f && nn_expf_cr(0.0f) == 1.0f, "exp(0)");
@@ -376,6 +393,30 @@ static void dot_blocks(void)
     free(d);
 }
 
+/* Products too small for any float round to -0 after the first: a sum that starts at +0, in hi or in lo, gives +0. */
+static void dot_zeros(void)
+{
+    static const size_t sizes[] = { 1, 128, 129, 2048, 2049, 4097 };
+    float *x = floats(3 * 4097), *w = floats(3 * 4097), y[10];
+    nn c;
+    for (size_t i = 0; i < 3 * 4097; i++) {
+        x[i] = 0x1p-100f;
+        w[i] = -0x1p-100f;
+    }
+    unsigned char *file = as_file(w, 3 * 4097, DT_F32);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        CHECK(f32_bits(nn_dot(x, 1, w, 1, sizes[s])) == 0x80000000u, "K = %zu: the reference", sizes[s]);
+        for (size_t i = 0; kernels_of(&c, i, 1); i++) {
+            nn_linear(&c, y, x, (weight){ file + 1, DT_F32 }, NULL, 3, sizes[s], 3);
+            for (int j = 0; j < 9; j++)
+                CHECK(f32_bits(y[j]) == 0x80000000u, "K = %zu: %s has %a", sizes[s], nn_isa_name(&c), (double)y[j]);
+        }
+    }
+    free(x);
+    free(w);
+    free(file);
+}
+
 typedef struct linear_case { size_t M, K, N; dtype type; bool bias; const float *x, *b; weight W; } linear_case;
 static void run_linear(nn *c, float *y, const void *p)
 {
@@ -415,11 +456,12 @@ static void linear_edges(void)
     }
 }
 
-/* More rows, and more columns, than are packed at a time (4 Mi floats); and enough work for threads to wake. */
+/* More rows, and more columns, than are packed at a time (8 Mi floats); and enough work for threads to wake. */
 static void linear_large(void)
 {
-    try_linear(1100, 4097, 1, DT_F16, true);
-    try_linear(1, 4097, 1100, DT_F16, true);
+    try_linear(2100, 4097, 1, DT_F16, true);
+    try_linear(1, 4097, 2100, DT_F16, true);
+    try_linear(3, 65537, 150, DT_F16, true); /* several blocks of columns, the rows packed once */
     try_linear(300, 150, 70, DT_F16, true);
     try_linear(150, 2100, 20, DT_F32, false);
 }
@@ -844,6 +886,7 @@ const test_case nn_tests[] = {
     { "fma_cases", fma_cases },
     { "fma_random", fma_random },
     { "elementary", elementary },
+    { "exp_hardest", exp_hardest },
     { "elementary_ends", elementary_ends },
     { "sines", sines },
     { "timestep", timestep },
@@ -851,6 +894,7 @@ const test_case nn_tests[] = {
     { "halves", halves },
     { "widening", widening },
     { "dot_blocks", dot_blocks },
+    { "dot_zeros", dot_zeros },
     { "linear_edges", linear_edges },
     { "linear_large", linear_large },
     { "linear_bias", linear_bias },

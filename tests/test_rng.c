@@ -94,7 +94,8 @@ static void splitmix(void)
     CHECK(rng_mix(gamma) == UINT64_C(0xe220a8397b1dcdaf) && rng_mix(2 * gamma) == UINT64_C(0x6e789e6aa1b965f4), "published values");
     CHECK(rng_value(5, 9, 3) == rng_mix(rng_mix(5 ^ rng_mix(9)) + 4 * gamma), "value(seed, stream, i)");
     CHECK(rng_uniform(5, 9, 3) == (float)(rng_value(5, 9, 3) >> 40) / 16777216.0f, "uniform");
-    CHECK(rng_symmetric(5, 9, 3, 0.1f) == (2.0f * rng_uniform(5, 9, 3) - 1.0f) * 0.1f, "symmetric");
+    for (uint64_t i = 0; i < 100; i++) /* one rounded product: 2 a u - a would differ in places */
+        CHECK(rng_symmetric(5, 9, i, 0.1f) == (2.0f * rng_uniform(5, 9, i) - 1.0f) * 0.1f, "symmetric, value %llu", (unsigned long long)i);
 }
 
 const test_case rng_tests[] = {

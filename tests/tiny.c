@@ -21,7 +21,7 @@ static const char vae_config[] =
     "  \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]\n}\n";
 static const char scheduler_config[] =
     "{\n  \"_class_name\": \"PNDMScheduler\",\n  \"beta_end\": 0.012,\n  \"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": 0.00085,\n"
-    "  \"num_train_timesteps\": 1000,\n  \"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  \"steps_offset\": 1,\n"
+    "  \"clip_sample\": false,\n  \"num_train_timesteps\": 1000,\n  \"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  \"steps_offset\": 1,\n"
     "  \"trained_betas\": null\n}\n";
 static const char sae_config[] = "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": \"topk\"}\n";
 static const char concepts[] =
