@@ -85,13 +85,13 @@ $(BUILD)/tests/exhaustive: $(BUILD)/tests/exhaustive.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ $(if $(QUAD),-lquadmath) -lm
 
 # A picture, then the same without its style and without its object.
-PROMPT := An image of Cats in Sketch style.
+PROMPT := An image of Flame in Mosaic style.
 demo: saeuron
 	@mkdir -p demo
-	@echo 'saeuron generate -p "$(PROMPT)" [--forget Sketch | --forget Cats]:'
-	@./saeuron generate -p "$(PROMPT)" -o demo/cat.png
-	@./saeuron generate -p "$(PROMPT)" --forget Sketch -o demo/cat-forget-sketch.png
-	@./saeuron generate -p "$(PROMPT)" --forget Cats -o demo/cat-forget-cats.png
+	@echo 'saeuron generate -p "$(PROMPT)" [--forget Mosaic | --forget Flame]:'
+	@./saeuron generate -p "$(PROMPT)" -o demo/flame.png
+	@./saeuron generate -p "$(PROMPT)" --forget Mosaic -o demo/flame-forget-mosaic.png
+	@./saeuron generate -p "$(PROMPT)" --forget Flame -o demo/flame-forget-flame.png
 
 # Speed; with PYTHON naming an interpreter that has diffusers, side by side with it.
 bench: saeuron

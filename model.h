@@ -266,11 +266,9 @@ typedef struct stats {
     tensors file;
     size_t  steps, n, concepts;
     int     timesteps[1000];
-    char    hook[96];
+    char    hook[96], sae[24];      /* of the metadata; sae: the digest of the SAE that made them, or "" */
     float  *threshold;              /* [steps,n]: mean over concepts of mu */
-    float  *sum;                    /* [steps,n]: sum over concepts of prompts_c * mu_c, for the pooled others */
     double *prompts;                /* a concept, in file order */
-    double  all_prompts;
     void   *memory;
 } stats;
 

@@ -308,7 +308,8 @@ static int find_hook(const sae_context *x, const char *concept, found *at, sae_e
 static int load_hook(sae_context *x, const found *at, ablation **out, sae_error *err)
 {
     ablation *a;
-    int code;
+    char digest[24];
+    int  code;
     for (size_t i = 0; i < x->hooks; i++)
         if (!strcmp(x->hook[i]->hook, at->hook)) {
             *out = x->hook[i];
@@ -326,6 +327,9 @@ static int load_hook(sae_context *x, const found *at, ablation **out, sae_error 
                     a->sae.file.path, a->sae.d, a->hook, unet_hook_width(&x->unet, a->hook, NULL));
     if (!code && a->stats.n != a->sae.n)
         code = fail(err, SAE_EFORMAT, "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE", a->stats.file.path, a->stats.n, a->sae.n);
+    snprintf(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
+    if (!code && a->stats.sae[0] && strcmp(a->stats.sae, digest))
+        code = fail(err, SAE_EFORMAT, "%s: made with an SAE of digest %s, but the one beside it has %s: make them again", a->stats.file.path, a->stats.sae, digest);
     if (!code && a->stats.hook[0] && strcmp(bare(a->stats.hook), a->hook))
         code = fail(err, SAE_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", a->stats.file.path, a->stats.hook, a->hook);
     if (code) {

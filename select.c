@@ -85,6 +85,8 @@ static int check_timesteps(stats *s, sae_error *err)
     char text[8192];
     if (!metadata(s, "hook", s->hook, sizeof s->hook))
         s->hook[0] = 0;
+    if (!metadata(s, "sae", s->sae, sizeof s->sae))
+        s->sae[0] = 0;
     if (!metadata(s, "timesteps", text, sizeof text) || read_numbers(text, s->timesteps, 1000) != s->steps)
         return fail(err, SAE_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path, s->steps);
     return SAE_OK;

@@ -1,6 +1,6 @@
 """pictures.py: docs/forgetting.png, the README's picture, made by ./saeuron alone; this only lays it out.
 
-    python docs/pictures.py [--style Sketch --object Cats] [--seed 0]
+    python docs/pictures.py [--style Mosaic --object Flame] [--seed 0]
 
 Columns: four prompts, two with the forgotten concepts and two without. Rows: nothing forgotten, the style forgotten, the
 object forgotten. Every picture is one `saeuron generate` of the default model; nothing is chosen beyond the arguments.
@@ -17,13 +17,13 @@ SCALE, SIDE, LEFT, TOP = 2, 64, 150, 34
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--style", default="Sketch")
-    p.add_argument("--object", default="Cats")
+    p.add_argument("--style", default="Mosaic")
+    p.add_argument("--object", default="Flame")
     p.add_argument("--seed", default="0")
     p.add_argument("--saeuron", default="./saeuron")
     p.add_argument("--out", default="docs/forgetting.png")
     a = p.parse_args()
-    pairs = [(a.object, a.style), (a.object, "Winter"), ("Trees", a.style), ("Butterfly", "Mosaic")]
+    pairs = [(a.object, a.style), (a.object, "Winter"), ("Trees", a.style), ("Butterfly", "Sketch")]
     prompts = [f"An image of {o} in {s.replace('_', ' ')} style." for o, s in pairs]
     rows = [("nothing forgotten", []), (f"--forget {a.style}", ["--forget", a.style]), (f"--forget {a.object}", ["--forget", a.object])]
     cell = SIDE * SCALE + 8

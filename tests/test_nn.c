@@ -462,6 +462,7 @@ static void linear_large(void)
     try_linear(2100, 4097, 1, DT_F16, true);
     try_linear(1, 4097, 2100, DT_F16, true);
     try_linear(3, 65537, 150, DT_F16, true); /* several blocks of columns, the rows packed once */
+    try_linear(13, 400001, 33, DT_F16, true); /* several of both, for tiles of 12 x 32 */
     try_linear(300, 150, 70, DT_F16, true);
     try_linear(150, 2100, 20, DT_F32, false);
 }

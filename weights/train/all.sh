@@ -47,5 +47,6 @@ stage collect sae.py collect --guidance "$GUIDANCE"
 stage sae sae.py train
 stage stats sae.py stats
 stage sweep sae.py sweep --guidance "$GUIDANCE" --seconds "${SWEEP_SECONDS:-1200}"
+stage verify sae.py verify --guidance "$GUIDANCE" --seed 588 --last 5
 stage card card.py --model "$WORK/emojicanvas" --guidance "$GUIDANCE"
 stage finish export.py finish --guidance "$GUIDANCE"

@@ -43,7 +43,8 @@ four drawings, Butterfly six: these rows show memory more than generality.
 
 On two shared CPU cores. {history}
 This run: VAE on {vae_pictures:,} pictures; UNet and text encoder on {unet_samples:,} samples (running mean of the
-squared error of the noise {loss:.3f} at the end; min-SNR-5, EMA 0.9995). `weights/train/README.md` has the command.
+squared error of the noise {loss:.3f} at the end; min-SNR-5; a moving average of the weights, its decay (1+n)/(10+n) up to 0.9995).
+It was stopped when nine tenths of its time were over, the learning rate not quite at 0. `weights/train/README.md` has the command.
 
 ## What it draws
 
@@ -70,15 +71,17 @@ they get wrong may be the classifier's fault.
 |---|---|---|---|---|
 {saes}
 
-`sae.py sweep` chose top K and strength of each concept from few images ({sweep_images} for the chosen pairs
-together), by the classifiers' probabilities, and measured on those same images, in percent:
+`sae.py sweep` chose top K and strength of each concept from few images. `sae.py verify` then drew
+{verify_images} images on other noise (seed {verify_seed}, {verify_steps} steps), half of the forgotten concept and
+half of others. In percent, by the classifiers' mean probabilities (not by counting right answers; pictures without forgetting
+would give less than 100 too):
 
 | | UA | IRA | CRA |
 |---|---|---|---|
 {sweep}
 
-The numbers lean to the good side, being those of the chosen pairs. Statistics: {lines} calibration prompts an object,
-20 a style.
+Objects forgotten best: {best}; worst: {least} (UA + IRA). Statistics: {lines} calibration
+prompts an object, 20 a style.
 
 ## What fails
 
@@ -106,7 +109,8 @@ def main():
     if a.png:
         save_sheet(sheet(pics, len(common.STYLES)), a.png)
     unet, judges = facts("unet"), facts("classifier")
-    sweep = {k: facts(f"sweep-{k}") for k in common.HOOKS}
+    sweep = {k: facts(f"verify-{k}") for k in common.HOOKS}
+    order = sorted(sweep["object"]["concepts"], key=lambda n: -sum(sweep["object"]["concepts"][n][:2]))
     saes = {k: facts(f"sae-{k}") for k in common.HOOKS}
     counts = np.bincount([r[0] for r in art.chosen(a.emoji)])
     sae_dir = a.work / "sae" / common.HOOKS["object"]
@@ -146,7 +150,9 @@ def main():
         sf_fresh=100 * judges["style"]["fresh_placements"], sf_new=100 * judges["style"]["unseen_drawings"],
         saes="\n".join(f"| `{s['hook']}` ({k}) | {s['fvu']:.3f} | {s['l0']:.1f} | {100 * s['dead']:.1f} % "
                        f"| {s['tokens']:,} |" for k, s in saes.items()),
-        sweep_images=sum(s["images"] for s in sweep.values()), lines=lines,
+        verify_images=sum(s["images"] for s in sweep.values()), lines=lines,
+        verify_seed=sweep["style"]["seed"], verify_steps=sweep["style"]["steps"],
+        best=", ".join(order[:3]), least=", ".join(order[-3:]),
         sweep="\n".join(f"| {k} | {100 * s['ua']:.0f} | {100 * s['ira']:.0f} | {100 * s['cra']:.0f} |"
                         for k, s in sweep.items()),
         fails="\n".join("- " + s for s in fails))

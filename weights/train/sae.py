@@ -6,8 +6,9 @@ Not here: the model (it is read from --model, as exported: fp16 weights widened 
     sae.py train     WORK/sae/HOOK/{cfg.json,sae.safetensors}, WORK/sae-{domain}.json
     sae.py stats     WORK/sae/HOOK/stats.safetensors
     sae.py sweep     WORK/sae/HOOK/forget.json, WORK/sweep-{domain}.json
-Each stage but the sweep goes on where it stopped. TopK sparse autoencoder: f = topk(relu(W_enc (x - b_dec) + b_enc)),
-x^ = f W_dec + b_dec; trained with BatchTopK, used with TopK a token.
+    sae.py verify    WORK/verify-{domain}.json: what the chosen pairs do, on new noise
+Each stage but the last two goes on where it stopped. TopK sparse autoencoder:
+f = topk(relu(W_enc (x - b_dec) + b_enc)), x^ = f W_dec + b_dec; trained with BatchTopK, used with TopK a token.
 """
 import json
 
@@ -248,73 +249,79 @@ class Forget:
         return (x.transpose(1, 2).reshape(y.shape),)
 
 
+class Trials:
+    """Images with one concept forgotten each, judged. got {(domain, concept, pair): ua, ira, cra lists}."""
+
+    def __init__(self, a, torch, device):
+        import classifier
+        self.a, self.torch, self.model = a, torch, Model(a.model, device)
+        self.judge = {k: (lambda net: lambda pics: classifier.judge(net, pics))(
+            classifier.load(a.work / "classifier" / k)[0]) for k in ("object", "style")}
+        self.names = {k: common.OBJECTS if k == "object" else STYLED for k in a.domains}
+        self.forget = {k: Forget(self.model, a.work / "sae" / common.HOOKS[k], self.names[k]) for k in self.names}
+        for k, f in self.forget.items():
+            self.model.unet.get_submodule(common.HOOKS[k]).register_forward_hook(f.hook)
+        self.rng, self.clock, self.got = np.random.default_rng(a.seed), common.Clock(a.seconds), {}
+
+    def jobs(self, domain, c, pair, count):
+        """`count` pictures of the concept, `count` of others: (domain, concept, pair, object, style, noise index)."""
+        rng, n, out = self.rng, len(self.names[domain]), []
+        for _ in range(count):
+            other = int((c + rng.integers(1, n)) % n)
+            for i in (c, other):
+                o, s = (int(rng.integers(20)), i + 1) if domain == "style" else (i, int(rng.integers(11)))
+                out.append((domain, c, pair, o, s, int(rng.integers(1000))))
+        return out
+
+    def at(self, step):
+        for f in self.forget.values():
+            f.step = (step + 1) * common.STEPS // self.a.sweep_steps - 1
+
+    def run(self, jobs):
+        """Returns False when time ran out before the last job."""
+        a, torch, model = self.a, self.torch, self.model
+        self.rng.shuffle(jobs)
+        for i in range(0, len(jobs), a.batch):
+            if self.clock.share() >= 1:
+                return False
+            part = jobs[i:i + a.batch]
+            for k, f in self.forget.items():
+                f.jobs = [(j[1], *j[2]) if j[0] == k else None for j in part]
+            noise = torch.cat([model.noise(1, a.seed, j[5]) for j in part])
+            captions = [common.caption(common.OBJECTS[j[3]], common.STYLES[j[4]]) for j in part]
+            pics = torch.from_numpy(model.decode(model.sample(captions, noise, a.guidance, a.sweep_steps, self.at)))
+            objects, styles = self.judge["object"](pics), self.judge["style"](pics)
+            for b, (domain, c, pair, o, s, _) in enumerate(part):
+                p = [objects[b, o].item(), styles[b, s].item()]
+                own, else_ = p if domain == "object" else p[::-1]
+                record = self.got.setdefault((domain, c, pair), dict(ua=[], ira=[], cra=[]))
+                if c == (o if domain == "object" else s - 1):
+                    record["ua"].append(1 - own)
+                    record["cra"].append(else_)
+                else:
+                    record["ira"].append(own)
+            print(f"{self.clock.elapsed():.0f} s", i + len(part), "of", len(jobs), flush=True)
+        return True
+
+
+def mean_score(records):
+    """(score, [UA, IRA, CRA]) of some records together; what has no image counts 0."""
+    m = [float(np.mean(sum((r[w] for r in records), []) or [0.0])) for w in ("ua", "ira", "cra")]
+    return (m[0] + m[1] + m[2] / 2) / 2.5, m
+
+
 def sweep(a, torch, device):
     """Successive rounds: all pairs on a few concepts, the best pairs on all, the best two of each concept again.
     Half the steps (--sweep-steps): their times are every second of the statistics', which are looked up by time.
     Score: (UA + IRA + CRA/2) / 2.5, by the judges' probabilities; a concept's few images are pooled with the
     mean of its domain."""
-    import classifier
-    model = Model(a.model, device)
-    judges = {k: classifier.load(a.work / "classifier" / k)[0] for k in ("object", "style")}
-    names = {"object": common.OBJECTS, "style": STYLED}
-    names = {k: names[k] for k in a.domains}
-    forget = {k: Forget(model, a.work / "sae" / common.HOOKS[k], names[k]) for k in names}
-    for k in names:
-        model.unet.get_submodule(common.HOOKS[k]).register_forward_hook(forget[k].hook)
-    rng, clock = np.random.default_rng(5), common.Clock(a.seconds)
+    trials = Trials(a, torch, device)
+    got, names, rng = trials.got, trials.names, trials.rng
     pairs = [(k, g) for k in a.tops for g in a.strengths]
-    got = {}                                                # (domain, concept, pair) -> [[UA, CRA], IRA] lists
-
-    def run(jobs):
-        """jobs: (domain, concept, pair, object, style, noise index); returns False when time is out."""
-        rng.shuffle(jobs)
-        for i in range(0, len(jobs), a.batch):
-            if clock.share() >= 1:
-                return False
-            part = jobs[i:i + a.batch]
-            for k in forget:
-                forget[k].jobs = [(j[1], *j[2]) if j[0] == k else None for j in part]
-
-            def at(step):
-                for fo in forget.values():
-                    fo.step = (step + 1) * common.STEPS // a.sweep_steps - 1
-            noise = torch.cat([model.noise(1, a.seed, j[5]) for j in part])
-            captions = [common.caption(common.OBJECTS[j[3]], common.STYLES[j[4]]) for j in part]
-            pics = torch.from_numpy(model.decode(model.sample(captions, noise, a.guidance, a.sweep_steps, at)))
-            po, ps = classifier.judge(judges["object"], pics), classifier.judge(judges["style"], pics)
-            for b, (domain, c, pair, o, s, _) in enumerate(part):
-                own, else_ = (ps[b, s], po[b, o]) if domain == "style" else (po[b, o], ps[b, s])
-                mine = c == (s - 1 if domain == "style" else o)
-                record = got.setdefault((domain, c, tuple(pair)), dict(ua=[], cra=[], ira=[]))
-                if mine:
-                    record["ua"].append(1 - own.item())
-                    record["cra"].append(else_.item())
-                else:
-                    record["ira"].append(own.item())
-            print(f"{clock.elapsed():.0f} s", i + len(part), "of", len(jobs), flush=True)
-        return True
-
-    def jobs_for(domain, c, pair, count):
-        out, n = [], len(names[domain])
-        for _ in range(count):
-            o, s = int(rng.integers(20)), int(rng.integers(11))
-            other = int((c + rng.integers(1, n)) % n)
-            mine = (o, c + 1) if domain == "style" else (c, s)
-            theirs = (int(rng.integers(20)), other + 1) if domain == "style" else (other, s)
-            out += [(domain, c, pair, *w, int(rng.integers(1000))) for w in (mine, theirs)]
-        return out
-
-    def mean_score(records):
-        m = [float(np.mean(sum((r[w] for r in records), []) or [0.0])) for w in ("ua", "ira", "cra")]
-        return (m[0] + m[1] + m[2] / 2) / 2.5, m
 
     def pooled(domain):
-        table = {}
-        for p in pairs:
-            rows = [r for (dm, _, q), r in got.items() if dm == domain and q == p]
-            if rows:
-                table[p] = mean_score(rows)
-        return table
+        table = {p: [r for (k, _, q), r in got.items() if k == domain and q == p] for p in pairs}
+        return {p: mean_score(rows) for p, rows in table.items() if rows}
 
     def own(domain, c, prior=2):
         """{pair: shrunk score} of a concept"""
@@ -326,39 +333,54 @@ def sweep(a, torch, device):
                 out[p] = (n * mean_score([r])[0] + prior * score) / (n + prior)
         return out
 
-    run([j for k in names for p in pairs for c in rng.choice(len(names[k]), a.first, replace=False).tolist()
-         for j in jobs_for(k, c, p, 1)])
+    among = {k: [c for c, n in enumerate(names[k]) if not a.concepts or n in a.concepts] for k in names}
+    trials.run([j for k in names for p in pairs for c in rng.permutation(among[k])[:a.first].tolist()
+                for j in trials.jobs(k, c, p, 1)])
     best = {k: sorted(pooled(k), key=lambda p: -pooled(k)[p][0])[:a.keep] for k in names}
     print("first round", {k: [(p, round(pooled(k)[p][0], 3)) for p in best[k]] for k in best}, flush=True)
-    if run([j for k in names for c in range(len(names[k])) for p in best[k] for j in jobs_for(k, c, p, 1)]):
+    if trials.run([j for k in names for c in among[k] for p in best[k] for j in trials.jobs(k, c, p, 1)]):
         jobs = []
         for k in names:
-            for c in range(len(names[k])):
+            for c in among[k]:
                 mine = own(k, c)
                 for p in sorted(mine, key=lambda p: -mine[p])[:2]:
-                    jobs += jobs_for(k, c, p, a.last)
-        run(jobs)
+                    jobs += trials.jobs(k, c, p, a.last)
+        trials.run(jobs)
 
     for k in names:
-        table, chosen = pooled(k), {}
-        for c, name in enumerate(names[k]):
+        file = a.work / "sae" / common.HOOKS[k] / "forget.json"
+        chosen = json.loads(file.read_text()) if a.concepts and file.exists() else {}
+        for c in among[k]:
             mine = own(k, c)
             p = max(mine, key=mine.get) if mine else best[k][0] if best[k] else pairs[0]
-            chosen[name] = dict(top=p[0], strength=p[1])
-        (a.work / "sae" / common.HOOKS[k] / "forget.json").write_text(json.dumps(chosen, indent=1) + "\n")
-        picked = [got[(k, c, (v["top"], v["strength"]))] for c, v in enumerate(chosen.values())
-                  if (k, c, (v["top"], v["strength"])) in got]
-        score, (ua, ira, cra) = mean_score(picked)
-        report = dict(ua=round(ua, 3), ira=round(ira, 3), cra=round(cra, 3),
-                      images=sum(len(r["ua"]) + len(r["ira"]) for r in picked),
-                      pairs={f"{p[0]} {p[1]:g}": [round(x, 3) for x in v[1]] for p, v in table.items()})
-        (a.work / f"sweep-{k}.json").write_text(json.dumps(report, indent=1) + "\n")
+            chosen[names[k][c]] = dict(top=p[0], strength=p[1])
+        file.write_text(json.dumps(chosen, indent=1) + "\n")
+        table = {f"{p[0]} {p[1]:g}": [round(x, 3) for x in v[1]] for p, v in pooled(k).items()}
+        (a.work / f"sweep-{k}.json").write_text(json.dumps(table, indent=1) + "\n")
+        print(k, table, flush=True)
+
+
+def verify(a, torch, device):
+    """The chosen pairs on new noise (--seed): UA, IRA, CRA of each concept and on the mean."""
+    trials = Trials(a, torch, device)
+    files = {k: a.work / "sae" / common.HOOKS[k] / "forget.json" for k in trials.names}
+    chosen = {k: json.loads(f.read_text()) for k, f in files.items()}
+    pair = {(k, c): (chosen[k][n]["top"], chosen[k][n]["strength"]) for k, names in trials.names.items()
+            for c, n in enumerate(names)}
+    trials.run([j for (k, c), p in pair.items() for j in trials.jobs(k, c, p, a.last)])
+    for k, names in trials.names.items():
+        rows = {n: trials.got[(k, c, pair[(k, c)])] for c, n in enumerate(names) if (k, c, pair[(k, c)]) in trials.got}
+        ua, ira, cra = (round(x, 3) for x in mean_score(list(rows.values()))[1])
+        report = dict(ua=ua, ira=ira, cra=cra, images=sum(len(r["ua"]) + len(r["ira"]) for r in rows.values()),
+                      seed=a.seed, steps=a.sweep_steps,
+                      concepts={n: [round(x, 3) for x in mean_score([r])[1]] for n, r in rows.items()})
+        (a.work / f"verify-{k}.json").write_text(json.dumps(report, indent=1) + "\n")
         print(k, report, flush=True)
 
 
 def main():
     p = common.arguments(__doc__)
-    p.add_argument("stage", choices=["collect", "train", "stats", "sweep"])
+    p.add_argument("stage", choices=["collect", "train", "stats", "sweep", "verify"])
     p.add_argument("--model", type=common.pathlib.Path, default=None, help="default: WORK/emojicanvas")
     p.add_argument("--guidance", type=float, default=6.0)
     p.add_argument("--lines", type=int, default=80, help="calibration lines an object in the statistics")
@@ -373,12 +395,13 @@ def main():
     p.add_argument("--epochs", type=int, default=1)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--dead", type=int, default=200000, help="tokens without firing after which a latent is dead")
-    p.add_argument("--seconds", type=float, default=600, help="time of the sweep")
+    p.add_argument("--seconds", type=float, default=600, help="time of the sweep, of verify")
+    p.add_argument("--concepts", nargs="+", default=[], help="sweep these alone; the others keep their pairs")
     p.add_argument("--sweep-steps", type=int, default=25, help="steps of the sweep's images; a divisor of 50")
     p.add_argument("--first", type=int, default=6, help="concepts a pair is first tried on")
     p.add_argument("--last", type=int, default=3, help="image pairs of a concept's best two in the last round")
     p.add_argument("--keep", type=int, default=5, help="pairs that reach the sweep's second round")
-    p.add_argument("--seed", type=int, default=288, help="noise of the sweep's images")
+    p.add_argument("--seed", type=int, default=288, help="noise of the sweep's images; give verify another")
     p.add_argument("--tops", type=int, nargs="+", default=[1, 2, 4, 8])
     p.add_argument("--strengths", type=float, nargs="+", default=[-0.5, -1.0, -2.0, -5.0])
     a = p.parse_args()
