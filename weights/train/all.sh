@@ -50,3 +50,4 @@ stage sweep sae.py sweep --guidance "$GUIDANCE" --seconds "${SWEEP_SECONDS:-1200
 stage verify sae.py verify --guidance "$GUIDANCE" --seed 588 --last 5
 stage card card.py --model "$WORK/emojicanvas" --guidance "$GUIDANCE"
 stage finish export.py finish --guidance "$GUIDANCE"
+"$PYTHON" stamp.py ../emojicanvas --saeuron ../../saeuron

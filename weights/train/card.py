@@ -43,8 +43,9 @@ four drawings, Butterfly six: these rows show memory more than generality.
 
 On two shared CPU cores. {history}
 This run: VAE on {vae_pictures:,} pictures; UNet and text encoder on {unet_samples:,} samples (running mean of the
-squared error of the noise {loss:.3f} at the end; min-SNR-5; a moving average of the weights, its decay (1+n)/(10+n) up to 0.9995).
-It was stopped when nine tenths of its time were over, the learning rate not quite at 0. `weights/train/README.md` has the command.
+squared error of the noise {loss:.3f} at the end; min-SNR-5; a moving average of the weights, decay (1+n)/(10+n) at step n).
+It was stopped when nine tenths of its time were over, the learning rate not quite at 0. `weights/train/README.md` has
+the command.
 
 ## What it draws
 
@@ -73,8 +74,8 @@ they get wrong may be the classifier's fault.
 
 `sae.py sweep` chose top K and strength of each concept from few images. `sae.py verify` then drew
 {verify_images} images on other noise (seed {verify_seed}, {verify_steps} steps), half of the forgotten concept and
-half of others. In percent, by the classifiers' mean probabilities (not by counting right answers; pictures without forgetting
-would give less than 100 too):
+half of others. In percent, by the classifiers' mean probabilities (not by counting right answers; pictures without
+forgetting would give less than 100 too):
 
 | | UA | IRA | CRA |
 |---|---|---|---|
@@ -128,13 +129,17 @@ def main():
         right = common.OBJECTS[i + 10] if i < 10 else ""
         style = common.STYLES[i]
         rows.append(f"| {left} | {po.get(left, '')} | | {right} | {po.get(right, '')} | | {style} | {ps[style]} |")
+    styles = sweep["style"]["concepts"]
+    stay = [n for n in styles if styles[n][0] < 0.5]
     cost = f"recognised with a mean probability of {100 * sweep['object']['ira']:.0f} %"
     weak = [f"{o} ({n})" for o, n in sorted(po.items(), key=lambda x: x[1]) if n <= 7]
     fails = [f"Objects recognised in 7 or fewer of 11 styles: {', '.join(weak)}." if weak
              else "No object is recognised in 7 or fewer of its 11 styles.",
              "Fine detail is soft: the autoencoder keeps four numbers for 48 colour values, and drops the snow of "
              "Winter and the grain of Rust.",
-             f"Object latents are not specific: forgetting one object leaves the others {cost} (table above)."]
+             f"Object latents are not specific: forgetting one object leaves the others {cost} (table above).",
+             "Forgetting a style harms the object drawn: CRA in the table above."
+             + (f" Styles that mostly stay: {', '.join(stay)}." if stay else "")]
     with safe_open(a.work / "unet" / "diffusion_pytorch_model.safetensors", "pt") as f:
         unet_m = sum(int(np.prod(f.get_slice(k).get_shape())) for k in f.keys()) / 1e6
     text = TEXT.format(
