@@ -693,6 +693,7 @@ static void sae_folder_errors(void)
         { STYLES "/stats.safetensors", "attentions.2", "attentions.1", "stats.safetensors|attentions.1|attentions.2", SAE_EFORMAT },
         { STYLES "/stats.safetensors", "\\\"Sketch\\\"", "\\\"Skitch\\\"", "stats.safetensors|prompts|Sketch", SAE_EFORMAT },
         { STYLES "/stats.safetensors", "\\\": 2", "\\\": 0", "stats.safetensors|prompts", SAE_EFORMAT },
+        { STYLES "/stats.safetensors", "\"seed\":\"0\"", "\"sae\":\"00\"", "stats.safetensors|digest 00|make them again", SAE_EFORMAT },
         { STYLES "/stats.safetensors", "[4,128]", "[2,256]", "stats.safetensors", SAE_EFORMAT },
         { STYLES "/forget.json", "\"top\": 24", "\"top\": -1", "forget.json|top", SAE_EFORMAT },
         { STYLES "/forget.json", "\"top\": 24", "\"topp\": 24", "forget.json|topp", SAE_EFORMAT },
