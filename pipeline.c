@@ -256,28 +256,28 @@ static size_t distance(const char *a, const char *b)
 /* The hook whose statistics know the concept. near: the closest name seen, for the message. */
 typedef struct found { char hook[96], dir[1024], stats[1024], near[96]; size_t near_distance; bool any; } found;
 
-/* Looks for concept in the statistics of one hook. */
+/* Looks for concept among the statistics of one hook: their tensors' names, without reading a value. */
 static int look_at_hook(const sae_context *x, const char *hook, const char *concept, found *at, bool *yes, sae_error *err)
 {
-    char  dir[1024], path[1024];
-    stats s;
-    int   code;
-    bool  named;
+    char    dir[1024], path[1024];
+    tensors t;
+    int     code;
+    bool    named;
     *yes = false;
     if (!find_place(x, hook, dir, path, &named) || (!named && !io_exists(&x->host, path)))
         return SAE_OK; /* a hook without statistics; but those that were asked for by name must be there */
-    if ((code = stats_load(&s, &x->host, path, err)) != SAE_OK)
+    if ((code = tensors_open(&t, &x->host, path, err)) != SAE_OK)
         return code;
     at->any = true;
-    *yes = stats_find(&s, concept) >= 0;
-    for (size_t i = 0; i < s.concepts; i++) {
-        const size_t d = distance(concept, stats_name(&s, i));
+    *yes = tensors_find(&t, concept) != NULL;
+    for (size_t i = 0; i < t.count; i++) {
+        const size_t d = distance(concept, t.list[i].name);
         if (d < at->near_distance) {
             at->near_distance = d;
-            snprintf(at->near, sizeof at->near, "%.90s", stats_name(&s, i));
+            snprintf(at->near, sizeof at->near, "%.90s", t.list[i].name);
         }
     }
-    stats_unload(&s, &x->host);
+    tensors_close(&t);
     if (*yes) {
         memcpy(at->hook, hook, strlen(hook) + 1);
         memcpy(at->dir, dir, sizeof dir);
@@ -749,11 +749,13 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     return SAE_OK;
 }
 
-/* Bytes of scratch that a batch needs, by running it without memory. */
+/* Bytes of scratch that the largest batch needs, by running them without memory. */
 static int plan(call *g, size_t *bytes)
 {
     g->work = (arena){ 0 };
     run_batch(g, g->batch);
+    if (!g->code && g->o->count % g->batch) /* it may be split otherwise: fewer rows than threads */
+        run_batch(g, g->o->count % g->batch);
     if (g->code)
         return g->code;
     if (g->work.failed || g->work.peak > SIZE_MAX - 64)

@@ -211,15 +211,21 @@ static const option *find_option(const char *name, int command)
     return NULL;
 }
 
-/* Letters in common from the start: enough to guess which option was meant. */
+/* Letters in common from the start: enough to guess what was meant. */
+static size_t letters_in_common(const char *a, const char *b)
+{
+    size_t n = 0;
+    while (a[n] && a[n] == b[n])
+        n++;
+    return n;
+}
+
 static const option *nearest_option(const char *name, int command)
 {
     const option *best = NULL;
     size_t most = 3;
     for (size_t i = 0; i < OPTIONS; i++) {
-        size_t n = 0;
-        while (name[n] && name[n] == table[i].name[n])
-            n++;
+        const size_t n = letters_in_common(name, table[i].name);
         if ((table[i].commands & command) && n > most) {
             most = n;
             best = &table[i];
@@ -864,14 +870,21 @@ static int run_select(const options *o)
 
 /* ---- info, digest ---- */
 
+static void print_shape(const tensor *t)
+{
+    putchar('[');
+    for (int i = 0; i < t->ndim; i++)
+        printf("%s%zu", i ? ", " : "", t->shape[i]);
+    putchar(']');
+}
+
 static void print_tensor(const tensor *t, const char *before)
 {
     printf("%s", before);
     print_name(t->name);
-    printf("\t%s\t[", io_dtype_name(t->type));
-    for (int i = 0; i < t->ndim; i++)
-        printf("%s%zu", i ? ", " : "", t->shape[i]);
-    printf("]\n");
+    printf("\t%s\t", io_dtype_name(t->type));
+    print_shape(t);
+    putchar('\n');
 }
 
 static size_t parameters(const tensors *f)
@@ -979,10 +992,9 @@ static void print_tensor_json(const tensor *t, const char *before)
 {
     printf("%s{\"name\": ", before);
     print_json_string(t->name);
-    printf(", \"dtype\": \"%s\", \"shape\": [", io_dtype_name(t->type));
-    for (int i = 0; i < t->ndim; i++)
-        printf("%s%zu", i ? ", " : "", t->shape[i]);
-    printf("]}");
+    printf(", \"dtype\": \"%s\", \"shape\": ", io_dtype_name(t->type));
+    print_shape(t);
+    putchar('}');
 }
 
 static int info_tensors(const char *path, bool as_json, sae_error *err)
@@ -1187,15 +1199,12 @@ static const subcommand *find_command(const char *name)
     return NULL;
 }
 
-/* The command with the most letters in common from the start. */
 static const char *nearest_command(const char *name)
 {
     const char *best = NULL;
     size_t most = 1;
     for (size_t i = 0; i < COMMANDS; i++) {
-        size_t n = 0;
-        while (name[n] && name[n] == commands[i].name[n])
-            n++;
+        const size_t n = letters_in_common(name, commands[i].name);
         if (n > most) {
             most = n;
             best = commands[i].name;

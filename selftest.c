@@ -206,7 +206,6 @@ static void rest(list *l)
     add(l, "randn_ragged", y, 16391);
 }
 
-
 /* ---- networks: small ones, hash-filled, in Stable Diffusion's arrangement ---- */
 
 static const char unet_config[] =

@@ -59,6 +59,26 @@ void test_note(const char *format, ...)
 
 const char *test_tmp(void) { return tmp; }
 
+bool test_holds(const char *text, const char *words)
+{
+    char word[128];
+    for (size_t n; *words; words += n + (words[n] == '|')) {
+        n = strcspn(words, "|");
+        snprintf(word, sizeof word, "%.*s", (int)n, words);
+        if (!strstr(text, word))
+            return false;
+    }
+    return true;
+}
+
+void test_write_file(const char *path, const void *bytes, size_t n)
+{
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(bytes, 1, n, f) == n, "cannot write %s", path);
+    if (f)
+        fclose(f);
+}
+
 static bool wanted(const char *suite, const char *test, int argc, char **argv)
 {
     bool any = false;

@@ -32,4 +32,9 @@ void test_note(const char *format, ...);
 /* A folder for this run's files, made before the first test and removed after the last. */
 const char *test_tmp(void);
 
+/* text holds every one of words, which are separated by '|'. */
+bool test_holds(const char *text, const char *words);
+/* Writes a file whole; a failure is the test's. */
+void test_write_file(const char *path, const void *bytes, size_t n);
+
 #endif

@@ -38,14 +38,6 @@ static size_t read_file(const char *path, void *to, size_t size)
     return n;
 }
 
-static void write_file(const char *path, const void *from, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    CHECK(f && fwrite(from, 1, n, f) == n, "cannot write %s", path);
-    if (f)
-        fclose(f);
-}
-
 /* A line of shell; its exit code. */
 static int shell(const char *line)
 {
@@ -108,18 +100,6 @@ static size_t lines_of(const char *text)
     return n;
 }
 
-static bool holds(const char *text, const char *words)
-{
-    char word[128];
-    for (size_t n; *words; words += n + (words[n] == '|')) {
-        n = strcspn(words, "|");
-        snprintf(word, sizeof word, "%.*s", (int)n, words);
-        if (!strstr(text, word))
-            return false;
-    }
-    return true;
-}
-
 /* Entries of a folder of this run, without . and .. */
 static int entries(const char *name)
 {
@@ -137,7 +117,7 @@ static void check_refusal(const char *what, int code, int wanted, const char *wo
 {
     CHECK(code == wanted, "saeuron %s: exit code %d, not %d; \"%s\"", what, code, wanted, err);
     CHECK(lines_of(err) == 1 && err[strlen(err) - 1] == '\n' && !strncmp(err, "saeuron", 7), "saeuron %s: stderr is no single line: \"%s\"", what, err);
-    CHECK(holds(err, words), "saeuron %s: \"%s\" should hold %s", what, err, words);
+    CHECK(test_holds(err, words), "saeuron %s: \"%s\" should hold %s", what, err, words);
     CHECK(entries("out") == 0, "saeuron %s: something was left in the output's folder", what);
     if (entries("out"))
         shell("rm -rf $O/*");
@@ -272,13 +252,13 @@ static void damaged(const char *name, const char *what, const char *words, const
     }
     f = tiny_find(&t, name);
     snprintf(path, sizeof path, "%s/bad/%s", test_tmp(), name);
-    write_file(path, f->bytes, f->size);
+    test_write_file(path, f->bytes, f->size);
     snprintf(line, sizeof line, "generate -m $T/bad --threads 1 -q -p cat -o $O/a.png --steps 4 %s", more);
     refused(line, 1, words);
     tiny_free(&t);
     tiny_make(&t);
     f = tiny_find(&t, name);
-    write_file(path, f->bytes, f->size);
+    test_write_file(path, f->bytes, f->size);
     tiny_free(&t);
 }
 
@@ -312,14 +292,14 @@ static void damaged_models(void)
             damaged(cases[i].file, cases[i].what, cases[i].words, cases[i].more);
     /* deep nesting must neither be believed nor overflow the stack */
     memset(bytes[0], '[', 200000);
-    write_file(at("bad/unet/config.json"), bytes[0], 200000);
+    test_write_file(at("bad/unet/config.json"), bytes[0], 200000);
     refused("info $T/bad", 1, "unet/config.json");
     shell("cp $T/model/unet/config.json $T/bad/unet");
     tiny_make(&t);
     tiny_tensors(&l, "vae");
     memset(tiny_tensor_named(&l, "decoder.conv_out.bias")->values, 0xff, 3 * sizeof(float));
     tiny_save(&t, v, &l, 0, l.count, NULL);
-    write_file(at("bad/vae/diffusion_pytorch_model.safetensors"), tiny_find(&t, v)->bytes, tiny_find(&t, v)->size);
+    test_write_file(at("bad/vae/diffusion_pytorch_model.safetensors"), tiny_find(&t, v)->bytes, tiny_find(&t, v)->size);
     refused("generate -m $T/bad --threads 1 -q -p cat -o $O/a.png", 1, "decoder.conv_out.bias|not finite");
     tiny_drop(&l);
     tiny_free(&t);
@@ -352,7 +332,7 @@ static void damaged_inputs(void)
     refused("digest $T/cut.npy", 1, "cut.npy");
     const size_t n = read_file(at("good.png"), bytes[0], sizeof bytes[0]);
     bytes[0][n / 2] ^= 4;
-    write_file(at("flipped.png"), bytes[0], n);
+    test_write_file(at("flipped.png"), bytes[0], n);
     refused("digest $T/flipped.png", 1, "flipped.png");
 }
 
@@ -742,7 +722,7 @@ static void selects(void)
     works("select $M --forget Sketch");
     CHECK(lines_of(out) == 1 + 4 * 24 && !strncmp(out, "concept\thook\tstep\ttimestep\tlatent", 31), "%zu lines", lines_of(out));
     works("select $M --forget Sketch,Cats --top 3 --at 2");
-    CHECK(lines_of(out) == 1 + 2 * 3 && holds(out, "Sketch\t" TINY_STYLES "\t2\t251\t|Cats\t" TINY_OBJECTS "\t2\t251\t"), "%s", out);
+    CHECK(lines_of(out) == 1 + 2 * 3 && test_holds(out, "Sketch\t" TINY_STYLES "\t2\t251\t|Cats\t" TINY_OBJECTS "\t2\t251\t"), "%s", out);
     for (int mapped = 0; mapped < 2; mapped++) {
         size_t rows = 0;
         works(mapped ? "select $M --forget Sketch --top 60 --strength -3 --explain -p cat --at 0 --steps 2 --map-steps --limit 1000"
@@ -764,23 +744,23 @@ static void informs(void)
 {
     works("generate $M -p 'a \xC3\xA9 cat' -o $O/a.png --forget Cats");
     works("info $M");
-    CHECK(holds(out, "digest\t|16 x 16, 4 steps, guidance 3|unet\t|hook " TINY_STYLES "\twidth 32\tSAE 128 latents, k 8|Van Gogh|kernels\t|bytes of weights"), "%s", out);
+    CHECK(test_holds(out, "digest\t|16 x 16, 4 steps, guidance 3|unet\t|hook " TINY_STYLES "\twidth 32\tSAE 128 latents, k 8|Van Gogh|kernels\t|bytes of weights"), "%s", out);
     works("info $T/model --threads 1 --tensors");
-    CHECK(holds(out, "  conv_in.weight\tF32\t[16, 4, 3, 3]\n|  decoder.conv_out.bias\tF32\t[3]\n|text_model.final_layer_norm.weight"), "no tensors");
+    CHECK(test_holds(out, "  conv_in.weight\tF32\t[16, 4, 3, 3]\n|  decoder.conv_out.bias\tF32\t[3]\n|text_model.final_layer_norm.weight"), "no tensors");
     works("info $M --memory --batch 4");
-    CHECK(holds(out, "weights\t|work\t|one allocation"), "%s", out);
+    CHECK(test_holds(out, "weights\t|work\t|one allocation"), "%s", out);
     works("info $T/model/sae/" TINY_STYLES);
-    CHECK(holds(out, "width\t32\nlatents\t128\nk\t8\ndigest\t"), "%s", out);
+    CHECK(test_holds(out, "width\t32\nlatents\t128\nk\t8\ndigest\t"), "%s", out);
     works("info $T/model/sae/" TINY_STYLES "/stats.safetensors");
-    CHECK(holds(out, "Sketch\tF32\t[4, 128]\n|timesteps = 751, 501, 251, 1\n"), "%s", out);
+    CHECK(test_holds(out, "Sketch\tF32\t[4, 128]\n|timesteps = 751, 501, 251, 1\n"), "%s", out);
     works("info $O/a.png");
-    CHECK(holds(out, "16 x 16\n|  prompt = a \xC3\xA9 cat\n|  seed = 0\n|  noise_index = 0\n|  steps = 4\n|  cfg = 3\n|  forget = Cats percentile 80.1 strength -5.5 sae |  residual = paper\n|  model = |  contract = "), "%s", out);
-    CHECK(!holds(out, "threads") && !holds(out, "/out/a.png\n  path"), "a picture must not know its threads or path");
+    CHECK(test_holds(out, "16 x 16\n|  prompt = a \xC3\xA9 cat\n|  seed = 0\n|  noise_index = 0\n|  steps = 4\n|  cfg = 3\n|  forget = Cats percentile 80.1 strength -5.5 sae |  residual = paper\n|  model = |  contract = "), "%s", out);
+    CHECK(!test_holds(out, "threads") && !test_holds(out, "/out/a.png\n  path"), "a picture must not know its threads or path");
     static const size_t shape[1] = { 3 };
     static const float values[3] = { 1, 2, 3 };
     npy_save(NULL, at("v.npy"), values, shape, 1, NULL);
     works("digest $O/a.png $T/v.npy $T/model/sae/" TINY_STYLES "/sae.safetensors");
-    CHECK(lines_of(out) == 2 + 4 && holds(out, "a.png\n|v.npy\n|sae.safetensors  W_dec\n"), "%s", out);
+    CHECK(lines_of(out) == 2 + 4 && test_holds(out, "a.png\n|v.npy\n|sae.safetensors  W_dec\n"), "%s", out);
     clean();
 }
 
@@ -793,12 +773,12 @@ static void helps(void)
         snprintf(line, sizeof line, "%s --help", commands[i]);
         works(line);
         snprintf(line, sizeof line, "saeuron %s|--help", commands[i]);
-        CHECK(holds(out, line), "%s", out);
+        CHECK(test_holds(out, line), "%s", out);
         works("--help");
         CHECK(strstr(out, commands[i]), "the list of commands lacks %s", commands[i]);
     }
     works("generate -h");
-    CHECK(holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR"), "%s", out);
+    CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR"), "%s", out);
     works("--version");
     snprintf(line, sizeof line, "saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, SAE_CONTRACT_VERSION);
     CHECK(!strcmp(out, line), "%s", out);

@@ -34,14 +34,6 @@ static const char *at(const char *name)
     return path;
 }
 
-static void write_bytes(const char *path, const void *bytes, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-    CHECK(f && fwrite(bytes, 1, n, f) == n, "cannot write %s", path);
-    if (f)
-        fclose(f);
-}
-
 /* The whole file, to be freed. */
 static unsigned char *read_bytes(const char *path, size_t *n)
 {
@@ -498,7 +490,7 @@ static void safetensors_dtypes(void)
         sae_error e;
         const size_t bytes = 3 * dtype_size(all[i].type);
         snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%zu]}}", all[i].name, bytes);
-        write_bytes(at("dtype.safetensors"), file, make_safetensors(file, header, bytes));
+        test_write_file(at("dtype.safetensors"), file, make_safetensors(file, header, bytes));
         CHECK(tensors_open(&t, NULL, at("dtype.safetensors"), &e) == SAE_OK && t.list[0].type == all[i].type && t.list[0].bytes == bytes, "%s: %s", all[i].name, e.text);
         tensors_close(&t);
     }
@@ -539,7 +531,7 @@ static void safetensors_refuses(void)
     for (size_t i = 0; i < COUNT(bad); i++) {
         tensors t;
         sae_error e;
-        write_bytes(at("bad.safetensors"), file, make_safetensors(file, bad[i].header, 16));
+        test_write_file(at("bad.safetensors"), file, make_safetensors(file, bad[i].header, 16));
         const int code = tensors_open(&t, NULL, at("bad.safetensors"), &e);
         CHECK(code == SAE_EFORMAT && strstr(e.text, bad[i].why), "%s: %s", bad[i].header, code ? e.text : "accepted");
         CHECK(code == 0 || strstr(e.text, "bad.safetensors"), "the message does not name the file: %s", e.text);
@@ -558,7 +550,7 @@ static void safetensors_limits(void)
         memset(name, 'n', n);
         name[n] = 0;
         snprintf(header, sizeof header, "{\"%s\":{" X("F32", "[4]", "[0,16]") "}}", name);
-        write_bytes(at("l.safetensors"), file, make_safetensors(file, header, 16));
+        test_write_file(at("l.safetensors"), file, make_safetensors(file, header, 16));
         CHECK((tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_OK) == (n == 255), "a name of %zu bytes", n);
         tensors_close(&t);
     }
@@ -569,7 +561,7 @@ static void safetensors_limits(void)
         n += (size_t)sprintf(many + n, "%s\"t%d\":{" X("F32", "[0]", "[0,0]") "}", i ? "," : "", i == JSON_KEYS ? 3 : i);
     strcpy(many + n, "}");
     unsigned char *big = malloc((1 << 20) + 8);
-    write_bytes(at("l.safetensors"), big, make_safetensors(big, many, 0));
+    test_write_file(at("l.safetensors"), big, make_safetensors(big, many, 0));
     CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_EFORMAT && strstr(e.text, "t3 is there twice"), "%s", e.text);
     free(big);
     free(many);
@@ -579,7 +571,7 @@ static void safetensors_limits(void)
     for (size_t i = 0; i < COUNT(headers); i++) {
         memset(file, ' ', 16);
         le(file, headers[i].size, 8);
-        write_bytes(at("l.safetensors"), file, 16);
+        test_write_file(at("l.safetensors"), file, 16);
         CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_EFORMAT && strstr(e.text, headers[i].why), "header of %" PRIu64 ": %s", headers[i].size, e.text);
     }
 }
@@ -622,16 +614,16 @@ static void safetensors_truncated_and_changed(void)
     free(file);
 }
 
-static void write_text(const char *name, const char *text) { write_bytes(at(name), text, strlen(text)); }
+static void write_text(const char *name, const char *text) { test_write_file(at(name), text, strlen(text)); }
 
 static void safetensors_sharded(void)
 {
     tensors t;
     sae_error e;
     unsigned char file[512];
-    write_bytes(at("s1.safetensors"), file, make_safetensors(file, "{\"__metadata__\":{\"k\":\"v\"},\"b\":{" X("F32", "[1]", "[0,4]") "},\"d\":{" X("U8", "[3]", "[4,7]") "}}", 7));
-    write_bytes(at("s2.safetensors"), file, make_safetensors(file, "{\"a\":{" X("F16", "[2]", "[0,4]") "}}", 4));
-    write_bytes(at("s3.safetensors"), file, make_safetensors(file, "{\"b\":{" X("F16", "[2]", "[0,4]") "}}", 4));
+    test_write_file(at("s1.safetensors"), file, make_safetensors(file, "{\"__metadata__\":{\"k\":\"v\"},\"b\":{" X("F32", "[1]", "[0,4]") "},\"d\":{" X("U8", "[3]", "[4,7]") "}}", 7));
+    test_write_file(at("s2.safetensors"), file, make_safetensors(file, "{\"a\":{" X("F16", "[2]", "[0,4]") "}}", 4));
+    test_write_file(at("s3.safetensors"), file, make_safetensors(file, "{\"b\":{" X("F16", "[2]", "[0,4]") "}}", 4));
     write_text("m.safetensors.index.json", "{\"metadata\":{\"total_size\":11},\"weight_map\":{\"a\":\"s2.safetensors\",\"b\":\"s1.safetensors\",\"d\":\"s1.safetensors\"}}");
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "m", &e) == SAE_OK && t.count == 3 && t.file_count == 2, "%s", e.text);
     CHECK(!strcmp(t.list[0].name, "a") && tensors_find(&t, "d")->data[2] == 6 && tensors_find(&t, "d")->type == DT_U8, "the tensors of both files");
@@ -659,12 +651,12 @@ static void model_names(void)
     unsigned char file[256];
     const size_t n = make_safetensors(file, "{\"a\":{" X("F16", "[2]", "[0,4]") "}}", 4);
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_ENOENT && strstr(e.text, "net.safetensors"), "%s", e.text);
-    write_bytes(at("net.bin"), file, 4);
+    test_write_file(at("net.bin"), file, 4);
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_ENOENT && strstr(e.text, "pickle"), "%s", e.text);
-    write_bytes(at("net.fp16.safetensors"), file, n);
+    test_write_file(at("net.fp16.safetensors"), file, n);
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_OK && t.count == 1 && strstr(t.path, "fp16"), "%s", e.text);
     tensors_close(&t);
-    write_bytes(at("net.safetensors"), file, n);
+    test_write_file(at("net.safetensors"), file, n);
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_OK && !strstr(t.path, "fp16"), "the plain name comes first");
     tensors_close(&t);
     CHECK(tensors_open(&t, NULL, at("nowhere.safetensors"), &e) == SAE_ENOENT && strstr(e.text, "no such file"), "%s", e.text);

@@ -90,23 +90,10 @@ static void must_shoot(sae_context *x, sae_generate_options o, shot *s)
 
 static bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a); }
 
-/* text holds every one of words, which are separated by '|'. */
-static bool holds(const char *text, const char *words)
-{
-    char word[128];
-    for (size_t n; *words; words += n + (words[n] == '|')) {
-        n = strcspn(words, "|");
-        snprintf(word, sizeof word, "%.*s", (int)n, words);
-        if (!strstr(text, word))
-            return false;
-    }
-    return true;
-}
-
 /* An error is one line that names what it is about. */
 static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
 {
-    CHECK(code == wanted && e->code == wanted && holds(e->text, words) && !strchr(e->text, '\n') && strlen(e->text) > 8,
+    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') && strlen(e->text) > 8,
           "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
 }
 
