@@ -268,7 +268,7 @@ static int look_at_hook(const sae_context *x, const char *hook, const char *conc
         return SAE_OK; /* a hook without statistics; but those that were asked for by name must be there */
     if ((code = tensors_open(&t, &x->host, path, err)) != SAE_OK)
         return code;
-    at->any = true;
+    at->any |= t.count > 0;
     *yes = tensors_find(&t, concept) != NULL;
     for (size_t i = 0; i < t.count; i++) {
         const size_t d = distance(concept, t.list[i].name);
