@@ -35,6 +35,9 @@ void apply_conv(nn *c, float *y, const float *x, const conv *l, size_t B, size_t
 typedef struct binder {
     tensors   *file;    /* NULL: hash-filled */
     uint64_t   seed;    /* of the hash */
+    dtype      type;    /* hash-filled weights are stored as F32, or rounded to F16 */
+    int        threads;
+    const struct nn_kernels *kernels; /* not NULL: the weights of layers are packed for these as well */
     arena     *keep;    /* vectors widened to float32, hash-filled weights */
     char       prefix[256];
     size_t     at;      /* length of prefix */
@@ -58,6 +61,11 @@ void   bind_vector(binder *b, const char *name, const float **v, size_t n);
  * file may be NULL (hash-filled from seed). *memory: one block for io_free, holding what was widened. */
 int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
                  void **memory, sae_error *err);
+
+/* The same with c's threads, which check the file's values; with pack every layer's weights also lie in *memory as c's kernels
+ * want them (four bytes a weight). And hash-filled with weights of a type, DT_F32 or DT_F16. */
+int bind_file(const sae_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
+int bind_hashed(const sae_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
 
 /* The hash-filled value of element i of a tensor (contract 6): what bind_network uses without a file. */
 float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i);
@@ -317,6 +325,16 @@ typedef struct ablation {
 /* x [M,d], the hook's output at sampling step `step`, edited in place. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
+/* ---- models without weights (synthetic.c) ---- */
+
+typedef struct synthetic synthetic;
+#define SYNTHETIC "synthetic-sd15" /* the folder that its files seem to lie in */
+
+/* The model "sd15"; NULL and a message when there is none of that name, or no memory. For synthetic_close. */
+synthetic *synthetic_open(const sae_host *host, const char *name, sae_error *err);
+const sae_host *synthetic_host(const synthetic *s); /* serves configs and tokenizer by their paths; memory is host's */
+void synthetic_close(synthetic *s);
+
 /* ---- the pipeline (pipeline.c) ---- */
 
 /* Where the SAE of a hook lies, when not in the model's folder. */
@@ -324,6 +342,8 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 
 struct sae_context {
     sae_host host;
+    synthetic *made;                /* NULL: the model lies in files */
+    const sae_host *files;          /* who serves the model's: the caller's host, or made's */
     char     dir[1024];
     clip     text;
     unet     unet;

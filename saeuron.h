@@ -49,6 +49,9 @@ typedef struct sae_host {
     /* Threads (0: all cores, if built with OpenMP) and kernels (NULL: the best; else "scalar", "sse2", "avx2", "avx512"). */
     int   threads;
     const char *isa;
+    /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each); if that is
+     * not enough for all of them, or 0, they are packed piece by piece at every use. The program gives 256 MB. */
+    size_t pack;
 } sae_host;
 
 typedef struct sae_context sae_context;
@@ -56,6 +59,9 @@ typedef struct sae_context sae_context;
 /* Opens a diffusers pipeline folder: configs, tokenizer, and views into its safetensors files.
  * *ctx is owned by the caller; close it. host is copied (NULL: a zeroed one); what host->user points at is not. */
 int  sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err);
+/* The same of a model without weights, filled by a hash: "sd15", the architecture of Stable Diffusion 1.5, for measuring. Its
+ * pictures are noise, the same on every machine; it takes 2.2 GB of host->alloc. */
+int  sae_open_synthetic(sae_context **ctx, const sae_host *host, const char *name, sae_error *err);
 void sae_close(sae_context *ctx);
 
 /* ---- forgetting ---- */

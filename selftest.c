@@ -56,7 +56,7 @@ static weight stored(list *l, size_t n, dtype type, float a)
         for (size_t b = 0; b < dtype_size(type); b++)
             p[i * dtype_size(type) + b] = (unsigned char)(u >> 8 * b);
     }
-    return (weight){ p, type };
+    return (weight){ .data = p, .type = type };
 }
 
 /* Digest of n words as little-endian bytes of `size` each. */
