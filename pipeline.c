@@ -816,7 +816,7 @@ int sae_latent_size(const sae_context *x, size_t width, size_t height, size_t sh
 {
     const size_t s = (size_t)1 << (x->vae.levels - 1);
     if (!width || !height || width % s || height % s || width > 8192 || height > 8192)
-        return fail(err, SAE_EUSAGE, "an image of %zu x %zu pixels: width and height must be multiples of %zu, at most 8192: crop it, or fill it up", width, height, s);
+        return fail(err, SAE_EUSAGE, "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, at most 8192: crop or pad it", width, height, s);
     shape[0] = x->vae.latent_channels;
     shape[1] = height / s;
     shape[2] = width / s;

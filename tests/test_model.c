@@ -1584,11 +1584,13 @@ static void decoder_only(void)
         tiny_save(&files, VAE, &kept, 0, kept.count, NULL);
         tiny_drop(&l);
         x = opened(NULL, 1);
-        must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
-        CHECK(same(&plain, &s), "without the encoder the picture is another");
-        check_error("no encoder", encode_image(x, moments, &e), SAE_EFORMAT, &e, VAE "|no encoder");
-        must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
-        CHECK(same(&plain, &s), "after the error the picture is another");
+        if (x) {
+            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            CHECK(same(&plain, &s), "without the encoder the picture is another");
+            check_error("no encoder", encode_image(x, moments, &e), SAE_EFORMAT, &e, VAE "|no encoder");
+            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            CHECK(same(&plain, &s), "after the error the picture is another");
+        }
         done(x);
     }
 }
