@@ -799,11 +799,10 @@ static int run_encode(const options *o)
         code = usage("encode", "%s is missing: where should the numbers go?", "--out FILE");
     if (code || (code = open_model(&x, o, &t)))
         return code;
+    t.quiet = true; /* there is nothing to tell on the way; it only listens for a stop */
     code = o->image ? encode_picture(x, o, &err) : encode_text(x, o, &err);
     if (!code)
         printf("%s\n", o->out);
-    else
-        clear_line();
     sae_close(x);
     return code ? complain(&err) : 0;
 }
