@@ -7,7 +7,7 @@
     --released DIR   also compares this file's SAE, scores and hooks with a checkout of the released SAeUron code
                      (cywinski/SAeUron at commit 1a4302a) and writes the result to RELEASED.md. None of it is copied here.
 
-What a golden holds. One .safetensors file a part; the dtype says how a tensor is compared:
+What a golden holds. One .safetensors file a part (of vae two, one each way); the dtype says how a tensor is compared:
     F64   the truth: the same module run in float64 on the float32 weights and inputs. NAME.distance [2] is PyTorch's own
           distance to it in float32: root mean square and largest, each the worst over {oneDNN on, off} x {1, 2 threads}.
           docs/contract.md section 9 turns the two into bars.
