@@ -2,6 +2,7 @@
  *
  *   prompts --tokenizer, clip--> text states --+
  *   seed --rng--> noise --> [ unet (hooks: ablate) -> guide -> ddim_step ] x T --> vae_decode --> pixels
+ *   pixels --vae_encode--> moments of latents
  *
  * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), what an ablation does (select.c), a terminal (saeuron.c).
  * Source: diffusers StableDiffusionPipeline.__call__; released code utils/hooks.py for where the edit happens.
@@ -842,6 +843,67 @@ int sae_memory(sae_context *x, const sae_generate_options *o, size_t *work, size
     io_free(&x->host, g);
     return code;
 }
+
+/* ---- images to latents ---- */
+
+int sae_latent_size(const sae_context *x, size_t width, size_t height, size_t shape[3], sae_error *err)
+{
+    const size_t s = (size_t)1 << (x->vae.levels - 1);
+    if (!width || !height || width % s || height % s || width > 8192 || height > 8192)
+        return fail(err, SAE_EUSAGE, "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, at most 8192: crop or pad it", width, height, s);
+    shape[0] = x->vae.latent_channels;
+    shape[1] = height / s;
+    shape[2] = width / s;
+    return SAE_OK;
+}
+
+/* rgb [H,W,3] to moments; on an arena without memory it plans. */
+static void encode_image(nn *c, const vae *v, float *moments, const unsigned char *rgb, size_t H, size_t W, const size_t shape[3])
+{
+    const size_t P = shape[1] * shape[2], C = 2 * shape[0], mark = arena_mark(c->work);
+    float *x = arena_floats(c->work, H * W * 3);
+    float *y = arena_floats(c->work, P * C);
+    if (x)
+        vae_pixels(x, rgb, H * W * 3);
+    vae_encode(c, v, y, x, 1, H, W, NULL);
+    if (y)
+        nn_to_nchw(moments, y, 1, C, P);
+    arena_release(c->work, mark);
+}
+
+int sae_encode_image(sae_context *x, const unsigned char *rgb, size_t width, size_t height, float *moments, sae_error *err)
+{
+    size_t shape[3], n;
+    arena  work = { 0 };
+    nn     c;
+    void  *memory = NULL;
+    int    code;
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if ((code = sae_latent_size(x, width, height, shape, err)) != SAE_OK)
+        return code;
+    if (!x->vae.has_encoder)
+        return fail(err, SAE_EFORMAT, "%s: it holds no encoder, only the decoder, so it turns no image into latents: take the model's whole VAE", x->vae_file.path);
+    if (!nn_init(&c, x->host.isa, x->threads, &work))
+        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    encode_image(&c, &x->vae, NULL, NULL, height, width, shape);
+    if (work.failed || work.peak > SIZE_MAX - 64 || !(memory = io_alloc(&x->host, work.peak + 64, 1)))
+        return fail(err, SAE_ENOMEM, "no memory for the %zu MB that encoding an image of %zu x %zu pixels needs: a smaller one needs less",
+                    work.peak / 1000000 + 1, width, height);
+    work = (arena){ .base = memory, .size = work.peak + 64 };
+    encode_image(&c, &x->vae, moments, rgb, height, width, shape);
+    n = 2 * shape[0] * shape[1] * shape[2];
+    if (work.failed)
+        code = fail(err, SAE_ENOMEM, "the plan of the VAE encoder's memory was too small: this is a bug");
+    else if (nn_first_bad(moments, n) < n)
+        code = fail(err, SAE_ENAN, "the moments of the image's latents are not finite at element %zu", nn_first_bad(moments, n));
+    else if (x->host.progress && x->host.progress(x->host.user, "encoding", 1, 1))
+        code = fail(err, SAE_ECANCEL, "stopped after encoding the image");
+    io_free(&x->host, memory);
+    return code;
+}
+
+void sae_mode(const sae_context *x, float *latents, const float *moments, size_t n) { vae_latents(&x->vae, latents, moments, n); }
 
 /* ---- text and facts ---- */
 

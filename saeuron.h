@@ -127,6 +127,17 @@ const char *sae_token(const sae_context *ctx, int32_t id);      /* the vocabular
 /* states [max,width]: the text encoder's last_hidden_state. */
 int    sae_encode_text(sae_context *ctx, const char *text, float *states, sae_error *err);
 
+/* ---- images to latents ---- */
+
+/* shape = [C,h,w] of the latents of an image; an error if its sides are no multiples of the VAE's factor, or beyond 8192. */
+int sae_latent_size(const sae_context *ctx, size_t width, size_t height, size_t shape[3], sae_error *err);
+/* moments [2C,h,w] of rgb [height,width,3]: the mean and, clamped to [-30, 20], the logarithm of the variance of the image's latents
+ * (AutoencoderKL.encode). An error if the model's VAE came without its encoder. progress is asked once, at the end. */
+int sae_encode_image(sae_context *ctx, const unsigned char *rgb, size_t width, size_t height, float *moments, sae_error *err);
+/* latents [n] from the first n = C h w moments, the mean: shifted and scaled as sae_generate's noise and latents are.
+ * Both may be the same memory. */
+void sae_mode(const sae_context *ctx, float *latents, const float *moments, size_t n);
+
 /* ---- facts ---- */
 
 /* 64-bit digest of every tensor the model has bound: the same model gives the same number whatever its files are called. */
