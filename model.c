@@ -206,7 +206,8 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
 {
     char   full[320], want[128], found[128];
     size_t count = 1;
-    *w = (weight){ .type = b->file ? DT_F32 : b->type };
+    const dtype made = b->type == DT_F16 ? DT_F16 : DT_F32;
+    *w = (weight){ .type = made };
     for (int i = 0; i < ndim; i++)
         if (!nn_mul(count, shape[i], &count)) {
             b->keep->failed = true;
@@ -218,11 +219,11 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
     if (b->list)
         b->list(b->list_user, full, ndim, shape);
     if (!b->file) {
-        unsigned char *values = arena_bytes(b->keep, count, dtype_size(b->type));
+        unsigned char *values = arena_bytes(b->keep, count, dtype_size(made));
         const hashed   rule = hash_rule(b->seed, full, ndim, shape);
         w->data = values;
         if (values)
-            hash_fill(values, b->type, &rule, count, b->threads);
+            hash_fill(values, made, &rule, count, b->threads);
         return;
     }
     tensor *t = tensors_find(b->file, full);

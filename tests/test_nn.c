@@ -429,7 +429,7 @@ static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
     char what[96];
     float *x = filled(M * K), *w = filled(N * K), *b = filled(N);
     unsigned char *file = as_file(w, N * K, type);
-    const linear_case l = { M, K, N, type, bias, x, b, { file + 1, type } };
+    const linear_case l = { M, K, N, type, bias, x, b, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "linear M %zu K %zu N %zu type %d", M, K, N, (int)type);
     compare(&(operation){ run_linear, &l, M * N, what, NULL });
     free(x);
@@ -492,7 +492,7 @@ static void try_conv(conv_shape s, dtype type, bool bias)
     const size_t n = s.B * conv_out(&s, s.H) * conv_out(&s, s.W) * s.co;
     float *x = filled(s.B * s.H * s.W * s.ci), *w = filled(s.co * s.ci * s.k * s.k), *b = filled(s.co);
     unsigned char *file = as_file(w, s.co * s.ci * s.k * s.k, type);
-    const conv_case v = { s, x, bias ? b : NULL, { file + 1, type } };
+    const conv_case v = { s, x, bias ? b : NULL, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu", s.B, s.H, s.W, s.ci, s.co,
              s.k, s.stride, s.pad_before, s.pad_after);
     compare(&(operation){ run_conv, &v, n, what, NULL });
