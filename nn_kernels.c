@@ -47,7 +47,7 @@ enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
 
 enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
-    GROUP = 4,                       /* tiles of x that one thread packs and multiplies by one panel after another */
+    GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
     SEGMENT = 128,                   /* of a row, transposed at a time */
     PANELS = 4 << 20,                /* floats of W packed at a time, for all threads: what a last-level cache holds */
     APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
@@ -355,7 +355,7 @@ typedef struct product {
     size_t M, N, K;
 } product;
 
-/* Rows i0..i0+rows-1 (at most GROUP tiles), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
+/* Rows i0..i0+rows-1, columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
  * which stays in the second-level cache while panel after panel passes. */
 static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
 {
@@ -379,6 +379,13 @@ static size_t columns_at_once(size_t N, size_t K)
     return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
+/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. */
+static size_t rows_at_once(size_t M, size_t K, size_t threads)
+{
+    const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
+    return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
+}
+
 static int thread_number(void)
 {
 #ifdef _OPENMP
@@ -395,7 +402,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     const product p = { y, L, bias, M, N, K };
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
     const size_t Nc = R->w.packed ? N : columns_at_once(N, K), mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    const size_t height = GROUP * MR, each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
+    const size_t height = rows_at_once(M, K, threads), each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
     float *b = R->w.packed ? NULL : arena_bytes(c->work, Nc * sizeof(float), K);
     float *a = arena_bytes(c->work, threads, each * sizeof(float));
 
