@@ -15,6 +15,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility push(default) /* the library is compiled with -fvisibility=hidden: what stands here is what it exports */
+#endif
+
 #define SAEURON_VERSION "0.1.0"
 
 enum {
@@ -127,6 +131,10 @@ int    sae_encode_text(sae_context *ctx, const char *text, float *states, sae_er
 uint64_t sae_model_digest(const sae_context *ctx);
 const char *sae_kernels(const sae_context *ctx);                /* the instruction set in use */
 int    sae_contract(void);                                      /* version of docs/contract.md */
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }
