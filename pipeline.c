@@ -13,6 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEAM_ENVIRONMENT "a thread of OpenMP's pool was started under a floating-point environment that flushes subnormals or does not round to nearest: " \
+                         "start the pool after restoring it, or give the context 1 thread"
+
 /* ---- opening ---- */
 
 /* DIR/SUB/NAME.json into *f and *object. */
@@ -714,6 +717,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_image_size(x, o, &W, &H, err)) != SAE_OK)
         return code;
     g->w = W >> (x->vae.levels - 1);
@@ -830,6 +835,8 @@ int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *
     int      code = SAE_OK;
     if (!nn_environment_ok())
         code = fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     else if (!nn_init(&c, x->host.isa, x->threads, &work))
         code = fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
     if (!code) {

@@ -15,6 +15,9 @@
 #ifdef __SSE2__
 #include <xmmintrin.h>
 #endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #define MOST 6 /* images of one call */
 #define UNET "unet/diffusion_pytorch_model.safetensors"
@@ -1015,6 +1018,44 @@ static void environment(void)
     done(x);
 }
 
+/* A pool of threads that a host program started under another rounding keeps it: such a call is refused, or its bits are right
+ * (a runtime may hand its caller's settings on: libomp does, libgomp does not). */
+static void environment_of_pool(void)
+{
+#ifdef _OPENMP
+    static float states[2][16 * 16];
+    shot one, two;
+    sae_error e[2];
+    sae_context *x = fresh();
+    const sae_generate_options o = { .prompts = prompts, .count = 2 };
+    must_shoot(x, o, &one);
+    CHECK(sae_encode_text(x, "cat", states[0], NULL) == SAE_OK, "cannot encode");
+    sae_close(x);
+    if (!(x = opened(NULL, 2)))
+        return;
+#pragma omp parallel num_threads(2)
+    if (omp_get_thread_num())
+        fesetround(FE_UPWARD);
+    memset(e, 0, sizeof e);
+    const int sampled = shoot(x, o, &two, &e[0]), encoded = sae_encode_text(x, "cat", states[1], &e[1]);
+#pragma omp parallel num_threads(2)
+    fesetround(FE_TONEAREST);
+    if (sampled || e[0].code)
+        check_error("sampling with a pool that rounds upward", sampled, SAE_EENV, &e[0], "OpenMP's pool");
+    else
+        CHECK(same(&one, &two), "a pool that rounds upward changes the picture");
+    if (encoded || e[1].code)
+        check_error("encoding with a pool that rounds upward", encoded, SAE_EENV, &e[1], "OpenMP's pool");
+    else
+        CHECK(!memcmp(states[0], states[1], sizeof states[0]), "a pool that rounds upward changes the text states");
+    must_shoot(x, o, &two);
+    CHECK(same(&one, &two), "afterwards the picture differs");
+    done(x);
+#else
+    test_skip("built without OpenMP: there is no pool");
+#endif
+}
+
 /* ---- loading ---- */
 
 /* What is wrong with a tensor is said with its name and its file. */
@@ -1477,7 +1518,7 @@ const test_case model_tests[] = {
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
     { "text_allocations_fail", text_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
-    { "taps_change", taps_change }, { "environment", environment }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
+    { "taps_change", taps_change }, { "environment", environment }, { "environment_of_pool", environment_of_pool }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
     { "config_errors", config_errors }, { "parts_do_not_fit", parts_do_not_fit }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
     { "linear_projection", linear_projection }, { "dtypes_and_shards", dtypes_and_shards }, { "many_levels", many_levels },
     { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way }, { "sizes", sizes }, { "text", text },
