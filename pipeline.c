@@ -388,10 +388,10 @@ int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     int       code;
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
-    if (!o->concept || !*o->concept)
+    if (!o->name || !*o->name)
         return fail(err, SAE_EUSAGE, "no concept is named");
-    if ((code = find_hook(x, o->concept, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
-        (code = read_forget_json(x, at.dir, o->concept, &how, err)) != SAE_OK)
+    if ((code = find_hook(x, o->name, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
+        (code = read_forget_json(x, at.dir, o->name, &how, err)) != SAE_OK)
         return code;
     if (o->top)
         how.top = o->top;
@@ -406,9 +406,9 @@ int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     if (a->count == FORGETS)
         return fail(err, SAE_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
     for (size_t i = 0; i < a->count; i++)
-        if (!strcmp(a->forget[i].concept, o->concept))
-            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->concept);
-    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->concept), how, err)) == SAE_OK)
+        if (!strcmp(a->forget[i].concept, o->name))
+            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->name);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->name), how, err)) == SAE_OK)
         a->count++;
     return code;
 }

@@ -390,7 +390,7 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
             return fail(err, SAE_EUSAGE, "--forget: %.40s... is no concept", p);
         memcpy(name, p, n);
         name[n] = 0;
-        const sae_forget_options f = { .concept = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
+        const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
                                        .has_strength = o->has_strength };
         code = sae_forget(x, &f, err);
         p += n + (p[n] == ',');

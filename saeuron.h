@@ -66,7 +66,7 @@ void sae_close(sae_context *ctx);
 
 /* One concept to unlearn, by its name in the statistics ("Sketch", "Cats"). Zeroed fields are found or defaulted. */
 typedef struct sae_forget_options {
-    const char *concept;
+    const char *name;       /* (not `concept`: C++20 keeps that word) */
     size_t top;             /* the K best-scored latents a step; 0: by percentile */
     double percentile;      /* 0: from forget.json beside the SAE, else 99.999 */
     double strength;        /* gamma; used when has_strength, else forget.json's, else -1 */

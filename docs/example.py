@@ -24,7 +24,7 @@ class Host(c.Structure):
 
 
 class ForgetOptions(c.Structure):
-    _fields_ = [("concept", c.c_char_p), ("top", c.c_size_t), ("percentile", c.c_double), ("strength", c.c_double), ("has_strength", c.c_int)]
+    _fields_ = [("name", c.c_char_p), ("top", c.c_size_t), ("percentile", c.c_double), ("strength", c.c_double), ("has_strength", c.c_int)]
 
 
 class GenerateOptions(c.Structure):
@@ -56,7 +56,7 @@ def main():
     context, err, width, height = c.c_void_p(), Error(), c.c_size_t(), c.c_size_t()
     code = sae.sae_open(c.byref(context), c.byref(host), a.model.encode(), c.byref(err))
     if code == SAE_OK and a.forget:
-        code = sae.sae_forget(context, c.byref(ForgetOptions(concept=a.forget.encode())), c.byref(err))
+        code = sae.sae_forget(context, c.byref(ForgetOptions(name=a.forget.encode())), c.byref(err))
     if code == SAE_OK:
         code = sae.sae_image_size(context, c.byref(options), c.byref(width), c.byref(height), c.byref(err))
     if code == SAE_OK:

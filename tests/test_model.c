@@ -61,7 +61,7 @@ static void done(sae_context *x)
 
 static int forget(sae_context *x, const char *concept, size_t top, double percentile, sae_error *e)
 {
-    const sae_forget_options o = { .concept = concept, .top = top, .percentile = percentile };
+    const sae_forget_options o = { .name = concept, .top = top, .percentile = percentile };
     return sae_forget(x, &o, e);
 }
 
@@ -607,14 +607,14 @@ static void steps_mismatch(void)
 static void forget_choices(void)
 {
     static const struct { sae_forget_options o; size_t top; double percentile; float strength; } cases[] = {
-        { { .concept = "Sketch" }, 24, 99.999, -4 },
-        { { .concept = "Sketch", .top = 3 }, 3, 99.999, -4 },
-        { { .concept = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
-        { { .concept = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
-        { { .concept = "Van Gogh" }, 0, 99.999, -1 },
-        { { .concept = "Watercolor" }, 0, 70.1, -1 },
-        { { .concept = "Cats" }, 0, 80.1, -5.5f },
-        { { .concept = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
+        { { .name = "Sketch" }, 24, 99.999, -4 },
+        { { .name = "Sketch", .top = 3 }, 3, 99.999, -4 },
+        { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
+        { { .name = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
+        { { .name = "Van Gogh" }, 0, 99.999, -1 },
+        { { .name = "Watercolor" }, 0, 70.1, -1 },
+        { { .name = "Cats" }, 0, 80.1, -5.5f },
+        { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
     };
     sae_context *x = fresh();
     sae_error e = { 0 };
@@ -646,8 +646,8 @@ static void forget_errors(void)
     check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
     check_error("hook", sae_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
     must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
@@ -812,9 +812,9 @@ static int whole_run(const sae_host *host, sae_context **x, shot *s, sae_error *
 {
     int code = sae_open(x, host, "tiny", e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Sketch" }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Sketch" }, e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Cats", .top = 9 }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Cats", .top = 9 }, e);
     if (!code)
         code = shoot(*x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, s, e);
     return code;

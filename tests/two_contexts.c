@@ -52,7 +52,7 @@ static void *work(void *user)
 {
     job *j = user;
     const sae_host host = { .user = j, .progress = count, .threads = j->threads };
-    const sae_forget_options forget = { .concept = j->forget };
+    const sae_forget_options forget = { .name = j->forget };
     const sae_generate_options g = { .prompts = &j->prompt, .count = 1, .seed = 3, .steps = STEPS, .height = SIDE, .width = SIDE, .map_steps = 1 };
     sae_context *x = NULL;
 
