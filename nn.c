@@ -114,9 +114,14 @@ bool nn_team_environment_ok(int threads)
 {
     int wrong = 0;
 #ifdef _OPENMP
-#pragma omp parallel num_threads(threads) reduction(+ : wrong) if (threads > 1)
+#pragma omp parallel num_threads(threads) if (threads > 1)
 #endif
-    wrong += !nn_environment_ok();
+    if (!nn_environment_ok()) {
+#ifdef _OPENMP
+#pragma omp atomic
+#endif
+        wrong++;
+    }
     (void)threads;
     return wrong == 0;
 }
