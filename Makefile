@@ -182,7 +182,9 @@ uninstall:
 # ---- one program for every x86-64: nothing beyond SSE2 outside the kernels, which are chosen at start; no shared library ----
 
 PORTABLE ?= saeuron-portable
-STATIC_OMP = $(if $(OMP),$(shell echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && echo $(OMP)))
+# OpenMP when its runtime is there as a static library, found out once and only when it is wanted.
+STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && \
+    echo $(OMP); } || echo 'make portable: no static OpenMP runtime, so it has one thread' >&2))$(STATIC_OMP)
 BASELINE := -march=x86-64 -mtune=generic
 PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(CORE) saeuron bench selftest) $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o)
 
@@ -194,10 +196,10 @@ portable:
 endif
 
 $(BUILD)/portable/%.o: %.c | $(BUILD)/portable
-	$(CC) $(BASE) $(BASELINE) $(HAVE) $(DEFINE) -c -o $@ $<
+	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(HAVE) $(DEFINE) -c -o $@ $<
 
 $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o): $(BUILD)/portable/nn_kernels_%.o: nn_kernels.c | $(BUILD)/portable
-	$(CC) $(BASE) $(BASELINE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
+	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
 $(BUILD)/portable/selftest.o: tests/golden/digests.txt
 

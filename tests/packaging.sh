@@ -150,7 +150,7 @@ END
 manual() {
     build out "$work/out/saeuron"
     mandoc -T lint -W warning docs/saeuron.1 || wrong "docs/saeuron.1 is malformed"
-    mandoc -T utf8 docs/saeuron.1 | col -b > "$work/manual"
+    mandoc -T utf8 docs/saeuron.1 | sed 's/.\x08//g' > "$work/manual" # without overstriking
     local c o
     for c in $("$work/out/saeuron" --help | sed -n 's/^  saeuron \([a-z]*\) .*/\1/p'); do
         grep -qE "^     $c  " "$work/manual" || wrong "the manual lacks the command $c"
