@@ -42,7 +42,7 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-v
 ISA_neon   :=
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
-CORE := nn rng io json png tokenizer unicode model clip unet vae ddim sae select pipeline
+CORE := nn rng io json png tokenizer unicode model clip unet vae ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
 TESTS := main nn rng io tokenizer model golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
@@ -139,14 +139,17 @@ $(BUILD)/lib/%.o: %.c | $(BUILD)/lib
 $(ISAS:%=$(BUILD)/lib/nn_kernels_%.o): $(BUILD)/lib/nn_kernels_%.o: nn_kernels.c | $(BUILD)/lib
 	$(CC) $(BASE) $(HIDDEN) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
-# One object, because only names inside one can be made local.
-$(BUILD)/libsaeuron.a: $(LIBOBJS)
-	$(CC) -r -nostdlib -o $(BUILD)/lib/libsaeuron.o $^
-	$(OBJCOPY) --localize-hidden $(BUILD)/lib/libsaeuron.o
-	rm -f $@
-	$(AR) rcs $@ $(BUILD)/lib/libsaeuron.o
+# One object, because only names inside one can be made local; clang's OpenMP names its locks in the open, as commons (-d: no longer).
+LIBOBJ  := $(BUILD)/lib/libsaeuron.o
+$(LIBOBJ): $(LIBOBJS)
+	$(CC) -r -nostdlib -Wl,-d -o $@ $^
+	$(OBJCOPY) --localize-hidden --wildcard --localize-symbol='.gomp_*' $@
 
-$(SHARED): $(LIBOBJS)
+$(BUILD)/libsaeuron.a: $(LIBOBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(SHARED): $(LIBOBJ)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ -lm
 
 $(BUILD)/libsaeuron.so: $(SHARED)

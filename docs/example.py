@@ -20,7 +20,7 @@ class Error(c.Structure):
 
 class Host(c.Structure):
     _fields_ = [("user", c.c_void_p), ("alloc", c.c_void_p), ("free", c.c_void_p), ("map", c.c_void_p), ("unmap", c.c_void_p),
-                ("progress", PROGRESS), ("threads", c.c_int), ("isa", c.c_char_p)]
+                ("progress", PROGRESS), ("threads", c.c_int), ("isa", c.c_char_p), ("pack", c.c_size_t)]
 
 
 class ForgetOptions(c.Structure):

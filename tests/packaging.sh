@@ -14,7 +14,7 @@ set -eu -o pipefail                         # so no `grep -q` in a pipe: it stop
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-1000} LC_ALL=C
 cd "$(dirname "$0")/.."
 CC=${CC:-gcc} CXX=${CXX:-g++} PYTHON=${PYTHON:-python3}
-work=${CI_WORK:-/tmp/saeuron-ci}/packaging
+work=${CI_WORK:-/tmp/saeuron-ci}/packaging-${CC//[^a-z0-9-]/_} # remove it when flags have changed: make does not notice
 warn="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 mkdir -p "$work"
 
@@ -41,7 +41,7 @@ symbols() {
         wrong "the library prints or exits"
     fi
     # A program that has all of our inner names for itself.
-    find "$lib/lib" -name '*.o' ! -name libsaeuron.o -exec nm -g --defined-only {} + | awk 'NF == 3 {print $3}' | sort -u > "$work/all"
+    find "$lib/lib" -name '*.o' ! -name libsaeuron.o -exec nm -g --defined-only {} + | awk 'NF == 3 {print $3}' | grep '^[A-Za-z_]' | sort -u > "$work/all"
     grep -vxF -f "$work/declared" "$work/all" > "$work/inner"
     [ "$(wc -l < "$work/inner")" -gt 100 ] || wrong "few inner names were found: the check sees nothing"
     { echo '#include "saeuron.h"'; sed 's/.*/int & = 1;/' "$work/inner"; echo 'int main(void) { return sae_contract() < 1; }'; } > "$work/clash.c"
@@ -160,6 +160,12 @@ manual() {
         for o in $("$work/out/saeuron" "$c" --help | grep -oE '^  (-[a-z], )?--[a-z-]+' | grep -oE '\-\-[a-z-]+'); do
             grep -qE "^     (.*[ ,])?$o( |,|\$)" "$work/manual" || wrong "the manual lacks $o of $c"
         done
+    done
+    for o in $(sed -n '/^OPTIONS/,/^ENVIRONMENT/p' "$work/manual" | grep -oE '(^|[ ,])--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sort -u); do
+        for c in $("$work/out/saeuron" --help | sed -n 's/^  saeuron \([a-z]*\) .*/\1/p'); do
+            { "$work/out/saeuron" "$c" --help; echo "  --version "; } | grep -E -- "^  (-[a-z], )?$o " > /dev/null && continue 2
+        done
+        wrong "the manual has $o, which no command takes"
     done
     "$work/out/saeuron" generate --help | grep -- --forget > /dev/null || wrong "no option was found in --help"
     echo "every command and option of --help is in the manual"

@@ -346,7 +346,7 @@ static void widening(void)
     for (int t = 0; t < 3; t++) {
         unsigned char *p = as_file(x, 100, types[t]);
         float y[50];
-        nn_widen(y, (weight){ p + 1, types[t] }, 37, 50);
+        nn_widen(y, (weight){ .data = p + 1, .type = types[t] }, 37, 50);
         for (size_t i = 0; i < 50; i++) {
             uint16_t h = 0;
             nn_f32_to_f16(&h, x[37 + i]);
@@ -407,7 +407,7 @@ static void dot_zeros(void)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         CHECK(f32_bits(nn_dot(x, 1, w, 1, sizes[s])) == 0x80000000u, "K = %zu: the reference", sizes[s]);
         for (size_t i = 0; kernels_of(&c, i, 1); i++) {
-            nn_linear(&c, y, x, (weight){ file + 1, DT_F32 }, NULL, 3, sizes[s], 3);
+            nn_linear(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, 3, sizes[s], 3);
             for (int j = 0; j < 9; j++)
                 CHECK(f32_bits(y[j]) == 0x80000000u, "K = %zu: %s has %a", sizes[s], nn_isa_name(&c), (double)y[j]);
         }
@@ -429,7 +429,7 @@ static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
     char what[96];
     float *x = filled(M * K), *w = filled(N * K), *b = filled(N);
     unsigned char *file = as_file(w, N * K, type);
-    const linear_case l = { M, K, N, type, bias, x, b, { file + 1, type } };
+    const linear_case l = { M, K, N, type, bias, x, b, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "linear M %zu K %zu N %zu type %d", M, K, N, (int)type);
     compare(&(operation){ run_linear, &l, M * N, what, NULL });
     free(x);
@@ -474,7 +474,7 @@ static void linear_bias(void)
     float x[3] = { 1.0f, 0x1p-12f, 3.0f }, y[1], b[1] = { 0x1p24f };
     unsigned char *w = as_file(x, 3, DT_F32);
     nn_init(&c, NULL, 1, &work);
-    nn_linear(&c, y, x, (weight){ w + 1, DT_F32 }, b, 1, 3, 1);
+    nn_linear(&c, y, x, (weight){ .data = w + 1, .type = DT_F32 }, b, 1, 3, 1);
     CHECK(y[0] == nn_dot(x, 1, x, 1, 3) + 0x1p24f, "%a", (double)y[0]);
     free(w);
 }
@@ -492,7 +492,7 @@ static void try_conv(conv_shape s, dtype type, bool bias)
     const size_t n = s.B * conv_out(&s, s.H) * conv_out(&s, s.W) * s.co;
     float *x = filled(s.B * s.H * s.W * s.ci), *w = filled(s.co * s.ci * s.k * s.k), *b = filled(s.co);
     unsigned char *file = as_file(w, s.co * s.ci * s.k * s.k, type);
-    const conv_case v = { s, x, bias ? b : NULL, { file + 1, type } };
+    const conv_case v = { s, x, bias ? b : NULL, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu", s.B, s.H, s.W, s.ci, s.co,
              s.k, s.stride, s.pad_before, s.pad_after);
     compare(&(operation){ run_conv, &v, n, what, NULL });
@@ -538,7 +538,7 @@ static void conv_order(void)
             turned[t * C + i] = w[i * 9 + t];
         }
     nn_init(&c, "reference", 1, &work);
-    nn_conv2d(&c, y, x, (weight){ file + 1, DT_F32 }, NULL, &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
+    nn_conv2d(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
     CHECK(f32_bits(y[0]) == f32_bits(nn_dot(patch, 1, turned, 1, K)), "%a", (double)y[0]);
     free(x);
     free(w);
