@@ -19,7 +19,7 @@
 
 enum { STEPS = 2, SIDE = 32, PIXELS = SIDE * SIDE * 3, STATES = 77 * 1024, IDS = 77 };
 
-/* What one thread does with a context of its own, and what came of it. */
+/* What one thread does with a context of its own, and what came of it. Who forgets has packed weights too. */
 typedef struct job {
     const char *model, *prompt, *forget; /* forget NULL: nothing */
     int      threads;
@@ -51,7 +51,7 @@ static void wait_for_other(const job *j)
 static void *work(void *user)
 {
     job *j = user;
-    const sae_host host = { .user = j, .progress = count, .threads = j->threads };
+    const sae_host host = { .user = j, .progress = count, .threads = j->threads, .pack = j->forget ? (size_t)64 << 20 : 0 };
     const sae_forget_options forget = { .name = j->forget };
     const sae_generate_options g = { .prompts = &j->prompt, .count = 1, .seed = 3, .steps = STEPS, .height = SIDE, .width = SIDE, .map_steps = 1 };
     sae_context *x = NULL;
