@@ -496,30 +496,44 @@ static void pack_head(const packed_head *s, const float *k, const float *v, size
     }
 }
 
-/* m[j] = the largest of x[i,j], i < n, and m[j]. x [n,w]. */
-static void largest_down(float *restrict m, const float *restrict x, size_t n, size_t w)
+/* m[j] = the largest of x[i,j], i < n, and m[j]; low[j] likewise the smallest. x [n,w]. */
+static inline void extremes_down(float *restrict m, float *restrict low, const float *restrict x, size_t n, size_t w)
 {
     for (size_t i = 0; i < n; i++, x += w)
-        for (size_t j = 0; j < w; j++)
+        for (size_t j = 0; j < w; j++) {
             m[j] = x[j] > m[j] ? x[j] : m[j];
+            low[j] = x[j] < low[j] ? x[j] : low[j];
+        }
+}
+
+/* x = exp(x * scale - m), s += x down the rows: a block of dot(x, 1). x [n,w]; m, s [w]. normal: no exponential is subnormal. */
+static inline void exp_block(float *restrict s, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+{
+    for (size_t i = 0; i < n; i++, x += w)
+        for (size_t j = 0; j < w; j++) {
+            x[j] = normal ? exp32_normal(x[j] * scale - m[j]) : exp32(x[j] * scale - m[j]);
+            s[j] = x[j] + s[j]; /* fma(x, 1, s) */
+        }
 }
 
 /* x = exp(x * scale - m), l[j] = the sum of x[:,j] as dot(x, 1) by contract 3. x [n,w]; m, l [w]. */
-static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale)
+static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
 {
     float hi[NR], lo[NR], s[NR];
     const size_t nb = (n + BLOCK - 1) / BLOCK;
 
     for (size_t j = 0; j < w; j++)
         hi[j] = lo[j] = 0.0f;
-    for (size_t block = 0; block < nb; block++) {
+    for (size_t block = 0; block < nb; block++, x += BLOCK * w) {
+        const size_t count = least(BLOCK, n - block * BLOCK);
         for (size_t j = 0; j < w; j++)
             s[j] = 0.0f;
-        for (size_t i = 0; i < least(BLOCK, n - block * BLOCK); i++, x += w)
-            for (size_t j = 0; j < w; j++) {
-                x[j] = exp32(x[j] * scale - m[j]);
-                s[j] = x[j] + s[j]; /* fma(x, 1, s) */
-            }
+        if (w == NR && normal)
+            exp_block(s, x, m, count, NR, scale, true);
+        else if (normal)
+            exp_block(s, x, m, count, w, scale, true);
+        else
+            exp_block(s, x, m, count, w, scale, false);
         for (size_t j = 0; j < w; j++) {
             lo[j] = block % 16 ? lo[j] + s[j] : s[j];
             if (block % 16 == 15 && block + 1 < nb)
@@ -560,11 +574,14 @@ static void attend(float *y, const float *q, const float *v, size_t first, size_
 {
     const float  scale = (float)(1.0 / sqrt((double)head));
     const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that any of the queries sees */
-    float m[NR], l[NR];
+    float m[NR], low[NR], l[NR];
+    bool  normal = true;
 
     pack_rows(s->queries, q, D, rows, w, head);
-    for (size_t j = 0; j < w; j++)
+    for (size_t j = 0; j < w; j++) {
         m[j] = -INFINITY;
+        low[j] = INFINITY;
+    }
     for (size_t i = 0; i < n; i += MR) {
         const size_t count = least(MR, n - i);
         float *x = s->scores + i * w;
@@ -572,11 +589,16 @@ static void attend(float *y, const float *q, const float *v, size_t first, size_
         for (size_t k = causal && first < i + count ? i : i + count; k < i + count; k++)
             for (size_t j = 0; j < w && first + j < k; j++)
                 x[(k - i) * w + j] = -INFINITY; /* exp makes it +0, which changes no sum but a zero's sign: see below */
-        largest_down(m, x, count, w);
+        if (w == NR) /* a constant, so that the loop becomes whole registers */
+            extremes_down(m, low, x, count, NR);
+        else
+            extremes_down(m, low, x, count, w);
     }
     for (size_t j = 0; j < w; j++)
         m[j] = m[j] * scale; /* rounding keeps order: the largest of the products */
-    exp_down(l, s->scores, m, n, w, scale);
+    for (size_t j = 0; j < w; j++)
+        normal &= low[j] * scale - m[j] >= EXP_NORMAL; /* false for NaN */
+    exp_down(l, s->scores, m, n, w, scale, normal);
     for (size_t i = 0; i < head; i += MR)
         multiply(s->out + i * w, w, kv->values + i * Nk, s->scores, least(MR, head - i), w, n);
     if (causal)

@@ -4,6 +4,7 @@
  *
  * Not here: all 2^32 floats (exhaustive.c), other compilers and machines (selftest.c), the contract in NumPy (twin.py). */
 #include "nn.h"
+#include "nn_kernels.h"
 #include "nn_math.h"
 #include "test.h"
 
@@ -192,6 +193,14 @@ static void fma_cases(void)
     }
     CHECK(nn_fmaf(HUGE_VALF, 0.0f, 1.0f) != nn_fmaf(HUGE_VALF, 0.0f, 1.0f), "infinity times zero");
     CHECK(fma32_soft(HUGE_VALF, 0.0f, 1.0f) != fma32_soft(HUGE_VALF, 0.0f, 1.0f), "infinity times zero, emulated");
+}
+
+/* Where a softmax takes the short way to the exponential, it must be the exponential. */
+static void exp_short(void)
+{
+    for (uint32_t u = 0x80000000u; u <= f32_bits(EXP_NORMAL); u += 997)
+        CHECK(f32_bits(exp32_normal(f32_from(u))) == f32_bits(exp32(f32_from(u))), "exp(%a)", (double)f32_from(u));
+    CHECK(exp32_normal(0.0f) == 1.0f && f32_bits(exp32_normal(EXP_NORMAL)) == f32_bits(exp32(EXP_NORMAL)), "exp at the ends");
 }
 
 /* Whole range by bit patterns: the emulation against the processor, where nn.c was built with a hardware fma (else both
@@ -417,11 +426,31 @@ static void dot_zeros(void)
     free(file);
 }
 
+/* W [N,ci,taps] with its panels made beforehand, as c's kernels want them; for the reference as it is. *panels is for free. */
+static weight prepared(const nn *c, weight W, size_t N, size_t taps, size_t ci, float **panels)
+{
+    *panels = NULL;
+    if (c->kernels) {
+        W.packed = *panels = floats(c->kernels->packed_size(N, taps, ci));
+        c->kernels->pack(*panels, W, N, taps, ci);
+    }
+    return W;
+}
+
 typedef struct linear_case { size_t M, K, N; dtype type; bool bias; const float *x, *b; weight W; } linear_case;
 static void run_linear(nn *c, float *y, const void *p)
 {
     const linear_case *l = p;
     nn_linear(c, y, l->x, l->W, l->bias ? l->b : NULL, l->M, l->K, l->N);
+}
+
+static void run_linear_packed(nn *c, float *y, const void *p)
+{
+    const linear_case *l = p;
+    float *panels;
+    const weight W = prepared(c, l->W, l->N, 1, l->K, &panels);
+    nn_linear(c, y, l->x, W, l->bias ? l->b : NULL, l->M, l->K, l->N);
+    free(panels);
 }
 
 static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
@@ -432,6 +461,7 @@ static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
     const linear_case l = { M, K, N, type, bias, x, b, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "linear M %zu K %zu N %zu type %d", M, K, N, (int)type);
     compare(&(operation){ run_linear, &l, M * N, what, NULL });
+    compare(&(operation){ run_linear_packed, &l, M * N, what, NULL });
     free(x);
     free(w);
     free(b);
@@ -486,6 +516,15 @@ static void run_conv(nn *c, float *y, const void *p)
     nn_conv2d(c, y, v->x, v->W, v->b, &v->s);
 }
 
+static void run_conv_packed(nn *c, float *y, const void *p)
+{
+    const conv_case *v = p;
+    float *panels;
+    const weight W = prepared(c, v->W, v->s.co, v->s.k * v->s.k, v->s.ci, &panels);
+    nn_conv2d(c, y, v->x, W, v->b, &v->s);
+    free(panels);
+}
+
 static void try_conv(conv_shape s, dtype type, bool bias)
 {
     char what[128];
@@ -496,6 +535,7 @@ static void try_conv(conv_shape s, dtype type, bool bias)
     snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu", s.B, s.H, s.W, s.ci, s.co,
              s.k, s.stride, s.pad_before, s.pad_after);
     compare(&(operation){ run_conv, &v, n, what, NULL });
+    compare(&(operation){ run_conv_packed, &v, n, what, NULL });
     free(x);
     free(w);
     free(b);
@@ -585,6 +625,20 @@ static void attention_edges(void)
 }
 
 /* Against a double softmax: a forgotten scale, mask or head offset is far outside float's error. */
+/* A causal chain may underflow to -0: the keys that it must leave out would make it +0. Values of the second key alone are positive. */
+static void attention_zeros(void)
+{
+    enum { N = 40, HEAD = 4 };
+    float q[N * HEAD], k[N * HEAD], v[N * HEAD];
+    for (size_t i = 0; i < N * HEAD; i++) {
+        q[i] = 1.0f;
+        k[i] = i < HEAD ? 0.0f : -40.0f; /* every key but the first weighs e^-80 */
+        v[i] = i < HEAD ? -0.0f : i < 2 * HEAD ? -0x1p-100f : 0x1p-60f;
+    }
+    const attention_case a = { 1, N, N, 1, HEAD, true, q, k, v };
+    compare(&(operation){ run_attention, &a, N * HEAD, "attention, chains that end at -0", NULL });
+}
+
 static void attention_truth(void)
 {
     enum { N = 9, HEADS = 2, HEAD = 4, D = HEADS * HEAD };
@@ -886,6 +940,7 @@ const test_case nn_tests[] = {
     { "contexts", contexts },
     { "fma_cases", fma_cases },
     { "fma_random", fma_random },
+    { "exp_short", exp_short },
     { "elementary", elementary },
     { "exp_hardest", exp_hardest },
     { "elementary_ends", elementary_ends },
@@ -902,6 +957,7 @@ const test_case nn_tests[] = {
     { "conv_edges", conv_edges },
     { "conv_order", conv_order },
     { "attention_edges", attention_edges },
+    { "attention_zeros", attention_zeros },
     { "attention_truth", attention_truth },
     { "sums", sums },
     { "norm_edges", norm_edges },
