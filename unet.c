@@ -268,7 +268,7 @@ __attribute__((format(printf, 7, 8)))
 static void report(pass *p, float *x, size_t H, size_t W, size_t C, int kind, const char *format, ...)
 {
     char name[128];
-    if (!p->watch || !x || p->stop)
+    if (!p->watch || (!x && !p->watch->names) || p->stop)
         return;
     va_list args;
     va_start(args, format);
@@ -465,7 +465,7 @@ static float *embed_time(pass *p, float t)
     apply_linear(c, h, s, &u->time_1, 1);
     nn_silu(c, h, h, u->time_width);
     apply_linear(c, e, h, &u->time_2, 1);
-    if (p->watch && e)
+    if (p->watch && (e || p->watch->names))
         p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width, TAP_TOKENS);
     nn_silu(c, e, e, u->time_width);
     arena_release(c->work, mark);

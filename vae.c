@@ -143,7 +143,7 @@ static void unscale(const vae *v, float *y, const float *z, size_t n)
 
 static void report(const tap *watch, const char *name, float *x, size_t B, size_t H, size_t W, size_t C)
 {
-    if (watch && x)
+    if (watch && (x || watch->names))
         watch->fn(watch->user, name, x, B, H, W, C, TAP_IMAGE);
 }
 
