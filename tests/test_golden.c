@@ -839,11 +839,11 @@ static void check_ablation(sae_run *r, const char *name)
         }
 }
 
-/* The edit at a hook: masks, factors, latents that several concepts share (audit A5), residuals (audit A1). */
+/* The edit at a hook: masks, factors, latents that several concepts share (audit A5) or that are steered (A20), residuals (A1). */
 static void ablation_edits(void)
 {
     static sae_run r;
-    json list, v, forget, how;
+    json list, v, forget, steer, how;
     char name[32], concept[64];
     if (sae_open_goldens(&r) && json_get(r.v, "ablate", &list))
         for (json_iter it = json_begin(list); json_next(&it, NULL, &v);) {
@@ -854,6 +854,10 @@ static void ablation_edits(void)
                 const int at = stats_find(&r.a.stats, concept);
                 CHECK(at >= 0 && !selection_make(&r.a.forget[r.a.count++], &host, &r.a.stats, (size_t)at, choice_of(how), &err), "%s", err.text);
             }
+            r.a.steers = 0;
+            if (json_get(v, "steer", &steer))
+                for (json_iter each = json_begin(steer); json_next(&each, NULL, &how);)
+                    r.a.steer[r.a.steers++] = (steering){ (uint32_t)size_at(how, "latent"), (float)number(how, "factor", 0) };
             check_ablation(&r, name);
             while (r.a.count)
                 selection_free(&r.a.forget[--r.a.count], &host);
