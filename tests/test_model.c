@@ -7,6 +7,7 @@
 #include "tiny.h"
 
 #include <fenv.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -552,6 +553,60 @@ static void residual_forms(void)
         if (form == RESIDUAL_PAPER)
             CHECK(!memcmp(y, input, sizeof y), "residual paper with nothing selected changes bits");
     }
+    done(x);
+}
+
+/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk. Tokens so large that z is
+ * infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec itself. */
+static void encode_definition(void)
+{
+    static unsigned char memory[1 << 20];
+    static float input[ROWS * 32], val[ROWS * 8], z[128], some[ROWS * 5];
+    static uint32_t idx[ROWS * 8], count[ROWS];
+    static plain_sae p;
+    static const uint32_t few[5] = { 127, 0, 64, 0, 3 };
+    size_t nan = 0, infinite = 0;
+    sae_context *x = fresh();
+    must_forget(x, "Sketch", 1);
+    const sae *s = &x->hook[0]->sae;
+    plain_load(&p, s);
+    random_input(input, ROWS * 32);
+    for (size_t m = 0; m < ROWS; m++)
+        for (size_t j = 0; j < 32; j++)
+            input[m * 32 + j] = m == 5 ? p.bd[j] : m % 9 == 1 ? 1.5e38f * input[m * 32 + j] : m % 9 == 2 && j % 7 == 2 ? INFINITY : input[m * 32 + j];
+    for (int threads = 1; threads < 3; threads++) {
+        arena work = { .base = memory, .size = sizeof memory };
+        nn    c;
+        nn_init(&c, NULL, threads, &work);
+        sae_encode(&c, s, idx, val, count, input, ROWS);
+        sae_pre_activations(&c, s, some, input, ROWS, few, 5);
+        CHECK(!work.failed && !work.used, "the encoder's memory");
+        for (size_t m = 0; m < ROWS; m++) {
+            float    centred[32], v[8];
+            uint32_t at[8];
+            size_t   kept = 0;
+            for (size_t j = 0; j < 32; j++)
+                centred[j] = input[m * 32 + j] - p.bd[j];
+            for (size_t i = 0; i < 128; i++)
+                z[i] = nn_dot(centred, 1, p.we[i], 1, 32) + p.be[i];
+            for (size_t j = 0; j < 5; j++)
+                CHECK(!memcmp(&some[m * 5 + j], &z[few[j]], sizeof *z) || z[few[j]] != z[few[j]], "token %zu, latent %" PRIu32 ": %g, not %g", m, few[j],
+                      (double)some[m * 5 + j], (double)z[few[j]]);
+            for (size_t i = 0; i < 128; i++) {
+                nan += z[i] != z[i];
+                infinite += z[i] > 3.4e38f;
+                z[i] = z[i] > 0 ? z[i] : 0;
+            }
+            nn_topk(at, v, z, 128, 8);
+            for (size_t j = 0; j < 8; j++)
+                if (v[j] > 0) {
+                    CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] && !memcmp(&val[m * 8 + kept], &v[j], sizeof *v), "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
+                    kept++;
+                }
+            CHECK(kept == count[m], "token %zu: %" PRIu32 " latents, not %zu", m, count[m], kept);
+        }
+    }
+    CHECK(nan > 20 && infinite > 20, "%zu NaN, %zu infinities", nan, infinite);
     done(x);
 }
 
@@ -1759,8 +1814,8 @@ static void two_contexts(void)
 const test_case model_tests[] = {
     { "threads_bits", threads_bits }, { "isa_bits", isa_bits }, { "batch_bits", batch_bits }, { "noise_index", noise_index },
     { "noise_given", noise_given }, { "guidance", guidance }, { "tap_names", tap_names }, { "intermediates", intermediates }, { "nothing_selected", nothing_selected },
-    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "steer_forms", steer_forms },
-    { "few_latents", few_latents }, { "steers", steers }, { "steer_errors", steer_errors }, { "steps_mismatch", steps_mismatch },
+    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "encode_definition", encode_definition },
+    { "steer_forms", steer_forms }, { "few_latents", few_latents }, { "steers", steers }, { "steer_errors", steer_errors }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
     { "text_allocations_fail", text_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
