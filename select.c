@@ -396,10 +396,9 @@ static bool few_suffice(const ablation *a, size_t most)
     return a->residual == RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;
 }
 
-/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other can change: f_i of a token is
- * either relu(z_i) or, outside its k largest, 0. At 0 no edit is made; and where z_i > 0, the edit that TopK might let
- * happen is the one tried here, on the same bits (sae_pre_activations). So encoding these tokens alone gives the bits of encoding all. */
-static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step, size_t most)
+/* The tokens in which a selected latent fires and would be edited, if it is among the k largest, ascending, into token [M];
+ * returns how many. best [M]: the largest z of such a latent. */
+static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M, size_t step, size_t most)
 {
     const size_t mark = arena_mark(c->work);
     uint32_t *latent = arena_bytes(c->work, most, sizeof *latent);
@@ -411,14 +410,65 @@ static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float 
     if (S)
         sae_pre_activations(c, &a->sae, z, x, M, latent, S);
     for (size_t m = 0; z && m < M; m++) {
-        bool may = false;
-        for (size_t j = 0; j < S && !may; j++) {
+        float largest = 0;
+        for (size_t j = 0; j < S; j++) {
             const float f = z[m * S + j];
-            may = f > 0 && edited(a, latent[j], f, step, &e) != f;
+            if (f > largest && edited(a, latent[j], f, step, &e) != f)
+                largest = f;
         }
-        if (may)
+        if (largest > 0) {
+            best[count] = largest;
             token[count++] = (uint32_t)m;
+        }
     }
+    arena_release(c->work, mark);
+    return count;
+}
+
+/* Strikes off the tokens where k latents are larger than best, so that no edit can happen; returns how many are left. Looks at
+ * the R latents with the largest means alone, which most often are larger: one that is not found costs time, never a bit. */
+static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count, const float *x, size_t M, size_t step)
+{
+    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->work);
+    const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n;
+    uint32_t *rival = arena_bytes(c->work, R, sizeof *rival);
+    float    *mean = arena_floats(c->work, R);
+    float    *some = arena_floats(c->work, block * d);
+    float    *z = arena_floats(c->work, block * R);
+    size_t    kept = 0;
+
+    if (z)
+        nn_topk(rival, mean, a->stats.threshold + step * n, n, R);
+    else /* planning: one block stands for all */
+        sae_pre_activations(c, &a->sae, NULL, NULL, block, NULL, R);
+    for (size_t at = 0; z && at < count; at += block) {
+        const size_t tokens = count - at < block ? count - at : block;
+        for (size_t i = 0; i < tokens; i++)
+            memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
+        sae_pre_activations(c, &a->sae, z, some, tokens, rival, R);
+        for (size_t i = 0; i < tokens; i++) {
+            size_t larger = 0;
+            for (size_t j = 0; j < R; j++)
+                larger += z[i * R + j] > best[at + i];
+            if (larger < k)
+                token[kept++] = token[at + i];
+        }
+    }
+    arena_release(c->work, mark);
+    return kept;
+}
+
+/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other can change: f_i of a token is
+ * either relu(z_i) or, outside its k largest, 0. At 0 no edit is made; and where z_i > 0, the edit that TopK might let
+ * happen is the one tried in `firing`, on the same bits (sae_pre_activations). Of the selected latents that fire, the largest
+ * is among the k largest of all if any is. So encoding these tokens alone gives the bits of encoding all. */
+static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step, size_t most)
+{
+    const size_t mark = arena_mark(c->work);
+    float *best = arena_floats(c->work, M);
+    size_t count = firing(c, a, token, best, x, M, step, most);
+    if (a->stats.steps)
+        count = outdone(c, a, token, best, count, x, M, step);
     arena_release(c->work, mark);
     return count;
 }
