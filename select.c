@@ -321,7 +321,8 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
     return e->after;
 }
 
-/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says; decode(f) where it is reconstructed. idx, f [count]; after [k]; row [3d]. */
+/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says; decode(f) where the hook is reconstructed.
+ * idx, f [count]; changed, after [k]; row [4d]. */
 static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const float *f, size_t count, size_t step, size_t m,
                          uint32_t *changed, float *after, float *row)
 {
