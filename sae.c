@@ -155,7 +155,7 @@ void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M
     for (size_t m = 0; m < M; m += block) {
         const size_t tokens = M - m < block ? M - m : block;
         centre(s, centred, x ? x + m * s->d : NULL, tokens);
-        nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ rows, s->encoder.w.type }, bias, tokens, s->d, S);
+        nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ .data = rows, .type = s->encoder.w.type }, bias, tokens, s->d, S);
         if (!centred) /* planning: one block stands for all */
             break;
     }
