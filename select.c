@@ -427,7 +427,8 @@ static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, con
 }
 
 /* Strikes off the tokens where k latents are larger than best, so that no edit can happen; returns how many are left. Looks at
- * the R latents with the largest means alone, which most often are larger: one that is not found costs time, never a bit. */
+ * R latents alone, those with the largest means, which most often are larger; without statistics, latents from all over. One
+ * that is not found costs time, never a bit. */
 static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count, const float *x, size_t M, size_t step)
 {
     const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->work);
@@ -438,9 +439,11 @@ static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *be
     float    *z = arena_floats(c->work, block * R);
     size_t    kept = 0;
 
-    if (z)
+    if (z && a->stats.steps)
         nn_topk(rival, mean, a->stats.threshold + step * n, n, R);
-    else /* planning: one block stands for all */
+    for (size_t j = 0; z && !a->stats.steps && j < R; j++)
+        rival[j] = (uint32_t)(n / R * j);
+    if (!z) /* planning: one block stands for all */
         sae_pre_activations(c, &a->sae, NULL, NULL, block, NULL, R);
     for (size_t at = 0; z && at < count; at += block) {
         const size_t tokens = count - at < block ? count - at : block;
@@ -467,11 +470,9 @@ static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float 
 {
     const size_t mark = arena_mark(c->work);
     float *best = arena_floats(c->work, M);
-    size_t count = firing(c, a, token, best, x, M, step, most);
-    if (a->stats.steps)
-        count = outdone(c, a, token, best, count, x, M, step);
+    const size_t count = firing(c, a, token, best, x, M, step, most), left = outdone(c, a, token, best, count, x, M, step);
     arena_release(c->work, mark);
-    return count;
+    return left;
 }
 
 bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }

@@ -773,6 +773,7 @@ static void few_latents(void)
         a.count = DRAW(3);
         a.steers = DRAW(3);
         a.residual = RESIDUAL_PAPER;
+        a.stats.steps = DRAW(2) ? a.stats.steps : 0; /* as if there were no statistics */
         memcpy(bias, a.sae.encoder.bias, sizeof bias);
         a.sae.encoder.bias = bias;
         const size_t pair = 2 * DRAW(60), pull = DRAW(4); /* latents that fire everywhere, nowhere, or as they are */
