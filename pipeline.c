@@ -16,6 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEAM_ENVIRONMENT "a thread of OpenMP's pool was started under a floating-point environment that flushes subnormals or does not round to nearest: " \
+                         "start the pool after restoring it, or give the context 1 thread"
+
 enum { SMALL = 1024 }; /* pixels of a latent that count as few */
 
 /* ---- opening ---- */
@@ -59,7 +62,9 @@ static int open_network(sae_context *x, const char *sub, const char *stem, tenso
     nn_init(&c, x->host.isa, x->threads, NULL);
     for (size_t i = 0; i < file->count; i++)
         weights += file->list[i].count;
-    return bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    code = bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    tensors_release(file); /* every value was read, to check it; what is used will come back */
+    return code;
 }
 
 static int configure_clip(void *t, json o, const char *path, sae_error *err) { return clip_configure(t, o, path, err); }
@@ -168,7 +173,9 @@ static int open_model(sae_context **ctx, const sae_host *host, const char *model
         x->host = *host;
     x->files = &x->host;
     x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
-    if (made && !(x->made = synthetic_open(&x->host, made, err)))
+    if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
+    if (!code && made && !(x->made = synthetic_open(&x->host, made, err)))
         code = err ? err->code : SAE_EUSAGE;
     if (x->made)
         x->files = synthetic_host(x->made);
@@ -448,8 +455,8 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     ablation *a = NULL;
     choice    how = { .top = 0, .percentile = 99.999, .strength = -1 };
     int       code;
-    if ((code = find_hook(x, o->concept, &at, err)) != SAE_OK || (code = load_sae(x, at.hook, at.dir, &a, err)) != SAE_OK ||
-        (code = load_stats(x, a, at.stats, err)) != SAE_OK || (code = read_forget_json(x, at.dir, o->concept, &how, err)) != SAE_OK)
+    if ((code = find_hook(x, o->name, &at, err)) != SAE_OK || (code = load_sae(x, at.hook, at.dir, &a, err)) != SAE_OK ||
+        (code = load_stats(x, a, at.stats, err)) != SAE_OK || (code = read_forget_json(x, at.dir, o->name, &how, err)) != SAE_OK)
         return code;
     if (o->top)
         how.top = o->top;
@@ -462,13 +469,13 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     if ((code = check_choice(&how, err)) != SAE_OK)
         return code;
     if (a->reconstruct)
-        return fail(err, SAE_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->concept, a->hook);
+        return fail(err, SAE_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->name, a->hook);
     if (a->count == FORGETS)
         return fail(err, SAE_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
     for (size_t i = 0; i < a->count; i++)
-        if (!strcmp(a->forget[i].concept, o->concept))
-            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->concept);
-    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->concept), how, err)) == SAE_OK)
+        if (!strcmp(a->forget[i].concept, o->name))
+            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->name);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->name), how, err)) == SAE_OK)
         a->count++;
     return code;
 }
@@ -538,7 +545,7 @@ static int leave(sae_context *x, int code)
 
 int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
 {
-    const int code = enter(o->concept, "concept", err);
+    const int code = enter(o->name, "concept", err);
     return code ? code : leave(x, forget(x, o, err));
 }
 
@@ -659,6 +666,8 @@ static void encode_prompts(call *g, float *y, size_t B)
         g->network = "text_encoder.";
         clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
         settle(g, &all);
+        if (states)
+            tensors_release(&g->x->text_file); /* not needed while sampling */
     }
     for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
         const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
@@ -888,6 +897,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_image_size(x, o, &W, &H, err)) != SAE_OK)
         return code;
     g->w = W >> (x->vae.levels - 1);
@@ -1035,6 +1046,8 @@ int sae_encode_image(sae_context *x, const unsigned char *rgb, size_t width, siz
     int    code;
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_latent_size(x, width, height, shape, err)) != SAE_OK)
         return code;
     if (!x->vae.has_encoder)
@@ -1081,6 +1094,8 @@ int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *
     int      code = SAE_OK;
     if (!nn_environment_ok())
         code = fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     else if (!nn_init(&c, x->host.isa, x->threads, &work))
         code = fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
     if (!code) {
