@@ -120,6 +120,7 @@ static int check_fit(const sae_context *x, sae_error *err)
 int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err)
 {
     sae_context *x;
+    io_file one;
     nn  c;
     int code;
     *ctx = NULL;
@@ -137,6 +138,10 @@ int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae
     x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
     if (strlen(model_dir) >= sizeof x->dir)
         code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", model_dir);
+    else if (io_open(&one, &x->host, model_dir, NULL) == SAE_OK) {
+        io_close(&one);
+        code = fail(err, SAE_EFORMAT, "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it", model_dir);
+    }
     else {
         memcpy(x->dir, model_dir, strlen(model_dir) + 1);
         code = open_scheduler(x, err);
@@ -198,6 +203,20 @@ void sae_remember(sae_context *x)
 
 static const char *bare(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
 
+bool sae_folder(const sae_context *x, const char *hook, char dir[1024])
+{
+    static const char *const spelling[] = { "", "unet.", "" };
+    char name[128], all[1024], path[1024];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%.96s", spelling[i], hook);
+        if (!io_join(all, sizeof all, x->dir, "sae") || !io_join(dir, 1024, all, name) || !io_join(path, sizeof path, dir, "cfg.json"))
+            return false;
+        if (io_exists(&x->host, path))
+            break;
+    }
+    return true;
+}
+
 int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err)
 {
     hook = bare(hook);
@@ -209,7 +228,7 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
     if (!p)
         return fail(err, SAE_ENOMEM, "no memory to note an SAE's folder");
     const int n = snprintf(p->hook, sizeof p->hook, "%s", hook);
-    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : snprintf(p->dir, sizeof p->dir, "%s/sae/%s", x->dir, hook);
+    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : sae_folder(x, hook, p->dir) ? 0 : -1;
     const int q = stats_path ? snprintf(p->stats, sizeof p->stats, "%s", stats_path) : snprintf(p->stats, sizeof p->stats, "%s/stats.safetensors", p->dir);
     if (n < 0 || m < 0 || q < 0 || (size_t)n >= sizeof p->hook || (size_t)m >= sizeof p->dir || (size_t)q >= sizeof p->stats) {
         io_free(&x->host, p);
@@ -222,7 +241,6 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
 /* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins; *named), else in the model's folder. */
 static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024], bool *named)
 {
-    char all[1024];
     *named = true;
     for (size_t i = x->places; i-- > 0;)
         if (!strcmp(x->place[i]->hook, hook)) {
@@ -231,7 +249,7 @@ static bool find_place(const sae_context *x, const char *hook, char dir[1024], c
             return true;
         }
     *named = false;
-    return io_join(all, sizeof all, x->dir, "sae") && io_join(dir, 1024, all, hook) && io_join(path, 1024, dir, "stats.safetensors");
+    return sae_folder(x, hook, dir) && io_join(path, 1024, dir, "stats.safetensors");
 }
 
 /* Insertions, deletions and changes between two names, case ignored: for "did you mean". At most 63 letters count. */
