@@ -139,7 +139,15 @@ def state_dict(path):
     for k, v in tensors.items():
         if v.is_floating_point() and not bool(torch.isfinite(v).all()):
             raise Wrong(f"{path}: tensor {k} is not finite: the file is damaged, or training failed")
-    return {k.removeprefix("module."): v.detach().clone().contiguous() for k, v in tensors.items()}  # clone: safetensors shares no memory
+    whole, seen = {}, set()
+    for k, v in tensors.items():
+        v = v.detach().contiguous()
+        memory = v.untyped_storage()
+        if memory.data_ptr() in seen or memory.nbytes() != v.numel() * v.element_size():  # safetensors stores no shared memory
+            v = v.clone()
+        seen.add(memory.data_ptr())
+        whole[k.removeprefix("module.")] = v
+    return whole
 
 
 # ---- writing whole or not at all
