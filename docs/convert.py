@@ -334,7 +334,7 @@ def convert_stats(a):
         raise Wrong(f"{a.input}: {steps} sampling steps; 1 to 1000 are possible")
     hook = a.hook
     if not hook:
-        name = re.fullmatch(r"(?:style|cls)_latents_dict_(?:unet\.)?(.+)\.pkl", os.path.basename(a.input))
+        name = re.fullmatch(r"(?:style|cls)_latents_dict_(.+)\.pkl", os.path.basename(a.input))
         if not name:
             raise Wrong(f"{a.input}: its name does not say at which hook it was made: use --hook")
         hook = name[1]

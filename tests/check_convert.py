@@ -340,9 +340,11 @@ class Check:
         assert "--hook" in self.convert("stats", self.path("nameless.pkl"), "-o", self.path("no.safetensors"), code=1)
         assert "config.json" in self.convert("folder", self.folder, "-o", self.path("no"), code=1)
         assert "tokenizer" in self.convert("single", self.path("none.pth"), "--config", self.a_copy_without_tokenizer(), "-o", self.path("no"), code=1)
+        said = self.convert("folder", self.path("no-tokenizer"), "-o", self.path("no"), code=1)  # found out after the configs were copied
+        assert "diffusion_pytorch_model.bin" in said, said
         left = {n for n in set(os.listdir(self.folder)) - before if n.startswith("no") and n != "none.pth" and n != "no-tokenizer"}
         assert not left and not glob.glob(self.path("*.tmp-*")), left
-        return "13 inputs"
+        return "14 inputs"
 
     def a_copy_without_tokenizer(self):
         out = self.path("no-tokenizer")
