@@ -705,6 +705,9 @@ static int map_steps(call *g)
                 const int now = s->timesteps[best] - g->ddim.timesteps[t], then = s->timesteps[r] - g->ddim.timesteps[t];
                 best = (then < 0 ? -then : then) < (now < 0 ? -now : now) ? r : best;
             }
+            if (g->x->hook[i]->count && !g->o->map_steps && s->steps == g->steps && s->timesteps[t] != g->ddim.timesteps[t])
+                return fail(g->err, SAE_EUSAGE, "the statistics at %s are of timestep %d at step %zu, where this model's scheduler has %d (see steps_offset in it): "
+                            "use --map-steps to take the nearest timestep's", g->x->hook[i]->hook, s->timesteps[t], t, g->ddim.timesteps[t]);
             if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
                 return fail(g->err, SAE_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
                             g->x->hook[i]->hook, s->steps, g->steps, s->steps);

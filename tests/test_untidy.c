@@ -239,6 +239,28 @@ static void schedulers(void)
     tiny_free(&files);
 }
 
+/* Statistics made under another offset are of other timesteps, in as many steps: the message must not ask for the same number. */
+static void offset_of_statistics(void)
+{
+    static const char *const prompt = "cat";
+    static unsigned char rgb[TINY_PIXELS];
+    sae_context *x = NULL;
+    sae_error e = { 0 };
+    tiny_make(&files);
+    tiny_edit(&files, SCHEDULER, "\"steps_offset\": 1,", "");
+    const sae_host host = tiny_host(&files);
+    const sae_forget_options forget = { .concept = "Sketch" };
+    sae_generate_options o = { .prompts = &prompt, .count = 1 };
+    int code = sae_open(&x, &host, "tiny", &e);
+    code = code ? code : sae_forget(x, &forget, &e);
+    code = code ? code : sae_generate(x, &o, rgb, &e);
+    CHECK(code == SAE_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|--map-steps"), "%s", e.text);
+    o.map_steps = 1;
+    CHECK(x && sae_generate(x, &o, rgb, &e) == SAE_OK, "%s", e.text);
+    sae_close(x);
+    tiny_free(&files);
+}
+
 /* Models that DDIM cannot sample, and settings that would clip, are refused by name. */
 static void schedulers_refused(void)
 {
@@ -681,7 +703,7 @@ static void sides(void)
 
 const test_case untidy_tests[] = {
     { "vae_attention_names", vae_attention_names }, { "position_ids", position_ids }, { "whole_clip", whole_clip }, { "schedulers", schedulers },
-    { "schedulers_refused", schedulers_refused }, { "config_keys", config_keys }, { "absent_keys", absent_keys }, { "beside_the_networks", beside_the_networks },
+    { "offset_of_statistics", offset_of_statistics }, { "schedulers_refused", schedulers_refused }, { "config_keys", config_keys }, { "absent_keys", absent_keys }, { "beside_the_networks", beside_the_networks },
     { "which_file", which_file }, { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read }, { "released_saes", released_saes },
     { "stats_alone", stats_alone }, { "tokenizer_files", tokenizer_files }, { "not_square", not_square }, { "sides", sides }, { NULL, NULL },
 };
