@@ -636,6 +636,8 @@ static void view_with(int threads, sae_generate_options o, view *v)
     memset(v, 0, sizeof *v);
     o.prompts = o.prompts ? o.prompts : prompts;
     o.count = o.count ? o.count : COUNT;
+    o.steps = 2;
+    o.map_steps = 1;
     o.height = LOW;
     o.width = WIDE;
     o.latents = v->latents;
@@ -655,14 +657,14 @@ static void not_square(void)
     size_t seen[4] = { 0 };
     tiny_make(&files);
     view_with(1, (sae_generate_options){ .seed = 3, .batch = 1 }, &one);
-    for (int threads = 1; threads <= 3; threads++)
-        for (size_t batch = 2; batch <= 3; batch++) {
-            view_with(threads, (sae_generate_options){ .seed = 3, .batch = batch }, &many);
-            CHECK(!memcmp(&one, &many, sizeof one), "%d threads, batches of %zu draw other bits", threads, batch);
-        }
+    for (int threads = 1; threads <= 3; threads++) {
+        const size_t batch = threads == 2 ? 3 : 2;
+        view_with(threads, (sae_generate_options){ .seed = 3, .batch = batch }, &many);
+        CHECK(!memcmp(&one, &many, sizeof one), "%d threads, batches of %zu draw other bits", threads, batch);
+    }
     view_with(1, (sae_generate_options){ .seed = 3, .noise_index = 2, .prompts = prompts + 2, .count = 1, .tap = see_shapes, .tap_user = seen }, &many);
     CHECK(!memcmp(one.latents + 2 * VALUES, many.latents, VALUES * sizeof(float)), "image 2 differs when made alone");
-    CHECK(seen[0] == TINY_STEPS && seen[1] == TINY_STEPS && seen[2] == 1 && seen[3] == TINY_STEPS, "shapes are not height before width: %zu %zu %zu %zu", seen[0], seen[1], seen[2], seen[3]);
+    CHECK(seen[0] == 2 && seen[1] == 2 && seen[2] == 1 && seen[3] == 2, "shapes are not height before width: %zu %zu %zu %zu", seen[0], seen[1], seen[2], seen[3]);
     CHECK(rng_randn(noise, 3, COUNT * VALUES, 0, COUNT * VALUES), "randn refused");
     view_with(1, (sae_generate_options){ .noise = noise }, &many);
     CHECK(!memcmp(&one, &many, sizeof one), "the same noise, handed in, draws other bits");
