@@ -65,7 +65,7 @@ class Callback:
 
 # ---- the original layout's names
 
-def ldm_unet(name, levels, layers, cross_up):
+def ldm_unet(name, layers, cross_up):
     """UNet2DConditionModel's tensor name as CompVis' openaimodel.UNetModel has it."""
     resnet = {"norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "norm2": "out_layers.0", "conv2": "out_layers.3",
               "conv_shortcut": "skip_connection"}
@@ -113,7 +113,7 @@ def original_layout(model):
     cross_up = [t.startswith("Cross") for t in u["up_block_types"]]
     out = {}
     for k, x in load_file(os.path.join(model, UNET)).items():
-        out["model.diffusion_model." + ldm_unet(k, len(u["block_out_channels"]), u["layers_per_block"], cross_up)] = x
+        out["model.diffusion_model." + ldm_unet(k, u["layers_per_block"], cross_up)] = x
     for k, x in load_file(os.path.join(model, VAE)).items():
         new = ldm_vae(k, len(v["block_out_channels"]))
         out["first_stage_model." + new] = x[:, :, None, None] if "attn_1" in new and x.dim() == 2 else x
