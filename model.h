@@ -366,6 +366,10 @@ void synthetic_close(synthetic *s);
 /* Where the SAE of a hook lies, when not in the model's folder. */
 typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 
+/* Where a model keeps the SAE of hook, into dir: MODEL/sae/HOOK, or MODEL/sae/unet.HOOK as the released SAEs spell it where
+ * only that has a cfg.json. false when the path is too long. */
+bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
+
 struct sae_context {
     sae_host host;
     synthetic *made;                /* NULL: the model lies in files */

@@ -157,6 +157,7 @@ static int open_parts(sae_context *x, sae_error *err)
 static int open_model(sae_context **ctx, const sae_host *host, const char *model_dir, const char *made, sae_error *err)
 {
     sae_context *x;
+    io_file one;
     nn  c;
     int code = SAE_OK;
     *ctx = NULL;
@@ -181,6 +182,10 @@ static int open_model(sae_context **ctx, const sae_host *host, const char *model
         x->files = synthetic_host(x->made);
     if (!code && strlen(model_dir) >= sizeof x->dir)
         code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", model_dir);
+    else if (!code && !x->made && io_open(&one, &x->host, model_dir, NULL) == SAE_OK) {
+        io_close(&one);
+        code = fail(err, SAE_EFORMAT, "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it", model_dir);
+    }
     if (!code) {
         memcpy(x->dir, model_dir, strlen(model_dir) + 1);
         code = open_parts(x, err);
@@ -262,6 +267,20 @@ static int check_hook(const sae_context *x, const char *hook, sae_error *err)
         fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
 }
 
+bool sae_folder(const sae_context *x, const char *hook, char dir[1024])
+{
+    static const char *const spelling[] = { "", "unet.", "" };
+    char name[128], all[1024], path[1024];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%.96s", spelling[i], hook);
+        if (!io_join(all, sizeof all, x->dir, "sae") || !io_join(dir, 1024, all, name) || !io_join(path, sizeof path, dir, "cfg.json"))
+            return false;
+        if (io_exists(&x->host, path))
+            break;
+    }
+    return true;
+}
+
 int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err)
 {
     const int code = check_hook(x, hook = bare(hook), err);
@@ -273,7 +292,7 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
     if (!p)
         return fail(err, SAE_ENOMEM, "no memory to note an SAE's folder");
     const int n = snprintf(p->hook, sizeof p->hook, "%s", hook);
-    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : snprintf(p->dir, sizeof p->dir, "%s/sae/%s", x->dir, hook);
+    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : sae_folder(x, hook, p->dir) ? 0 : -1;
     const int q = stats_path ? snprintf(p->stats, sizeof p->stats, "%s", stats_path) : snprintf(p->stats, sizeof p->stats, "%s/stats.safetensors", p->dir);
     if (n < 0 || m < 0 || q < 0 || (size_t)n >= sizeof p->hook || (size_t)m >= sizeof p->dir || (size_t)q >= sizeof p->stats) {
         io_free(&x->host, p);
@@ -286,7 +305,6 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
 /* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins; *named), else in the model's folder. */
 static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024], bool *named)
 {
-    char all[1024];
     *named = true;
     for (size_t i = x->places; i-- > 0;)
         if (!strcmp(x->place[i]->hook, hook)) {
@@ -295,7 +313,7 @@ static bool find_place(const sae_context *x, const char *hook, char dir[1024], c
             return true;
         }
     *named = false;
-    return io_join(all, sizeof all, x->dir, "sae") && io_join(dir, 1024, all, hook) && io_join(path, 1024, dir, "stats.safetensors");
+    return sae_folder(x, hook, dir) && io_join(path, 1024, dir, "stats.safetensors");
 }
 
 /* Insertions, deletions and changes between two names, case ignored: for "did you mean". At most 63 letters count. */
@@ -870,6 +888,9 @@ static int map_steps(call *g)
                 const int now = s->timesteps[best] - g->ddim.timesteps[t], then = s->timesteps[r] - g->ddim.timesteps[t];
                 best = (then < 0 ? -then : then) < (now < 0 ? -now : now) ? r : best;
             }
+            if (g->x->hook[i]->count && !g->o->map_steps && s->steps == g->steps && s->timesteps[t] != g->ddim.timesteps[t])
+                return fail(g->err, SAE_EUSAGE, "the statistics at %s are of timestep %d at step %zu, where this model's scheduler has %d (see steps_offset in it): "
+                            "use --map-steps to take the nearest timestep's", g->x->hook[i]->hook, s->timesteps[t], t, g->ddim.timesteps[t]);
             if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
                 return fail(g->err, SAE_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
                             g->x->hook[i]->hook, s->steps, g->steps, s->steps);

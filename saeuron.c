@@ -1216,7 +1216,8 @@ static int print_saes(sae_context *x, sae_error *err)
     for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
         sae   s;
         stats st;
-        snprintf(dir, sizeof dir, "%.800s/sae/%s", x->dir, hook);
+        if (!sae_folder(x, hook, dir))
+            return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
         snprintf(path, sizeof path, "%s/stats.safetensors", dir);
         printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
         if (!io_exists(&x->host, path)) {

@@ -734,10 +734,11 @@ class Pipeline:
         for path, hook in hooks.items():
             hook.begin(self.pipe.scheduler.timesteps.tolist(), case.get("residual", "paper"))
             handles.append(self.pipe.unet.get_submodule(path).register_forward_hook(hook))
-        side = self.pipe.unet.config.sample_size
-        noise = torch.randn((1, self.pipe.unet.config.in_channels, side, side), generator=torch.Generator().manual_seed(case["seed"]))
+        scale, side = self.pipe.vae_scale_factor, self.pipe.unet.config.sample_size
+        height, width = case.get("size", (side * scale, side * scale))
+        noise = torch.randn((1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))
         try:
-            latents = self.pipe(case["prompt"], negative_prompt=case.get("negative"), num_inference_steps=steps,
+            latents = self.pipe(case["prompt"], height=height, width=width, negative_prompt=case.get("negative"), num_inference_steps=steps,
                                 guidance_scale=case.get("guidance", self.concepts["guidance"]), latents=noise.to(self.dtype), output_type="latent").images
         finally:
             for h in handles:
