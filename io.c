@@ -653,25 +653,59 @@ int tensors_open(tensors *t, const sae_host *host, const char *path, sae_error *
     return code;
 }
 
+/* Whether DIR/STEM + ending is there; its path into path. */
+static int find_file(char *path, size_t size, const sae_host *host, const char *dir, const char *stem, const char *ending, bool *there, sae_error *err)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s%s", stem, ending);
+    if (!io_join(path, size, dir, name))
+        return fail(err, SAE_EUSAGE, "%.60s...: this path is too long", dir);
+    *there = io_exists(host, path);
+    return SAE_OK;
+}
+
+/* What a folder without any of our endings may have instead, said so that the person knows what to do. */
+static int no_weights(const sae_host *host, const char *dir, const char *stem, sae_error *err)
+{
+    /* torch.save's names; transformers calls its file pytorch_model, whatever the safetensors one is called. */
+    static const char *const pickles[] = { ".bin", ".fp16.bin", ".bin.index.json", ".non_ema.bin", ".ckpt", ".pt", ".pth" };
+    const char *const stems[] = { stem, "pytorch_model" };
+    char path[1024];
+    bool there = false;
+    int  code;
+    if ((code = find_file(path, sizeof path, host, dir, stem, ".non_ema.safetensors", &there, err)) != SAE_OK)
+        return code;
+    if (there)
+        return fail(err, SAE_ENOENT, "%s: holds training's own weights, which diffusers takes only when asked for: rename it to %s.safetensors to mean them", path, stem);
+    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
+        for (size_t j = 0; j < 2; j++) {
+            if ((code = find_file(path, sizeof path, host, dir, stems[j], pickles[i], &there, err)) != SAE_OK)
+                return code;
+            if (there)
+                return fail(err, SAE_ENOENT, "%s: is a pickle, which is never opened here: convert the folder with docs/convert.py", path);
+        }
+    return fail(err, SAE_ENOENT, "%s: there is no %s.safetensors, no %s.fp16.safetensors and no index of one: is this a diffusers folder?", dir, stem, stem);
+}
+
 int tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err)
 {
-    static const char *const endings[] = {
-        ".safetensors", ".fp16.safetensors", ".safetensors.index.json",
-        ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json",
+    /* Where a folder has a whole file and an index, transformers (STEM model) takes the file, diffusers the index. */
+    static const char *const endings[2][6] = {
+        { ".safetensors", ".safetensors.index.json",
+          ".fp16.safetensors", ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json" },
+        { ".safetensors.index.json", ".safetensors",
+          ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json", ".fp16.safetensors" },
     };
-    char path[sizeof t->path], name[256];
+    const bool index_first = !strcmp(stem, "diffusion_pytorch_model");
+    char path[sizeof t->path];
     *t = (tensors){ .host = host };
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        snprintf(name, sizeof name, "%s%s", stem, endings[i]);
-        if (!io_join(path, sizeof path, dir, name))
-            return fail(err, SAE_EUSAGE, "%.60s...: this path is too long", dir);
-        if (io_exists(host, path))
-            return tensors_open(t, host, path, err);
+    for (size_t i = 0; i < 6; i++) {
+        bool there = false;
+        const int code = find_file(path, sizeof path, host, dir, stem, endings[index_first][i], &there, err);
+        if (code || there)
+            return code ? code : tensors_open(t, host, path, err);
     }
-    snprintf(name, sizeof name, "%s.bin", stem);
-    if (io_join(path, sizeof path, dir, name) && io_exists(host, path))
-        return fail(err, SAE_ENOENT, "%s: is a pickle, which is never opened here: save the model again as safetensors", path);
-    return fail(err, SAE_ENOENT, "%s: there is no %s.safetensors, no %s.fp16.safetensors and no index of one: is this a diffusers folder?", dir, stem, stem);
+    return no_weights(host, dir, stem, err);
 }
 
 void tensors_close(tensors *t)

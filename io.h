@@ -110,7 +110,8 @@ typedef struct tensors {
 
 /* Opens path, a .safetensors file or an index (*.json). Checks header size, JSON, dtypes, shapes against byte ranges, overlaps, holes, ends. */
 int  tensors_open(tensors *t, const sae_host *host, const char *path, sae_error *err);
-/* Opens DIR/STEM.safetensors, else DIR/STEM.fp16.safetensors, else DIR/STEM.safetensors.index.json (and its .fp16 forms). */
+/* Opens DIR/STEM.safetensors or DIR/STEM.safetensors.index.json, else the .fp16 forms of both; which of two goes first:
+ * docs/formats.md. SAE_ENOENT names what is there instead, as a pickle. */
 int  tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err);
 void tensors_close(tensors *t);
 void tensors_release(const tensors *t);                       /* io_release of its files */

@@ -65,7 +65,8 @@ static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
     out[at] = 0;
 }
 
-/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18. */
+/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18 (AttentionBlock, whose
+ * matrices were at times saved as 1x1 convolutions); ModelMixin._convert_deprecated_attention_blocks renames alike. */
 static const struct { const char *now, *then; } aliases[] = {
     { "to_q.weight", "query.weight" },         { "to_q.bias", "query.bias" },
     { "to_k.weight", "key.weight" },           { "to_k.bias", "key.bias" },
@@ -320,12 +321,11 @@ void bind_norm(binder *b, const char *name, norm *l, size_t C)
     bind_pop(b, mark);
 }
 
-/* Integer tensors that old checkpoints carry and nobody needs. */
+/* The buffer 0, 1, 2, ... that CLIPTextEmbeddings saved before transformers 4.31; since then it is made anew, and what a
+ * file says is not read. */
 static bool ignorable(const char *name)
 {
-    const char *const tail = "position_ids";
-    const size_t n = strlen(name), m = strlen(tail);
-    return n >= m && !strcmp(name + n - m, tail);
+    return !strcmp(name, "text_model.embeddings.position_ids") || !strcmp(name, "embeddings.position_ids");
 }
 
 /* b: what to bind from. The rest as bind_network. */
@@ -497,7 +497,8 @@ static bool listed(const char *const *list, json key)
 
 void config_known(config *c, const char *const *read, const char *const *ignored)
 {
-    /* What any config may carry without meaning anything for the arithmetic. */
+    /* What any config may carry without meaning anything for the arithmetic: who saved it, as what class, and the type that
+     * from_pretrained gives the weights when none is asked for (they are widened exactly, whatever it is). */
     static const char *const everywhere[] = { "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL };
     json key, value;
     json_iter it = json_begin(c->object);
