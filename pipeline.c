@@ -59,7 +59,9 @@ static int open_network(sae_context *x, const char *sub, const char *stem, tenso
     nn_init(&c, x->host.isa, x->threads, NULL);
     for (size_t i = 0; i < file->count; i++)
         weights += file->list[i].count;
-    return bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    code = bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    tensors_release(file); /* every value was read, to check it; what is used will come back */
+    return code;
 }
 
 static int configure_clip(void *t, json o, const char *path, sae_error *err) { return clip_configure(t, o, path, err); }
@@ -659,6 +661,8 @@ static void encode_prompts(call *g, float *y, size_t B)
         g->network = "text_encoder.";
         clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
         settle(g, &all);
+        if (states)
+            tensors_release(&g->x->text_file); /* not needed while sampling */
     }
     for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
         const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
