@@ -6,7 +6,7 @@
  * Source: the safetensors format (github.com/huggingface/safetensors, README "Format"), numpy.lib.format (.npy).
  * Everything but the section "the operating system" is C99; that one has a plain C99 twin, chosen by -DSAE_PLAIN_C. */
 #ifndef SAE_PLAIN_C
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* POSIX, and madvise */
 #endif
 #include "io.h"
 
@@ -64,13 +64,22 @@ int fail(sae_error *err, int code, const char *format, ...)
 
 /* ---- memory through the host ---- */
 
+static void os_expect(void *p, size_t n);
+
+#define LARGE ((size_t)8 << 20) /* bytes of a block that is worth larger pages */
+
 void *io_alloc(const sae_host *host, size_t count, size_t size)
 {
     size_t n;
     if (!nn_mul(count, size, &n))
         return NULL;
     n += n == 0;
-    return host && host->alloc ? host->alloc(host->user, n) : malloc(n);
+    if (host && host->alloc)
+        return host->alloc(host->user, n);
+    void *p = malloc(n);
+    if (p && n >= LARGE)
+        os_expect(p, n);
+    return p;
 }
 
 void io_free(const sae_host *host, void *p)
@@ -127,6 +136,7 @@ static int copy_path(char *out, size_t size, const char *path, sae_error *err)
 /* Tries to map the regular file f->path into f. SAE_OK with f->data still NULL: read it instead. */
 static int os_map(io_file *f, sae_error *err);
 static void os_unmap(io_file *f);
+static void os_release(const io_file *f);
 /* Creates o->temporary beside o->path and opens it, or o->path itself when it is a device. */
 static int os_create(io_out *o, sae_error *err);
 /* Asks the system to put on the disk what the C library was told to. 0, or -1 with errno. */
@@ -210,6 +220,12 @@ void io_close(io_file *f)
     if (f->origin == IO_READ)
         io_free(f->host, (void *)(uintptr_t)f->data);
     *f = (io_file){ .host = f->host };
+}
+
+void io_release(const io_file *f)
+{
+    if (f->origin == IO_MAPPED)
+        os_release(f);
 }
 
 bool io_exists(const sae_host *host, const char *path)
@@ -701,6 +717,12 @@ void tensors_close(tensors *t)
     *t = (tensors){ .host = t->host };
 }
 
+void tensors_release(const tensors *t)
+{
+    for (size_t i = 0; i < t->file_count; i++)
+        io_release(&t->files[i]);
+}
+
 tensor *tensors_find(const tensors *t, const char *name)
 {
     size_t low = 0, high = t->count;
@@ -1115,6 +1137,27 @@ static int os_map(io_file *f, sae_error *err)
 
 static void os_unmap(io_file *f) { munmap((void *)(uintptr_t)f->data, f->size); }
 
+/* A hint, so its failure is nobody's. The system's file cache keeps the pages. */
+static void os_release(const io_file *f)
+{
+#ifdef MADV_DONTNEED
+    madvise((void *)(uintptr_t)f->data, f->size, MADV_DONTNEED);
+#else
+    (void)f;
+#endif
+}
+
+/* All of p [n] will be used: in larger pages, where there are such, it is cleared and found faster. */
+static void os_expect(void *p, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) / page * page, to = ((uintptr_t)p + n) / page * page;
+    madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)p, (void)n;
+#endif
+}
+
 static int os_create(io_out *o, sae_error *err)
 {
     struct stat s;
@@ -1219,6 +1262,8 @@ static int os_map(io_file *f, sae_error *err)
 }
 
 static void os_unmap(io_file *f) { (void)f; }
+static void os_release(const io_file *f) { (void)f; }
+static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
 static int os_create(io_out *o, sae_error *err)
 {
