@@ -77,21 +77,13 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
             UPDATE(mr, nr)                                                                                              \
         }                                                                                                               \
         (void)a6, (void)a9;                                                                                             \
-        if (lo)                                                                                                         \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = lo[i * nr + j] + s[i][j];                                                                 \
-        if (hi)                                                                                                         \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = out[(size_t)i * ldo + (size_t)j] + s[i][j];                                               \
-        if (bias)                                                                                                       \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = s[i][j] + bias[j];                                                                        \
-        for (int i = 0; i < mr; i++)                                                                                    \
-            for (int j = 0; j < nr; j++)                                                                                \
-                out[(size_t)i * ldo + (size_t)j] = s[i][j];                                                             \
+        for (int i = 0; i < mr; i++, out += ldo)                                                                        \
+            for (int j = 0; j < nr; j++) {                                                                              \
+                float y = s[i][j];                                                                                      \
+                y = lo ? lo[i * nr + j] + y : y;                                                                        \
+                y = hi ? out[j] + y : y;                                                                                \
+                out[j] = bias ? y + bias[j] : y;                                                                        \
+            }                                                                                                           \
     }
 #define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(value, b[j], s[i][j]);
 #define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define TEAM_ENVIRONMENT "a thread of OpenMP's pool was started under a floating-point environment that flushes subnormals or does not round to nearest: " \
+                         "start the pool after restoring it, or give the context 1 thread"
+
 enum { SMALL = 1024 }; /* pixels of a latent that count as few */
 
 /* ---- opening ---- */
@@ -169,7 +172,9 @@ static int open_model(sae_context **ctx, const sae_host *host, const char *model
         x->host = *host;
     x->files = &x->host;
     x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
-    if (made && !(x->made = synthetic_open(&x->host, made, err)))
+    if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
+    if (!code && made && !(x->made = synthetic_open(&x->host, made, err)))
         code = err ? err->code : SAE_EUSAGE;
     if (x->made)
         x->files = synthetic_host(x->made);
@@ -439,10 +444,10 @@ int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     int       code;
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
-    if (!o->concept || !*o->concept)
+    if (!o->name || !*o->name)
         return fail(err, SAE_EUSAGE, "no concept is named");
-    if ((code = find_hook(x, o->concept, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
-        (code = read_forget_json(x, at.dir, o->concept, &how, err)) != SAE_OK)
+    if ((code = find_hook(x, o->name, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
+        (code = read_forget_json(x, at.dir, o->name, &how, err)) != SAE_OK)
         return code;
     if (o->top)
         how.top = o->top;
@@ -457,9 +462,9 @@ int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     if (a->count == FORGETS)
         return fail(err, SAE_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
     for (size_t i = 0; i < a->count; i++)
-        if (!strcmp(a->forget[i].concept, o->concept))
-            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->concept);
-    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->concept), how, err)) == SAE_OK)
+        if (!strcmp(a->forget[i].concept, o->name))
+            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->name);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->name), how, err)) == SAE_OK)
         a->count++;
     return code;
 }
@@ -774,6 +779,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_image_size(x, o, &W, &H, err)) != SAE_OK)
         return code;
     g->w = W >> (x->vae.levels - 1);
@@ -905,6 +912,8 @@ int sae_encode_image(sae_context *x, const unsigned char *rgb, size_t width, siz
     int    code;
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_latent_size(x, width, height, shape, err)) != SAE_OK)
         return code;
     if (!x->vae.has_encoder)
@@ -951,6 +960,8 @@ int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *
     int      code = SAE_OK;
     if (!nn_environment_ok())
         code = fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     else if (!nn_init(&c, x->host.isa, x->threads, &work))
         code = fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
     if (!code) {

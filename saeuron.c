@@ -14,6 +14,13 @@
 
 int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
 
+/* Where `make install` puts the small model's folder: the Makefile says it, from PREFIX. */
+#ifndef SAEURON_SHARE
+#define SAEURON_SHARE "/usr/local/share/saeuron"
+#endif
+#define MODEL_HERE "weights/emojicanvas"
+#define MODEL_INSTALLED SAEURON_SHARE "/emojicanvas"
+
 /* ---- options ---- */
 
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
@@ -80,7 +87,7 @@ static const option table[] = {
     { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
-    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default weights/emojicanvas)" },
+    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
     { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
     { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
@@ -275,7 +282,7 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
+    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -312,14 +319,33 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
 
 /* ---- opening what the options name ---- */
 
+/* --model, else what SAEURON_MODEL names, else the first place where a model is. NULL: there is none. */
+static const char *find_model(const options *o)
+{
+    static const char *const places[] = { MODEL_HERE, MODEL_INSTALLED };
+    const char *named = o->model ? o->model : getenv("SAEURON_MODEL");
+    char path[1024];
+    if (named && (o->model || *named))
+        return named;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (io_join(path, sizeof path, places[i], "scheduler/scheduler_config.json") && io_exists(NULL, path))
+            return places[i];
+    return NULL;
+}
+
 static int open_model(sae_context **x, const options *o, talk *t)
 {
     sae_error err = { 0 };
+    const char *model = find_model(o);
     const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
     if (o->has_threads && !o->threads)
         return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
     *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
-    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, o->model, &err)) ? complain(&err) : 0;
+    if (!model && !o->synthetic) {
+        fail(&err, SAE_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
+        return complain(&err);
+    }
+    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, model, &err)) ? complain(&err) : 0;
 }
 
 /* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
@@ -371,7 +397,7 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
             return fail(err, SAE_EUSAGE, "--forget: %.40s... is no concept", p);
         memcpy(name, p, n);
         name[n] = 0;
-        const sae_forget_options f = { .concept = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
+        const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
                                        .has_strength = o->has_strength };
         code = sae_forget(x, &f, err);
         p += n + (p[n] == ',');

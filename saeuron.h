@@ -15,6 +15,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility push(default) /* the library is compiled with -fvisibility=hidden: what stands here is what it exports */
+#endif
+
 #define SAEURON_VERSION "0.1.0"
 
 enum {
@@ -68,7 +72,7 @@ void sae_close(sae_context *ctx);
 
 /* One concept to unlearn, by its name in the statistics ("Sketch", "Cats"). Zeroed fields are found or defaulted. */
 typedef struct sae_forget_options {
-    const char *concept;
+    const char *name;       /* (not `concept`: C++20 keeps that word) */
     size_t top;             /* the K best-scored latents a step; 0: by percentile */
     double percentile;      /* 0: from forget.json beside the SAE, else 99.999 */
     double strength;        /* gamma; used when has_strength, else forget.json's, else -1 */
@@ -144,6 +148,10 @@ void sae_mode(const sae_context *ctx, float *latents, const float *moments, size
 uint64_t sae_model_digest(const sae_context *ctx);
 const char *sae_kernels(const sae_context *ctx);                /* the instruction set in use */
 int    sae_contract(void);                                      /* version of docs/contract.md */
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

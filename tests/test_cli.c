@@ -67,6 +67,7 @@ static void prepare(void)
     snprintf(text, sizeof text, "%s%s", program && strchr(program, '/') ? "" : "./", program ? program : "saeuron");
     setenv("S", text, 1);
     unsetenv("SAEURON_ISA");
+    unsetenv("SAEURON_MODEL");
     CHECK(io_make_dir(at("out"), NULL) == SAE_OK, "cannot make a folder");
     CHECK(strchr(text, ' ') || access(text, X_OK) == 0, "there is no program %s: make it first, or name it in SAEURON_PROGRAM", text);
 }
@@ -830,6 +831,17 @@ static void informs(void)
     clean();
 }
 
+/* Without --model the environment names the model, as --model would; --model wins. */
+static void default_model(void)
+{
+    static char named[512];
+    works("tokenize -q -m $T/model cat");
+    snprintf(named, sizeof named, "%.500s", out);
+    CHECK(run_in("SAEURON_MODEL=$T/model", "tokenize -q cat", "") == 0 && *out && !strcmp(out, named), "with SAEURON_MODEL: \"%s\" \"%s\"", out, err);
+    CHECK(run_in("SAEURON_MODEL=$T/nowhere", "tokenize $M cat", "") == 0, "--model does not win over SAEURON_MODEL: %s", err);
+    check_refusal("tokenize with SAEURON_MODEL=$T/nowhere", run_in("SAEURON_MODEL=$T/nowhere", "tokenize -q cat", ""), 1, "nowhere/scheduler");
+}
+
 /* --help of each command lists its options; --version names the contract; each on stdout with exit code 0. */
 static void helps(void)
 {
@@ -855,5 +867,5 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "helps", helps }, { NULL, NULL },
+    { "informs", informs }, { "default_model", default_model }, { "helps", helps }, { NULL, NULL },
 };

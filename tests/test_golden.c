@@ -987,7 +987,7 @@ static void forget_all(sae_context *x, json v)
     sae_remember(x);
     if (json_get(v, "forget", &list))
         for (json_iter it = json_begin(list); json_next(&it, NULL, &concept);) {
-            const sae_forget_options o = { .concept = name };
+            const sae_forget_options o = { .name = name };
             CHECK(json_string(concept, name, sizeof name, NULL) && sae_forget(x, &o, &err) == SAE_OK, "%s", err.text);
         }
 }

@@ -15,6 +15,9 @@
 #ifdef __SSE2__
 #include <xmmintrin.h>
 #endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #define MOST 6 /* images of one call */
 #define UNET "unet/diffusion_pytorch_model.safetensors"
@@ -58,7 +61,7 @@ static void done(sae_context *x)
 
 static int forget(sae_context *x, const char *concept, size_t top, double percentile, sae_error *e)
 {
-    const sae_forget_options o = { .concept = concept, .top = top, .percentile = percentile };
+    const sae_forget_options o = { .name = concept, .top = top, .percentile = percentile };
     return sae_forget(x, &o, e);
 }
 
@@ -604,14 +607,14 @@ static void steps_mismatch(void)
 static void forget_choices(void)
 {
     static const struct { sae_forget_options o; size_t top; double percentile; float strength; } cases[] = {
-        { { .concept = "Sketch" }, 24, 99.999, -4 },
-        { { .concept = "Sketch", .top = 3 }, 3, 99.999, -4 },
-        { { .concept = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
-        { { .concept = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
-        { { .concept = "Van Gogh" }, 0, 99.999, -1 },
-        { { .concept = "Watercolor" }, 0, 70.1, -1 },
-        { { .concept = "Cats" }, 0, 80.1, -5.5f },
-        { { .concept = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
+        { { .name = "Sketch" }, 24, 99.999, -4 },
+        { { .name = "Sketch", .top = 3 }, 3, 99.999, -4 },
+        { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
+        { { .name = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
+        { { .name = "Van Gogh" }, 0, 99.999, -1 },
+        { { .name = "Watercolor" }, 0, 70.1, -1 },
+        { { .name = "Cats" }, 0, 80.1, -5.5f },
+        { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
     };
     sae_context *x = fresh();
     sae_error e = { 0 };
@@ -643,8 +646,8 @@ static void forget_errors(void)
     check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
     check_error("hook", sae_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
     must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
@@ -809,9 +812,9 @@ static int whole_run(const sae_host *host, sae_context **x, shot *s, sae_error *
 {
     int code = sae_open(x, host, "tiny", e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Sketch" }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Sketch" }, e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Cats", .top = 9 }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Cats", .top = 9 }, e);
     if (!code)
         code = shoot(*x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, s, e);
     return code;
@@ -1041,6 +1044,44 @@ static void environment(void)
                 check_error(i ? "flush to zero" : "rounding upward", codes[i][j], SAE_EENV, &e[i][j], "floating-point environment");
     must_shoot(x, o, &s);
     done(x);
+}
+
+/* A pool of threads that a host program started under another rounding keeps it: such a call is refused, or its bits are right
+ * (a runtime may hand its caller's settings on: libomp does, libgomp does not). */
+static void environment_of_pool(void)
+{
+#ifdef _OPENMP
+    static float states[2][16 * 16];
+    shot one, two;
+    sae_error e[2];
+    sae_context *x = fresh();
+    const sae_generate_options o = { .prompts = prompts, .count = 2 };
+    must_shoot(x, o, &one);
+    CHECK(sae_encode_text(x, "cat", states[0], NULL) == SAE_OK, "cannot encode");
+    sae_close(x);
+    if (!(x = opened(NULL, 2)))
+        return;
+#pragma omp parallel num_threads(2)
+    if (omp_get_thread_num())
+        fesetround(FE_UPWARD);
+    memset(e, 0, sizeof e);
+    const int sampled = shoot(x, o, &two, &e[0]), encoded = sae_encode_text(x, "cat", states[1], &e[1]);
+#pragma omp parallel num_threads(2)
+    fesetround(FE_TONEAREST);
+    if (sampled || e[0].code)
+        check_error("sampling with a pool that rounds upward", sampled, SAE_EENV, &e[0], "OpenMP's pool");
+    else
+        CHECK(same(&one, &two), "a pool that rounds upward changes the picture");
+    if (encoded || e[1].code)
+        check_error("encoding with a pool that rounds upward", encoded, SAE_EENV, &e[1], "OpenMP's pool");
+    else
+        CHECK(!memcmp(states[0], states[1], sizeof states[0]), "a pool that rounds upward changes the text states");
+    must_shoot(x, o, &two);
+    CHECK(same(&one, &two), "afterwards the picture differs");
+    done(x);
+#else
+    test_skip("built without OpenMP: there is no pool");
+#endif
 }
 
 /* ---- loading ---- */
@@ -1642,7 +1683,7 @@ const test_case model_tests[] = {
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
     { "text_allocations_fail", text_allocations_fail }, { "image_allocations_fail", image_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
-    { "taps_change", taps_change }, { "environment", environment }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
+    { "taps_change", taps_change }, { "environment", environment }, { "environment_of_pool", environment_of_pool }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
     { "config_errors", config_errors }, { "parts_do_not_fit", parts_do_not_fit }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
     { "linear_projection", linear_projection }, { "dtypes_and_shards", dtypes_and_shards }, { "many_levels", many_levels },
     { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way }, { "sizes", sizes }, { "text", text },
