@@ -280,8 +280,8 @@ static void run_sae(list *l, nn *c, void *network)
 static void schedule(list *l)
 {
     static const char *const configs[2] = {
-        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"steps_offset\":1,\"set_alpha_to_one\":false}",
-        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"prediction_type\":\"v_prediction\"}",
+        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"clip_sample\":false,\"steps_offset\":1,\"set_alpha_to_one\":false}",
+        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"clip_sample\":false,\"steps_offset\":1,\"prediction_type\":\"v_prediction\"}",
     };
     ddim *d = arena_bytes(l->work, 1, sizeof *d);
     for (int i = 0; d && i < 2; i++) {
