@@ -102,6 +102,10 @@ else
 	$(PYTHON) tests/bench_peer.py
 endif
 
+# The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
+fullsize: saeuron
+	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize $(TEST)
+
 # Trains EmojiCanvas again: see weights/train/README.md. Hours of two cores.
 weights: saeuron
 	EMOJI=$(EMOJI) PYTHON=$(PYTHON) DEVICE=$(DEVICE) sh weights/train/all.sh
@@ -109,7 +113,7 @@ weights: saeuron
 clean:
 	rm -rf $(BUILD) $(PROGRAM) demo
 
-.PHONY: all test exhaustive demo bench weights clean
+.PHONY: all test exhaustive demo bench fullsize weights clean
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
