@@ -141,23 +141,26 @@ def measure(load, forward):
 # ---- the program ----
 
 class Program:
+    # A process of its own, and small: Linux counts what a process had before it became the program towards its peak.
+    WATCH = """import os, sys, time
+start = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(f"\\n{time.perf_counter() - start} {usage.ru_maxrss}", end="", file=sys.stderr)
+sys.exit(min(os.waitstatus_to_exitcode(status) % 256, 255))"""
+
     def __init__(self, path):
         self.path = path
         self.seconds = self.peak = 0
 
-    def run(self, *arguments, good=True):
+    def run(self, *arguments):
         """What the program prints on stdout. seconds and peak (bytes of resident memory) are then those of this run."""
-        start = time.perf_counter()
-        p = subprocess.Popen([self.path, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            said, complained = pool.submit(p.stdout.read), pool.submit(p.stderr.read)
-            _, status, usage = os.wait4(p.pid, 0)
-            said, complained = said.result(), complained.result()
-        p.returncode = os.waitstatus_to_exitcode(status)
-        self.seconds, self.peak = time.perf_counter() - start, usage.ru_maxrss * 1024
-        if good and p.returncode:
+        p = subprocess.run([sys.executable, "-I", "-S", "-c", self.WATCH, self.path, *map(str, arguments)], capture_output=True, text=True)
+        complained, _, measured = p.stderr.rpartition("\n")
+        if p.returncode:
             raise SystemExit(f"fullsize.py: {self.path} {' '.join(map(str, arguments))}: exit {p.returncode}: {complained.strip()}")
-        return said
+        seconds, peak = measured.split()
+        self.seconds, self.peak = float(seconds), int(peak) * 1024
+        return p.stdout
 
     def generate(self, model, out, *arguments):
         self.run("generate", "-m", model, "-p", PROMPT, "--steps", 1, "--cfg", GUIDANCE, "--seed", SEED, "--forget", ",".join(FORGET),
@@ -350,7 +353,7 @@ def write_variants(folder):
 
 def write_all(folder, program):
     with open(os.path.abspath(__file__), "rb") as f:
-        stamp = hashlib.sha256(f.read().split(b"# ---- the parts ----")[0] + str(clip_folder()).encode()).hexdigest()
+        stamp = hashlib.sha256(f.read().split(b"def write_all")[0] + str(clip_folder()).encode()).hexdigest()
     mark = os.path.join(folder, "written")
     if os.path.exists(mark):
         with open(mark) as f:
@@ -553,6 +556,7 @@ class Check:
     def encode(self):
         """mean and logvar of AutoencoderKL.encode for a picture: [8,64,64]."""
         from diffusers import AutoencoderKL
+        from diffusers.image_processor import VaeImageProcessor
         from PIL import Image
         if "--image" not in self.program.run("encode", "--help"):
             print("     skipped: this program has no `encode --image`")
@@ -564,7 +568,7 @@ class Check:
         Image.fromarray(pixels).save(png)
         self.program.run("encode", "-m", self.model, "--image", png, "-o", at, "-q", "--threads", self.threads)
         print(f"     encode --image: {self.program.seconds:.1f} s, peak {self.program.peak / 1e9:.2f} GB")
-        given = torch.from_numpy(pixels.astype(np.float32) / np.float32(255) * np.float32(2) - np.float32(1)).permute(2, 0, 1)[None]
+        given = VaeImageProcessor().preprocess(Image.fromarray(pixels))
 
         def forward(vae, dtype):
             moments = vae.encode(given.to(dtype)).latent_dist
@@ -618,17 +622,21 @@ class Check:
             for run in ("first", "again"):
                 self.program.run("tokenize", "-m", model, "hello")
             print(f"     open {variant}: {self.program.seconds:.2f} s (tokenize, files in the cache), peak {self.program.peak / 1e9:.2f} GB")
+        fp16 = self.digests("fp16")
         for variant, dtype in (("fp16", "<f2"), ("fp32", "<f4")):
-            path = os.path.join(self.dir, variant, "unet", "diffusion_pytorch_model.safetensors")
-            digests = {name: digest for digest, _, name in (line.partition("  ") for line in self.program.run("digest", path).splitlines())}
-            with open(path, "rb") as f:
-                header = json.loads(f.read(*struct.unpack("<Q", f.read(8))))
-            name, good = "conv_norm_out.bias", True
+            digests, name = self.digests(variant), "conv_norm_out.bias"
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
-                values = hash_weight(0, name, header[name]["shape"], pool).astype("<f2").astype(dtype)
+                values = hash_weight(0, name, (UNET["block_out_channels"][0],), pool).astype("<f2").astype(dtype)
             want = f"{twin.digest(0, values.tobytes()):016x}"
-            [mine] = [d for n, d in digests.items() if n.endswith(name)]
-            self.report.line(f"digest {variant}/unet, {name}", mine == want and len(digests) >= sizes["unet"][0], f"{mine} of {len(digests)}")
+            self.report.line(f"digest {variant}/unet, {name}", digests.get(name) == want and len(digests) == sizes["unet"][0], f"{want}; {len(digests)} tensors")
+        self.report.line("digest sharded/unet, every tensor as in one file", self.digests("sharded") == fp16, f"{len(fp16)} tensors")
+
+    def digests(self, variant):
+        """{tensor: digest} of a UNet's files."""
+        folder = os.path.join(self.dir, variant, "unet")
+        files = [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(".safetensors")]
+        lines = [line.split("  ") for line in self.program.run("digest", *files).splitlines()]
+        return {name: digest for digest, _, name in lines}
 
 
 PARTS = ("tokens", "text", "unet", "vae", "encode", "variants", "files")
@@ -658,7 +666,8 @@ def main():
         getattr(check, part)()
         gc.collect()
         print(f"     {part}: {time.perf_counter() - start:.0f} s", flush=True)
-    shutil.rmtree(check.out if a.keep else a.dir)
+    if not a.keep:
+        shutil.rmtree(a.dir)
     print(f"{check.report.passed} passed, {check.report.failed} failed")
     return 1 if check.report.failed else 0
 
