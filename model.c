@@ -5,6 +5,7 @@
  * Not here: any one network (clip.c, unet.c, vae.c, sae.c), the arithmetic (nn.c).
  * Source: the tensor names are PyTorch's module paths, as diffusers and transformers save them. */
 #include "model.h"
+#include "nn_kernels.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -95,46 +96,108 @@ static bool same_shape(const tensor *t, int ndim, const size_t *shape)
     return true;
 }
 
-/* Infinities and NaN have all exponent bits set, in each of the three formats. n elements; the first bad one, or n. */
-static size_t first_not_finite(const unsigned char *p, dtype type, size_t n)
+/* Infinities and NaN have all exponent bits set, in each of the three formats. Whether elements at..at+n-1 hold one; a loop
+ * without an early end, so that it runs in lanes. */
+static bool any_bad(const unsigned char *data, dtype type, size_t at, size_t n)
 {
-    if (type == DT_F32) {
-        for (size_t i = 0; i < n; i++)
-            if ((p[4 * i + 3] & 0x7f) == 0x7f && (p[4 * i + 2] & 0x80))
-                return i;
-    } else {
-        const unsigned mask = type == DT_F16 ? 0x7c00u : 0x7f80u;
-        for (size_t i = 0; i < n; i++)
-            if ((((unsigned)p[2 * i + 1] << 8 | p[2 * i]) & mask) == mask)
-                return i;
+    const uint32_t mask = type == DT_F32 ? 0x7f800000u : type == DT_F16 ? 0x7c00u : 0x7f80u;
+    const unsigned char *p = data + at * dtype_size(type);
+    uint32_t bad = 0;
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (type == DT_F32)
+        for (size_t i = 0; i < n; i++) {
+            uint32_t u;
+            memcpy(&u, p + 4 * i, sizeof u);
+            bad |= (u & mask) == mask;
+        }
+    else {
+        uint16_t narrow = 0;
+        for (size_t i = 0; i < n; i++) {
+            uint16_t u;
+            memcpy(&u, p + 2 * i, sizeof u);
+            narrow = (uint16_t)(narrow | ((u & mask) == mask));
+        }
+        bad = narrow;
     }
-    return n;
+#else
+    const size_t size = dtype_size(type);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t high = (uint32_t)p[i * size + size - 1] << 8 | p[i * size + size - 2];
+        bad |= (type == DT_F32 ? high << 16 & mask : high & mask) == mask;
+    }
+#endif
+    return bad != 0;
 }
 
-float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i)
+/* The first element of t that is not finite, or its count. */
+static size_t first_not_finite(const tensor *t, int threads)
 {
-    const uint64_t stream = nn_hash(0, name, strlen(name));
-    const size_t   length = strlen(name);
+    enum { PIECE = 1 << 18 };
+    const size_t pieces = (t->count + PIECE - 1) / PIECE;
+    size_t first = t->count;
+    (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (pieces > 1)
+#endif
+    for (size_t u = 0; u < pieces; u++) {
+        const size_t at = u * PIECE, n = t->count - at < PIECE ? t->count - at : PIECE;
+        if (at < first && any_bad(t->data, t->type, at, n))
+            for (size_t i = 0; i < n; i++)
+                if (any_bad(t->data, t->type, at + i, 1)) {
+                    first = at + i;
+                    break;
+                }
+    }
+    return first;
+}
+
+/* How a tensor is filled: centre + uniform in +-a, its own stream. */
+typedef struct hashed { uint64_t seed, stream; float a, centre; } hashed;
+
+static hashed hash_rule(uint64_t seed, const char *name, int ndim, const size_t *shape)
+{
+    const size_t length = strlen(name);
+    hashed h = { .seed = seed, .stream = nn_hash(0, name, length), .a = 0.1f };
     double fan_in = 1;
     for (int d = 1; d < ndim; d++)
         fan_in *= (double)shape[d];
     if (ndim >= 2)
-        return rng_symmetric(seed, stream, i, (float)sqrt(3.0 / fan_in));
-    if ((length >= 4 && !strcmp(name + length - 4, "bias")) || (length >= 5 && !strcmp(name + length - 5, "b_dec")))
-        return rng_symmetric(seed, stream, i, 0.1f);
-    return 1.0f + rng_symmetric(seed, stream, i, 0.1f);
+        h.a = (float)sqrt(3.0 / fan_in);
+    else if (!(length >= 4 && !strcmp(name + length - 4, "bias")) && !(length >= 5 && !strcmp(name + length - 5, "b_dec")))
+        h.centre = 1.0f;
+    return h;
 }
 
-/* The same for every element at once: stream and bound are one a tensor. Stored little-endian, as a file would be. */
-static void hash_fill(float *y, uint64_t seed, const char *name, int ndim, const size_t *shape, size_t count)
+static float hash_value(const hashed *h, size_t i)
 {
-    unsigned char *p = (unsigned char *)y;
+    const float v = rng_symmetric(h->seed, h->stream, i, h->a);
+    return h->centre == 0 ? v : h->centre + v;
+}
+
+float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i)
+{
+    const hashed h = hash_rule(seed, name, ndim, shape);
+    return hash_value(&h, i);
+}
+
+/* All count elements, stored little-endian as a file would be; F16 rounds to nearest even. */
+static void hash_fill(unsigned char *p, dtype type, const hashed *h, size_t count, int threads)
+{
+    (void)threads;
+#ifdef _OPENMP
+#pragma omp parallel for num_threads(threads) if (count > 100000)
+#endif
     for (size_t i = 0; i < count; i++) {
-        const float v = hash_weight(seed, name, ndim, shape, i);
+        const float v = hash_value(h, i);
         uint32_t u;
+        uint16_t half = 0;
         memcpy(&u, &v, 4);
-        for (int j = 0; j < 4; j++)
-            p[4 * i + (size_t)j] = (unsigned char)(u >> 8 * j);
+        if (type == DT_F16) {
+            nn_f32_to_f16(&half, v); /* never too large: |v| < 2 */
+            u = half;
+        }
+        for (size_t j = 0; j < dtype_size(type); j++)
+            p[dtype_size(type) * i + j] = (unsigned char)(u >> 8 * j);
     }
 }
 
@@ -143,8 +206,8 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
 {
     char   full[320], want[128], found[128];
     size_t count = 1;
-    w->data = NULL;
-    w->type = DT_F32;
+    const dtype made = b->type == DT_F16 ? DT_F16 : DT_F32;
+    *w = (weight){ .type = made };
     for (int i = 0; i < ndim; i++)
         if (!nn_mul(count, shape[i], &count)) {
             b->keep->failed = true;
@@ -156,10 +219,11 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
     if (b->list)
         b->list(b->list_user, full, ndim, shape);
     if (!b->file) {
-        float *values = arena_floats(b->keep, count);
-        w->data = (const unsigned char *)values;
+        unsigned char *values = arena_bytes(b->keep, count, dtype_size(made));
+        const hashed   rule = hash_rule(b->seed, full, ndim, shape);
+        w->data = values;
         if (values)
-            hash_fill(values, b->seed, full, ndim, shape, count);
+            hash_fill(values, made, &rule, count, b->threads);
         return;
     }
     tensor *t = tensors_find(b->file, full);
@@ -185,7 +249,7 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
     w->type = t->type;
     if (b->keep->base) /* once, on the second walk */
         return;
-    const size_t bad = first_not_finite(t->data, t->type, t->count);
+    const size_t bad = first_not_finite(t, b->threads);
     if (bad < t->count)
         b->code = fail(b->err, SAE_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed",
                        b->file->path, full, bad);
@@ -207,10 +271,23 @@ void bind_vector(binder *b, const char *name, const float **v, size_t n)
     *v = y;
 }
 
+/* The weights of a layer [N,ci,...] once more, as the kernels read them, if that was asked for. */
+static void pack_weight(binder *b, weight *w, int ndim, const size_t *shape)
+{
+    const size_t taps = ndim == 4 ? shape[2] * shape[3] : 1;
+    if (!b->kernels || b->code)
+        return;
+    float *packed = arena_floats(b->keep, b->kernels->packed_size(shape[0], taps, shape[1]));
+    if (packed && w->data)
+        b->kernels->pack(packed, *w, shape[0], taps, shape[1]);
+    w->packed = packed;
+}
+
 static void bind_weight_and_bias(binder *b, const char *name, weight *w, const float **bias, int ndim, const size_t *shape)
 {
     const size_t mark = bind_push(b, "%s", name);
     bind_tensor(b, "weight", w, ndim, shape);
+    pack_weight(b, w, ndim, shape);
     bind_vector(b, "bias", bias, shape[0]);
     bind_pop(b, mark);
 }
@@ -228,6 +305,7 @@ void bind_linear_no_bias(binder *b, const char *name, linear *l, size_t in, size
     const size_t shape[2] = { out, in }, mark = bind_push(b, "%s", name);
     *l = (linear){ .in = in, .out = out };
     bind_tensor(b, "weight", &l->w, 2, shape);
+    pack_weight(b, &l->w, 2, shape);
     bind_pop(b, mark);
 }
 
@@ -255,11 +333,13 @@ static bool ignorable(const char *name)
     return n >= m && !strcmp(name + n - m, tail);
 }
 
-int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
-                 void **memory, sae_error *err)
+/* b: what to bind from. The rest as bind_network. */
+static int bind_all(binder b, const sae_host *host, void (*walk)(binder *, void *), void *network, void **memory)
 {
+    tensors   *file = b.file;
+    sae_error *err = b.err;
     arena keep = { 0 };
-    binder b = { .file = file, .seed = seed, .keep = &keep, .err = err };
+    b.keep = &keep;
     *memory = NULL;
     walk(&b, network);
     if (b.code)
@@ -281,6 +361,22 @@ int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk
         *memory = NULL;
     }
     return b.code;
+}
+
+int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
+                 void **memory, sae_error *err)
+{
+    return bind_all((binder){ .file = file, .seed = seed, .type = DT_F32, .threads = 1, .err = err }, host, walk, network, memory);
+}
+
+int bind_file(const sae_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err)
+{
+    return bind_all((binder){ .file = file, .threads = c->threads, .kernels = pack ? c->kernels : NULL, .err = err }, host, walk, network, memory);
+}
+
+int bind_hashed(const sae_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err)
+{
+    return bind_all((binder){ .seed = seed, .type = type, .threads = threads, .err = err }, host, walk, network, memory);
 }
 
 /* ---- configs ---- */

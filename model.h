@@ -35,6 +35,9 @@ void apply_conv(nn *c, float *y, const float *x, const conv *l, size_t B, size_t
 typedef struct binder {
     tensors   *file;    /* NULL: hash-filled */
     uint64_t   seed;    /* of the hash */
+    dtype      type;    /* hash-filled weights are stored as F32, or rounded to F16 */
+    int        threads;
+    const struct nn_kernels *kernels; /* not NULL: the weights of layers are packed for these as well */
     arena     *keep;    /* vectors widened to float32, hash-filled weights */
     char       prefix[256];
     size_t     at;      /* length of prefix */
@@ -58,6 +61,11 @@ void   bind_vector(binder *b, const char *name, const float **v, size_t n);
  * file may be NULL (hash-filled from seed). *memory: one block for io_free, holding what was widened. */
 int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
                  void **memory, sae_error *err);
+
+/* The same with c's threads, which check the file's values; with pack every layer's weights also lie in *memory as c's kernels
+ * want them (four bytes a weight). And hash-filled with weights of a type, DT_F32 or DT_F16. */
+int bind_file(const sae_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
+int bind_hashed(const sae_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
 
 /* The hash-filled value of element i of a tensor (contract 6): what bind_network uses without a file. */
 float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i);
@@ -200,24 +208,39 @@ void bind_resnet(binder *b, resnet *r, size_t ci, size_t co, size_t time_width, 
 /* ---- VAE (vae.c) ---- */
 
 typedef struct vae_attention { norm group_norm; linear to_q, to_k, to_v, to_out; } vae_attention;
-typedef struct vae_level { resnet resnets[LAYERS]; conv upsampler; } vae_level;
+typedef struct vae_level {          /* DownEncoderBlock2D or UpDecoderBlock2D */
+    resnet resnets[LAYERS];
+    conv   sampler;                 /* downsamplers.0.conv or upsamplers.0.conv; k == 0: none */
+} vae_level;
 
-typedef struct vae {
-    size_t latent_channels, out_channels, levels, layers, groups, channels[LEVELS];
-    float  scaling_factor, shift_factor;
-    bool   post_quant, mid_attention;
-    bool   encoder_in_file;         /* tensors of the encoder are there, and pass unread */
-    conv   post_quant_conv, conv_in, conv_out;
+typedef struct vae_half {           /* Encoder or Decoder */
+    conv   conv_in, conv_out;
     norm   conv_norm_out;
     resnet mid_resnet[2];
     vae_attention mid;
-    vae_level up[LEVELS];
+    vae_level level[LEVELS];        /* down_blocks or up_blocks */
+} vae_half;
+
+typedef struct vae {
+    size_t latent_channels, image_channels, levels, layers, groups, channels[LEVELS]; /* layers_per_block; the decoder has one more */
+    float  scaling_factor, shift_factor;
+    bool   quant, post_quant, mid_attention;
+    bool   has_encoder;             /* a file may hold the decoder alone; encoder and quant_conv are then empty */
+    vae_half encoder, decoder;
+    conv   quant_conv, post_quant_conv;
 } vae;
 
 int  vae_configure(vae *v, json object, const char *path, sae_error *err);
 void vae_bind(binder *b, void *v);
-/* y [B,H*s,W*s,out] = AutoencoderKL.decode(z / scaling_factor + shift), z [B,H,W,latent], s = 2^(levels-1). */
+/* y [B,H*s,W*s,3] = AutoencoderKL.decode(z / scaling_factor + shift), z [B,H,W,latent], s = 2^(levels-1). */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch);
+/* x [n] = byte / 127.5 - 1 of rgb [n], which is VaeImageProcessor.preprocess' 2 (byte / 255) - 1 to the bit. */
+void vae_pixels(float *x, const unsigned char *rgb, size_t n);
+/* y [B,H/s,W/s,2*latent] = AutoencoderKL.encode(x).latent_dist: mean, then logvar, clamped; x [B,H,W,3], H and W multiples of s.
+ * Only if v->has_encoder. */
+void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *watch);
+/* z [n] = (mean - shift_factor) scaling_factor: the distribution's mode as the UNet knows latents; the inverse of decode's scaling. */
+void vae_latents(const vae *v, float *z, const float *mean, size_t n);
 
 /* ---- DDIM (ddim.c) ---- */
 
@@ -317,6 +340,16 @@ typedef struct ablation {
 /* x [M,d], the hook's output at sampling step `step`, edited in place. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
+/* ---- models without weights (synthetic.c) ---- */
+
+typedef struct synthetic synthetic;
+#define SYNTHETIC "synthetic-sd15" /* the folder that its files seem to lie in */
+
+/* The model "sd15"; NULL and a message when there is none of that name, or no memory. For synthetic_close. */
+synthetic *synthetic_open(const sae_host *host, const char *name, sae_error *err);
+const sae_host *synthetic_host(const synthetic *s); /* serves configs and tokenizer by their paths; memory is host's */
+void synthetic_close(synthetic *s);
+
 /* ---- the pipeline (pipeline.c) ---- */
 
 /* Where the SAE of a hook lies, when not in the model's folder. */
@@ -324,6 +357,8 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 
 struct sae_context {
     sae_host host;
+    synthetic *made;                /* NULL: the model lies in files */
+    const sae_host *files;          /* who serves the model's: the caller's host, or made's */
     char     dir[1024];
     clip     text;
     unet     unet;

@@ -538,11 +538,20 @@ void nn_geglu(nn *c, float *y, const float *x, size_t M, size_t D)
             y[j] = x[j] * gelu32(x[D + j]);
 }
 
+/* Elements that are worth waking threads for, to move or add. */
+enum { MANY = 1 << 16 };
+#ifdef _OPENMP
+#define OMP(text) _Pragma(#text)
+#else
+#define OMP(text)
+#endif
+
 void nn_add(nn *c, float *y, const float *a, const float *b, size_t n)
 {
     if (!y)
         return;
     (void)c;
+    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
     for (size_t i = 0; i < n; i++)
         y[i] = a[i] + b[i];
 }
@@ -552,10 +561,10 @@ void nn_add_rows(nn *c, float *y, const float *x, const float *t, size_t B, size
     if (!y)
         return;
     (void)c;
-    for (size_t b = 0; b < B; b++, t += C)
-        for (size_t p = 0; p < P; p++, x += C, y += C)
-            for (size_t j = 0; j < C; j++)
-                y[j] = x[j] + t[j];
+    OMP(omp parallel for num_threads(c->threads) if (B * P * C > MANY))
+    for (size_t i = 0; i < B * P; i++)
+        for (size_t j = 0; j < C; j++)
+            y[i * C + j] = x[i * C + j] + t[i / P * C + j];
 }
 
 void nn_concat(nn *c, float *y, const float *a, size_t Ca, const float *b, size_t Cb, size_t M)
@@ -563,9 +572,10 @@ void nn_concat(nn *c, float *y, const float *a, size_t Ca, const float *b, size_
     if (!y)
         return;
     (void)c;
-    for (size_t i = 0; i < M; i++, y += Ca + Cb) {
-        memcpy(y, a + i * Ca, Ca * sizeof *y);
-        memcpy(y + Ca, b + i * Cb, Cb * sizeof *y);
+    OMP(omp parallel for num_threads(c->threads) if (M * (Ca + Cb) > MANY))
+    for (size_t i = 0; i < M; i++) {
+        memcpy(y + i * (Ca + Cb), a + i * Ca, Ca * sizeof *y);
+        memcpy(y + i * (Ca + Cb) + Ca, b + i * Cb, Cb * sizeof *y);
     }
 }
 
@@ -574,9 +584,10 @@ void nn_upsample2x(nn *c, float *y, const float *x, size_t B, size_t H, size_t W
     if (!y)
         return;
     (void)c;
+    OMP(omp parallel for num_threads(c->threads) if (B * H * W * C * 4 > MANY))
     for (size_t r = 0; r < B * H * 2; r++) /* B and H together: row r of y is row r/2 of x */
-        for (size_t j = 0; j < W * 2; j++, y += C)
-            memcpy(y, x + (r / 2 * W + j / 2) * C, C * sizeof *y);
+        for (size_t j = 0; j < W * 2; j++)
+            memcpy(y + (r * W * 2 + j) * C, x + (r / 2 * W + j / 2) * C, C * sizeof *y);
 }
 
 void nn_from_nchw(float *y, const float *x, size_t B, size_t C, size_t P)
@@ -824,7 +835,7 @@ double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N)
             W[i] = (unsigned char)(i % 2 ? 0x2c + i % 4 : i); /* halves of about 0.1 */
         for (int run = 0; run < 5; run++) {
             const double from = seconds();
-            nn_linear(&one, y, x, (weight){ W, DT_F16 }, NULL, M, K, N);
+            nn_linear(&one, y, x, (weight){ .data = W, .type = DT_F16 }, NULL, M, K, N);
             const double took = seconds() - from;
             if (took > 0.0 && 2e-9 * (double)M * (double)K * (double)N / took > best)
                 best = 2e-9 * (double)M * (double)K * (double)N / took;

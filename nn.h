@@ -67,6 +67,7 @@ typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16,
 typedef struct weight {
     const unsigned char *data;
     dtype type; /* DT_F32, DT_F16 or DT_BF16 */
+    const float *packed; /* the same as the kernels want it (nn_pack), or NULL: packed anew at every use */
 } weight;
 
 size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */

@@ -33,22 +33,24 @@
 #define IS_neon   5
 #define ISA JOIN(IS_, NN_ISA)
 
-/* Tiles that gcc keeps in registers (measured: docs/contract.md, section 10); NARROW: a last panel of few columns. */
+/* Tiles that gcc keeps in registers (measured: docs/contract.md, section 10); NARROW: a last panel of few columns;
+ * LANES: floats of a register, the side of the squares that packing transposes. */
 #if ISA == IS_avx512
-enum { MR = 12, NR = 32, NARROW = 16 };
+enum { MR = 12, NR = 32, NARROW = 16, LANES = 16 };
 #elif ISA == IS_avx2
-enum { MR = 4, NR = 24, NARROW = 24 };
+enum { MR = 4, NR = 24, NARROW = 24, LANES = 8 };
 #elif ISA == IS_neon
-enum { MR = 8, NR = 8, NARROW = 8 };
+enum { MR = 8, NR = 8, NARROW = 8, LANES = 4 };
 #else
-enum { MR = 4, NR = 8, NARROW = 8 };
+enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
 #endif
 
 enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
-    GROUP = 4,                       /* tiles that share a panel while it is in the second-level cache */
+    GROUP = 4,                       /* tiles of x that one thread packs and multiplies by one panel after another */
     SEGMENT = 128,                   /* of a row, transposed at a time */
-    PACKED = 8 << 20,                /* floats of x, and of W, packed at a time */
+    PANELS = 4 << 20,                /* floats of W packed at a time, for all threads: what a last-level cache holds */
+    SLACK = 2 * LANES,               /* floats that packing may write past a tile's end */
     WORTH = 1 << 19                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
 };
 
@@ -57,21 +59,36 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
 
-/* lo[i,j] += sum of a[k,i] * b[k,j], k < n <= 128, one chain from +0. a [n,mr], b [n,nr], lo [mr,nr].
+/* s[i,j] = sum of a[k,i] * b[k,j], k < n <= 128, one chain from +0; then out = ((hi + (lo + s)) + bias), of which hi, lo and
+ * bias may be missing (contract 3: a block joins its chunk's fold, a chunk the total). a [n,mr], b [n,nr], lo [mr,nr]
+ * or NULL, hi: what out holds, out's rows ldo apart, bias [nr] or NULL. out may be lo.
  * A macro, because compilers hold s in registers only when its sizes are constants and its rows are spelled out. */
-#define TILE(name, mr, nr, UPDATE)                                                                   \
-    static void name(size_t n, const float *restrict a, const float *restrict b, float *restrict lo) \
-    {                                                                                                \
-        float s[mr][nr];                                                                             \
-        for (int i = 0; i < mr; i++)                                                                 \
-            for (int j = 0; j < nr; j++)                                                             \
-                s[i][j] = 0.0f;                                                                      \
-        for (size_t k = 0; k < n; k++, a += mr, b += nr) {                                           \
-            UPDATE(mr, nr)                                                                           \
-        }                                                                                            \
-        for (int i = 0; i < mr; i++)                                                                 \
-            for (int j = 0; j < nr; j++)                                                             \
-                lo[i * nr + j] += s[i][j];                                                           \
+#define TILE(name, mr, nr, UPDATE)                                                                                      \
+    static void name(size_t n, const float *restrict a, const float *restrict b, float *out, size_t ldo,                \
+                     const float *lo, bool hi, const float *bias)                                                       \
+    {                                                                                                                   \
+        float s[mr][nr];                                                                                                \
+        for (int i = 0; i < mr; i++)                                                                                    \
+            for (int j = 0; j < nr; j++)                                                                                \
+                s[i][j] = 0.0f;                                                                                         \
+        for (size_t k = 0; k < n; k++, a += mr, b += nr) {                                                              \
+            UPDATE(mr, nr)                                                                                              \
+        }                                                                                                               \
+        if (lo)                                                                                                         \
+            for (int i = 0; i < mr; i++)                                                                                \
+                for (int j = 0; j < nr; j++)                                                                            \
+                    s[i][j] = lo[i * nr + j] + s[i][j];                                                                 \
+        if (hi)                                                                                                         \
+            for (int i = 0; i < mr; i++)                                                                                \
+                for (int j = 0; j < nr; j++)                                                                            \
+                    s[i][j] = out[(size_t)i * ldo + (size_t)j] + s[i][j];                                               \
+        if (bias)                                                                                                       \
+            for (int i = 0; i < mr; i++)                                                                                \
+                for (int j = 0; j < nr; j++)                                                                            \
+                    s[i][j] = s[i][j] + bias[j];                                                                        \
+        for (int i = 0; i < mr; i++)                                                                                    \
+            for (int j = 0; j < nr; j++)                                                                                \
+                out[(size_t)i * ldo + (size_t)j] = s[i][j];                                                             \
     }
 #define ROW(i, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(a[i], b[j], s[i][j]);
 #define ROWS4(mr, nr) ROW(0, nr) ROW(1, nr) ROW(2, nr) ROW(3, nr)
@@ -83,7 +100,8 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
         for (int i = 0; i < mr; i++)         \
             s[i][j] = fma32(a[i], b[j], s[i][j]);
 
-typedef void tile_function(size_t n, const float *restrict a, const float *restrict b, float *restrict lo);
+typedef void tile_function(size_t n, const float *restrict a, const float *restrict b, float *out, size_t ldo,
+                           const float *lo, bool hi, const float *bias);
 
 /* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
 #if ISA == IS_avx512
@@ -106,86 +124,102 @@ TILE(tile_4, 4, 8, ROWS4)
 static tile_function *const tiles[2][MR / 4] = { { tile_4 }, { tile_4 } };
 #endif
 
-/* lo = the left fold over n <= 2048 terms' blocks. -0 + s is s, whatever s is, so -0 stands for "nothing yet". */
-static void fold(size_t n, const float *a, const float *b, float *lo, size_t h, size_t w)
-{
-    tile_function *const run = tiles[w != NR][h / 4 - 1];
-
-    for (size_t i = 0; i < h * w; i++)
-        lo[i] = -0.0f;
-    for (size_t k = 0; k < n; k += BLOCK)
-        run(n - k < BLOCK ? n - k : BLOCK, a + k * h, b + k * w, lo);
-}
-
 /* Rows of a tile that holds `rows` of them, columns of a panel that holds `columns`. */
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
 static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
+
+/* One chunk, n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
+ * a [n,h], b [n,w] packed, h and w as tile_height and panel_width give them. */
+static void multiply_tile(float *y, size_t ldy, const float *a, const float *b, size_t rows, size_t columns, size_t n, bool hi, const float *bias)
+{
+    float lo[MR * NR], edge[MR * NR];
+    const size_t h = tile_height(rows), w = panel_width(columns), last = n ? (n - 1) / BLOCK * BLOCK : 0;
+    tile_function *const run = tiles[w != NR][h / 4 - 1];
+
+    for (size_t k = 0; k < last; k += BLOCK)
+        run(BLOCK, a + k * h, b + k * w, lo, w, k ? lo : NULL, false, NULL);
+    if (rows == h && columns == w) {
+        run(n - last, a + last * h, b + last * w, y, ldy, last ? lo : NULL, hi, bias);
+        return;
+    }
+    run(n - last, a + last * h, b + last * w, edge, w, last ? lo : NULL, false, NULL);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++) {
+            const float s = hi ? y[i * ldy + j] + edge[i * w + j] : edge[i * w + j];
+            y[i * ldy + j] = bias ? s + bias[j] : s;
+        }
+}
 
 /* ---- packing ---- */
 
 static const float zeros[SEGMENT];
 
-/* to[k,0..3] = a[k], b[k], c[k], d[k], k < 4; rows of to `stride` apart. */
-static void turn_four(float *restrict to, size_t stride, const float *restrict a, const float *restrict b,
-                      const float *restrict c, const float *restrict d)
-{
+/* to[k][r] = row[r][k], a square of n x n. Each RIFFLE deals the two halves of the vectors alternately, which moves
+ * one bit of the row number into the lane number and one of the lane number into the row number; log2 n of them transpose. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
-#define TURN_VECTORS 1
+#define VECTORS 1
 #endif
 #endif
-#ifdef TURN_VECTORS /* four times as fast: no compiler finds these shuffles in the loop below */
-    typedef float four __attribute__((vector_size(16)));
-    four v[4], w[4];
-    memcpy(&v[0], a, sizeof(four));
-    memcpy(&v[1], b, sizeof(four));
-    memcpy(&v[2], c, sizeof(four));
-    memcpy(&v[3], d, sizeof(four));
-    w[0] = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
-    w[1] = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
-    w[2] = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
-    w[3] = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
-    for (int k = 0; k < 4; k++) {
-        v[k] = k & 1 ? __builtin_shufflevector(w[k / 2 * 2], w[k / 2 * 2 + 1], 2, 3, 6, 7)
-                     : __builtin_shufflevector(w[k / 2 * 2], w[k / 2 * 2 + 1], 0, 1, 4, 5);
-        memcpy(to + (size_t)k * stride, &v[k], sizeof(four));
+#ifdef VECTORS
+#define RIFFLE(to, from, n, LOW, HIGH)                                                             \
+    for (int i = 0; i < n / 2; i++) {                                                              \
+        to[2 * i] = __builtin_shufflevector(from[i], from[i + n / 2], LOW);                        \
+        to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + n / 2], HIGH);                   \
+    }
+#define LOW_4   0, 4, 1, 5
+#define HIGH_4  2, 6, 3, 7
+#define LOW_8   0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8  4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define RIFFLES_4  RIFFLE(w, v, 4, LOW_4, HIGH_4) RIFFLE(v, w, 4, LOW_4, HIGH_4)
+#define RIFFLES_8  RIFFLE(w, v, 8, LOW_8, HIGH_8) RIFFLE(v, w, 8, LOW_8, HIGH_8) RIFFLE(w, v, 8, LOW_8, HIGH_8) memcpy(v, w, sizeof v);
+#define RIFFLES_16 RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16) RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16)
+#define TURN(name, n, RIFFLES)                                                                     \
+    static void name(float *const *to, const float *const *row, size_t at)                         \
+    {                                                                                              \
+        typedef float vector __attribute__((vector_size(4 * n)));                                  \
+        vector v[n], w[n];                                                                         \
+        for (int r = 0; r < n; r++)                                                                \
+            memcpy(&v[r], row[r] + at, sizeof v[r]);                                               \
+        RIFFLES                                                                                    \
+        for (int k = 0; k < n; k++)                                                                \
+            memcpy(to[k], &v[k], sizeof v[k]);                                                     \
     }
 #else
-    for (int k = 0; k < 4; k++, to += stride) {
-        to[0] = a[k];
-        to[1] = b[k];
-        to[2] = c[k];
-        to[3] = d[k];
+#define TURN(name, n, RIFFLES)                                                                     \
+    static void name(float *const *to, const float *const *row, size_t at)                         \
+    {                                                                                              \
+        for (int k = 0; k < n; k++)                                                                \
+            for (int r = 0; r < n; r++)                                                            \
+                to[k][r] = row[r][at + (size_t)k];                                                 \
     }
 #endif
-}
+#if ISA == IS_avx512
+TURN(turn, 16, RIFFLES_16)
+#elif ISA == IS_avx2
+TURN(turn, 8, RIFFLES_8)
+#else
+TURN(turn, 4, RIFFLES_4)
+#endif
 
-/* dst[k,r] = row[r][k], r < rows (a multiple of 4), k < n <= SEGMENT. dst [n,rows]. */
-static void transpose(float *restrict dst, const float *const *row, size_t rows, size_t n)
+/* dst[k,r] = row[r][k], r < width, k < n <= SEGMENT; rows of dst lie `width` apart unless `to` says where each goes.
+ * row holds pointers for whole squares. Where width is no multiple of LANES, up to SLACK floats past the end are written. */
+static void transpose(float *dst, float *const *to, const float *const *row, size_t width, size_t n)
 {
-    for (size_t r = 0; r < rows; r += 4) {
-        const float *a = row[r], *b = row[r + 1], *c = row[r + 2], *d = row[r + 3];
-        float *to = dst + r;
+    float *at[LANES];
+    for (size_t r = 0; r < width; r += LANES) {
         size_t k = 0;
-        for (; k + 4 <= n; k += 4, to += 4 * rows)
-            turn_four(to, rows, a + k, b + k, c + k, d + k);
-        for (; k < n; k++, to += rows) {
-            to[0] = a[k];
-            to[1] = b[k];
-            to[2] = c[k];
-            to[3] = d[k];
+        for (; k + LANES <= n; k += LANES) {
+            for (size_t i = 0; i < LANES; i++)
+                at[i] = (to ? to[k + i] : dst + (k + i) * width) + r;
+            turn(at, row + r, k);
         }
+        for (; k < n; k++)
+            for (size_t i = r; i < least(width, r + LANES); i++)
+                (to ? to[k] : dst + k * width)[i] = row[i][k];
     }
-}
-
-/* n floats, n <= NR; whole registers where that is all: a copy of unknown length costs more than a tile's row. */
-static void copy_row(float *restrict y, const float *restrict x, size_t n)
-{
-    size_t j = 0;
-    for (; j + NARROW <= n; j += NARROW)
-        memcpy(y + j, x + j, NARROW * sizeof *y);
-    for (; j < n; j++)
-        y[j] = x[j];
 }
 
 /* Elements at..at+n-1 of w, widened: nn_widen, in lanes. */
@@ -213,6 +247,18 @@ static void widen(float *restrict y, weight w, size_t at, size_t n)
 #endif
 }
 
+/* Asks for elements at..at+n-1 of w, which come next: as many rows as a panel has are more streams than processors follow. */
+static void fetch_ahead(weight w, size_t at, size_t n)
+{
+#if defined(__GNUC__)
+    const size_t size = w.type == DT_F32 ? 4 : 2;
+    for (size_t byte = 0; byte < n * size; byte += 64)
+        __builtin_prefetch(w.data + at * size + byte);
+#else
+    (void)w, (void)at, (void)n;
+#endif
+}
+
 /* The left matrix, M rows of K: plain rows `stride` apart, or (conv) the patches under the output's pixels. */
 typedef struct left {
     const float *x;
@@ -221,30 +267,30 @@ typedef struct left {
     size_t Wo, pixels; /* conv: the output's width, and pixels an image */
 } left;
 
-/* The right matrix, N rows of K = taps * ci: weights [N,ci,taps], k running over (tap, ci). Or plain floats, stride apart. */
+/* The right matrix, N rows of K = taps * ci: weights [N,ci,taps], k running over (tap, ci). */
 typedef struct right {
     weight w;
     size_t taps, ci;
-    const float *x;
-    size_t stride;
 } right;
 
-/* Rows of x as a tile [K,h]; rows past `rows` are zeros. */
+enum { ROWS = (NR > MR ? NR : MR) + LANES }; /* pointers that whole squares over a tile or a panel need */
+
+/* Rows of x as a tile or panel [K,h]; rows past `rows` are zeros. */
 static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, size_t h, size_t K)
 {
-    const float *row[NR > MR ? NR : MR];
+    const float *row[ROWS];
     for (size_t k = 0; k < K; k += SEGMENT) {
-        for (size_t r = 0; r < h; r++)
+        for (size_t r = 0; r < round_up(h, LANES); r++)
             row[r] = r < rows ? x + r * stride + k : zeros;
-        transpose(dst + k * h, row, h, least(SEGMENT, K - k));
+        transpose(dst + k * h, NULL, row, h, least(SEGMENT, K - k));
     }
 }
 
-/* Patches from..from+rows-1 as a tile [K,h]: for each tap the pixel under it, zeros outside the image. */
-static void pack_patches(float *dst, const left *L, size_t from, size_t rows, size_t h)
+/* Terms k0..k0+n-1 of patches from..from+rows-1 as a tile [n,h]: for each tap the pixel under it, zeros outside the image. */
+static void pack_patches(float *dst, const left *L, size_t from, size_t rows, size_t h, size_t k0, size_t n)
 {
     const conv_shape *s = L->conv;
-    const float *image[MR], *row[MR];
+    const float *image[MR], *row[ROWS];
     size_t top[MR], edge[MR];
 
     for (size_t r = 0; r < rows; r++) {
@@ -253,146 +299,138 @@ static void pack_patches(float *dst, const left *L, size_t from, size_t rows, si
         top[r] = pixel / L->Wo * s->stride - s->pad_before; /* below zero wraps, and is outside */
         edge[r] = pixel % L->Wo * s->stride - s->pad_before;
     }
-    for (size_t ky = 0; ky < s->k; ky++)
-        for (size_t kx = 0; kx < s->k; kx++)
-            for (size_t c = 0; c < s->ci; c += SEGMENT) {
-                const size_t n = least(SEGMENT, s->ci - c);
-                for (size_t r = 0; r < h; r++) {
-                    const bool inside = r < rows && top[r] + ky < s->H && edge[r] + kx < s->W;
-                    row[r] = inside ? image[r] + ((top[r] + ky) * s->W + edge[r] + kx) * s->ci + c : zeros;
-                }
-                transpose(dst, row, h, n);
-                dst += n * h;
-            }
+    for (size_t k = k0; k < k0 + n;) {
+        const size_t tap = k / s->ci, c = k % s->ci, ky = tap / s->k, kx = tap % s->k;
+        const size_t run = least(least(SEGMENT, s->ci - c), k0 + n - k);
+        for (size_t r = 0; r < round_up(h, LANES); r++) {
+            const bool inside = r < rows && top[r] + ky < s->H && edge[r] + kx < s->W;
+            row[r] = inside ? image[r] + ((top[r] + ky) * s->W + edge[r] + kx) * s->ci + c : zeros;
+        }
+        transpose(dst, NULL, row, h, run);
+        dst += run * h;
+        k += run;
+    }
 }
 
 /* Columns from..from+columns-1 of W^T as a panel [K,w]; columns past that are zeros. */
 static void pack_weights(float *dst, const right *R, size_t from, size_t columns, size_t w)
 {
-    float wide[NR][SEGMENT], turned[SEGMENT * NR];
-    const float *row[NR];
+    float wide[NR][SEGMENT], *to[SEGMENT];
+    const float *row[ROWS];
     const size_t K = R->taps * R->ci;
+    size_t tap = 0, i = 0; /* the file's order is (ci, tap) */
 
     for (size_t j = 0; j < w; j++)
         row[j] = j < columns ? wide[j] : zeros;
     for (size_t q = 0; q < K; q += SEGMENT) {
         const size_t n = least(SEGMENT, K - q);
-        for (size_t j = 0; j < columns; j++)
+        for (size_t j = 0; j < columns; j++) {
             widen(wide[j], R->w, (from + j) * K + q, n);
-        if (R->taps == 1) {
-            transpose(dst + q * w, row, w, n);
-            continue;
+            fetch_ahead(R->w, (from + j) * K + q + n, least(SEGMENT, K - q - n));
         }
-        transpose(turned, row, w, n);
-        size_t tap = q % R->taps, i = q / R->taps; /* the file's order is (ci, tap) */
         for (size_t k = 0; k < n; k++) {
-            copy_row(dst + (tap * R->ci + i) * w, turned + k * w, w);
+            to[k] = dst + (tap * R->ci + i) * w;
             if (++tap == R->taps) {
                 tap = 0;
                 i++;
             }
         }
+        transpose(NULL, to, row, w, n);
     }
 }
 
-/* ---- products of packed matrices ---- */
+/* ---- products ---- */
 
-/* A tile's lo into y: one more chunk of k on top of those before; the bias after the last. */
-static void store(float *restrict y, size_t ldy, float *restrict lo, size_t rows, size_t columns, size_t w, bool first,
-                  const float *restrict bias)
+/* y [rows,columns] = a b (+ bias): a tile [K,h] by a panel [K,w]. */
+static void multiply(float *y, size_t ldy, const float *a, const float *b, size_t rows, size_t columns, size_t K)
 {
-    for (size_t i = 0; i < rows; i++, y += ldy, lo += w) {
-        if (!first)
-            for (size_t j = 0; j < columns; j++)
-                lo[j] = y[j] + lo[j];
-        if (bias)
-            for (size_t j = 0; j < columns; j++)
-                y[j] = lo[j] + bias[j];
-        else
-            copy_row(y, lo, columns);
-    }
+    const size_t h = tile_height(rows), w = panel_width(columns);
+    for (size_t k = 0; k < K; k += CHUNK)
+        multiply_tile(y, ldy, a + k * h, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
 }
 
-/* y [M,N] = a b, a: M rows in tiles [K,MR], b: one panel [K,w] of N columns. */
-static void multiply(float *y, size_t ldy, const float *a, const float *b, size_t M, size_t N, size_t K, const float *bias)
-{
-    float lo[MR * NR];
-    const size_t w = panel_width(N);
+/* y [M,N] = L R^T + bias, or a part of it. */
+typedef struct product {
+    float *y;
+    const left *L;
+    const float *bias;
+    size_t M, N, K;
+} product;
 
-    for (size_t k = 0; k < K; k += CHUNK) {
-        const size_t n = least(CHUNK, K - k);
-        for (size_t i = 0; i < M; i += MR) {
-            const size_t rows = least(MR, M - i), h = tile_height(rows);
-            fold(n, a + i * K + k * h, b + k * w, lo, h, w);
-            store(y + i * ldy, ldy, lo, rows, N, w, k == 0, k + n == K ? bias : NULL);
+/* Rows i0..i0+rows-1 (at most GROUP tiles), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
+ * which stays in the second-level cache while panel after panel passes. */
+static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
+{
+    for (size_t k = 0; k < p->K; k += CHUNK) {
+        const size_t n = least(CHUNK, p->K - k);
+        for (size_t i = 0; i < rows; i += MR) {
+            const size_t count = least(MR, rows - i), h = tile_height(count);
+            if (p->L->conv)
+                pack_patches(a + i * n, p->L, i0 + i, count, h, k, n);
+            else
+                pack_rows(a + i * n, p->L->x + (i0 + i) * p->L->stride + k, p->L->stride, count, h, n);
+        }
+        for (size_t j = 0; j < columns; j += NR) {
+            const size_t count = least(NR, columns - j);
+            for (size_t i = 0; i < rows; i += MR)
+                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, a + i * n, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n,
+                              k > 0, p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
         }
     }
 }
 
-static void pack_left(float *dst, const left *L, size_t from, size_t rows, size_t K)
+/* Columns of W that are packed at a time. */
+static size_t columns_at_once(size_t N, size_t K)
 {
-    const size_t h = tile_height(rows);
-    if (L->conv)
-        pack_patches(dst, L, from, rows, h);
-    else
-        pack_rows(dst, L->x + from * L->stride, L->stride, rows, h, K);
+    const size_t fit = PANELS / (K ? K : 1) / NR * NR;
+    return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
-static void pack_right(float *dst, const right *R, size_t from, size_t columns, size_t K)
+static int thread_number(void)
 {
-    const size_t w = panel_width(columns);
-    if (R->x)
-        pack_rows(dst, R->x + from * R->stride, R->stride, columns, w, K);
-    else
-        pack_weights(dst, R, from, columns, w);
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
 }
 
-/* As many rows of K as are packed at a time, in whole tiles. */
-static size_t rows_at_once(size_t n, size_t K, size_t tile)
-{
-    const size_t fit = PACKED / (K ? K : 1) / tile * tile;
-    return least(round_up(n, tile), fit > tile ? fit : tile);
-}
-
-/* y [M,N] = L R^T + bias. Packs a block of R and a block of L, all threads together, then multiplies, likewise. */
+/* y [M,N] = L R^T + bias. All threads pack a block of W, then each takes groups of rows (and, where those are few, segments of
+ * the columns), packs them for itself and multiplies. No patch matrix exists beyond a group's chunk. */
 static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t M, size_t N, size_t K)
 {
-    const size_t Mc = rows_at_once(M, K, MR), Nc = rows_at_once(N, K, NR), mark = arena_mark(c->work);
-    float *a = arena_bytes(c->work, Mc, K * sizeof(float)), *b = arena_bytes(c->work, Nc, K * sizeof(float));
-    const bool worth = (double)M * (double)N * (double)K >= WORTH;
+    const product p = { y, L, bias, M, N, K };
+    const bool   worth = (double)M * (double)N * (double)K >= WORTH;
+    const size_t Nc = R->w.packed ? N : columns_at_once(N, K), mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    const size_t height = GROUP * MR, each = height * least(K, CHUNK) + SLACK, groups = (M + height - 1) / height;
+    float *b = R->w.packed ? NULL : arena_bytes(c->work, Nc * sizeof(float), K);
+    float *a = arena_bytes(c->work, threads, each * sizeof(float));
 
-    (void)worth;
-    if (y && a && b) {
-        if (K == 0)
-            for (size_t i = 0; i < M * N; i++)
-                y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
-        OMP(omp parallel num_threads(c->threads) if (worth))
-        for (size_t j0 = 0; j0 < N && K; j0 += Nc)
-            for (size_t i0 = 0; i0 < M; i0 += Mc) {
-                const size_t m = least(Mc, M - i0), n = least(Nc, N - j0);
-                const size_t row_tiles = (m + MR - 1) / MR, panels = (n + NR - 1) / NR;
-                const size_t fresh = i0 == 0 ? panels : 0; /* b is packed once for all rows, */
-                const size_t fresh_rows = j0 == 0 || Mc < M ? row_tiles : 0; /* and a once if all of it fits */
-                const size_t group = row_tiles * panels / GROUP >= 4 * (size_t)c->threads ? GROUP : 1;
-                const size_t groups = (row_tiles + group - 1) / group;
-
-                if (i0 + j0 > 0) { /* the blocks packed before are still being read */
+    if (y && a && K == 0)
+        for (size_t i = 0; i < M * N; i++)
+            y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
+    else if (y && a) {
+        OMP(omp parallel num_threads((int)threads))
+        for (size_t j0 = 0; j0 < N; j0 += Nc) {
+            const size_t n = least(Nc, N - j0), panels = (n + NR - 1) / NR;
+            const size_t segments = least(panels, groups < 4 * threads && threads > 1 ? (4 * threads + groups - 1) / groups : 1);
+            const size_t width = (panels + segments - 1) / segments * NR;
+            if (!R->w.packed) {
+                if (j0) { /* the block before is still being read */
                     OMP(omp barrier)
                 }
                 OMP(omp for schedule(dynamic))
-                for (size_t u = 0; u < fresh + fresh_rows; u++) {
-                    if (u < fresh)
-                        pack_right(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), K);
-                    else
-                        pack_left(a + (u - fresh) * MR * K, L, i0 + (u - fresh) * MR, least(MR, m - (u - fresh) * MR), K);
-                }
-                OMP(omp for schedule(dynamic) nowait)
-                for (size_t u = 0; u < groups * panels; u++) {
-                    const size_t i = u / panels * group * MR, j = u % panels * NR;
-                    multiply(y + (i0 + i) * N + j0 + j, N, a + i * K, b + j * K, least(group * MR, m - i), least(NR, n - j), K,
-                             bias ? bias + j0 + j : NULL);
-                }
+                for (size_t u = 0; u < panels; u++)
+                    pack_weights(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), panel_width(least(NR, n - u * NR)));
             }
+            OMP(omp for schedule(dynamic) nowait)
+            for (size_t u = 0; u < groups * segments; u++) {
+                const size_t i = u / segments * height, j = u % segments * width;
+                if (j < n)
+                    multiply_group(&p, a + (size_t)thread_number() * each, (R->w.packed ? R->w.packed : b) + j * K, i, least(height, M - i),
+                                   j0 + j, least(width, n - j));
+            }
+        }
     }
     arena_release(c->work, mark);
 }
@@ -400,7 +438,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
 static void linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
 {
     const left  L = { x, K, NULL, 0, 0 };
-    const right R = { W, 1, K, NULL, 0 };
+    const right R = { W, 1, K };
     gemm(c, y, &L, &R, bias, M, N, K);
 }
 
@@ -408,138 +446,185 @@ static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias,
 {
     const size_t Wo = conv_out(s, s->W), pixels = conv_out(s, s->H) * Wo, taps = s->k * s->k;
     const left   L = { x, 0, s, Wo, pixels };
-    const right  R = { W, taps, s->ci, NULL, 0 };
+    const right  R = { W, taps, s->ci };
     gemm(c, y, &L, &R, bias, s->B * pixels, s->co, taps * s->ci);
+}
+
+/* All of W [N,ci,taps] as panels, for weights that are used often and are small enough to be kept so. */
+static size_t packed_size(size_t N, size_t taps, size_t ci) { return round_up(N, NR) * taps * ci; }
+
+static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
+{
+    const right R = { W, taps, ci };
+    for (size_t j = 0; j < N; j += NR)
+        pack_weights(dst + j * taps * ci, &R, j, least(NR, N - j), panel_width(least(NR, N - j)));
 }
 
 /* ---- attention ---- */
 
-/* Rows, or columns, of e whose sum is taken at a time: dot(e, 1) by contract 3, for the h rows of a tile [n,h]. */
-static void sum_rows(float *l, const float *tile, size_t n, size_t h)
+/* A panel of queries is in the lanes throughout: scores [key][query], their exponentials likewise, outputs [column][query]:
+ *   scores = keys (tiles of 12) x queries;   largest, exp and sum go down the keys;   y^T = values^T (tiles of 12 columns) x exp.
+ * A head as keys and values are packed: keys in tiles [head,MR], values in tiles [Nk,MR] of columns. */
+typedef struct packed_head { float *keys, *values; } packed_head;
+/* What a thread needs beside that: queries, a panel [head,NR]; scores [Nk,NR]; out [head,NR]. */
+typedef struct attention_scratch { float *queries, *scores, *out; } attention_scratch;
+
+static size_t head_floats(size_t Nk, size_t head) { return round_up(round_up(Nk, 4) * head + SLACK + round_up(head, 4) * Nk, 16); }
+static size_t scratch_floats(size_t Nk, size_t head) { return round_up((2 * head + Nk) * NR + SLACK, 16); }
+
+static packed_head place_head(float *at, size_t Nk, size_t head)
 {
-    float hi[MR], lo[MR], s[MR];
+    return (packed_head){ at, at + round_up(Nk, 4) * head + SLACK };
+}
+
+static attention_scratch place_scratch(float *at, size_t Nk, size_t head)
+{
+    return (attention_scratch){ at, at + head * NR + SLACK, at + head * NR + SLACK + Nk * NR };
+}
+
+/* Keys [Nk,head] as tiles of keys, values [Nk,head] as tiles of columns (they are k-major already). */
+static void pack_head(const packed_head *s, const float *k, const float *v, size_t Nk, size_t D, size_t head)
+{
+    for (size_t i = 0; i < Nk; i += MR)
+        pack_rows(s->keys + i * head, k + i * D, D, least(MR, Nk - i), tile_height(least(MR, Nk - i)), head);
+    for (size_t j = 0; j < head; j += MR) {
+        const size_t columns = least(MR, head - j), h = tile_height(columns);
+        float *to = s->values + j * Nk;
+        for (size_t i = 0; i < Nk; i++, to += h)
+            for (size_t r = 0; r < h; r++)
+                to[r] = r < columns ? v[i * D + j + r] : 0.0f;
+    }
+}
+
+/* m[j] = the largest of x[i,j], i < n, and m[j]. x [n,w]. */
+static void largest_down(float *restrict m, const float *restrict x, size_t n, size_t w)
+{
+    for (size_t i = 0; i < n; i++, x += w)
+        for (size_t j = 0; j < w; j++)
+            m[j] = x[j] > m[j] ? x[j] : m[j];
+}
+
+/* x = exp(x * scale - m), l[j] = the sum of x[:,j] as dot(x, 1) by contract 3. x [n,w]; m, l [w]. */
+static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale)
+{
+    float hi[NR], lo[NR], s[NR];
     const size_t nb = (n + BLOCK - 1) / BLOCK;
 
-    for (size_t r = 0; r < h; r++)
-        hi[r] = lo[r] = 0.0f;
+    for (size_t j = 0; j < w; j++)
+        hi[j] = lo[j] = 0.0f;
     for (size_t block = 0; block < nb; block++) {
-        const size_t count = least(BLOCK, n - block * BLOCK);
-        for (size_t r = 0; r < h; r++)
-            s[r] = 0.0f;
-        for (size_t k = 0; k < count; k++, tile += h)
-            for (size_t r = 0; r < h; r++)
-                s[r] = tile[r] + s[r]; /* fma(e, 1, s) */
-        for (size_t r = 0; r < h; r++) {
-            lo[r] = block % 16 ? lo[r] + s[r] : s[r];
+        for (size_t j = 0; j < w; j++)
+            s[j] = 0.0f;
+        for (size_t i = 0; i < least(BLOCK, n - block * BLOCK); i++, x += w)
+            for (size_t j = 0; j < w; j++) {
+                x[j] = exp32(x[j] * scale - m[j]);
+                s[j] = x[j] + s[j]; /* fma(x, 1, s) */
+            }
+        for (size_t j = 0; j < w; j++) {
+            lo[j] = block % 16 ? lo[j] + s[j] : s[j];
             if (block % 16 == 15 && block + 1 < nb)
-                hi[r] = block < 16 ? lo[r] : hi[r] + lo[r];
+                hi[j] = block < 16 ? lo[j] : hi[j] + lo[j];
         }
     }
-    for (size_t r = 0; r < h; r++)
-        l[r] = nb > 16 ? hi[r] + lo[r] : lo[r];
+    for (size_t j = 0; j < w; j++)
+        l[j] = nb > 16 ? hi[j] + lo[j] : lo[j];
 }
 
-/* The largest of n > 0 values: lanes first, since the order does not matter. */
-static float largest(const float *x, size_t n)
-{
-    float lane[32], m = x[0];
-    for (int l = 0; l < 32; l++)
-        lane[l] = m;
-    size_t i = 0;
-    for (; i + 32 <= n; i += 32)
-        for (int l = 0; l < 32; l++)
-            lane[l] = x[i + (size_t)l] > lane[l] ? x[i + (size_t)l] : lane[l];
-    for (; i < n; i++)
-        m = x[i] > m ? x[i] : m;
-    for (int l = 0; l < 32; l++)
-        m = lane[l] > m ? lane[l] : m;
-    return m;
-}
-
-/* x = exp(x * scale - max(x * scale)), in place. */
-static void exp_row(float *restrict x, size_t n, float scale)
+/* y[j,i] = x[i,j] / l[j], j < rows, i < n. x [n,w], rows of y ldy apart. */
+static void divide_and_turn(float *y, size_t ldy, float *x, const float *l, size_t rows, size_t n, size_t w)
 {
     for (size_t i = 0; i < n; i++)
-        x[i] = x[i] * scale;
-    const float m = largest(x, n);
-    for (size_t i = 0; i < n; i++)
-        x[i] = exp32(x[i] - m);
-}
-
-/* What one thread needs for one head: keys and values as panels, and for QUERIES queries tiles, scores, scores' tiles. */
-enum { QUERIES = MR * GROUP };
-typedef struct attention_scratch { float *keys, *values, *queries, *scores, *tiles; } attention_scratch;
-
-/* Queries from..from+rows-1 (rows <= QUERIES) of one head against its first n keys. Pointers at the head's first column. */
-static void attend(float *y, const float *q, size_t rows, size_t n, size_t D, size_t head, const attention_scratch *s, size_t Nk)
-{
-    const float scale = (float)(1.0 / sqrt((double)head));
-    float l[QUERIES];
-
-    for (size_t i = 0; i < rows; i += MR)
-        pack_rows(s->queries + i * head, q + i * D, D, least(MR, rows - i), tile_height(least(MR, rows - i)), head);
-    for (size_t j = 0; j < n; j += NR) /* a panel's width is what it was packed with, from all Nk keys */
-        multiply(s->scores + j, Nk, s->queries, s->keys + j * head, rows, least(NR, Nk - j), head, NULL);
-    for (size_t i = 0; i < rows; i++)
-        exp_row(s->scores + i * Nk, n, scale);
-    for (size_t i = 0; i < rows; i += MR) {
-        const size_t h = tile_height(least(MR, rows - i));
-        pack_rows(s->tiles + i * n, s->scores + i * Nk, Nk, least(MR, rows - i), h, n);
-        sum_rows(l + i, s->tiles + i * n, n, h);
-    }
-    for (size_t j = 0; j < head; j += NR)
-        multiply(y + j, D, s->tiles, s->values + j * Nk, rows, least(NR, head - j), n, NULL);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < head; j++)
-            y[i * D + j] = y[i * D + j] / l[i];
-}
-
-/* Keys [Nk,head] as panels of keys, values [Nk,head] as panels of columns (they are k-major already). */
-static void pack_head(const attention_scratch *s, const float *k, const float *v, size_t Nk, size_t D, size_t head)
-{
-    for (size_t j = 0; j < Nk; j += NR)
-        pack_rows(s->keys + j * head, k + j * D, D, least(NR, Nk - j), panel_width(least(NR, Nk - j)), head);
-    for (size_t j = 0; j < head; j += NR) {
-        const size_t columns = least(NR, head - j), w = panel_width(columns);
-        float *to = s->values + j * Nk;
-        for (size_t i = 0; i < Nk; i++, to += w) {
-            memcpy(to, v + i * D + j, columns * sizeof *to);
-            memset(to + columns, 0, (w - columns) * sizeof *to);
+        for (size_t j = 0; j < w; j++)
+            x[i * w + j] = x[i * w + j] / l[j];
+    for (size_t j = 0; j < rows; j += LANES)
+        for (size_t i = 0; i < n; i += LANES) {
+            const float *row[LANES];
+            float *to[LANES];
+            if (j + LANES <= rows && i + LANES <= n) {
+                for (size_t r = 0; r < LANES; r++) {
+                    row[r] = x + (i + r) * w;
+                    to[r] = y + (j + r) * ldy + i;
+                }
+                turn(to, row, j);
+                continue;
+            }
+            for (size_t r = j; r < least(rows, j + LANES); r++)
+                for (size_t k = i; k < least(n, i + LANES); k++)
+                    y[r * ldy + k] = x[k * w + r];
         }
+}
+
+/* Queries first..first+rows-1 (rows <= NR) of one head. Pointers at the head's first column; q and y at query `first`. */
+static void attend(float *y, const float *q, const float *v, size_t first, size_t rows, size_t Nk, size_t D, size_t head, bool causal,
+                   const packed_head *kv, const attention_scratch *s)
+{
+    const float  scale = (float)(1.0 / sqrt((double)head));
+    const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that any of the queries sees */
+    float m[NR], l[NR];
+
+    pack_rows(s->queries, q, D, rows, w, head);
+    for (size_t j = 0; j < w; j++)
+        m[j] = -INFINITY;
+    for (size_t i = 0; i < n; i += MR) {
+        const size_t count = least(MR, n - i);
+        float *x = s->scores + i * w;
+        multiply(x, w, kv->keys + i * head, s->queries, least(MR, Nk - i), w, head);
+        for (size_t k = causal && first < i + count ? i : i + count; k < i + count; k++)
+            for (size_t j = 0; j < w && first + j < k; j++)
+                x[(k - i) * w + j] = -INFINITY; /* exp makes it +0, which changes no sum but a zero's sign: see below */
+        largest_down(m, x, count, w);
     }
+    for (size_t j = 0; j < w; j++)
+        m[j] = m[j] * scale; /* rounding keeps order: the largest of the products */
+    exp_down(l, s->scores, m, n, w, scale);
+    for (size_t i = 0; i < head; i += MR)
+        multiply(s->out + i * w, w, kv->values + i * Nk, s->scores, least(MR, head - i), w, n);
+    if (causal)
+        for (size_t i = 0; i < head; i++)
+            for (size_t j = 0; j < rows; j++)
+                if (s->out[i * w + j] == 0.0f) /* a chain that reached -0 must not have met the +0 of a key left out */
+                    s->out[i * w + j] = nn_dot(s->scores + j, w, v + i, D, first + j + 1);
+    divide_and_turn(y, D, s->out, l, rows, head, w);
 }
 
 static void attention(nn *c, float *y, const float *q, const float *k, const float *v,
                       size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
 {
-    const size_t D = heads * head, mark = arena_mark(c->work), threads = (size_t)c->threads;
-    const size_t each = round_up(Nk, NR) * head + round_up(head, NR) * Nk + QUERIES * (head + 2 * Nk);
-    float *work = arena_bytes(c->work, threads, each * sizeof(float));
-    /* A head is one unit of work, or, if there are fewer than two a thread, each of its parts. */
+    const bool   worth = (double)B * (double)Nq * (double)Nk * (double)(heads * head) >= WORTH / 2;
+    const size_t D = heads * head, mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    /* A head is one unit of work, which its thread packs for itself; or, if there are fewer than two a thread, each of its parts, and
+     * then all heads are packed first. */
     size_t parts = 1;
-    while (B * heads * parts < 2 * threads && Nq / (2 * parts) >= 2 * QUERIES)
+    while (B * heads * parts < 2 * threads && Nq / (2 * parts) >= 2 * NR)
         parts *= 2;
-    const size_t per = causal ? 1 : QUERIES, part = round_up((Nq + parts - 1) / parts, QUERIES);
-    const bool   worth = (double)B * (double)Nq * (double)Nk * (double)D >= WORTH / 2;
+    const size_t part = round_up((Nq + parts - 1) / parts, NR), units = B * heads * parts, team = least(threads, units);
+    const size_t kv_each = head_floats(Nk, head), each = scratch_floats(Nk, head);
+    float *kv = arena_bytes(c->work, parts > 1 ? B * heads : team, kv_each * sizeof(float));
+    float *work = arena_bytes(c->work, team, each * sizeof(float));
 
-    (void)worth;
-    if (y && work && Nk) {
-        OMP(omp parallel for num_threads((int)least(threads, B * heads * parts)) schedule(dynamic) if (worth))
-        for (size_t u = 0; u < B * heads * parts; u++) {
-#ifdef _OPENMP
-            float *mine = work + (size_t)omp_get_thread_num() * each;
-#else
-            float *mine = work;
-#endif
-            const size_t b = u / (heads * parts), h = u / parts % heads, first = u % parts * part;
-            const attention_scratch s = {
-                mine, mine + round_up(Nk, NR) * head, mine + each - QUERIES * (head + 2 * Nk),
-                mine + each - QUERIES * 2 * Nk, mine + each - QUERIES * Nk
-            };
-            pack_head(&s, k + b * Nk * D + h * head, v + b * Nk * D + h * head, Nk, D, head);
-            for (size_t i = first; i < least(first + part, Nq); i += per) {
-                const size_t rows = least(per, least(first + part, Nq) - i), at = (b * Nq + i) * D + h * head;
-                attend(y + at, q + at, rows, causal ? i + 1 : Nk, D, head, &s, Nk);
+    if (y && kv && work && Nk) {
+        OMP(omp parallel num_threads((int)team))
+        {
+            if (parts > 1) {
+                OMP(omp for schedule(dynamic))
+                for (size_t u = 0; u < B * heads; u++) {
+                    const packed_head p = place_head(kv + u * kv_each, Nk, head);
+                    const size_t from = u / heads * Nk * D + u % heads * head;
+                    pack_head(&p, k + from, v + from, Nk, D, head);
+                }
+            }
+            OMP(omp for schedule(dynamic))
+            for (size_t u = 0; u < units; u++) {
+                const size_t b = u / (heads * parts), h = u / parts % heads, first = u % parts * part, from = b * Nk * D + h * head;
+                const size_t me = (size_t)thread_number();
+                const packed_head p = place_head(kv + (parts > 1 ? u / parts : me) * kv_each, Nk, head);
+                const attention_scratch s = place_scratch(work + me * each, Nk, head);
+                if (parts == 1)
+                    pack_head(&p, k + from, v + from, Nk, D, head);
+                for (size_t i = first; i < least(first + part, Nq); i += NR) {
+                    const size_t at = (b * Nq + i) * D + h * head;
+                    attend(y + at, q + at, v + from, i, least(NR, least(first + part, Nq) - i), Nk, D, head, causal, &p, &s);
+                }
             }
         }
     }
@@ -675,6 +760,23 @@ static void group_norm(nn *c, float *y, const float *x, const float *gamma, cons
     arena_release(c->work, mark);
 }
 
+/* The largest of n > 0 values: lanes first, since the order does not matter. */
+static float largest(const float *x, size_t n)
+{
+    float lane[32], m = x[0];
+    for (int l = 0; l < 32; l++)
+        lane[l] = m;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        for (int l = 0; l < 32; l++)
+            lane[l] = x[i + (size_t)l] > lane[l] ? x[i + (size_t)l] : lane[l];
+    for (; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    for (int l = 0; l < 32; l++)
+        m = lane[l] > m ? lane[l] : m;
+    return m;
+}
+
 static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 {
     if (!y || !N)
@@ -749,10 +851,10 @@ static double peak(size_t n, float *sink)
 static double tile(size_t n, const float *a, const float *b, float *sink)
 {
     for (size_t i = 0; i < n; i++)
-        fold(CHUNK, a, b, sink, MR, NR);
+        multiply_tile(sink, NR, a, b, MR, NR, CHUNK, false, NULL);
     return (double)n * CHUNK * MR * NR;
 }
 
 const nn_kernels JOIN(nn_kernels_, NN_ISA) = {
-    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, peak, tile
+    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, packed_size, pack, peak, tile
 };

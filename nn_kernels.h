@@ -20,6 +20,9 @@ typedef struct nn_kernels {
     void (*gelu)(nn *c, float *y, const float *x, size_t n);
     void (*quick_gelu)(nn *c, float *y, const float *x, size_t n);
     void (*geglu)(nn *c, float *y, const float *x, size_t M, size_t D);
+    /* Floats that all of W [N,ci,taps] takes as this set's panels, and the packing itself: weight.packed. */
+    size_t (*packed_size)(size_t N, size_t taps, size_t ci);
+    void (*pack)(float *dst, weight W, size_t N, size_t taps, size_t ci);
     /* For nn_bench_*: n rounds of multiply-adds, in registers alone (sink [33]) and of the register tile
      * (a, b [2048 * 32], sink [12 * 32]). Return how many multiply-adds that was. */
     double (*peak)(size_t n, float *sink);

@@ -2,6 +2,7 @@
  *
  *   prompts --tokenizer, clip--> text states --+
  *   seed --rng--> noise --> [ unet (hooks: ablate) -> guide -> ddim_step ] x T --> vae_decode --> pixels
+ *   pixels --vae_encode--> moments of latents
  *
  * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), what an ablation does (select.c), a terminal (saeuron.c).
  * Source: diffusers StableDiffusionPipeline.__call__; released code utils/hooks.py for where the edit happens.
@@ -12,6 +13,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { SMALL = 1024 }; /* pixels of a latent that count as few */
 
 /* ---- opening ---- */
 
@@ -29,25 +32,32 @@ static int open_config(io_file *f, json *object, const sae_host *host, const cha
     return code;
 }
 
-/* One network: DIR/SUB/config.json, then DIR/SUB/STEM.safetensors, bound by walk. */
-static int open_network(sae_context *x, const char *sub, const char *stem, tensors *file, void **memory, void *network,
+/* One network: DIR/SUB/config.json, then DIR/SUB/STEM.safetensors, bound by walk. often: it runs often enough to be packed. */
+static int open_network(sae_context *x, const char *sub, const char *stem, tensors *file, void **memory, void *network, bool often,
                         int (*configure)(void *, json, const char *, sae_error *), void (*walk)(binder *, void *), sae_error *err)
 {
     char    dir[1024];
     io_file f;
     json    object;
+    nn      c;
+    size_t  weights = 0;
     int     code;
     if (!io_join(dir, sizeof dir, x->dir, sub))
         return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
-    if ((code = open_config(&f, &object, &x->host, dir, "config.json", err)) != SAE_OK)
+    if ((code = open_config(&f, &object, x->files, dir, "config.json", err)) != SAE_OK)
         return code;
     code = configure(network, object, f.path, err);
     io_close(&f);
     if (code)
         return code;
+    if (x->made)
+        return bind_hashed(&x->host, 0, DT_F16, x->threads, walk, network, memory, err);
     if ((code = tensors_open_model(file, &x->host, dir, stem, err)) != SAE_OK)
         return code;
-    return bind_network(&x->host, file, 0, walk, network, memory, err);
+    nn_init(&c, x->host.isa, x->threads, NULL);
+    for (size_t i = 0; i < file->count; i++)
+        weights += file->list[i].count;
+    return bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
 }
 
 static int configure_clip(void *t, json o, const char *path, sae_error *err) { return clip_configure(t, o, path, err); }
@@ -58,7 +68,7 @@ static int open_scheduler(sae_context *x, sae_error *err)
 {
     io_file f;
     json    object;
-    int code = open_config(&f, &object, &x->host, x->dir, "scheduler/scheduler_config.json", err);
+    int code = open_config(&f, &object, x->files, x->dir, "scheduler/scheduler_config.json", err);
     if (code)
         return code;
     code = ddim_configure(&x->ddim, object, f.path, err);
@@ -75,9 +85,9 @@ static int open_concepts(sae_context *x, sae_error *err)
     int  code;
     x->default_steps = 50;
     x->default_guidance = 7.5f;
-    if (!io_join(path, sizeof path, x->dir, "concepts.json") || !io_exists(&x->host, path))
+    if (!io_join(path, sizeof path, x->dir, "concepts.json") || !io_exists(x->files, path))
         return SAE_OK;
-    if ((code = open_config(&x->concepts_file, &x->concepts, &x->host, x->dir, "concepts.json", err)) != SAE_OK) {
+    if ((code = open_config(&x->concepts_file, &x->concepts, x->files, x->dir, "concepts.json", err)) != SAE_OK) {
         x->concepts.at = NULL;
         return code;
     }
@@ -95,7 +105,7 @@ static int open_tokenizer(sae_context *x, sae_error *err)
     int  code;
     if (!io_join(dir, sizeof dir, x->dir, "tokenizer"))
         return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
-    if ((code = tokenizer_open(&x->tokenizer, &x->host, dir, err)) != SAE_OK)
+    if ((code = tokenizer_open(&x->tokenizer, x->files, dir, err)) != SAE_OK)
         return code;
     if (tokenizer_size(x->tokenizer) > x->text.vocab)
         return fail(err, SAE_EFORMAT, "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong to different models",
@@ -117,11 +127,31 @@ static int check_fit(const sae_context *x, sae_error *err)
     return SAE_OK;
 }
 
-int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err)
+/* Everything of the folder x->dir, or of x->made. */
+static int open_parts(sae_context *x, sae_error *err)
+{
+    int code = open_scheduler(x, err);
+    if (!code)
+        code = open_network(x, "text_encoder", "model", &x->text_file, &x->text_memory, &x->text, false, configure_clip, clip_bind, err);
+    if (!code)
+        code = open_network(x, "unet", "diffusion_pytorch_model", &x->unet_file, &x->unet_memory, &x->unet, true, configure_unet, unet_bind, err);
+    if (!code)
+        code = open_network(x, "vae", "diffusion_pytorch_model", &x->vae_file, &x->vae_memory, &x->vae, false, configure_vae, vae_bind, err);
+    if (!code)
+        code = check_fit(x, err);
+    if (!code)
+        code = open_tokenizer(x, err);
+    if (!code)
+        code = open_concepts(x, err);
+    return code;
+}
+
+/* The model in model_dir, or the synthetic one. */
+static int open_model(sae_context **ctx, const sae_host *host, const char *model_dir, const char *made, sae_error *err)
 {
     sae_context *x;
     nn  c;
-    int code;
+    int code = SAE_OK;
     *ctx = NULL;
     if (err)
         *err = (sae_error){ 0 };
@@ -134,31 +164,34 @@ int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae
     memset(x, 0, sizeof *x);
     if (host)
         x->host = *host;
+    x->files = &x->host;
     x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
-    if (strlen(model_dir) >= sizeof x->dir)
+    if (made && !(x->made = synthetic_open(&x->host, made, err)))
+        code = err ? err->code : SAE_EUSAGE;
+    if (x->made)
+        x->files = synthetic_host(x->made);
+    if (!code && strlen(model_dir) >= sizeof x->dir)
         code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", model_dir);
-    else {
+    if (!code) {
         memcpy(x->dir, model_dir, strlen(model_dir) + 1);
-        code = open_scheduler(x, err);
+        code = open_parts(x, err);
     }
-    if (!code)
-        code = open_network(x, "text_encoder", "model", &x->text_file, &x->text_memory, &x->text, configure_clip, clip_bind, err);
-    if (!code)
-        code = open_network(x, "unet", "diffusion_pytorch_model", &x->unet_file, &x->unet_memory, &x->unet, configure_unet, unet_bind, err);
-    if (!code)
-        code = open_network(x, "vae", "diffusion_pytorch_model", &x->vae_file, &x->vae_memory, &x->vae, configure_vae, vae_bind, err);
-    if (!code)
-        code = check_fit(x, err);
-    if (!code)
-        code = open_tokenizer(x, err);
-    if (!code)
-        code = open_concepts(x, err);
     if (code) {
         sae_close(x);
         return code;
     }
     *ctx = x;
     return SAE_OK;
+}
+
+int sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err)
+{
+    return open_model(ctx, host, model_dir, NULL, err);
+}
+
+int sae_open_synthetic(sae_context **ctx, const sae_host *host, const char *name, sae_error *err)
+{
+    return open_model(ctx, host, SYNTHETIC, name, err);
 }
 
 void sae_close(sae_context *x)
@@ -178,6 +211,7 @@ void sae_close(sae_context *x)
     io_free(&host, x->text_memory);
     io_free(&host, x->unet_memory);
     io_free(&host, x->vae_memory);
+    synthetic_close(x->made);
     io_free(&host, x);
 }
 
@@ -426,7 +460,7 @@ typedef struct call {
     int     code;
     sae_error *err;
     unsigned char *rgb;     /* NULL when planning */
-    int     step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
+    uint16_t step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
 } call;
 
 static size_t rows(const call *g, size_t B) { return g->guided ? 2 * B : B; }
@@ -535,11 +569,12 @@ static void pass_rows(part *p, float *e, const float *x)
                  p->count, g->h, g->w, g->o->tap || g->x->hooks ? &watch : NULL);
 }
 
-/* Into how many parts the rows are split, a thread each. Whole passes side by side meet once a step; threads that share every
- * product meet hundreds of times, which only pays when there are more of them than rows. A tap sees whole batches, so it gets one part. */
+/* Into how many parts the rows are split, a thread each. For a small latent, whole passes side by side meet once a step; threads that
+ * share every product meet hundreds of times. A large one gives threads enough to do, and weights are packed once for all its
+ * rows. A tap sees whole batches, so it gets one part. */
 static size_t parts_of(const call *g, size_t R)
 {
-    bool watched = g->o->tap != NULL;
+    bool watched = g->o->tap != NULL || g->h * g->w > SMALL;
     for (size_t i = 0; i < g->x->hooks; i++)
         watched |= g->x->hook[i]->observe != NULL;
     return watched || g->c.threads < 2 || R < (size_t)g->c.threads ? 1 : (size_t)g->c.threads;
@@ -690,7 +725,7 @@ static int map_steps(call *g)
             if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
                 return fail(g->err, SAE_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
                             g->x->hook[i]->hook, s->steps, g->steps, s->steps);
-            g->step_of[i][t] = (int)best;
+            g->step_of[i][t] = (uint16_t)best;
         }
     }
     return SAE_OK;
@@ -723,7 +758,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     if (!guidance_ok(g->guidance))
         return fail(err, SAE_EUSAGE, "the guidance must be from 0 to 10000");
     g->guided = g->guidance > 1;
-    g->batch = o->batch ? o->batch : g->h * g->w <= 1024 ? 8 : 1;
+    g->batch = o->batch ? o->batch : g->h * g->w <= SMALL ? 8 : 1;
     if (g->batch > o->count)
         g->batch = o->count;
     if (!o->count || !o->prompts)
@@ -809,6 +844,67 @@ int sae_memory(sae_context *x, const sae_generate_options *o, size_t *work, size
     return code;
 }
 
+/* ---- images to latents ---- */
+
+int sae_latent_size(const sae_context *x, size_t width, size_t height, size_t shape[3], sae_error *err)
+{
+    const size_t s = (size_t)1 << (x->vae.levels - 1);
+    if (!width || !height || width % s || height % s || width > 8192 || height > 8192)
+        return fail(err, SAE_EUSAGE, "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, at most 8192: crop or pad it", width, height, s);
+    shape[0] = x->vae.latent_channels;
+    shape[1] = height / s;
+    shape[2] = width / s;
+    return SAE_OK;
+}
+
+/* rgb [H,W,3] to moments; on an arena without memory it plans. */
+static void encode_image(nn *c, const vae *v, float *moments, const unsigned char *rgb, size_t H, size_t W, const size_t shape[3])
+{
+    const size_t P = shape[1] * shape[2], C = 2 * shape[0], mark = arena_mark(c->work);
+    float *x = arena_floats(c->work, H * W * 3);
+    float *y = arena_floats(c->work, P * C);
+    if (x)
+        vae_pixels(x, rgb, H * W * 3);
+    vae_encode(c, v, y, x, 1, H, W, NULL);
+    if (y)
+        nn_to_nchw(moments, y, 1, C, P);
+    arena_release(c->work, mark);
+}
+
+int sae_encode_image(sae_context *x, const unsigned char *rgb, size_t width, size_t height, float *moments, sae_error *err)
+{
+    size_t shape[3], n;
+    arena  work = { 0 };
+    nn     c;
+    void  *memory = NULL;
+    int    code;
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if ((code = sae_latent_size(x, width, height, shape, err)) != SAE_OK)
+        return code;
+    if (!x->vae.has_encoder)
+        return fail(err, SAE_EFORMAT, "%s: it holds no encoder, only the decoder, so it turns no image into latents: take the model's whole VAE", x->vae_file.path);
+    if (!nn_init(&c, x->host.isa, x->threads, &work))
+        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    encode_image(&c, &x->vae, NULL, NULL, height, width, shape);
+    if (work.failed || work.peak > SIZE_MAX - 64 || !(memory = io_alloc(&x->host, work.peak + 64, 1)))
+        return fail(err, SAE_ENOMEM, "no memory for the %zu MB that encoding an image of %zu x %zu pixels needs: a smaller one needs less",
+                    work.peak / 1000000 + 1, width, height);
+    work = (arena){ .base = memory, .size = work.peak + 64 };
+    encode_image(&c, &x->vae, moments, rgb, height, width, shape);
+    n = 2 * shape[0] * shape[1] * shape[2];
+    if (work.failed)
+        code = fail(err, SAE_ENOMEM, "the plan of the VAE encoder's memory was too small: this is a bug");
+    else if (nn_first_bad(moments, n) < n)
+        code = fail(err, SAE_ENAN, "the moments of the image's latents are not finite at element %zu", nn_first_bad(moments, n));
+    else if (x->host.progress && x->host.progress(x->host.user, "encoding", 1, 1))
+        code = fail(err, SAE_ECANCEL, "stopped after encoding the image");
+    io_free(&x->host, memory);
+    return code;
+}
+
+void sae_mode(const sae_context *x, float *latents, const float *moments, size_t n) { vae_latents(&x->vae, latents, moments, n); }
+
 /* ---- text and facts ---- */
 
 size_t sae_text_length(const sae_context *x) { return tokenizer_max_length(x->tokenizer); }
@@ -855,7 +951,7 @@ int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *
 uint64_t sae_model_digest(const sae_context *x)
 {
     const tensors *const files[] = { &x->text_file, &x->unet_file, &x->vae_file };
-    uint64_t h = 0;
+    uint64_t h = x->made ? nn_hash(0, SYNTHETIC, strlen(SYNTHETIC)) : 0;
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < files[i]->count; j++)
             h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);

@@ -4,6 +4,7 @@
  *
  * Not here: any mathematics (all else), timing (bench.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
+#include "bench.h"
 #include "model.h"
 
 #include <inttypes.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int bench_run(sae_context *x, bool as_json, sae_error *err);              /* bench.c */
 int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
 
 /* ---- options ---- */
@@ -19,15 +19,16 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
        C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH, C_SAMPLE = C_GENERATE | C_SELECT };
 
+#define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 #define MANY 64
 typedef struct list { const char *item[MANY]; size_t count; } list;
 
 typedef struct options {
-    const char *model, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *isa;
+    const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
     list     sae, stats, rest;
-    uint64_t threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
+    uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
-    bool     quiet, json, map_steps, explain, strings, memory, tensors, listing, help;
+    bool     profile, quiet, json, map_steps, explain, strings, latents, memory, tensors, listing, help;
     bool     has_guidance, has_strength, has_percentile, has_at, has_threads;
 } options;
 
@@ -71,10 +72,16 @@ static const option table[] = {
     { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
     { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
     { "--strings", NULL, C_TOKENIZE, FLAG, AT(strings), NONE, NULL, "show the pieces beside their ids" },
+    { "--image", NULL, C_ENCODE, TEXT, AT(image), NONE, "FILE.png", "encode this picture with the VAE instead of a text" },
+    { "--latents", NULL, C_ENCODE, FLAG, AT(latents), NONE, NULL, "of --image: its latents [1,C,h,w], as --noise reads them, not mean and log variance [2C,h,w]" },
     { "--memory", NULL, C_INFO, FLAG, AT(memory), NONE, NULL, "the memory that generating an image takes" },
     { "--tensors", NULL, C_INFO, FLAG, AT(tensors), NONE, NULL, "every tensor: name, type, shape" },
+    { "--only", NULL, C_BENCH, TEXT, AT(only), NONE, "ROW", "one row of the list by its name, also those that take minutes" },
+    { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
+    { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
     { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default weights/emojicanvas)" },
+    { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
     { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
     { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
@@ -268,7 +275,7 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .isa = getenv("SAEURON_ISA") };
+    *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -308,11 +315,11 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
 static int open_model(sae_context **x, const options *o, talk *t)
 {
     sae_error err = { 0 };
-    const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa };
+    const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
     if (o->has_threads && !o->threads)
         return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
     *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
-    return sae_open(x, &host, o->model, &err) ? complain(&err) : 0;
+    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, o->model, &err)) ? complain(&err) : 0;
 }
 
 /* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
@@ -740,24 +747,67 @@ static int run_tokenize(const options *o)
     return code ? complain(&err) : 0;
 }
 
+/* The states of a text, [N,D]. */
+static int encode_text(sae_context *x, const options *o, sae_error *err)
+{
+    const size_t shape[2] = { sae_text_length(x), sae_text_width(x) };
+    float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
+    int code = y ? sae_encode_text(x, o->rest.item[0], y, err) : fail(err, SAE_ENOMEM, "no memory for the text states");
+    if (!code)
+        code = npy_save(&x->host, o->out, y, shape, 2, err);
+    if (!code)
+        warn_if_cut(x, o->rest.item[0], o->quiet);
+    io_free(&x->host, y);
+    return code;
+}
+
+/* --image: its moments [2C,h,w] or, with --latents, their mode as the UNet knows latents, [1,C,h,w]. */
+static int encode_picture(sae_context *x, const options *o, sae_error *err)
+{
+    unsigned char *rgb = NULL;
+    float *y = NULL;
+    size_t W, H, shape[4] = { 1 }, *const latent = shape + 1;
+    sae_error size;
+    int code = png_load(&x->host, o->image, &rgb, &W, &H, err);
+    if (!code && sae_latent_size(x, W, H, latent, &size))
+        code = fail(err, SAE_EFORMAT, "%s: %s", o->image, size.text);
+    const size_t n = code ? 0 : latent[0] * latent[1] * latent[2];
+    if (!code && !(y = io_alloc(&x->host, n, 2 * sizeof *y)))
+        code = fail(err, SAE_ENOMEM, "%s: no memory for its latents", o->image);
+    if (!code)
+        code = sae_encode_image(x, rgb, W, H, y, err);
+    if (!code && o->latents) {
+        sae_mode(x, y, y, n);
+        code = npy_save(&x->host, o->out, y, shape, 4, err);
+    } else if (!code) {
+        latent[0] *= 2;
+        code = npy_save(&x->host, o->out, y, latent, 3, err);
+    }
+    io_free(&x->host, y);
+    io_free(&x->host, rgb);
+    return code;
+}
+
 static int run_encode(const options *o)
 {
     sae_context *x = NULL;
     sae_error err = { 0 };
     talk t;
-    int  code = one_text(o, "encode");
+    int  code = 0;
+    if (o->image && o->rest.count)
+        code = usage("encode", "%s and a text exclude each other: one at a time", "--image");
+    else if (!o->image && o->latents)
+        code = usage("encode", "%s is for --image FILE.png", "--latents");
+    else if (!o->image)
+        code = one_text(o, "encode");
     if (!code && (!o->out || !*o->out))
-        code = usage("encode", "%s is missing: where should the states go?", "--out FILE");
+        code = usage("encode", "%s is missing: where should the numbers go?", "--out FILE");
     if (code || (code = open_model(&x, o, &t)))
         return code;
-    const size_t shape[2] = { sae_text_length(x), sae_text_width(x) };
-    float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
-    code = y ? sae_encode_text(x, o->rest.item[0], y, &err) : fail(&err, SAE_ENOMEM, "no memory for the text states");
-    if (!code && !(code = npy_save(&x->host, o->out, y, shape, 2, &err)))
-        printf("%s\n", o->out);
+    t.quiet = true; /* there is nothing to tell on the way; it only listens for a stop */
+    code = o->image ? encode_picture(x, o, &err) : encode_text(x, o, &err);
     if (!code)
-        warn_if_cut(x, o->rest.item[0], o->quiet);
-    io_free(&x->host, y);
+        printf("%s\n", o->out);
     sae_close(x);
     return code ? complain(&err) : 0;
 }
@@ -1169,10 +1219,13 @@ static int run_bench(const options *o)
     talk t;
     options quiet = *o;
     quiet.quiet = true;
+    if (!o->runs || o->runs > BENCH_RUNS_MAX)
+        return usage("bench", "%s must be from 1 to 99", "--runs");
     int code = open_model(&x, &quiet, &t);
     if (code)
         return code;
-    code = bench_run(x, o->json, &err);
+    const bench_options b = { .as_json = o->json, .profile = o->profile, .runs = (size_t)o->runs, .only = o->only };
+    code = bench_run(x, &b, &err);
     sae_close(x);
     return code ? complain(&err) : 0;
 }
@@ -1182,7 +1235,7 @@ static int run_bench(const options *o)
 static const subcommand commands[] = {
     { "generate", C_GENERATE, run_generate, "-p TEXT -o FILE.png", "draw a prompt, with --forget what SAeUron leaves of it" },
     { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
-    { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states" },
+    { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },

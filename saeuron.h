@@ -49,6 +49,9 @@ typedef struct sae_host {
     /* Threads (0: all cores, if built with OpenMP) and kernels (NULL: the best; else "scalar", "sse2", "avx2", "avx512"). */
     int   threads;
     const char *isa;
+    /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each); if that is
+     * not enough for all of them, or 0, they are packed piece by piece at every use. The program gives 256 MB. */
+    size_t pack;
 } sae_host;
 
 typedef struct sae_context sae_context;
@@ -56,6 +59,9 @@ typedef struct sae_context sae_context;
 /* Opens a diffusers pipeline folder: configs, tokenizer, and views into its safetensors files.
  * *ctx is owned by the caller; close it. host is copied (NULL: a zeroed one); what host->user points at is not. */
 int  sae_open(sae_context **ctx, const sae_host *host, const char *model_dir, sae_error *err);
+/* The same of a model without weights, filled by a hash: "sd15", the architecture of Stable Diffusion 1.5, for measuring. Its
+ * pictures are noise, the same on every machine; it takes 2.2 GB of host->alloc. */
+int  sae_open_synthetic(sae_context **ctx, const sae_host *host, const char *name, sae_error *err);
 void sae_close(sae_context *ctx);
 
 /* ---- forgetting ---- */
@@ -120,6 +126,17 @@ size_t sae_text_width(const sae_context *ctx);
 const char *sae_token(const sae_context *ctx, int32_t id);      /* the vocabulary's spelling, or NULL */
 /* states [max,width]: the text encoder's last_hidden_state. */
 int    sae_encode_text(sae_context *ctx, const char *text, float *states, sae_error *err);
+
+/* ---- images to latents ---- */
+
+/* shape = [C,h,w] of the latents of an image; an error if its sides are no multiples of the VAE's factor, or beyond 8192. */
+int sae_latent_size(const sae_context *ctx, size_t width, size_t height, size_t shape[3], sae_error *err);
+/* moments [2C,h,w] of rgb [height,width,3]: the mean and, clamped to [-30, 20], the logarithm of the variance of the image's latents
+ * (AutoencoderKL.encode). An error if the model's VAE came without its encoder. progress is asked once, at the end. */
+int sae_encode_image(sae_context *ctx, const unsigned char *rgb, size_t width, size_t height, float *moments, sae_error *err);
+/* latents [n] from the first n = C h w moments, the mean: shifted and scaled as sae_generate's noise and latents are.
+ * Both may be the same memory. */
+void sae_mode(const sae_context *ctx, float *latents, const float *moments, size_t n);
 
 /* ---- facts ---- */
 

@@ -163,7 +163,7 @@ const char *stats_name(const stats *s, size_t concept) { return s->file.list[con
 void stats_mu(const stats *s, float *mu, size_t concept, size_t step)
 {
     const tensor *t = &s->file.list[concept];
-    nn_widen(mu, (weight){ t->data, t->type }, step * s->n, s->n);
+    nn_widen(mu, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
 }
 
 /* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c) is the mean

@@ -56,7 +56,7 @@ static weight stored(list *l, size_t n, dtype type, float a)
         for (size_t b = 0; b < dtype_size(type); b++)
             p[i * dtype_size(type) + b] = (unsigned char)(u >> 8 * b);
     }
-    return (weight){ p, type };
+    return (weight){ .data = p, .type = type };
 }
 
 /* Digest of n words as little-endian bytes of `size` each. */
@@ -228,10 +228,20 @@ static void run_unet(list *l, nn *c, void *network)
 
 static void run_vae(list *l, nn *c, void *network)
 {
-    enum { N = 16 * 16 * 3 };
-    float *y = floats(l, N), *z = filled(l, 8 * 8 * 4, 1.0f);
+    enum { N = 16 * 16 * 3, MOMENTS = 8 * 8 * 8 };
+    float *y = floats(l, N), *z = filled(l, 8 * 8 * 4, 1.0f), *moments = floats(l, MOMENTS);
+    unsigned char *rgb = arena_bytes(l->work, N, 1);
     vae_decode(c, network, y, z, 1, 8, 8, NULL);
     add(l, "vae_decoder", y, N);
+    for (size_t i = 0; rgb && i < N; i++) /* a stream of its own: one more tensor here would change those that follow */
+        rgb[i] = (unsigned char)(rng_value(7, 2000, i) >> 56);
+    if (rgb && y)
+        vae_pixels(y, rgb, N);
+    vae_encode(c, network, moments, y, 1, 16, 16, NULL);
+    add(l, "vae_encoder", moments, MOMENTS);
+    if (moments)
+        vae_latents(network, moments, moments, MOMENTS / 2);
+    add(l, "vae_latents", moments, MOMENTS / 2);
 }
 
 static void run_clip(list *l, nn *c, void *network)

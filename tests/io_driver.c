@@ -28,7 +28,7 @@ static int save_again(const tensors *t, const char *path, dtype type, sae_error 
     for (size_t i = 0; i < t->count; i++) {
         const tensor *x = &t->list[i];
         float *values = malloc(x->count * sizeof *values + 1);
-        nn_widen(values, (weight){ x->data, x->type }, 0, x->count);
+        nn_widen(values, (weight){ .data = x->data, .type = x->type }, 0, x->count);
         out[i] = (tensor_out){ .name = x->name, .type = type, .ndim = x->ndim, .values = values };
         memcpy(out[i].shape, x->shape, sizeof x->shape);
     }

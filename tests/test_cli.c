@@ -189,6 +189,8 @@ static void usage_errors(void)
         { "generate $M -p \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" }, { "generate $M -p cat -n \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" },
         { "tokenize $M", "text" }, { "tokenize $M a cat", "one text" }, { "tokenize $M \"$(printf '\\300\\200')\"", "UTF-8" },
         { "generate $M -p cat -o ''", "--out" }, { "encode $M cat -o ''", "--out" }, { "encode $M", "text" }, { "encode $M cat", "--out" }, { "encode $M cat -o $O/e.npy --forget Cats", "--forget" },
+        { "encode $M cat --image $T/a.png -o $O/e.npy", "--image|one at a time" }, { "encode $M cat --latents -o $O/e.npy", "--latents|--image" }, { "encode $M --image $T/a.png", "--out" },
+        { "encode $M --image", "--image|value" }, { "generate $M -p cat -o $O/a.png --image $T/a.png", "--image" },
         { "select $M", "--forget" }, { "select $M --forget Sketch --explain", "--prompt" }, { "select $M --forget Sketch --at 4", "--at|4 steps" },
         { "select $M --forget Sketch --explain -p cat --at 4", "--at|4 steps" }, { "select $M --forget Nobody", "Nobody" }, { "select $M --forget Sketch dog", "dog" },
         { "info $M a b", "one folder or file" }, { "digest", "no file" }, { "digest $T/model/concepts.json", "concepts.json" },
@@ -207,7 +209,7 @@ static void missing_files(void)
     static const struct { const char *arguments, *words; } cases[] = {
         { "generate -m $T/nowhere -p cat -o $O/a.png", "/nowhere/" }, { "generate -m $T/model/concepts.json -p cat -o $O/a.png", "concepts.json" },
         { "generate $M --prompts $T/nowhere.txt -o $O/a.png", "nowhere.txt" }, { "generate $M --prompts $T -o $O/a.png", "folder" },
-        { "generate $M -p cat --noise $T/nowhere.npy -o $O/a.png", "nowhere.npy" }, { "tokenize -m $T/nowhere cat", "/nowhere/" }, { "encode -m $T/nowhere cat -o $O/e.npy", "/nowhere/" },
+        { "generate $M -p cat --noise $T/nowhere.npy -o $O/a.png", "nowhere.npy" }, { "tokenize -m $T/nowhere cat", "/nowhere/" }, { "encode -m $T/nowhere cat -o $O/e.npy", "/nowhere/" }, { "encode $M --image $T/nowhere.png -o $O/e.npy", "nowhere.png" },
         { "select -m $T/nowhere --forget Sketch", "/nowhere/" }, { "info $T/nowhere", "/nowhere" }, { "info $T/nowhere.safetensors", "nowhere.safetensors" },
         { "info $T/nowhere.png", "nowhere.png" }, { "digest $T/nowhere.npy", "nowhere.npy" }, { "digest $T/nowhere.png", "nowhere.png" }, { "digest $T/nowhere.safetensors", "nowhere.safetensors" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --stats $T/nowhere.safetensors", "nowhere.safetensors" },
@@ -326,6 +328,14 @@ static void damaged_inputs(void)
     noise[7] = (float)(1e30 * 1e30);
     npy_save(NULL, at("inf.npy"), noise, shape, 4, NULL);
     refused("generate $M -p cat -o $O/a.png --noise $T/inf.npy", 1, "inf.npy|element 7");
+    refused("encode $M --image $T/cut.png -o $O/e.npy", 1, "cut.png");
+    refused("encode $M --image $T/no.png -o $O/e.npy", 1, "no.png|PNG");
+    refused("encode $M --image $T/zero.png -o $O/e.npy", 1, "zero.png");
+    refused("encode $M --image $T/n.npy -o $O/e.npy", 1, "n.npy|PNG");
+    refused("encode $M --image $T -o $O/e.npy", 1, "folder");
+    CHECK(png_save(NULL, at("odd.png"), bytes[1], 16, 15, NULL, NULL) == SAE_OK, "cannot save");
+    refused("encode $M --image $T/odd.png -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
+    refused("encode $M --image $T/odd.png --latents -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
     refused("info $T/cut.png", 1, "cut.png");
     refused("info $T/no.png", 1, "no.png");
     refused("digest $T/zero.png", 1, "zero.png");
@@ -349,6 +359,7 @@ static void unwritable(void)
         { "generate $M -p cat -o $O/a.png --dump /proc/dump --noise $T/huge1.npy", "/proc/dump" },
         { "generate $M -p cat -o $O/a.png --dump $T/model/concepts.json --noise $T/huge1.npy", "concepts.json" },
         { "encode $M cat -o $T/no/such/e.npy", "/no/such/e.npy" }, { "encode $M cat -o /proc/e.npy", "/proc/e.npy" },
+        { "encode $M --image $T/black.png -o $T/no/such/e.npy", "/no/such/e.npy" }, { "encode $M --image $T/black.png --latents -o $T/model", "/model" },
     };
     static const size_t shape[2][4] = { { 1, 4, 8, 8 }, { 2, 4, 8, 8 } };
     static float noise[512];
@@ -357,6 +368,8 @@ static void unwritable(void)
         noise[i] = i % 2 ? 1e38f : -1e38f;
     npy_save(NULL, at("huge1.npy"), noise, shape[0], 4, NULL);
     npy_save(NULL, at("huge2.npy"), noise, shape[1], 4, NULL);
+    memset(bytes[0], 0, TINY_PIXELS);
+    CHECK(png_save(NULL, at("black.png"), bytes[0], 16, 16, NULL, NULL) == SAE_OK, "cannot save");
     refused("generate $M -p cat -o $O/a.png --noise $T/huge1.npy --cfg 9000", 1, "not finite");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[300];
@@ -386,9 +399,12 @@ static void full_disk(void)
     }
     refused("generate $M -p cat -o /dev/full", 1, "/dev/full");
     refused("encode $M cat -o /dev/full", 1, "/dev/full");
+    CHECK(png_save(NULL, at("black.png"), bytes[1], 64, 64, NULL, NULL) == SAE_OK, "cannot save");
+    refused("encode $M --image $T/black.png -o /dev/full", 1, "/dev/full");
     for (int ignored = 0; ignored < 2; ignored++) {
         const char *const limit = ignored ? "trap '' XFSZ; ulimit -f 2; " : "ulimit -f 2; "; /* 1024 bytes: LLVM's OpenMP needs a file of so many */
-        static const char *const writing[] = { "encode $M cat -o $O/e.npy", "generate $M -p cat -o $O/a.png --width 64 --height 64", "generate $M -p cat -o $O/a.png --dump $O" };
+        static const char *const writing[] = { "encode $M cat -o $O/e.npy", "generate $M -p cat -o $O/a.png --width 64 --height 64", "generate $M -p cat -o $O/a.png --dump $O",
+                                               "encode $M --image $T/black.png -o $O/e.npy" };
         for (size_t i = 0; i < sizeof writing / sizeof *writing; i++) {
             char line[300];
             snprintf(line, sizeof line, "(%s $S %s 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr", limit, writing[i]); /* no limit on cat */
@@ -397,7 +413,7 @@ static void full_disk(void)
             char *last = strrchr(err, '\n') ? strrchr(err, '\n') - 1 : err; /* its exit code */
             CHECK(last > err && *last == '1', "%s: no error although the file cannot grow", writing[i]);
             *last = 0;
-            check_refusal(writing[i], 1, 1, i == 0 ? "e.npy" : i == 1 ? "a.png" : ".npy");
+            check_refusal(writing[i], 1, 1, i % 3 == 0 ? "e.npy" : i == 1 ? "a.png" : ".npy");
         }
     }
     /* what was there before stays */
@@ -420,6 +436,10 @@ static void little_memory(void)
     }
     const int code = run_in("ulimit -v 400000;", "generate $M -p cat -o $O/a.png --width 8192 --height 8192", "");
     check_refusal("generate --width 8192", code, 1, "memory");
+    unsigned char *black = calloc(2048 * 2048, 3);
+    CHECK(black && png_save(NULL, at("large.png"), black, 2048, 2048, NULL, NULL) == SAE_OK, "cannot save");
+    free(black);
+    check_refusal("encode --image", run_in("ulimit -v 400000;", "encode $M --image $T/large.png -o $O/e.npy", ""), 1, "memory|2048 x 2048");
     for (long limit = 2000; limit < 400000 && !succeeded; limit += limit < 20000 ? 150 : 10000) {
         snprintf(before, sizeof before, "ulimit -v %ld;", limit);
         snprintf(line, sizeof line, "%s $S --version >/dev/null 2>&1", before);
@@ -716,6 +736,52 @@ static void encodes(void)
     clean();
 }
 
+/* encode --image writes what sae_encode_image gives, with --latents what sae_mode makes of it; --noise reads that. */
+static void encodes_pictures(void)
+{
+    static tiny t;
+    static float moments[512], latents[256];
+    static const size_t shapes[2][4] = { { 8, 8, 8 }, { 1, 4, 8, 8 } };
+    size_t shape[TENSOR_DIMS], W = 0, H = 0;
+    unsigned char *rgb = NULL;
+    int    ndim = 0;
+    float *v = NULL;
+    sae_context *x = NULL;
+    works("generate $M -p cat -o $T/cat.png");
+    works("encode $M --image $T/cat.png -o $O/m.npy");
+    CHECK(strstr(out, "out/m.npy\n") && lines_of(out) == 1, "stdout is %s", out);
+    works("encode $M --image $T/cat.png -o $O/z.npy --latents --threads 2");
+    tiny_make(&t);
+    const sae_host host = tiny_host(&t);
+    CHECK(!sae_open(&x, &host, "tiny", NULL) && !png_load(NULL, at("cat.png"), &rgb, &W, &H, NULL) && !sae_encode_image(x, rgb, W, H, moments, NULL), "cannot encode");
+    sae_mode(x, latents, moments, 256);
+    for (int i = 0; i < 2; i++) {
+        CHECK(!npy_load(NULL, at(i ? "out/z.npy" : "out/m.npy"), &v, shape, &ndim, NULL) && ndim == 3 + i && !memcmp(shape, shapes[i], (size_t)ndim * sizeof *shape) &&
+              !memcmp(v, i ? latents : moments, i ? sizeof latents : sizeof moments), "%s differ", i ? "the latents" : "the moments");
+        io_free(NULL, v);
+    }
+    works("generate $M -p cat -o $O/a.png --noise $O/z.npy");
+    io_free(NULL, rgb);
+    sae_close(x);
+    tiny_free(&t);
+    clean();
+    /* a folder whose VAE came without its encoder draws, and names its file */
+    shell("cp -r $T/model $T/drawer");
+    static tiny_list l, kept;
+    tiny_make(&t);
+    tiny_tensors(&l, "vae");
+    for (size_t i = 0; i < l.count; i++)
+        if (strncmp(l.at[i].name, "encoder.", 8) && strncmp(l.at[i].name, "quant_conv", 10))
+            kept.at[kept.count++] = l.at[i];
+    tiny_save(&t, "vae/diffusion_pytorch_model.safetensors", &kept, 0, kept.count, NULL);
+    tiny_drop(&l);
+    tiny_write(&t, at("drawer"));
+    tiny_free(&t);
+    works("generate -m $T/drawer --threads 1 -q -p cat -o $T/drawn.png");
+    refused("encode -m $T/drawer --threads 1 -q --image $T/cat.png -o $O/e.npy", 1, "drawer/vae/diffusion_pytorch_model.safetensors|no encoder");
+    shell("rm -r $T/drawer");
+}
+
 /* select: K rows a step, scores as they should rank; --explain: every edit obeys its own numbers. */
 static void selects(void)
 {
@@ -788,6 +854,6 @@ const test_case cli_tests[] = {
     { "usage_errors", usage_errors }, { "missing_files", missing_files }, { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps },
-    { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "selects", selects },
+    { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
     { "informs", informs }, { "helps", helps }, { NULL, NULL },
 };

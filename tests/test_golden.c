@@ -544,9 +544,9 @@ static void unet15(void) { unet_goldens("unet15"); }
 /* Of SD 2.x: linear projections, heads a block. */
 static void unet2(void) { unet_goldens("unet2"); }
 
-typedef struct vae_run { vae v; watcher w; size_t H, W; } vae_run;
+typedef struct vae_run { vae v; watcher w; size_t H, W; } vae_run; /* H, W: sides of the latents */
 
-static void run_vae(nn *c, void *user)
+static void run_decoder(nn *c, void *user)
 {
     const vae_run *r = user;
     const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1);
@@ -554,32 +554,102 @@ static void run_vae(nn *c, void *user)
     char name[64];
     snprintf(name, sizeof name, "%s.latents", r->w.network);
     const float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
-    float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * r->v.out_channels);
+    float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * r->v.image_channels);
     vae_decode(c, &r->v, y, z, 2, r->H, r->W, &seen);
     arena_release(c->work, mark);
 }
 
-/* With attention in the middle and post_quant_conv, as SD has them, and without both. */
-static void vae_decoder(void)
+static void run_encoder(nn *c, void *user)
+{
+    const vae_run *r = user;
+    const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1), H = r->H * scale, W = r->W * scale;
+    const size_t P = 2 * r->H * r->W, C = r->v.latent_channels;
+    const tap seen = { watch, (void *)&r->w };
+    char name[64];
+    snprintf(name, sizeof name, "%s.image", r->w.network);
+    float *drawn = input(c->work, 2 * 3 * H * W, 1.0f, name);
+    float *x = arena_floats(c->work, 2 * 3 * H * W);
+    float *y = arena_floats(c->work, P * 2 * C);
+    float *z = arena_floats(c->work, P * C);
+    if (x)
+        nn_from_nchw(x, drawn, 2, 3, H * W);
+    vae_encode(c, &r->v, y, x, 2, H, W, &seen);
+    if (y && z) {
+        snprintf(name, sizeof name, "%s.moments", r->w.network);
+        check_truth(r->w.g, name, y, P * 2 * C);
+        for (size_t p = 0; p < P; p++)
+            vae_latents(&r->v, z + p * C, y + p * 2 * C, C);
+        snprintf(name, sizeof name, "%s.mode", r->w.network);
+        check_truth(r->w.g, name, z, P * C);
+    }
+    arena_release(c->work, mark);
+}
+
+/* With attention in the middle and convolutions beside the latents, as SD has them, and without both. */
+static void vae_goldens(tensors *g, void (*run)(nn *, void *))
 {
     static const struct { const char *name; size_t H, W; } cases[] = { { "vae15", 8, 8 }, { "vae_plain", 6, 10 } };
     static vae_run r;
-    tensors g;
-    if (!golden_open(&g, "vae"))
-        return;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         io_file f;
         void *memory = NULL;
-        r = (vae_run){ .w = { &g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
+        r = (vae_run){ .w = { g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
         const json v = config_open(&f, cases[i].name);
         if (vae_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, vae_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
-            planned(run_vae, &r);
+            planned(run, &r);
         io_free(&host, memory);
         io_close(&f);
     }
+}
+
+static void vae_decoder(void)
+{
+    tensors g;
+    if (!golden_open(&g, "vae"))
+        return;
+    vae_goldens(&g, run_decoder);
     golden_close(&g);
+}
+
+/* Every module of the encoder, the moments and their mode; and, to the bit, what it takes each byte of a picture for. */
+static void vae_encoder(void)
+{
+    tensors g;
+    unsigned char bytes[256];
+    float x[256];
+    if (!golden_open(&g, "vae_encoder"))
+        return;
+    for (size_t i = 0; i < 256; i++)
+        bytes[i] = (unsigned char)i;
+    vae_pixels(x, bytes, 256);
+    check_bits(&g, "image", x, 256);
+    vae_goldens(&g, run_encoder);
+    golden_close(&g);
+}
+
+/* Stable Diffusion's own VAE at 512 x 512, planned without weights: one image takes at most 1.2 GB to decode, 0.7 GB to encode. */
+static void vae_memory(void)
+{
+    static const char text[] = "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2}";
+    static vae v;
+    json   object;
+    arena  keep = { 0 }, work[2] = { { 0 }, { 0 } };
+    binder b = { .keep = &keep, .err = &err };
+    nn c;
+    CHECK(!json_open(&object, text, sizeof text - 1, "config", &err) && !vae_configure(&v, object, "config", &err), "%s", err.text);
+    vae_bind(&b, &v);
+    CHECK(!b.code && keep.peak / sizeof(float) > 83653863, "the plan is of another VAE: %zu parameters", keep.peak / sizeof(float));
+    for (int threads = 1; threads <= 16; threads *= 4) { /* each has its own scratch in attention */
+        CHECK(nn_init(&c, NULL, threads, &work[0]), "nn_init failed");
+        vae_decode(&c, &v, NULL, NULL, 1, 64, 64, NULL);
+        CHECK(nn_init(&c, NULL, threads, &work[1]), "nn_init failed");
+        vae_encode(&c, &v, NULL, NULL, 1, 512, 512, NULL);
+        CHECK(!work[0].failed && work[0].peak > 500000000 && work[0].peak <= 1200000000, "%d threads: decoding takes %zu bytes", threads, work[0].peak);
+        CHECK(!work[1].failed && work[1].peak > 250000000 && work[1].peak <= 700000000, "%d threads: encoding takes %zu bytes", threads, work[1].peak);
+        test_note("%d threads: %zu bytes to decode, %zu to encode", threads, work[0].peak, work[1].peak);
+    }
 }
 
 /* ---- DDIM ---- */
@@ -987,16 +1057,73 @@ static void emojicanvas(void)
     }
 }
 
+/* Decoding z [C,h,w] through the model's VAE, and how far that lies from the picture rgb, in levels a byte. */
+typedef struct decoding { const vae *v; const float *z; const unsigned char *rgb; size_t h, w; double apart; } decoding;
+
+static void run_decoding(nn *c, void *user)
+{
+    decoding *d = user;
+    const size_t mark = arena_mark(c->work), P = d->h * d->w, C = d->v->latent_channels, n = 3 * P << 2 * (d->v->levels - 1);
+    float *x = arena_floats(c->work, P * C), *y = arena_floats(c->work, n);
+    if (x)
+        nn_from_nchw(x, d->z, 1, C, P);
+    vae_decode(c, d->v, y, x, 1, d->h, d->w, NULL);
+    d->apart = 0;
+    for (size_t i = 0; y && i < n; i++)
+        d->apart += abs((int)nn_pixel(y[i]) - (int)d->rgb[i]) / (double)n;
+    arena_release(c->work, mark);
+}
+
+/* A picture of the trained model, encoded and decoded again, is nearly itself: far nearer than what any other latents decode to.
+ * A wrong scale, or channels or rows out of order, could pass where each half is tested alone. */
+static void vae_round_trip(void)
+{
+    static const char *const prompts[] = { "An image of Cats in Sketch style." };
+    sae_generate_options o = { .prompts = prompts, .count = 1, .steps = 20 };
+    sae_context *x = NULL;
+    size_t W, H, shape[3];
+    if (!io_exists(&host, MODEL "/model_index.json")) {
+        test_skip("there is no " MODEL " here");
+        return;
+    }
+    if (sae_open(&x, &host, MODEL, &err) || sae_image_size(x, &o, &W, &H, &err) || sae_latent_size(x, W, H, shape, &err)) {
+        CHECK(false, "%s", err.text);
+        sae_close(x);
+        return;
+    }
+    const size_t n = shape[0] * shape[1] * shape[2];
+    unsigned char *rgb = malloc(3 * W * H);
+    float *moments = malloc(2 * n * sizeof *moments), *other = malloc(n * sizeof *other);
+    CHECK(rgb && moments && other, "no memory");
+    if (rgb && moments && other) {
+        CHECK(!sae_generate(x, &o, rgb, &err) && !sae_encode_image(x, rgb, W, H, moments, &err), "%s", err.text);
+        sae_mode(x, moments, moments, n);
+        CHECK(rng_randn(other, 1, n, 0, n), "no noise");
+        decoding itself = { &x->vae, moments, rgb, shape[1], shape[2], 0 }, noise = { &x->vae, other, rgb, shape[1], shape[2], 0 };
+        planned(run_decoding, &itself);
+        planned(run_decoding, &noise);
+        CHECK(itself.apart < noise.apart / 10, "the picture comes back %.2f levels a byte from itself, random latents give %.2f", itself.apart, noise.apart);
+        test_note("%.2f levels a byte from itself, random latents %.2f", itself.apart, noise.apart);
+    }
+    free(other);
+    free(moments);
+    free(rgb);
+    sae_close(x);
+}
+
 const test_case golden_tests[] = {
     { "layers", layers },
     { "text", text },
     { "unet15", unet15 },
     { "unet2", unet2 },
     { "vae_decoder", vae_decoder },
+    { "vae_encoder", vae_encoder },
+    { "vae_memory", vae_memory },
     { "schedule", schedule },
     { "sae_encode_topk", sae_encode_topk },
     { "scores_and_selection", scores_and_selection },
     { "ablation_edits", ablation_edits },
     { "emojicanvas", emojicanvas },
+    { "vae_round_trip", vae_round_trip },
     { NULL, NULL }
 };

@@ -465,7 +465,7 @@ static void safetensors_round_trip(void)
         CHECK(x && x->type == o->type && x->ndim == o->ndim && !memcmp(x->shape, o->shape, (size_t)o->ndim * sizeof(size_t)), "%s", o->name);
         for (size_t j = 0; x && j < x->count; j++) {
             float y;
-            nn_widen(&y, (weight){ x->data, x->type }, j, 1);
+            nn_widen(&y, (weight){ .data = x->data, .type = x->type }, j, 1);
             CHECK(y == o->values[j] && signbit(y) == signbit(o->values[j]), "%s[%zu] = %g", o->name, j, (double)y);
         }
     }

@@ -870,6 +870,33 @@ static void text_allocations_fail(void)
     done(x);
 }
 
+/* The moments [8,8,8] of a made-up picture of 16 x 16 pixels. */
+static int encode_image(sae_context *x, float *moments, sae_error *e)
+{
+    unsigned char rgb[TINY_PIXELS];
+    for (size_t i = 0; i < TINY_PIXELS; i++)
+        rgb[i] = (unsigned char)rng_value(2, 3, i);
+    return sae_encode_image(x, rgb, 16, 16, moments, e);
+}
+
+/* sae_encode_image, too; and it takes one block, which it uses. */
+static void image_allocations_fail(void)
+{
+    static float moments[2 * TINY_LATENT], again[2 * TINY_LATENT];
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    files.allocs = 0;
+    files.largest = files.touched = 0;
+    CHECK(encode_image(x, moments, &e) == SAE_OK, "%s", e.text);
+    CHECK(files.allocs == 1 && files.touched * 3 >= files.largest * 2, "%ld allocations; of %zu bytes planned %zu were used", files.allocs, files.largest, files.touched);
+    files.allocs = 0;
+    files.fail_at = 1;
+    check_error("no memory", encode_image(x, again, &e), SAE_ENOMEM, &e, "memory|16 x 16");
+    files.fail_at = 0;
+    CHECK(encode_image(x, again, &e) == SAE_OK && !memcmp(moments, again, sizeof moments), "after a failure the moments are others");
+    done(x);
+}
+
 /* The plan: one allocation, of the size that sae_memory foretells, and no more than a half too large. */
 static void one_allocation(void)
 {
@@ -977,13 +1004,13 @@ static void taps_change(void)
 /* Flush-to-zero or another rounding is refused at every entry that computes, before anything is done. */
 static void environment(void)
 {
-    static float states[16 * 16];
+    static float states[16 * 16], moments[2 * TINY_LATENT];
     shot s;
     sae_context *x = fresh(), *y = NULL;
     const sae_host host = tiny_host(&files);
     const sae_generate_options o = { .prompts = prompts, .count = 1 };
-    int codes[2][5] = { { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV }, { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV } };
-    sae_error e[2][5];
+    int codes[2][6] = { { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV }, { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV } };
+    sae_error e[2][6];
     size_t a, b;
     memset(e, 0, sizeof e);
     for (int i = 0; i < 2; i++) {
@@ -1002,13 +1029,14 @@ static void environment(void)
         codes[i][2] = shoot(x, o, &s, &e[i][2]);
         codes[i][3] = sae_encode_text(x, "cat", states, &e[i][3]);
         codes[i][4] = sae_memory(x, &o, &a, &b, &e[i][4]);
+        codes[i][5] = encode_image(x, moments, &e[i][5]);
         fesetround(FE_TONEAREST);
 #ifdef __SSE2__
         _mm_setcsr(before);
 #endif
     }
     for (int i = 0; i < 2; i++)
-        for (int j = 0; j < 5; j++)
+        for (int j = 0; j < 6; j++)
             if (e[i][j].code || codes[i][j] != SAE_EENV)
                 check_error(i ? "flush to zero" : "rounding upward", codes[i][j], SAE_EENV, &e[i][j], "floating-point environment");
     must_shoot(x, o, &s);
@@ -1022,7 +1050,7 @@ static void tensor_errors(void)
 {
     static const struct { const char *network, *file, *tensor; } victims[] = {
         { "unet", UNET, "down_blocks.1.attentions.1.transformer_blocks.0.attn2.to_k.weight" }, { "unet", UNET, "conv_norm_out.bias" },
-        { "vae", VAE, "decoder.up_blocks.1.resnets.0.conv_shortcut.weight" }, { "text_encoder", TEXT, "text_model.encoder.layers.1.mlp.fc2.bias" },
+        { "vae", VAE, "decoder.up_blocks.1.resnets.0.conv_shortcut.weight" }, { "vae", VAE, "encoder.down_blocks.0.downsamplers.0.conv.weight" }, { "vae", VAE, "quant_conv.bias" }, { "text_encoder", TEXT, "text_model.encoder.layers.1.mlp.fc2.bias" },
     };
     static tiny_list l;
     char words[256];
@@ -1097,7 +1125,8 @@ static void config_errors(void)
         { u, "\"norm_num_groups\": 4", "\"norm_num_groups\": 0", "norm_num_groups" }, { u, "{", "", "unet/config.json" }, { u, "}", "", "unet/config.json" }, { u, "{", "[{", "unet/config.json" },
         { v, "\"act_fn\": \"silu\"", "\"act_fn\": \"relu\"", "act_fn" }, { v, "[8, 16]", "8", "block_out_channels" }, { v, "[8, 16]", "[8, 18]", "block_out_channels|18" },
         { v, "0.5", "0", "scaling_factor" }, { v, "0.5", "-1", "scaling_factor" }, { v, "\"UpDecoderBlock2D\"", "\"AttnUpDecoderBlock2D\"", "up_block_types" },
-        { v, "\"latent_channels\": 4", "\"latent_channels\": 8", "post_quant_conv.weight" }, { v, "\"layers_per_block\"", "\"layers\"", "layers|unknown" },
+        { v, "\"latent_channels\": 4", "\"latent_channels\": 8", "encoder.conv_out.weight" }, { v, "{", "{\"down_block_types\": [\"AttnDownEncoderBlock2D\"],", "down_block_types|DownEncoderBlock2D" },
+        { v, "{", "{\"in_channels\": 4,", "in_channels|3" }, { v, "{", "{\"use_quant_conv\": 1,", "use_quant_conv|true or false" }, { v, "{", "{\"use_quant_conv\": false,", "tensor quant_conv.|unknown" }, { v, "\"layers_per_block\"", "\"layers\"", "layers|unknown" },
         { t, "quick_gelu", "gelu_new", "hidden_act|gelu_new" }, { t, "\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "num_attention_heads" },
         { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 200", "num_hidden_layers" }, { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "encoder.layers.1" },
         { t, "\"vocab_size\": 5", "\"vocab_size\": 4", "token_embedding.weight" }, { t, "\"hidden_size\"", "\"hidden_sise\"", "hidden_sise|unknown" },
@@ -1223,7 +1252,7 @@ static void rename_tail(tiny_list *l, const char *from, const char *to)
     CHECK(found, "no tensor's name holds %s", from);
 }
 
-/* SD 1.5's folders: the VAE's attention under its old names, its encoder beside, position_ids, names without text_model. */
+/* SD 1.5's folders: the VAE's attention under its old names, in both its halves, position_ids, names without text_model. */
 static void old_names(void)
 {
     static tiny_list l;
@@ -1237,8 +1266,6 @@ static void old_names(void)
     rename_tail(&l, "attentions.0.to_k", "attentions.0.key");
     rename_tail(&l, "attentions.0.to_v", "attentions.0.value");
     rename_tail(&l, "attentions.0.to_out.0", "attentions.0.proj_attn");
-    tiny_tensor_add(&l, "encoder.conv_in.weight", DT_F32, 4, (size_t[]){ 8, 3, 3, 3 });
-    tiny_tensor_add(&l, "quant_conv.bias", DT_F32, 1, (size_t[]){ 8 });
     tiny_save(&files, VAE, &l, 0, l.count, "{\"format\":\"pt\"}");
     tiny_drop(&l);
     tiny_tensors(&l, "text_encoder");
@@ -1454,6 +1481,144 @@ static void text(void)
     done(x);
 }
 
+/* ---- images to latents ---- */
+
+/* The moments of an image depend on no number of threads and no kernels; on the image they do. */
+static void image_bits(void)
+{
+    static float first[2 * TINY_LATENT], other[2 * TINY_LATENT], wide[4 * TINY_LATENT];
+    unsigned char rgb[2 * TINY_PIXELS] = { 0 };
+    size_t shape[3] = { 0 };
+    char   list[128], *isa = list;
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    CHECK(encode_image(x, first, &e) == SAE_OK, "%s", e.text);
+    sae_close(x);
+    snprintf(list, sizeof list, "%s", nn_isa_list());
+    for (bool more = true; more;) {
+        nn c;
+        const size_t n = strcspn(isa, ",");
+        more = isa[n] != 0;
+        isa[n] = 0;
+        for (int threads = 1; threads <= 3 && nn_init(&c, isa, 1, NULL); threads++) {
+            x = opened(isa, threads);
+            CHECK(encode_image(x, other, &e) == SAE_OK && !memcmp(first, other, sizeof first), "%s, %d threads: other moments; %s", isa, threads, e.text);
+            sae_close(x);
+        }
+        isa += n + more;
+    }
+    x = opened(NULL, 1);
+    CHECK(sae_latent_size(x, 32, 16, shape, &e) == SAE_OK && shape[0] == 4 && shape[1] == 8 && shape[2] == 16, "[%zu, %zu, %zu]", shape[0], shape[1], shape[2]);
+    CHECK(sae_encode_image(x, rgb, 32, 16, wide, &e) == SAE_OK && sae_encode_image(x, rgb, 16, 16, other, &e) == SAE_OK, "%s", e.text);
+    CHECK(memcmp(first, other, sizeof first), "a black picture has the moments of any other");
+    done(x);
+}
+
+/* Sizes that the VAE's factor does not divide, or that nobody has: before any memory is asked for. */
+static void image_sizes(void)
+{
+    static const size_t bad[][2] = { { 15, 16 }, { 16, 15 }, { 0, 16 }, { 16, 0 }, { 8194, 16 }, { 16, SIZE_MAX - 1 } };
+    static float moments[2 * TINY_LATENT];
+    static const unsigned char rgb[TINY_PIXELS];
+    sae_error e = { 0 };
+    size_t shape[3];
+    sae_context *x = fresh();
+    files.allocs = 0;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        check_error("a size", sae_encode_image(x, rgb, bad[i][0], bad[i][1], moments, &e), SAE_EUSAGE, &e, "multiples of 2|8192");
+        check_error("a size", sae_latent_size(x, bad[i][0], bad[i][1], shape, &e), SAE_EUSAGE, &e, "multiples of 2|8192");
+    }
+    CHECK(files.allocs == 0, "%ld allocations for images of no size", files.allocs);
+    CHECK(sae_encode_image(x, rgb, 2, 2, moments, &e) == SAE_OK, "%s", e.text); /* one latent pixel */
+    done(x);
+}
+
+/* The logarithm of the variance is kept in [-30, 20], the mean is not; the mode is shifted, then scaled. */
+static void image_moments(void)
+{
+    static tiny_list l;
+    static float m[2 * TINY_LATENT], z[TINY_LATENT];
+    sae_error e = { 0 };
+    tiny_make(&files);
+    tiny_tensors(&l, "vae");
+    float *bias = tiny_tensor_named(&l, "quant_conv.bias")->values;
+    bias[0] = bias[4] = 200;
+    bias[1] = bias[5] = -200;
+    tiny_save(&files, VAE, &l, 0, l.count, NULL);
+    tiny_drop(&l);
+    tiny_edit(&files, "vae/config.json", "{", "{\"shift_factor\": 0.25,");
+    sae_context *x = opened(NULL, 1);
+    CHECK(encode_image(x, m, &e) == SAE_OK, "%s", e.text);
+    sae_mode(x, z, m, TINY_LATENT);
+    for (size_t i = 0; i < 64; i++) {
+        CHECK(m[i] > 100 && m[64 + i] < -100 && m[4 * 64 + i] == 20 && m[5 * 64 + i] == -30, "pixel %zu: means %g, %g, logarithms %g, %g", i, (double)m[i],
+              (double)m[64 + i], (double)m[4 * 64 + i], (double)m[5 * 64 + i]);
+        CHECK(m[6 * 64 + i] > -30 && m[6 * 64 + i] < 20 && m[6 * 64 + i] != m[7 * 64 + i], "pixel %zu: %g is no logarithm", i, (double)m[6 * 64 + i]);
+    }
+    for (size_t i = 0; i < TINY_LATENT; i++) {
+        const float shifted = m[i] - 0.25f, scaled = shifted * 0.5f;
+        CHECK(z[i] == scaled, "latent %zu is %g, not %g", i, (double)z[i], (double)scaled);
+    }
+    done(x);
+}
+
+/* A VAE saved without its encoder draws the same picture and says why it encodes none; quant_conv may be left over. Half an
+ * encoder is an error as any missing tensor is (tensor_errors). */
+static void decoder_only(void)
+{
+    static tiny_list l, kept;
+    static float moments[2 * TINY_LATENT];
+    sae_error e = { 0 };
+    shot plain, s;
+    sae_context *x = fresh();
+    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    done(x);
+    for (int with_quant_conv = 0; with_quant_conv < 2; with_quant_conv++) {
+        tiny_make(&files);
+        tiny_tensors(&l, "vae");
+        kept.count = 0;
+        for (size_t i = 0; i < l.count; i++)
+            if (strncmp(l.at[i].name, "encoder.", 8) && (with_quant_conv || strncmp(l.at[i].name, "quant_conv.", 11)))
+                kept.at[kept.count++] = l.at[i];
+        CHECK(kept.count < l.count - 20, "%zu of %zu tensors are the decoder's", kept.count, l.count);
+        tiny_save(&files, VAE, &kept, 0, kept.count, NULL);
+        tiny_drop(&l);
+        x = opened(NULL, 1);
+        if (x) {
+            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            CHECK(same(&plain, &s), "without the encoder the picture is another");
+            check_error("no encoder", encode_image(x, moments, &e), SAE_EFORMAT, &e, VAE "|no encoder");
+            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            CHECK(same(&plain, &s), "after the error the picture is another");
+        }
+        done(x);
+    }
+}
+
+/* Weights whose products overflow are an error that says where, and a stop asked for meanwhile is obeyed. */
+static void image_fails(void)
+{
+    static tiny_list l;
+    static float moments[2 * TINY_LATENT];
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    files.progressed = 0;
+    files.cancel_at = 1;
+    check_error("progress", encode_image(x, moments, &e), SAE_ECANCEL, &e, "stopped");
+    files.cancel_at = 0;
+    CHECK(encode_image(x, moments, &e) == SAE_OK && files.progressed == 2, "%s; %ld calls of progress", e.text, files.progressed);
+    sae_close(x);
+    tiny_tensors(&l, "vae");
+    tiny_tensor *v = tiny_tensor_named(&l, "quant_conv.weight");
+    for (size_t i = 0; i < v->count; i++)
+        v->values[i] = i % 2 ? 3e38f : -3e38f;
+    tiny_save(&files, VAE, &l, 0, l.count, NULL);
+    tiny_drop(&l);
+    x = opened(NULL, 1);
+    check_error("overflow", encode_image(x, moments, &e), SAE_ENAN, &e, "not finite|latents");
+    done(x);
+}
+
 /* Two contexts do not know of each other. */
 static void two_contexts(void)
 {
@@ -1476,10 +1641,11 @@ const test_case model_tests[] = {
     { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
-    { "text_allocations_fail", text_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
+    { "text_allocations_fail", text_allocations_fail }, { "image_allocations_fail", image_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
     { "taps_change", taps_change }, { "environment", environment }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
     { "config_errors", config_errors }, { "parts_do_not_fit", parts_do_not_fit }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
     { "linear_projection", linear_projection }, { "dtypes_and_shards", dtypes_and_shards }, { "many_levels", many_levels },
     { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way }, { "sizes", sizes }, { "text", text },
-    { "two_contexts", two_contexts }, { NULL, NULL },
+    { "image_bits", image_bits }, { "image_sizes", image_sizes }, { "image_moments", image_moments }, { "decoder_only", decoder_only },
+    { "image_fails", image_fails }, { "two_contexts", two_contexts }, { NULL, NULL },
 };

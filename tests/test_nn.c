@@ -4,6 +4,7 @@
  *
  * Not here: all 2^32 floats (exhaustive.c), other compilers and machines (selftest.c), the contract in NumPy (twin.py). */
 #include "nn.h"
+#include "nn_kernels.h"
 #include "nn_math.h"
 #include "test.h"
 
@@ -346,7 +347,7 @@ static void widening(void)
     for (int t = 0; t < 3; t++) {
         unsigned char *p = as_file(x, 100, types[t]);
         float y[50];
-        nn_widen(y, (weight){ p + 1, types[t] }, 37, 50);
+        nn_widen(y, (weight){ .data = p + 1, .type = types[t] }, 37, 50);
         for (size_t i = 0; i < 50; i++) {
             uint16_t h = 0;
             nn_f32_to_f16(&h, x[37 + i]);
@@ -407,7 +408,7 @@ static void dot_zeros(void)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         CHECK(f32_bits(nn_dot(x, 1, w, 1, sizes[s])) == 0x80000000u, "K = %zu: the reference", sizes[s]);
         for (size_t i = 0; kernels_of(&c, i, 1); i++) {
-            nn_linear(&c, y, x, (weight){ file + 1, DT_F32 }, NULL, 3, sizes[s], 3);
+            nn_linear(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, 3, sizes[s], 3);
             for (int j = 0; j < 9; j++)
                 CHECK(f32_bits(y[j]) == 0x80000000u, "K = %zu: %s has %a", sizes[s], nn_isa_name(&c), (double)y[j]);
         }
@@ -417,6 +418,17 @@ static void dot_zeros(void)
     free(file);
 }
 
+/* W [N,ci,taps] with its panels made beforehand, as c's kernels want them; for the reference as it is. *panels is for free. */
+static weight prepared(const nn *c, weight W, size_t N, size_t taps, size_t ci, float **panels)
+{
+    *panels = NULL;
+    if (c->kernels) {
+        W.packed = *panels = floats(c->kernels->packed_size(N, taps, ci));
+        c->kernels->pack(*panels, W, N, taps, ci);
+    }
+    return W;
+}
+
 typedef struct linear_case { size_t M, K, N; dtype type; bool bias; const float *x, *b; weight W; } linear_case;
 static void run_linear(nn *c, float *y, const void *p)
 {
@@ -424,14 +436,24 @@ static void run_linear(nn *c, float *y, const void *p)
     nn_linear(c, y, l->x, l->W, l->bias ? l->b : NULL, l->M, l->K, l->N);
 }
 
+static void run_linear_packed(nn *c, float *y, const void *p)
+{
+    const linear_case *l = p;
+    float *panels;
+    const weight W = prepared(c, l->W, l->N, 1, l->K, &panels);
+    nn_linear(c, y, l->x, W, l->bias ? l->b : NULL, l->M, l->K, l->N);
+    free(panels);
+}
+
 static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
 {
     char what[96];
     float *x = filled(M * K), *w = filled(N * K), *b = filled(N);
     unsigned char *file = as_file(w, N * K, type);
-    const linear_case l = { M, K, N, type, bias, x, b, { file + 1, type } };
+    const linear_case l = { M, K, N, type, bias, x, b, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "linear M %zu K %zu N %zu type %d", M, K, N, (int)type);
     compare(&(operation){ run_linear, &l, M * N, what, NULL });
+    compare(&(operation){ run_linear_packed, &l, M * N, what, NULL });
     free(x);
     free(w);
     free(b);
@@ -474,7 +496,7 @@ static void linear_bias(void)
     float x[3] = { 1.0f, 0x1p-12f, 3.0f }, y[1], b[1] = { 0x1p24f };
     unsigned char *w = as_file(x, 3, DT_F32);
     nn_init(&c, NULL, 1, &work);
-    nn_linear(&c, y, x, (weight){ w + 1, DT_F32 }, b, 1, 3, 1);
+    nn_linear(&c, y, x, (weight){ .data = w + 1, .type = DT_F32 }, b, 1, 3, 1);
     CHECK(y[0] == nn_dot(x, 1, x, 1, 3) + 0x1p24f, "%a", (double)y[0]);
     free(w);
 }
@@ -486,16 +508,26 @@ static void run_conv(nn *c, float *y, const void *p)
     nn_conv2d(c, y, v->x, v->W, v->b, &v->s);
 }
 
+static void run_conv_packed(nn *c, float *y, const void *p)
+{
+    const conv_case *v = p;
+    float *panels;
+    const weight W = prepared(c, v->W, v->s.co, v->s.k * v->s.k, v->s.ci, &panels);
+    nn_conv2d(c, y, v->x, W, v->b, &v->s);
+    free(panels);
+}
+
 static void try_conv(conv_shape s, dtype type, bool bias)
 {
     char what[128];
     const size_t n = s.B * conv_out(&s, s.H) * conv_out(&s, s.W) * s.co;
     float *x = filled(s.B * s.H * s.W * s.ci), *w = filled(s.co * s.ci * s.k * s.k), *b = filled(s.co);
     unsigned char *file = as_file(w, s.co * s.ci * s.k * s.k, type);
-    const conv_case v = { s, x, bias ? b : NULL, { file + 1, type } };
+    const conv_case v = { s, x, bias ? b : NULL, { .data = file + 1, .type = type } };
     snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu", s.B, s.H, s.W, s.ci, s.co,
              s.k, s.stride, s.pad_before, s.pad_after);
     compare(&(operation){ run_conv, &v, n, what, NULL });
+    compare(&(operation){ run_conv_packed, &v, n, what, NULL });
     free(x);
     free(w);
     free(b);
@@ -538,7 +570,7 @@ static void conv_order(void)
             turned[t * C + i] = w[i * 9 + t];
         }
     nn_init(&c, "reference", 1, &work);
-    nn_conv2d(&c, y, x, (weight){ file + 1, DT_F32 }, NULL, &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
+    nn_conv2d(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
     CHECK(f32_bits(y[0]) == f32_bits(nn_dot(patch, 1, turned, 1, K)), "%a", (double)y[0]);
     free(x);
     free(w);
@@ -585,6 +617,20 @@ static void attention_edges(void)
 }
 
 /* Against a double softmax: a forgotten scale, mask or head offset is far outside float's error. */
+/* A causal chain may underflow to -0: the keys that it must leave out would make it +0. Values of the second key alone are positive. */
+static void attention_zeros(void)
+{
+    enum { N = 40, HEAD = 4 };
+    float q[N * HEAD], k[N * HEAD], v[N * HEAD];
+    for (size_t i = 0; i < N * HEAD; i++) {
+        q[i] = 1.0f;
+        k[i] = i < HEAD ? 0.0f : -40.0f; /* every key but the first weighs e^-80 */
+        v[i] = i < HEAD ? -0.0f : i < 2 * HEAD ? -0x1p-100f : 0x1p-60f;
+    }
+    const attention_case a = { 1, N, N, 1, HEAD, true, q, k, v };
+    compare(&(operation){ run_attention, &a, N * HEAD, "attention, chains that end at -0", NULL });
+}
+
 static void attention_truth(void)
 {
     enum { N = 9, HEADS = 2, HEAD = 4, D = HEADS * HEAD };
@@ -902,6 +948,7 @@ const test_case nn_tests[] = {
     { "conv_edges", conv_edges },
     { "conv_order", conv_order },
     { "attention_edges", attention_edges },
+    { "attention_zeros", attention_zeros },
     { "attention_truth", attention_truth },
     { "sums", sums },
     { "norm_edges", norm_edges },

@@ -7,7 +7,7 @@
     --released DIR   also compares this file's SAE, scores and hooks with a checkout of the released SAeUron code
                      (cywinski/SAeUron at commit 1a4302a) and writes the result to RELEASED.md. None of it is copied here.
 
-What a golden holds. One .safetensors file a part; the dtype says how a tensor is compared:
+What a golden holds. One .safetensors file a part (of vae two, one each way); the dtype says how a tensor is compared:
     F64   the truth: the same module run in float64 on the float32 weights and inputs. NAME.distance [2] is PyTorch's own
           distance to it in float32: root mean square and largest, each the worst over {oneDNN on, off} x {1, 2 threads}.
           docs/contract.md section 9 turns the two into bars.
@@ -362,26 +362,46 @@ def make_unet():
         g.save()
 
 
-VAE_MODULES = r"decoder\.(conv_in|conv_out|mid_block|up_blocks\.\d+\.(resnets\.\d+|upsamplers\.0))"
+VAE_DECODER = r"decoder\.(conv_in|conv_out|mid_block|up_blocks\.\d+\.(resnets\.\d+|upsamplers\.0))"
+VAE_ENCODER = r"quant_conv|encoder\.(conv_in|conv_out|mid_block|down_blocks\.\d+\.(resnets\.\d+|downsamplers\.0))"
 
 
 @torch.no_grad()
 def make_vae():
     from diffusers import AutoencoderKL
-    g = Golden("vae")
+    g, e = Golden("vae"), Golden("vae_encoder")
     for name, (h, w) in (("vae15", (8, 8)), ("vae_plain", (6, 10))):
         cfg = config(name)
         both = in_both(hash_fill(AutoencoderKL.from_config(cfg)))
         z = hash_input(name + ".latents", (2, cfg["latent_channels"], h, w))
+        scale = 2 ** (len(cfg["block_out_channels"]) - 1)
+        x = hash_input(name + ".image", (2, 3, h * scale, w * scale), 1)
         factor, shift = both[torch.float32].config.scaling_factor, both[torch.float32].config.shift_factor or 0
 
         def run(dtype):
-            y, seen = tapped(both[dtype], VAE_MODULES,
+            y, seen = tapped(both[dtype], VAE_DECODER,
                              lambda: both[dtype].decode(z.to(dtype) / factor + shift).sample, name + ".")
             assert torch.equal(y, seen[f"{name}.decoder.conv_out"])
             return seen
+
+        def encode(dtype):
+            d, seen = tapped(both[dtype], VAE_ENCODER, lambda: both[dtype].encode(x.to(dtype)).latent_dist, name + ".")
+            seen[name + ".moments"] = torch.cat([d.mean, d.logvar], 1)
+            seen[name + ".mode"] = (d.mode() - shift) * factor  # as the image-to-image pipelines scale it
+            return seen
         g.measure(run)
+        e.measure(encode)
+    e.exact("image", stock_pixels(), np.float32)
     g.save()
+    e.save()
+
+
+def stock_pixels():
+    """What VaeImageProcessor makes of each byte."""
+    from diffusers.image_processor import VaeImageProcessor
+    from PIL import Image
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    return VaeImageProcessor().preprocess(Image.fromarray(every))[0, 0].flatten().numpy()
 
 
 # ---- DDIM ----
