@@ -3,7 +3,7 @@
 
     fullsize.py [--dir build/fullsize] [--parts PART,...] [--keep] [--threads 2] [--saeuron ./saeuron]
 
-    PART: tokens text unet vae encode variants files     (default: all, in this order)
+    PART: tokens text unet vae encode variants synthetic files     (default: all, in this order)
     --dir      the work folder: the model folder in four variants, and what the program writes. About 8 GB of disk, removed at
                the end unless --keep is given; a folder that is there is used again when it was made by this file as it is.
     --threads  the program's; no bit depends on them. At most 16 GB of memory, most of it PyTorch's in float64.
@@ -538,7 +538,7 @@ class Check:
         latents = torch.from_numpy(np.array(ours.get("latents", after_step(ours)["latents"])))
 
         def forward(vae, dtype):
-            return make.tapped(vae, make.VAE_MODULES, lambda: vae.decode(latents.to(dtype) / VAE["scaling_factor"]).sample, "vae.")[1]
+            return make.tapped(vae, make.VAE_DECODER, lambda: vae.decode(latents.to(dtype) / VAE["scaling_factor"]).sample, "vae.")[1]
 
         truth, its, stock = measure(lambda dtype: AutoencoderKL.from_pretrained(os.path.join(self.model, "vae"), torch_dtype=dtype).eval(), forward)
         missing = sorted(set(truth) ^ {n for n in ours if n.startswith("vae.decoder")})
@@ -580,19 +580,21 @@ class Check:
             self.report.distance(f"encode --image, {name}", ours[4 * i:4 * i + 4], truth[name], its[name])
 
     def same(self, name, model, *arguments, dump=False):
-        """Another run of base(): the same picture to the byte, and with dump every intermediate. Of another precision's files the
-        digest of the model is another, as docs/formats.md says: then pixels and all other texts."""
-        png, folder = self.base()
+        """Another run of base(): the same picture to the byte, and with dump every intermediate."""
         mine, out = os.path.join(self.out, name + ".png"), os.path.join(self.out, name)
         self.program.generate(os.path.join(self.dir, model), mine, *arguments, *(["--dump", out] if dump else []))
+        self.equal(name, *self.base(), mine, out if dump else None, model in ("fp16", "variant"))
+
+    def equal(self, name, png, folder, mine, out, to_the_byte):
+        """Two runs' pictures and, with out, dumps, which are then removed. Of weights in another precision the digest of the
+        model is another, as docs/formats.md says: then (not to_the_byte) pixels and all other texts."""
         told = f"{self.program.seconds:.1f} s, peak {self.program.peak / 1e9:.2f} GB"
-        if model in ("fp16", "variant"):
-            good = same_file(png, mine)
-        else:
+        good = same_file(png, mine)
+        if not to_the_byte:
             (x, texts), (y, others) = picture(png), picture(mine)
             texts.pop("model"), others.pop("model")
             good = np.array_equal(x, y) and texts == others
-        if dump:
+        if out:
             files = sorted(os.listdir(folder))
             unlike = [f for f in files if not os.path.exists(os.path.join(out, f)) or not same_file(os.path.join(folder, f), os.path.join(out, f))]
             good = good and not unlike and files == sorted(os.listdir(out))
@@ -609,6 +611,25 @@ class Check:
             print("     skipped: --isa avx2 is not built in")
         for model, name in (("fp32", "float32"), ("sharded", "UNet in shards"), ("variant", ".fp16.safetensors")):
             self.same(name, model, "--threads", self.threads, dump=True)
+
+    def synthetic(self):
+        """--synthetic sd15 makes these weights in memory; its tokenizer is the one of single bytes, and it has no SAE."""
+        if "--synthetic" not in self.program.run("generate", "--help"):
+            print("     skipped: this program has no --synthetic")
+            return
+        model = os.path.join(self.dir, "bytes")
+        shutil.rmtree(model, ignore_errors=True)
+        link(self.model, model)
+        for sub in ("sae", "tokenizer"):
+            shutil.rmtree(os.path.join(model, sub))
+        write_tokenizer(os.path.join(model, "tokenizer"), None)
+        made = []
+        for name, where in (("bytes", ("-m", model)), ("synthetic", ("--synthetic", "sd15"))):
+            made += [os.path.join(self.out, name + ".png"), os.path.join(self.out, name)]
+            self.program.run("generate", *where, "-p", PROMPT, "--steps", 1, "--cfg", GUIDANCE, "--seed", SEED, "-q", "--threads", self.threads,
+                             "-o", made[-2], "--dump", made[-1])
+        self.equal("--synthetic sd15", *made, False)
+        shutil.rmtree(made[1])
 
     def files(self):
         """info and digest of every variant, the time until the model is open, and that diffusers reads them too."""
@@ -639,7 +660,7 @@ class Check:
         return {name: digest for digest, _, name in lines}
 
 
-PARTS = ("tokens", "text", "unet", "vae", "encode", "variants", "files")
+PARTS = ("tokens", "text", "unet", "vae", "encode", "variants", "synthetic", "files")
 
 
 def main():
