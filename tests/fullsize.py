@@ -454,7 +454,8 @@ class Check:
         self.program, self.report, self.threads, self.dir = Program(a.saeuron), Report(), a.threads, a.dir
         self.model = os.path.join(a.dir, "fp16")
         self.out = os.path.join(a.dir, "out")
-        os.makedirs(self.out, exist_ok=True)
+        shutil.rmtree(self.out, ignore_errors=True)  # a dump left by an earlier run would hide that one is missing
+        os.makedirs(self.out)
         self.made = None
 
     def base(self):
