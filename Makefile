@@ -114,6 +114,10 @@ else
 	$(PYTHON) tests/bench_peer.py
 endif
 
+# The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
+fullsize: saeuron
+	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize $(TEST)
+
 # Trains EmojiCanvas again: see weights/train/README.md. Hours of two cores.
 weights: saeuron
 	EMOJI=$(EMOJI) PYTHON=$(PYTHON) DEVICE=$(DEVICE) sh weights/train/all.sh
@@ -213,7 +217,7 @@ $(PORTABLE): $(PORTOBJS)
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive demo bench weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive demo bench fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
