@@ -417,7 +417,7 @@ class NN(ctypes.Structure):
 
 
 class Weight(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("type", ctypes.c_int)]
+    _fields_ = [("data", ctypes.c_void_p), ("type", ctypes.c_int), ("packed", ctypes.c_void_p)]
 
 
 class ConvShape(ctypes.Structure):
