@@ -226,12 +226,11 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one run, each sample being as many runs as last a tenth of a second; one warm-up. */
+/* Median seconds of one run, each sample being as many runs as last a tenth of a second. It was run before. */
 static double median_seconds(bench *b, void (*run)(bench *))
 {
     double t[BENCH_RUNS_MAX];
     size_t runs = 1;
-    run(b);
     double start = os_seconds();
     run(b);
     t[0] = os_seconds() - start;
@@ -264,12 +263,13 @@ static double part(bench *b, const char *name, void (*run)(bench *), const char 
         return 0;
     const nn plain = b->c;
     double   work = 0;
-    if (plain.kernels && run != run_images) {
+    const bool counts = plain.kernels && run != run_images; /* images are made with an nn of their own */
+    if (counts)
         start_counting(&b->c, &k);
-        run(b);
+    run(b); /* a warm-up in any case */
+    if (counts)
         work = total_multiply_adds(&k);
-        b->c.kernels = plain.kernels;
-    }
+    b->c.kernels = plain.kernels;
     const double t = median_seconds(b, run);
     if (b->code)
         return 0;

@@ -3,10 +3,12 @@
     python tests/bench_peer.py [--saeuron ./saeuron] [--model weights/emojicanvas] [--threads 2] [--runs 5]
 
 Runs `saeuron bench` and the same parts of diffusers in turn (ours, peer, ours, peer, ...) and prints the medians,
-one line a row: NAME ours A peer B ratio R, in seconds; R = B / A, so above 1 means saeuron is faster.
+one line a row: NAME ours A peer B ratio R (LOW to HIGH), in seconds; R = B / A, so above 1 means saeuron is faster. Whole images
+are left out where `saeuron bench` leaves them out. At Stable Diffusion's size: `make fullsize` writes a --model.
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -14,7 +16,7 @@ import warnings
 
 
 def ours(program, model, threads):
-    out = subprocess.run([program, "bench", "-m", model, "--threads", str(threads), "--json"], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run([program, "bench", "-m", model, "--threads", str(threads), "--runs", "1", "--json"], check=True, capture_output=True, text=True).stdout
     return {row["name"]: row["value"] for row in map(json.loads, out.splitlines())}
 
 
@@ -30,8 +32,10 @@ class Peer:
         self.pipe = StableDiffusionPipeline.from_pretrained(model, torch_dtype=torch.float32)
         self.pipe.scheduler = DDIMScheduler.from_config(self.pipe.scheduler.config)
         self.pipe.set_progress_bar_config(disable=True)
-        with open(model + "/concepts.json") as f:
-            defaults = json.load(f)
+        defaults = {"steps": 50, "guidance": 7.5}
+        if os.path.exists(model + "/concepts.json"):
+            with open(model + "/concepts.json") as f:
+                defaults = json.load(f)
         self.steps, self.guidance = defaults["steps"], defaults["guidance"]
         c = self.pipe.unet.config
         n = self.pipe.tokenizer.model_max_length
@@ -53,19 +57,23 @@ class Peer:
         self.pipe(["An image of Cats in Sketch style."] + [""] * (n - 1), num_inference_steps=self.steps, guidance_scale=self.guidance,
                   generator=self.torch.Generator().manual_seed(0))
 
-    def measure(self):
+    def measure(self, names):
+        """Seconds of each part that names holds."""
         result = {}
         with self.torch.no_grad():
             for name, run in self.parts().items():
+                if name not in names:
+                    continue
                 run()
                 start = time.perf_counter()
                 run()
-                once = time.perf_counter() - start
-                runs = max(1, int(0.1 / once) + 1) if once < 0.1 else 1
-                start = time.perf_counter()
-                for _ in range(runs):
-                    run()
-                result[name] = (time.perf_counter() - start) / runs
+                result[name] = time.perf_counter() - start
+                if result[name] < 0.1:
+                    runs = int(0.1 / result[name]) + 1
+                    start = time.perf_counter()
+                    for _ in range(runs):
+                        run()
+                    result[name] = (time.perf_counter() - start) / runs
         return result
 
 
@@ -80,10 +88,16 @@ def main():
     mine, theirs = [], []
     for _ in range(a.runs):
         mine.append(ours(a.saeuron, a.model, a.threads))
-        theirs.append(peer.measure())
+        theirs.append(peer.measure(mine[-1]))
     for name in theirs[0]:
         x, y = (statistics.median(r[name] for r in rows) for rows in (mine, theirs))
-        print(f"{name} ours {x:.4g} peer {y:.4g} ratio {y / x:.2f}")
+        ratios = sorted(b[name] / a[name] for a, b in zip(mine, theirs))
+        share = statistics.median(r.get(name + "_share", 0) for r in mine)
+        of_peak = f" {share:.1f} % of the FMA peak" if share else ""
+        print(f"{name} ours {x:.4g} peer {y:.4g} ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}){of_peak}")
+    if "unet_forget" in mine[0]:
+        forget = statistics.median(r["unet_forget"] / r["unet_step"] for r in mine)
+        print(f"unet_forget ours {statistics.median(r['unet_forget'] for r in mine):.4g} which is {100 * (forget - 1):+.1f} % of unet_step")
     share = statistics.median(r["tile_share"] for r in mine)
     print(f"tile_share ours {share:.1f} % of the FMA peak of {statistics.median(r['fma_peak'] for r in mine):.0f} GFLOP/s on one thread")
 
