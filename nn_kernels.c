@@ -280,7 +280,10 @@ static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, si
     }
 }
 
-/* Terms k0..k0+n-1 of row `at` of L: a row as it lies, or (conv) for each tap the pixel under it, zeros outside the image. */
+static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
+
+/* Terms k0..k0+n-1 of row `at` of L: a row as it lies, or (conv) the patch under an output pixel: for each of the kernel's lines
+ * the pixels under it, which lie side by side in x, and zeros for what is outside the image. */
 static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
 {
     const conv_shape *s = L->conv;
@@ -288,17 +291,20 @@ static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
         memcpy(dst, L->x + at * L->stride + k0, n * sizeof *dst);
         return;
     }
-    const size_t pixel = at % L->pixels;
-    const size_t top = pixel / L->Wo * s->stride - s->pad_before, edge = pixel % L->Wo * s->stride - s->pad_before; /* below zero wraps, and is outside */
-    const float *image = L->x + at / L->pixels * s->H * s->W * s->ci;
+    const size_t pixel = at % L->pixels, line = s->k * s->ci, width = s->W * s->ci;
+    const size_t top = pixel / L->Wo * s->stride, edge = pixel % L->Wo * s->stride * s->ci, pad = s->pad_before * s->ci;
+    const float *image = L->x + at / L->pixels * s->H * width;
+    const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0; /* of a line: inside the image */
     for (size_t k = k0; k < k0 + n;) {
-        const size_t tap = k / s->ci, c = k % s->ci, y = top + tap / s->k, x = edge + tap % s->k, run = least(s->ci - c, k0 + n - k);
-        if (y < s->H && x < s->W)
-            memcpy(dst, image + (y * s->W + x) * s->ci + c, run * sizeof *dst);
-        else
-            memset(dst, 0, run * sizeof *dst);
-        dst += run;
-        k += run;
+        const size_t y = top + k / line - s->pad_before; /* below zero wraps, and is outside */
+        const size_t from = k % line, to = least(line, from + k0 + n - k);
+        const size_t in = y < s->H ? clamp(first, from, to) : to, out = clamp(end, in, to);
+        memset(dst, 0, (in - from) * sizeof *dst);
+        if (out > in)
+            memcpy(dst + (in - from), image + y * width + (edge + in - pad), (out - in) * sizeof *dst);
+        memset(dst + (out - from), 0, (to - out) * sizeof *dst);
+        dst += to - from;
+        k += to - from;
     }
 }
 
