@@ -106,12 +106,12 @@ demo: saeuron
 	@./saeuron generate -p "$(PROMPT)" --forget Mosaic -o demo/flame-forget-mosaic.png
 	@./saeuron generate -p "$(PROMPT)" --forget Flame -o demo/flame-forget-flame.png
 
-# Speed; with PYTHON naming an interpreter that has diffusers, side by side with it.
+# Speed; with PYTHON naming an interpreter that has diffusers, side by side with it. BENCH: options, as BENCH="--threads 1".
 bench: saeuron
 ifeq ($(PYTHON),python3)
-	./saeuron bench
+	./saeuron bench $(BENCH)
 else
-	$(PYTHON) tests/bench_peer.py
+	$(PYTHON) tests/bench_peer.py $(BENCH)
 endif
 
 # The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
