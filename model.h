@@ -275,7 +275,7 @@ typedef struct sae {
     uint64_t digest;                /* of its tensors, as statistics record it */
 } sae;
 
-#define SAE_TOKENS 128              /* encoded at a time: bounds the [tokens,n] pre-activations */
+#define SAE_TOKENS 256              /* encoded at a time: bounds the [tokens,n] pre-activations */
 
 int  sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err);
 void sae_unload(sae *s, const sae_host *host);
