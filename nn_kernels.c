@@ -377,7 +377,8 @@ static size_t columns_at_once(size_t N, size_t K)
     return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
-/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. */
+/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. Fewer rows in all never need
+ * more: plans rely on it. */
 static size_t rows_at_once(size_t M, size_t K, size_t threads)
 {
     const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
@@ -400,7 +401,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     const product p = { y, L, bias, M, N, K };
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
     const size_t Nc = R->w.packed ? N : columns_at_once(N, K), mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    const size_t height = rows_at_once(M, K, threads), each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
+    const size_t height = rows_at_once(M, K, (size_t)c->threads), each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
     float *b = R->w.packed ? NULL : arena_bytes(c->work, Nc * sizeof(float), K);
     float *a = arena_bytes(c->work, threads, each * sizeof(float));
 

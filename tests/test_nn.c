@@ -497,6 +497,26 @@ static void linear_large(void)
     try_linear(150, 2100, 20, DT_F32, false);
 }
 
+/* Scratch never shrinks as rows are added: who plans for a block of rows may multiply fewer. */
+static void linear_plans(void)
+{
+    nn c;
+    for (size_t i = 0; kernels_of(&c, i, 1); i++)
+        for (c.threads = 1; c.threads <= 5; c.threads++)
+            for (size_t K = 8; K <= 4096; K *= 8) {
+                size_t before = 0;
+                for (size_t M = 1; M < 700; M++) {
+                    arena plan = { NULL, 0, 0, 0, false };
+                    c.work = &plan;
+                    nn_linear(&c, NULL, NULL, (weight){ .type = DT_F16 }, NULL, M, K, 128);
+                    CHECK(plan.peak >= before, "%s, %d threads, K %zu: %zu rows need %zu bytes, %zu rows %zu", nn_isa_name(&c), c.threads, K, M - 1,
+                          before, M, plan.peak);
+                    before = plan.peak;
+                }
+            }
+    c.work = &work;
+}
+
 /* In the same order as PyTorch's module: the bias is added to the finished sum, once. */
 static void linear_bias(void)
 {
@@ -953,6 +973,7 @@ const test_case nn_tests[] = {
     { "dot_zeros", dot_zeros },
     { "linear_edges", linear_edges },
     { "linear_large", linear_large },
+    { "linear_plans", linear_plans },
     { "linear_bias", linear_bias },
     { "conv_edges", conv_edges },
     { "conv_order", conv_order },
