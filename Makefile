@@ -1,4 +1,5 @@
 # saeuron: `make` builds ./saeuron, `make demo` shows it, `make test` proves it. C99 and libm; OpenMP if the compiler has it.
+# `make lib` builds build/libsaeuron.a and .so, `make install` puts all in place, `make portable` one program for every x86-64.
 #
 #   CC=clang-14  OPT=-O0  OMP=  (no threads)  PREFIX=/usr/local  DESTDIR=  PYTHON=python3 (tests against PyTorch, training)
 
@@ -10,6 +11,7 @@ endif
 OPT    ?= -O3
 PYTHON ?= python3
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 BUILD  ?= build
 PROGRAM ?= saeuron
 EMOJI  ?= ../shared/emoji
@@ -42,8 +44,11 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model golden cli
+TESTS := main nn rng io tokenizer model untidy golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
+
+# Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
+SHARE := $(PREFIX)/share/saeuron
 
 all: $(PROGRAM)
 
@@ -51,7 +56,7 @@ $(PROGRAM): $(BUILD)/saeuron.o $(BUILD)/bench.o $(BUILD)/selftest.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c | $(BUILD)/tests
-	$(CC) $(BASE) $(HAVE) -c -o $@ $<
+	$(CC) $(BASE) $(HAVE) $(DEFINE) -c -o $@ $<
 
 $(ISAS:%=$(BUILD)/nn_kernels_%.o): $(BUILD)/nn_kernels_%.o: nn_kernels.c | $(BUILD)/tests
 	$(CC) $(BASE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
@@ -59,8 +64,15 @@ $(ISAS:%=$(BUILD)/nn_kernels_%.o): $(BUILD)/nn_kernels_%.o: nn_kernels.c | $(BUI
 $(BUILD)/tests/%.o: tests/%.c | $(BUILD)/tests
 	$(CC) $(BASE) $(HAVE) -Itests -c -o $@ $<
 
-$(BUILD)/tests:
+$(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
+
+# The one file that knows PREFIX; the file beside it changes when PREFIX does.
+$(BUILD)/saeuron.o $(BUILD)/portable/saeuron.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(BUILD)/saeuron.o $(BUILD)/portable/saeuron.o: $(BUILD)/share
+$(BUILD)/share: FORCE | $(BUILD)/tests
+	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
+FORCE:
 
 $(BUILD)/tests/run: $(TESTOBJS) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
@@ -110,11 +122,103 @@ fullsize: saeuron
 weights: saeuron
 	EMOJI=$(EMOJI) PYTHON=$(PYTHON) DEVICE=$(DEVICE) sh weights/train/all.sh
 
-clean:
-	rm -rf $(BUILD) $(PROGRAM) demo
+# ---- in anyone's program: the library ----
 
-.PHONY: all test exhaustive demo bench fullsize weights clean
+VERSION := $(shell sed -n 's/.*SAEURON_VERSION "\(.*\)"/\1/p' saeuron.h)
+SONAME  := libsaeuron.so.$(firstword $(subst ., ,$(VERSION)))
+SHARED  := $(BUILD)/libsaeuron.so.$(VERSION)
+LIBOBJS := $(CORE:%=$(BUILD)/lib/%.o) $(ISAS:%=$(BUILD)/lib/nn_kernels_%.o)
+# What is not declared in saeuron.h stays inside: hidden in the .so, made local in the .a, where `fail` would meet the user's.
+HIDDEN  := -fPIC -fvisibility=hidden
+OBJCOPY ?= $(shell $(CC) -print-prog-name=objcopy)
+ifeq ($(origin AR),default)
+AR       = $(shell $(CC) -print-prog-name=ar)
+endif
+
+lib: $(BUILD)/libsaeuron.a $(BUILD)/libsaeuron.so
+
+$(BUILD)/lib/%.o: %.c | $(BUILD)/lib
+	$(CC) $(BASE) $(HIDDEN) $(HAVE) -c -o $@ $<
+
+$(ISAS:%=$(BUILD)/lib/nn_kernels_%.o): $(BUILD)/lib/nn_kernels_%.o: nn_kernels.c | $(BUILD)/lib
+	$(CC) $(BASE) $(HIDDEN) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
+
+# One object, because only names inside one can be made local; clang's OpenMP names its locks in the open, as commons (-d: no longer).
+LIBOBJ  := $(BUILD)/lib/libsaeuron.o
+$(LIBOBJ): $(LIBOBJS)
+	$(CC) -r -nostdlib -Wl,-d -o $@ $^
+	$(OBJCOPY) --localize-hidden --wildcard --localize-symbol='.gomp_*' $@
+
+$(BUILD)/libsaeuron.a: $(LIBOBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(SHARED): $(LIBOBJ)
+	$(CC) $(OMP) $(EXTRA_CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs -o $@ $^ -lm
+
+$(BUILD)/libsaeuron.so: $(SHARED)
+	ln -sf $(notdir $<) $(BUILD)/$(SONAME)
+	ln -sf $(notdir $<) $@
+
+# Program, library, man page and the small model. PREFIX is where they will be used, DESTDIR a folder before it where they are
+# collected for a package.
+INSTALL ?= install
+TO      := $(DESTDIR)$(PREFIX)
+TOLIB   := $(DESTDIR)$(LIBDIR)
+MODEL   := $(DESTDIR)$(SHARE)/emojicanvas
+
+install: $(PROGRAM) lib
+	$(INSTALL) -d '$(TO)/bin' '$(TO)/include' '$(TOLIB)/pkgconfig' '$(TO)/share/man/man1' '$(MODEL)'
+	$(INSTALL) -m 755 $(PROGRAM) '$(TO)/bin/saeuron'
+	$(INSTALL) -m 644 saeuron.h '$(TO)/include/saeuron.h'
+	$(INSTALL) -m 644 $(BUILD)/libsaeuron.a '$(TOLIB)/libsaeuron.a'
+	$(INSTALL) -m 755 $(SHARED) '$(TOLIB)/$(notdir $(SHARED))'
+	ln -sf $(notdir $(SHARED)) '$(TOLIB)/$(SONAME)'
+	ln -sf $(notdir $(SHARED)) '$(TOLIB)/libsaeuron.so'
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@OMP@|$(OMP)|' \
+	    saeuron.pc.in > '$(TOLIB)/pkgconfig/saeuron.pc'
+	sed -e 's|@SHARE@|$(SHARE)|' -e 's|@VERSION@|$(VERSION)|' docs/saeuron.1 > '$(TO)/share/man/man1/saeuron.1'
+	cp -R weights/emojicanvas/. '$(MODEL)'
+
+uninstall:
+	rm -f '$(TO)/bin/saeuron' '$(TO)/include/saeuron.h' '$(TOLIB)'/libsaeuron.a '$(TOLIB)'/libsaeuron.so* \
+	    '$(TOLIB)/pkgconfig/saeuron.pc' '$(TO)/share/man/man1/saeuron.1'
+	rm -rf '$(MODEL)'
+	-rmdir '$(DESTDIR)$(SHARE)' 2> /dev/null || true
+
+# ---- one program for every x86-64: nothing beyond SSE2 outside the kernels, which are chosen at start; no shared library ----
+
+PORTABLE ?= saeuron-portable
+# OpenMP when its runtime is there as a static library, found out once and only when it is wanted.
+STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && \
+    echo $(OMP); } || echo 'make portable: no static OpenMP runtime, so it has one thread' >&2))$(STATIC_OMP)
+BASELINE := -march=x86-64 -mtune=generic
+PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(CORE) saeuron bench selftest) $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o)
+
+ifeq ($(ARCH),x86_64)
+portable: $(PORTABLE)
+else
+portable:
+	@echo 'make portable: $(CC) builds for $(ARCH), where one set of kernels serves all: use make' >&2; exit 1
+endif
+
+$(BUILD)/portable/%.o: %.c | $(BUILD)/portable
+	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(HAVE) $(DEFINE) -c -o $@ $<
+
+$(ISAS:%=$(BUILD)/portable/nn_kernels_%.o): $(BUILD)/portable/nn_kernels_%.o: nn_kernels.c | $(BUILD)/portable
+	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
+
+$(BUILD)/portable/selftest.o: tests/golden/digests.txt
+
+# (libgomp.a names dlopen, for accelerators, which nothing here has: the linker's warning about it means nothing.)
+$(PORTABLE): $(PORTOBJS)
+	$(CC) $(EXTRA_CFLAGS) -static -o $@ $^ $(STATIC_OMP) -lm
+
+clean:
+	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
+
+.PHONY: all test exhaustive demo bench fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
--include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/tests/*.d $(BUILD)/lib/*.d $(BUILD)/portable/*.d)

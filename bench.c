@@ -149,7 +149,7 @@ static int forget_here(void *user, const char *name, float *x, size_t B, size_t 
 
 static void run_forget(bench *b)
 {
-    const tap watch = { forget_here, b };
+    const tap watch = { forget_here, b, false };
     unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, &watch);
 }
 

@@ -13,16 +13,43 @@
 int clip_configure(clip *t, json object, const char *path, sae_error *err)
 {
     static const char *const read[] = { "vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size",
-        "num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act", NULL };
-    static const char *const ignored[] = { "attention_dropout", "dropout", "bos_token_id", "eos_token_id", "pad_token_id",
-        "initializer_factor", "initializer_range", "projection_dim", "use_cache", "use_return_dict", "return_dict",
-        "output_attentions", "output_hidden_states", "tie_word_embeddings", "is_decoder", "add_cross_attention", "gradient_checkpointing",
-        "attn_implementation", "problem_type", "chunk_size_feed_forward", "id2label", "label2id", "is_encoder_decoder", NULL };
+        "num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act", "pruned_heads", NULL };
+    static const char *const ignored[] = {
+        /* training and initialisation */
+        "attention_dropout", "dropout", "initializer_factor", "initializer_range", "gradient_checkpointing",
+        /* the pooled output and its projection, which Stable Diffusion does not read; the ids are the tokenizer's */
+        "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
+        /* in what form results come back, how attention is computed, names of classes: no value depends on them */
+        "use_cache", "use_return_dict", "return_dict", "output_attentions", "output_hidden_states", "attn_implementation",
+        "problem_type", "id2label", "label2id", "torchscript", "use_bfloat16", "tf_legacy_loss", "finetuning_task",
+        "task_specific_params", "tokenizer_class", "prefix",
+        /* PretrainedConfig before transformers 5 wrote every model's options into every config: decoders, cross-attention,
+         * generation, classification heads. CLIPTextTransformer reads none of them. */
+        "tie_word_embeddings", "is_decoder", "add_cross_attention", "chunk_size_feed_forward", "is_encoder_decoder",
+        "cross_attention_hidden_size", "tie_encoder_decoder", "decoder_start_token_id", "sep_token_id", "max_length", "min_length",
+        "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p",
+        "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
+        "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id",
+        "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
+        "begin_suppress_tokens", NULL };
+    /* A CLIPConfig, as OpenAI's own folders hold: CLIPTextConfig.from_pretrained takes its text_config and nothing else. */
+    static const char *const whole[] = { "text_config", "text_config_dict", "vision_config", "vision_config_dict",
+        "logit_scale_init_value", "initializer_factor", "projection_dim", NULL };
     config c = { .object = object, .path = path, .err = err };
+    json part;
     char act[32];
 
     memset(t, 0, sizeof *t);
+    if (json_get(object, "text_config", &part)) {
+        config_known(&c, whole, NULL);
+        /* CLIPConfig lets it override text_config, CLIPTextConfig does not look: the two differ unless it is absent or null. */
+        config_only(&c, "text_config_dict", "null");
+        if (!c.code && json_kind(part) != '{')
+            c.code = fail(err, SAE_EFORMAT, "%s: \"text_config\" must be an object", path);
+        c.object = part;
+    }
     config_known(&c, read, ignored);
+    config_only(&c, "pruned_heads", "{}"); /* anything else takes heads out of the network */
     t->vocab     = config_size(&c, "vocab_size", 49408, 1, 1u << 24);
     t->positions = config_size(&c, "max_position_embeddings", 77, 1, 1u << 16);
     t->D         = config_size(&c, "hidden_size", 512, 1, 1u << 16);
@@ -56,10 +83,24 @@ static void bind_layer(binder *b, clip_layer *l, size_t D, size_t F)
     bind_pop(b, mark);
 }
 
+/* A whole CLIPModel holds the image half and both projections too; CLIPTextModel leaves them unread. */
+static void skip_image_half(tensors *file)
+{
+    static const char *const unread[] = { "logit_scale", "text_projection.weight", "visual_projection.weight" };
+    for (size_t i = 0; i < file->count; i++) {
+        tensor *t = &file->list[i];
+        t->used |= !strncmp(t->name, "vision_model.", 13);
+        for (size_t j = 0; j < sizeof unread / sizeof *unread; j++)
+            t->used |= !strcmp(t->name, unread[j]);
+    }
+}
+
 void clip_bind(binder *b, void *network)
 {
     clip  *t = network;
     size_t root = b->at, mark;
+    if (b->file)
+        skip_image_half(b->file);
     /* transformers before version 5 saves the encoder one module deeper; hash-filled models use that name. */
     if (!b->file || tensors_find(b->file, "text_model.final_layer_norm.weight"))
         root = bind_push(b, "text_model");
@@ -129,7 +170,7 @@ void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, 
     for (size_t i = 0; i < t->layers; i++) {
         encoder_layer(c, t, &t->layer[i], x, B, N);
         snprintf(name, sizeof name, "encoder.layers.%zu", i);
-        if (watch && x && watch->fn(watch->user, name, x, B, N, 1, D, TAP_TOKENS))
+        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, TAP_TOKENS))
             break;
     }
     nn_layer_norm(c, y, x, t->final_layer_norm.gamma, t->final_layer_norm.beta, B * N, D, t->eps);

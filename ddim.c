@@ -24,32 +24,57 @@ static void scaled_linear(float *alphas, size_t n, double start, double end)
     }
 }
 
+/* Schedulers that diffusers counts as trained alike, so that DDIMScheduler.from_config takes their configs
+ * (KarrasDiffusionSchedulers), and those of Flax. Distilled (LCM, TCD) and flow-matching models need their own. */
+static bool compatible(const char *name)
+{
+    static const char *const known[] = { "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "HeunDiscrete", "EulerAncestralDiscrete",
+        "DPMSolverMultistep", "DPMSolverSinglestep", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DEISMultistep", "UniPCMultistep", "DPMSolverSDE" };
+    const char *const bare = strncmp(name, "Flax", 4) ? name : name + 4;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strncmp(bare, known[i], strlen(known[i])) && !strcmp(bare + strlen(known[i]), "Scheduler"))
+            return true;
+    return false;
+}
+
+/* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of a saved scheduler, whichever it was: keys that the file
+ * lacks take DDIM's defaults, after StableDiffusionPipeline has forced steps_offset 1 and clip_sample false where the file
+ * sets them otherwise. (What it forces where the file says nothing, from_config forgets: _use_default_values.) */
 int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
 {
-    static const char *const read[] = { "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
-        "set_alpha_to_one", "steps_offset", "clip_sample", "timestep_spacing", "trained_betas", "thresholding", "rescale_betas_zero_snr", NULL };
-    /* Keys of PNDMScheduler and of DDIM options without effect when clip_sample and thresholding are off. */
-    static const char *const ignored[] = { "skip_prk_steps", "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value",
-        "solver_order", "use_karras_sigmas", "interpolation_type", "eta", NULL };
+    static const char *const read[] = { "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "set_alpha_to_one",
+        "steps_offset", "clip_sample", "timestep_spacing", "trained_betas", "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas", NULL };
+    static const char *const ignored[] = {
+        /* DDIM's own, read only with clip_sample or thresholding, which are off; eta is an argument of its step */
+        "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value", "eta",
+        /* the arguments of the other classes: from_config drops what DDIMScheduler.__init__ does not take */
+        "skip_prk_steps", "variance_type", "algorithm_type", "disable_corrector", "euler_at_final", "final_sigmas_type", "flow_shift",
+        "interpolation_type", "lambda_min_clipped", "lower_order_final", "noise_sampler_seed", "predict_x0", "predict_epsilon", "shift_terminal",
+        "sigma_max", "sigma_min", "solver_order", "solver_p", "solver_type", "time_shift_type", "timestep_type", "timestep_values", "tensor_format",
+        "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas", "use_karras_sigmas", "use_lu_lambdas", NULL };
     config c = { .object = object, .path = path, .err = err };
     double start, end;
-    char   type[32];
+    char   type[48];
 
     memset(d, 0, sizeof *d);
+    config_string(&c, "_class_name", "DDIMScheduler", type, sizeof type);
+    if (!c.code && !compatible(type))
+        c.code = fail(err, SAE_EFORMAT, "%s: \"_class_name\" is %.47s: models for this scheduler cannot be sampled by DDIM", path, type);
     config_known(&c, read, ignored);
     config_only(&c, "beta_schedule", "\"scaled_linear\"");
     config_only(&c, "timestep_spacing", "\"leading\"");
     config_only(&c, "trained_betas", "null");
     config_only(&c, "thresholding", "false");
     config_only(&c, "rescale_betas_zero_snr", "false");
+    config_only(&c, "use_flow_sigmas", "false");
     d->train_steps      = config_size(&c, "num_train_timesteps", 1000, 1000, 1000);
     d->set_alpha_to_one = config_bool(&c, "set_alpha_to_one", true);
-    /* StableDiffusionPipeline forces steps_offset 1 and clip_sample false where a saved scheduler says otherwise. */
-    d->steps_offset     = (int)config_size(&c, "steps_offset", 0, 0, 1) | 1;
-    /* diffusers' DDIMScheduler.from_config takes its own default, true, when another class saved no clip_sample. */
-    config_string(&c, "_class_name", "DDIMScheduler", type, sizeof type);
-    if (!c.code && strcmp(type, "DDIMScheduler") && !config_has(&c, "clip_sample"))
-        c.code = fail(err, SAE_EFORMAT, "%s: a %.20s without \"clip_sample\", where diffusers would clip: add \"clip_sample\": false", path, type);
+    d->steps_offset     = (int)config_size(&c, "steps_offset", 0, 0, 1);
+    if (config_has(&c, "steps_offset"))
+        d->steps_offset = 1;
+    config_bool(&c, "clip_sample", true);
+    if (!c.code && !config_has(&c, "clip_sample"))
+        c.code = fail(err, SAE_EFORMAT, "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add \"clip_sample\": false", path, type);
     config_string(&c, "prediction_type", "epsilon", type, sizeof type);
     d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
     if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))

@@ -6,7 +6,7 @@
  * Source: the safetensors format (github.com/huggingface/safetensors, README "Format"), numpy.lib.format (.npy).
  * Everything but the section "the operating system" is C99; that one has a plain C99 twin, chosen by -DSAE_PLAIN_C. */
 #ifndef SAE_PLAIN_C
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE /* POSIX, and madvise */
 #endif
 #include "io.h"
 
@@ -64,13 +64,22 @@ int fail(sae_error *err, int code, const char *format, ...)
 
 /* ---- memory through the host ---- */
 
+static void os_expect(void *p, size_t n);
+
+#define LARGE ((size_t)8 << 20) /* bytes of a block that is worth larger pages */
+
 void *io_alloc(const sae_host *host, size_t count, size_t size)
 {
     size_t n;
     if (!nn_mul(count, size, &n))
         return NULL;
     n += n == 0;
-    return host && host->alloc ? host->alloc(host->user, n) : malloc(n);
+    if (host && host->alloc)
+        return host->alloc(host->user, n);
+    void *p = malloc(n);
+    if (p && n >= LARGE)
+        os_expect(p, n);
+    return p;
 }
 
 void io_free(const sae_host *host, void *p)
@@ -127,6 +136,7 @@ static int copy_path(char *out, size_t size, const char *path, sae_error *err)
 /* Tries to map the regular file f->path into f. SAE_OK with f->data still NULL: read it instead. */
 static int os_map(io_file *f, sae_error *err);
 static void os_unmap(io_file *f);
+static void os_release(const io_file *f);
 /* Creates o->temporary beside o->path and opens it, or o->path itself when it is a device. */
 static int os_create(io_out *o, sae_error *err);
 /* Asks the system to put on the disk what the C library was told to. 0, or -1 with errno. */
@@ -210,6 +220,12 @@ void io_close(io_file *f)
     if (f->origin == IO_READ)
         io_free(f->host, (void *)(uintptr_t)f->data);
     *f = (io_file){ .host = f->host };
+}
+
+void io_release(const io_file *f)
+{
+    if (f->origin == IO_MAPPED)
+        os_release(f);
 }
 
 bool io_exists(const sae_host *host, const char *path)
@@ -637,25 +653,59 @@ int tensors_open(tensors *t, const sae_host *host, const char *path, sae_error *
     return code;
 }
 
+/* Whether DIR/STEM + ending is there; its path into path. */
+static int find_file(char *path, size_t size, const sae_host *host, const char *dir, const char *stem, const char *ending, bool *there, sae_error *err)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s%s", stem, ending);
+    if (!io_join(path, size, dir, name))
+        return fail(err, SAE_EUSAGE, "%.60s...: this path is too long", dir);
+    *there = io_exists(host, path);
+    return SAE_OK;
+}
+
+/* What a folder without any of our endings may have instead, said so that the person knows what to do. */
+static int no_weights(const sae_host *host, const char *dir, const char *stem, sae_error *err)
+{
+    /* torch.save's names; transformers calls its file pytorch_model, whatever the safetensors one is called. */
+    static const char *const pickles[] = { ".bin", ".fp16.bin", ".bin.index.json", ".non_ema.bin", ".ckpt", ".pt", ".pth" };
+    const char *const stems[] = { stem, "pytorch_model" };
+    char path[1024];
+    bool there = false;
+    int  code;
+    if ((code = find_file(path, sizeof path, host, dir, stem, ".non_ema.safetensors", &there, err)) != SAE_OK)
+        return code;
+    if (there)
+        return fail(err, SAE_ENOENT, "%s: holds training's own weights, which diffusers takes only when asked for: rename it to %s.safetensors to mean them", path, stem);
+    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
+        for (size_t j = 0; j < 2; j++) {
+            if ((code = find_file(path, sizeof path, host, dir, stems[j], pickles[i], &there, err)) != SAE_OK)
+                return code;
+            if (there)
+                return fail(err, SAE_ENOENT, "%s: is a pickle, which is never opened here: convert the folder with docs/convert.py", path);
+        }
+    return fail(err, SAE_ENOENT, "%s: there is no %s.safetensors, no %s.fp16.safetensors and no index of one: is this a diffusers folder?", dir, stem, stem);
+}
+
 int tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err)
 {
-    static const char *const endings[] = {
-        ".safetensors", ".fp16.safetensors", ".safetensors.index.json",
-        ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json",
+    /* Where a folder has a whole file and an index, transformers (STEM model) takes the file, diffusers the index. */
+    static const char *const endings[2][6] = {
+        { ".safetensors", ".safetensors.index.json",
+          ".fp16.safetensors", ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json" },
+        { ".safetensors.index.json", ".safetensors",
+          ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json", ".fp16.safetensors" },
     };
-    char path[sizeof t->path], name[256];
+    const bool index_first = !strcmp(stem, "diffusion_pytorch_model");
+    char path[sizeof t->path];
     *t = (tensors){ .host = host };
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        snprintf(name, sizeof name, "%s%s", stem, endings[i]);
-        if (!io_join(path, sizeof path, dir, name))
-            return fail(err, SAE_EUSAGE, "%.60s...: this path is too long", dir);
-        if (io_exists(host, path))
-            return tensors_open(t, host, path, err);
+    for (size_t i = 0; i < 6; i++) {
+        bool there = false;
+        const int code = find_file(path, sizeof path, host, dir, stem, endings[index_first][i], &there, err);
+        if (code || there)
+            return code ? code : tensors_open(t, host, path, err);
     }
-    snprintf(name, sizeof name, "%s.bin", stem);
-    if (io_join(path, sizeof path, dir, name) && io_exists(host, path))
-        return fail(err, SAE_ENOENT, "%s: is a pickle, which is never opened here: save the model again as safetensors", path);
-    return fail(err, SAE_ENOENT, "%s: there is no %s.safetensors, no %s.fp16.safetensors and no index of one: is this a diffusers folder?", dir, stem, stem);
+    return no_weights(host, dir, stem, err);
 }
 
 void tensors_close(tensors *t)
@@ -665,6 +715,12 @@ void tensors_close(tensors *t)
     io_free(t->host, t->files);
     io_free(t->host, t->memory);
     *t = (tensors){ .host = t->host };
+}
+
+void tensors_release(const tensors *t)
+{
+    for (size_t i = 0; i < t->file_count; i++)
+        io_release(&t->files[i]);
 }
 
 tensor *tensors_find(const tensors *t, const char *name)
@@ -1081,6 +1137,27 @@ static int os_map(io_file *f, sae_error *err)
 
 static void os_unmap(io_file *f) { munmap((void *)(uintptr_t)f->data, f->size); }
 
+/* A hint, so its failure is nobody's. The system's file cache keeps the pages. */
+static void os_release(const io_file *f)
+{
+#ifdef MADV_DONTNEED
+    madvise((void *)(uintptr_t)f->data, f->size, MADV_DONTNEED);
+#else
+    (void)f;
+#endif
+}
+
+/* All of p [n] will be used: in larger pages, where there are such, it is cleared and found faster. */
+static void os_expect(void *p, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) / page * page, to = ((uintptr_t)p + n) / page * page;
+    madvise((void *)from, to - from, MADV_HUGEPAGE);
+#else
+    (void)p, (void)n;
+#endif
+}
+
 static int os_create(io_out *o, sae_error *err)
 {
     struct stat s;
@@ -1185,6 +1262,8 @@ static int os_map(io_file *f, sae_error *err)
 }
 
 static void os_unmap(io_file *f) { (void)f; }
+static void os_release(const io_file *f) { (void)f; }
+static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
 static int os_create(io_out *o, sae_error *err)
 {

@@ -77,6 +77,8 @@ typedef struct io_file {
  * operating system), and must outlive f. f needs no io_close after an error, and may have one. */
 int  io_open(io_file *f, const sae_host *host, const char *path, sae_error *err);
 void io_close(io_file *f);
+/* The pages of a mapped file leave this process until they are read again. */
+void io_release(const io_file *f);
 bool io_exists(const sae_host *host, const char *path); /* a file that can be read */
 /* "dir/name" into out [size]; false when it does not fit. */
 bool io_join(char *out, size_t size, const char *dir, const char *name);
@@ -108,9 +110,11 @@ typedef struct tensors {
 
 /* Opens path, a .safetensors file or an index (*.json). Checks header size, JSON, dtypes, shapes against byte ranges, overlaps, holes, ends. */
 int  tensors_open(tensors *t, const sae_host *host, const char *path, sae_error *err);
-/* Opens DIR/STEM.safetensors, else DIR/STEM.fp16.safetensors, else DIR/STEM.safetensors.index.json (and its .fp16 forms). */
+/* Opens DIR/STEM.safetensors or DIR/STEM.safetensors.index.json, else the .fp16 forms of both; which of two goes first:
+ * docs/formats.md. SAE_ENOENT names what is there instead, as a pickle. */
 int  tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err);
 void tensors_close(tensors *t);
+void tensors_release(const tensors *t);                       /* io_release of its files */
 tensor *tensors_find(const tensors *t, const char *name);     /* NULL when absent */
 const char *io_dtype_name(dtype type);                        /* "F16"; "?" for DT_NONE */
 

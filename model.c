@@ -65,7 +65,8 @@ static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
     out[at] = 0;
 }
 
-/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18. */
+/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18 (AttentionBlock, whose
+ * matrices were at times saved as 1x1 convolutions); ModelMixin._convert_deprecated_attention_blocks renames alike. */
 static const struct { const char *now, *then; } aliases[] = {
     { "to_q.weight", "query.weight" },         { "to_q.bias", "query.bias" },
     { "to_k.weight", "key.weight" },           { "to_k.bias", "key.bias" },
@@ -129,26 +130,27 @@ static bool any_bad(const unsigned char *data, dtype type, size_t at, size_t n)
     return bad != 0;
 }
 
-/* The first element of t that is not finite, or its count. */
-static size_t first_not_finite(const tensor *t, int threads)
+/* Refuses a file of which a tensor that was bound is not finite. Threads share the tensors: reading all of a large file is
+ * most of the time that opening it takes. */
+static int check_finite(const tensors *file, int threads, sae_error *err)
 {
-    enum { PIECE = 1 << 18 };
-    const size_t pieces = (t->count + PIECE - 1) / PIECE;
-    size_t first = t->count;
+    size_t first = file->count, at = 0;
     (void)threads;
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (pieces > 1)
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (file->count > 1)
 #endif
-    for (size_t u = 0; u < pieces; u++) {
-        const size_t at = u * PIECE, n = t->count - at < PIECE ? t->count - at : PIECE;
-        if (at < first && any_bad(t->data, t->type, at, n))
-            for (size_t i = 0; i < n; i++)
-                if (any_bad(t->data, t->type, at + i, 1)) {
-                    first = at + i;
-                    break;
-                }
+    for (size_t i = 0; i < file->count; i++) {
+        const tensor *t = &file->list[i];
+        const bool floating = t->type == DT_F32 || t->type == DT_F16 || t->type == DT_BF16;
+        if (t->used && floating && i < first && any_bad(t->data, t->type, 0, t->count))
+            first = i;
     }
-    return first;
+    if (first == file->count)
+        return SAE_OK;
+    const tensor *t = &file->list[first];
+    while (!any_bad(t->data, t->type, at, 1))
+        at++;
+    return fail(err, SAE_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed", file->path, t->name, at);
 }
 
 /* How a tensor is filled: centre + uniform in +-a, its own stream. */
@@ -247,12 +249,6 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
     t->used = true;
     w->data = t->data;
     w->type = t->type;
-    if (b->keep->base) /* once, on the second walk */
-        return;
-    const size_t bad = first_not_finite(t, b->threads);
-    if (bad < t->count)
-        b->code = fail(b->err, SAE_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed",
-                       b->file->path, full, bad);
 }
 
 void bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t columns)
@@ -325,12 +321,11 @@ void bind_norm(binder *b, const char *name, norm *l, size_t C)
     bind_pop(b, mark);
 }
 
-/* Integer tensors that old checkpoints carry and nobody needs. */
+/* The buffer 0, 1, 2, ... that CLIPTextEmbeddings saved before transformers 4.31; since then it is made anew, and what a
+ * file says is not read. */
 static bool ignorable(const char *name)
 {
-    const char *const tail = "position_ids";
-    const size_t n = strlen(name), m = strlen(tail);
-    return n >= m && !strcmp(name + n - m, tail);
+    return !strcmp(name, "text_model.embeddings.position_ids") || !strcmp(name, "embeddings.position_ids");
 }
 
 /* b: what to bind from. The rest as bind_network. */
@@ -342,6 +337,8 @@ static int bind_all(binder b, const sae_host *host, void (*walk)(binder *, void 
     b.keep = &keep;
     *memory = NULL;
     walk(&b, network);
+    if (!b.code && file)
+        b.code = check_finite(file, b.threads, err);
     if (b.code)
         return b.code;
     if (!keep.failed)
@@ -500,7 +497,8 @@ static bool listed(const char *const *list, json key)
 
 void config_known(config *c, const char *const *read, const char *const *ignored)
 {
-    /* What any config may carry without meaning anything for the arithmetic. */
+    /* What any config may carry without meaning anything for the arithmetic: who saved it, as what class, and the type that
+     * from_pretrained gives the weights when none is asked for (they are widened exactly, whatever it is). */
     static const char *const everywhere[] = { "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL };
     json key, value;
     json_iter it = json_begin(c->object);

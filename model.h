@@ -105,6 +105,7 @@ enum { TAP_TOKENS, TAP_IMAGE };  /* how a dump shapes the values: [B,N,C] as the
 typedef struct tap {
     int  (*fn)(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind);
     void *user;
+    bool  names;                    /* called while planning, too, with x NULL: names and shapes alone */
 } tap;
 
 /* ---- CLIP text encoder (clip.c) ---- */
@@ -274,12 +275,16 @@ typedef struct sae {
     uint64_t digest;                /* of its tensors, as statistics record it */
 } sae;
 
+#define SAE_TOKENS 128              /* encoded at a time: bounds the [tokens,n] pre-activations */
+
 int  sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err);
 void sae_unload(sae *s, const sae_host *host);
 void sae_bind(binder *b, void *s);
 /* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; idx, val [M,k], zero values
  * (index 0) where fewer than k are positive at the row's end; count [M]. */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M);
+/* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named alone, before relu and TopK: sae_encode's own bits. */
+void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent, size_t S);
 /* y [d] = sum over j < count of val[j] W_dec[idx[j],:], by contract 3's sparse rule; idx ascending. Without b_dec. */
 void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count, float *row);
 
@@ -324,20 +329,26 @@ void selection_free(selection *sel, const sae_host *host);
 typedef struct edit { const char *concept; size_t step, row, latent; float f, mu, threshold, factor, after; } edit;
 typedef void (*edit_observer)(void *user, const edit *e);
 
+typedef struct steering { uint32_t latent; float factor; } steering;
+
 #define FORGETS 64
-/* A hook with its SAE and the concepts forgotten there. */
+#define STEERS  64
+/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction alone. */
 typedef struct ablation {
     char   hook[96];
     sae    sae;
-    stats  stats;
-    size_t count;
+    stats  stats;                   /* steps == 0: none; only forgetting needs them */
+    size_t count, steers;
     selection forget[FORGETS];
+    steering  steer[STEERS];
+    bool   reconstruct;             /* the output is decode(f); count and steers are 0 */
     int    residual;
     edit_observer observe;
     void  *observe_user;
 } ablation;
 
-/* x [M,d], the hook's output at sampling step `step`, edited in place. */
+bool ablation_active(const ablation *a);  /* something is asked for at this hook */
+/* x [M,d], the hook's output at row `step` of the statistics, edited in place. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
 /* ---- models without weights (synthetic.c) ---- */
@@ -354,6 +365,10 @@ void synthetic_close(synthetic *s);
 
 /* Where the SAE of a hook lies, when not in the model's folder. */
 typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
+
+/* Where a model keeps the SAE of hook, into dir: MODEL/sae/HOOK, or MODEL/sae/unet.HOOK as the released SAEs spell it where
+ * only that has a cfg.json. false when the path is too long. */
+bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
 
 struct sae_context {
     sae_host host;

@@ -110,6 +110,22 @@ bool nn_environment_ok(void)
            up_d == 1.0 + DBL_EPSILON && even_d == 1.0 && down_d == -1.0 - DBL_EPSILON && tiny_d != 0.0 && back_d == DBL_MIN;
 }
 
+bool nn_team_environment_ok(int threads)
+{
+    int wrong = 0;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(threads) if (threads > 1)
+#endif
+    if (!nn_environment_ok()) {
+#ifdef _OPENMP
+#pragma omp atomic
+#endif
+        wrong++;
+    }
+    (void)threads;
+    return wrong == 0;
+}
+
 /* ---- weights ---- */
 
 size_t dtype_size(dtype t)

@@ -58,6 +58,9 @@ const char *nn_isa_name(const nn *c);
 const char *nn_isa_list(void);
 /* true when this thread rounds to nearest even and keeps subnormals (contract 1). Checked by every public entry. */
 bool nn_environment_ok(void);
+/* The same of every thread of an OpenMP team of so many. A pool's threads keep the settings they were started under, whatever
+ * their caller has restored since; and the pool may be the host program's. */
+bool nn_team_environment_ok(int threads);
 
 /* ---- weights ---- */
 

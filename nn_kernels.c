@@ -47,10 +47,10 @@ enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
 
 enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
-    GROUP = 4,                       /* tiles of x that one thread packs and multiplies by one panel after another */
+    GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
     SEGMENT = 128,                   /* of a row, transposed at a time */
     PANELS = 4 << 20,                /* floats of W packed at a time, for all threads: what a last-level cache holds */
-    SLACK = 2 * LANES,               /* floats that packing may write past a tile's end */
+    APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
     WORTH = 1 << 19                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
 };
 
@@ -59,48 +59,44 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
 
-/* s[i,j] = sum of a[k,i] * b[k,j], k < n <= 128, one chain from +0; then out = ((hi + (lo + s)) + bias), of which hi, lo and
- * bias may be missing (contract 3: a block joins its chunk's fold, a chunk the total). a [n,mr], b [n,nr], lo [mr,nr]
- * or NULL, hi: what out holds, out's rows ldo apart, bias [nr] or NULL. out may be lo.
- * A macro, because compilers hold s in registers only when its sizes are constants and its rows are spelled out. */
+/* s[i,j] = sum of a[i,k] * b[k,j], k < n <= 128, one chain from +0; then out = ((hi + (lo + s)) + bias), of which hi, lo and
+ * bias may be missing (contract 3: a block joins its chunk's fold, a chunk the total). a [mr,n], rows lda apart, b [n,nr],
+ * lo [mr,nr] or NULL, hi: what out holds, out's rows ldo apart, bias [nr] or NULL. out may be lo.
+ * A macro, because compilers hold s in registers only when its sizes are constants and its rows are spelled out. Three rows share
+ * a pointer, since a processor's addresses are a pointer and a multiple of a register. */
 #define TILE(name, mr, nr, UPDATE)                                                                                      \
-    static void name(size_t n, const float *restrict a, const float *restrict b, float *out, size_t ldo,                \
+    static void name(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *out, size_t ldo,    \
                      const float *lo, bool hi, const float *bias)                                                       \
     {                                                                                                                   \
+        const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;     \
         float s[mr][nr];                                                                                                \
         for (int i = 0; i < mr; i++)                                                                                    \
             for (int j = 0; j < nr; j++)                                                                                \
                 s[i][j] = 0.0f;                                                                                         \
-        for (size_t k = 0; k < n; k++, a += mr, b += nr) {                                                              \
+        for (size_t k = 0; k < n; k++, a0++, a3++, a6++, a9++, b += nr) {                                               \
             UPDATE(mr, nr)                                                                                              \
         }                                                                                                               \
-        if (lo)                                                                                                         \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = lo[i * nr + j] + s[i][j];                                                                 \
-        if (hi)                                                                                                         \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = out[(size_t)i * ldo + (size_t)j] + s[i][j];                                               \
-        if (bias)                                                                                                       \
-            for (int i = 0; i < mr; i++)                                                                                \
-                for (int j = 0; j < nr; j++)                                                                            \
-                    s[i][j] = s[i][j] + bias[j];                                                                        \
-        for (int i = 0; i < mr; i++)                                                                                    \
-            for (int j = 0; j < nr; j++)                                                                                \
-                out[(size_t)i * ldo + (size_t)j] = s[i][j];                                                             \
+        (void)a6, (void)a9;                                                                                             \
+        for (int i = 0; i < mr; i++, out += ldo)                                                                        \
+            for (int j = 0; j < nr; j++) {                                                                              \
+                float y = s[i][j];                                                                                      \
+                y = lo ? lo[i * nr + j] + y : y;                                                                        \
+                y = hi ? out[j] + y : y;                                                                                \
+                out[j] = bias ? y + bias[j] : y;                                                                        \
+            }                                                                                                           \
     }
-#define ROW(i, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(a[i], b[j], s[i][j]);
-#define ROWS4(mr, nr) ROW(0, nr) ROW(1, nr) ROW(2, nr) ROW(3, nr)
-#define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, nr) ROW(5, nr) ROW(6, nr) ROW(7, nr)
-#define ROWS12(mr, nr) ROWS8(mr, nr) ROW(8, nr) ROW(9, nr) ROW(10, nr) ROW(11, nr)
+#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(value, b[j], s[i][j]);
+#define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
+#define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
+#define ROWS12(mr, nr) ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
 /* For a panel of one register: lanes outside, rows inside. */
-#define COLUMNS(mr, nr)                      \
-    for (int j = 0; j < nr; j++)             \
-        for (int i = 0; i < mr; i++)         \
-            s[i][j] = fma32(a[i], b[j], s[i][j]);
+#define COLUMNS(mr, nr)                                                     \
+    const float *const at[4] = { a0, a3, a6, a9 };                          \
+    for (int j = 0; j < nr; j++)                                            \
+        for (int i = 0; i < mr; i++)                                        \
+            s[i][j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i][j]);
 
-typedef void tile_function(size_t n, const float *restrict a, const float *restrict b, float *out, size_t ldo,
+typedef void tile_function(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *out, size_t ldo,
                            const float *lo, bool hi, const float *bias);
 
 /* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
@@ -129,20 +125,21 @@ static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : 
 static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
 
 /* One chunk, n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
- * a [n,h], b [n,w] packed, h and w as tile_height and panel_width give them. */
-static void multiply_tile(float *y, size_t ldy, const float *a, const float *b, size_t rows, size_t columns, size_t n, bool hi, const float *bias)
+ * a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
+static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t n,
+                          bool hi, const float *bias)
 {
     float lo[MR * NR], edge[MR * NR];
     const size_t h = tile_height(rows), w = panel_width(columns), last = n ? (n - 1) / BLOCK * BLOCK : 0;
     tile_function *const run = tiles[w != NR][h / 4 - 1];
 
     for (size_t k = 0; k < last; k += BLOCK)
-        run(BLOCK, a + k * h, b + k * w, lo, w, k ? lo : NULL, false, NULL);
+        run(BLOCK, a + k, lda, b + k * w, lo, w, k ? lo : NULL, false, NULL);
     if (rows == h && columns == w) {
-        run(n - last, a + last * h, b + last * w, y, ldy, last ? lo : NULL, hi, bias);
+        run(n - last, a + last, lda, b + last * w, y, ldy, last ? lo : NULL, hi, bias);
         return;
     }
-    run(n - last, a + last * h, b + last * w, edge, w, last ? lo : NULL, false, NULL);
+    run(n - last, a + last, lda, b + last * w, edge, w, last ? lo : NULL, false, NULL);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++) {
             const float s = hi ? y[i * ldy + j] + edge[i * w + j] : edge[i * w + j];
@@ -204,8 +201,7 @@ TURN(turn, 8, RIFFLES_8)
 TURN(turn, 4, RIFFLES_4)
 #endif
 
-/* dst[k,r] = row[r][k], r < width, k < n <= SEGMENT; rows of dst lie `width` apart unless `to` says where each goes.
- * row holds pointers for whole squares. Where width is no multiple of LANES, up to SLACK floats past the end are written. */
+/* dst[k,r] = row[r][k], r < width (whole squares), k < n <= SEGMENT; rows of dst lie `width` apart unless `to` says where each goes. */
 static void transpose(float *dst, float *const *to, const float *const *row, size_t width, size_t n)
 {
     float *at[LANES];
@@ -217,7 +213,7 @@ static void transpose(float *dst, float *const *to, const float *const *row, siz
             turn(at, row + r, k);
         }
         for (; k < n; k++)
-            for (size_t i = r; i < least(width, r + LANES); i++)
+            for (size_t i = r; i < r + LANES; i++)
                 (to ? to[k] : dst + k * width)[i] = row[i][k];
     }
 }
@@ -273,41 +269,35 @@ typedef struct right {
     size_t taps, ci;
 } right;
 
-enum { ROWS = (NR > MR ? NR : MR) + LANES }; /* pointers that whole squares over a tile or a panel need */
-
-/* Rows of x as a tile or panel [K,h]; rows past `rows` are zeros. */
-static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, size_t h, size_t K)
+/* Rows of x as a panel [K,w]; those past `rows` are zeros. */
+static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, size_t w, size_t K)
 {
-    const float *row[ROWS];
+    const float *row[NR];
     for (size_t k = 0; k < K; k += SEGMENT) {
-        for (size_t r = 0; r < round_up(h, LANES); r++)
+        for (size_t r = 0; r < w; r++)
             row[r] = r < rows ? x + r * stride + k : zeros;
-        transpose(dst + k * h, NULL, row, h, least(SEGMENT, K - k));
+        transpose(dst + k * w, NULL, row, w, least(SEGMENT, K - k));
     }
 }
 
-/* Terms k0..k0+n-1 of patches from..from+rows-1 as a tile [n,h]: for each tap the pixel under it, zeros outside the image. */
-static void pack_patches(float *dst, const left *L, size_t from, size_t rows, size_t h, size_t k0, size_t n)
+/* Terms k0..k0+n-1 of row `at` of L: a row as it lies, or (conv) for each tap the pixel under it, zeros outside the image. */
+static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
 {
     const conv_shape *s = L->conv;
-    const float *image[MR], *row[ROWS];
-    size_t top[MR], edge[MR];
-
-    for (size_t r = 0; r < rows; r++) {
-        const size_t pixel = (from + r) % L->pixels;
-        image[r] = L->x + (from + r) / L->pixels * s->H * s->W * s->ci;
-        top[r] = pixel / L->Wo * s->stride - s->pad_before; /* below zero wraps, and is outside */
-        edge[r] = pixel % L->Wo * s->stride - s->pad_before;
+    if (!s) {
+        memcpy(dst, L->x + at * L->stride + k0, n * sizeof *dst);
+        return;
     }
+    const size_t pixel = at % L->pixels;
+    const size_t top = pixel / L->Wo * s->stride - s->pad_before, edge = pixel % L->Wo * s->stride - s->pad_before; /* below zero wraps, and is outside */
+    const float *image = L->x + at / L->pixels * s->H * s->W * s->ci;
     for (size_t k = k0; k < k0 + n;) {
-        const size_t tap = k / s->ci, c = k % s->ci, ky = tap / s->k, kx = tap % s->k;
-        const size_t run = least(least(SEGMENT, s->ci - c), k0 + n - k);
-        for (size_t r = 0; r < round_up(h, LANES); r++) {
-            const bool inside = r < rows && top[r] + ky < s->H && edge[r] + kx < s->W;
-            row[r] = inside ? image[r] + ((top[r] + ky) * s->W + edge[r] + kx) * s->ci + c : zeros;
-        }
-        transpose(dst, NULL, row, h, run);
-        dst += run * h;
+        const size_t tap = k / s->ci, c = k % s->ci, y = top + tap / s->k, x = edge + tap % s->k, run = least(s->ci - c, k0 + n - k);
+        if (y < s->H && x < s->W)
+            memcpy(dst, image + (y * s->W + x) * s->ci + c, run * sizeof *dst);
+        else
+            memset(dst, 0, run * sizeof *dst);
+        dst += run;
         k += run;
     }
 }
@@ -316,7 +306,7 @@ static void pack_patches(float *dst, const left *L, size_t from, size_t rows, si
 static void pack_weights(float *dst, const right *R, size_t from, size_t columns, size_t w)
 {
     float wide[NR][SEGMENT], *to[SEGMENT];
-    const float *row[ROWS];
+    const float *row[NR];
     const size_t K = R->taps * R->ci;
     size_t tap = 0, i = 0; /* the file's order is (ci, tap) */
 
@@ -341,12 +331,12 @@ static void pack_weights(float *dst, const right *R, size_t from, size_t columns
 
 /* ---- products ---- */
 
-/* y [rows,columns] = a b (+ bias): a tile [K,h] by a panel [K,w]. */
-static void multiply(float *y, size_t ldy, const float *a, const float *b, size_t rows, size_t columns, size_t K)
+/* y [rows,columns] = a b: tile_height(rows) rows of a, K terms each, by a panel [K,w]. */
+static void multiply(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t K)
 {
-    const size_t h = tile_height(rows), w = panel_width(columns);
+    const size_t w = panel_width(columns);
     for (size_t k = 0; k < K; k += CHUNK)
-        multiply_tile(y, ldy, a + k * h, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
+        multiply_tile(y, ldy, a + k, lda, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
 }
 
 /* y [M,N] = L R^T + bias, or a part of it. */
@@ -357,23 +347,18 @@ typedef struct product {
     size_t M, N, K;
 } product;
 
-/* Rows i0..i0+rows-1 (at most GROUP tiles), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
+/* Rows i0..i0+rows-1, columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
  * which stays in the second-level cache while panel after panel passes. */
 static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
 {
     for (size_t k = 0; k < p->K; k += CHUNK) {
-        const size_t n = least(CHUNK, p->K - k);
-        for (size_t i = 0; i < rows; i += MR) {
-            const size_t count = least(MR, rows - i), h = tile_height(count);
-            if (p->L->conv)
-                pack_patches(a + i * n, p->L, i0 + i, count, h, k, n);
-            else
-                pack_rows(a + i * n, p->L->x + (i0 + i) * p->L->stride + k, p->L->stride, count, h, n);
-        }
+        const size_t n = least(CHUNK, p->K - k), lda = n + APART;
+        for (size_t i = 0; i < rows; i++)
+            copy_row(a + i * lda, p->L, i0 + i, k, n);
         for (size_t j = 0; j < columns; j += NR) {
             const size_t count = least(NR, columns - j);
             for (size_t i = 0; i < rows; i += MR)
-                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, a + i * n, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n,
+                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, a + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n,
                               k > 0, p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
         }
     }
@@ -384,6 +369,13 @@ static size_t columns_at_once(size_t N, size_t K)
 {
     const size_t fit = PANELS / (K ? K : 1) / NR * NR;
     return least(round_up(N, NR), fit > NR ? fit : NR);
+}
+
+/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. */
+static size_t rows_at_once(size_t M, size_t K, size_t threads)
+{
+    const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
+    return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
 }
 
 static int thread_number(void)
@@ -402,7 +394,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     const product p = { y, L, bias, M, N, K };
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
     const size_t Nc = R->w.packed ? N : columns_at_once(N, K), mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    const size_t height = GROUP * MR, each = height * least(K, CHUNK) + SLACK, groups = (M + height - 1) / height;
+    const size_t height = rows_at_once(M, K, threads), each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
     float *b = R->w.packed ? NULL : arena_bytes(c->work, Nc * sizeof(float), K);
     float *a = arena_bytes(c->work, threads, each * sizeof(float));
 
@@ -464,62 +456,93 @@ static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
 
 /* A panel of queries is in the lanes throughout: scores [key][query], their exponentials likewise, outputs [column][query]:
  *   scores = keys (tiles of 12) x queries;   largest, exp and sum go down the keys;   y^T = values^T (tiles of 12 columns) x exp.
- * A head as keys and values are packed: keys in tiles [head,MR], values in tiles [Nk,MR] of columns. */
+ * A head as its keys and values are copied: keys [Nk,head], values turned, [head,Nk], rows APART. */
 typedef struct packed_head { float *keys, *values; } packed_head;
 /* What a thread needs beside that: queries, a panel [head,NR]; scores [Nk,NR]; out [head,NR]. */
 typedef struct attention_scratch { float *queries, *scores, *out; } attention_scratch;
 
-static size_t head_floats(size_t Nk, size_t head) { return round_up(round_up(Nk, 4) * head + SLACK + round_up(head, 4) * Nk, 16); }
-static size_t scratch_floats(size_t Nk, size_t head) { return round_up((2 * head + Nk) * NR + SLACK, 16); }
+static size_t head_floats(size_t Nk, size_t head) { return round_up(round_up(Nk, 4) * head + round_up(head, 4) * (Nk + APART), 16); }
+static size_t scratch_floats(size_t Nk, size_t head) { return round_up((2 * head + Nk) * NR, 16); }
 
 static packed_head place_head(float *at, size_t Nk, size_t head)
 {
-    return (packed_head){ at, at + round_up(Nk, 4) * head + SLACK };
+    return (packed_head){ at, at + round_up(Nk, 4) * head };
 }
 
 static attention_scratch place_scratch(float *at, size_t Nk, size_t head)
 {
-    return (attention_scratch){ at, at + head * NR + SLACK, at + head * NR + SLACK + Nk * NR };
+    return (attention_scratch){ at, at + head * NR, at + (head + Nk) * NR };
 }
 
-/* Keys [Nk,head] as tiles of keys, values [Nk,head] as tiles of columns (they are k-major already). */
+/* to[j,i] = x[i,j], i < M, j < N. Rows of x ldx apart, of `to` ldt. */
+static void turn_matrix(float *to, size_t ldt, const float *x, size_t ldx, size_t M, size_t N)
+{
+    for (size_t i = 0; i < M; i += LANES)
+        for (size_t j = 0; j < N; j += LANES) {
+            const float *row[LANES];
+            float *at[LANES];
+            if (i + LANES <= M && j + LANES <= N) {
+                for (size_t r = 0; r < LANES; r++) {
+                    row[r] = x + (i + r) * ldx;
+                    at[r] = to + (j + r) * ldt + i;
+                }
+                turn(at, row, j);
+                continue;
+            }
+            for (size_t r = i; r < least(M, i + LANES); r++)
+                for (size_t k = j; k < least(N, j + LANES); k++)
+                    to[k * ldt + r] = x[r * ldx + k];
+        }
+}
+
+/* Tiles read whole rows of four: those past the last are read, and what comes of them is dropped. */
 static void pack_head(const packed_head *s, const float *k, const float *v, size_t Nk, size_t D, size_t head)
 {
-    for (size_t i = 0; i < Nk; i += MR)
-        pack_rows(s->keys + i * head, k + i * D, D, least(MR, Nk - i), tile_height(least(MR, Nk - i)), head);
-    for (size_t j = 0; j < head; j += MR) {
-        const size_t columns = least(MR, head - j), h = tile_height(columns);
-        float *to = s->values + j * Nk;
-        for (size_t i = 0; i < Nk; i++, to += h)
-            for (size_t r = 0; r < h; r++)
-                to[r] = r < columns ? v[i * D + j + r] : 0.0f;
-    }
+    for (size_t i = 0; i < Nk; i++)
+        memcpy(s->keys + i * head, k + i * D, head * sizeof *k);
+    turn_matrix(s->values, Nk + APART, v, D, Nk, head);
+    memset(s->keys + Nk * head, 0, (round_up(Nk, 4) - Nk) * head * sizeof *k);
+    memset(s->values + head * (Nk + APART), 0, (round_up(head, 4) - head) * (Nk + APART) * sizeof *k);
 }
 
-/* m[j] = the largest of x[i,j], i < n, and m[j]. x [n,w]. */
-static void largest_down(float *restrict m, const float *restrict x, size_t n, size_t w)
+/* m[j] = the largest of x[i,j], i < n, and m[j]; low[j] likewise the smallest. x [n,w]. */
+static inline void extremes_down(float *restrict m, float *restrict low, const float *restrict x, size_t n, size_t w)
 {
     for (size_t i = 0; i < n; i++, x += w)
-        for (size_t j = 0; j < w; j++)
+        for (size_t j = 0; j < w; j++) {
             m[j] = x[j] > m[j] ? x[j] : m[j];
+            low[j] = x[j] < low[j] ? x[j] : low[j];
+        }
+}
+
+/* x = exp(x * scale - m), s += x down the rows: a block of dot(x, 1). x [n,w]; m, s [w]. normal: no exponential is subnormal. */
+static inline void exp_block(float *restrict s, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+{
+    for (size_t i = 0; i < n; i++, x += w)
+        for (size_t j = 0; j < w; j++) {
+            x[j] = normal ? exp32_normal(x[j] * scale - m[j]) : exp32(x[j] * scale - m[j]);
+            s[j] = x[j] + s[j]; /* fma(x, 1, s) */
+        }
 }
 
 /* x = exp(x * scale - m), l[j] = the sum of x[:,j] as dot(x, 1) by contract 3. x [n,w]; m, l [w]. */
-static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale)
+static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
 {
     float hi[NR], lo[NR], s[NR];
     const size_t nb = (n + BLOCK - 1) / BLOCK;
 
     for (size_t j = 0; j < w; j++)
         hi[j] = lo[j] = 0.0f;
-    for (size_t block = 0; block < nb; block++) {
+    for (size_t block = 0; block < nb; block++, x += BLOCK * w) {
+        const size_t count = least(BLOCK, n - block * BLOCK);
         for (size_t j = 0; j < w; j++)
             s[j] = 0.0f;
-        for (size_t i = 0; i < least(BLOCK, n - block * BLOCK); i++, x += w)
-            for (size_t j = 0; j < w; j++) {
-                x[j] = exp32(x[j] * scale - m[j]);
-                s[j] = x[j] + s[j]; /* fma(x, 1, s) */
-            }
+        if (w == NR && normal)
+            exp_block(s, x, m, count, NR, scale, true);
+        else if (normal)
+            exp_block(s, x, m, count, w, scale, true);
+        else
+            exp_block(s, x, m, count, w, scale, false);
         for (size_t j = 0; j < w; j++) {
             lo[j] = block % 16 ? lo[j] + s[j] : s[j];
             if (block % 16 == 15 && block + 1 < nb)
@@ -530,61 +553,48 @@ static void exp_down(float *restrict l, float *restrict x, const float *restrict
         l[j] = nb > 16 ? hi[j] + lo[j] : lo[j];
 }
 
-/* y[j,i] = x[i,j] / l[j], j < rows, i < n. x [n,w], rows of y ldy apart. */
-static void divide_and_turn(float *y, size_t ldy, float *x, const float *l, size_t rows, size_t n, size_t w)
-{
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < w; j++)
-            x[i * w + j] = x[i * w + j] / l[j];
-    for (size_t j = 0; j < rows; j += LANES)
-        for (size_t i = 0; i < n; i += LANES) {
-            const float *row[LANES];
-            float *to[LANES];
-            if (j + LANES <= rows && i + LANES <= n) {
-                for (size_t r = 0; r < LANES; r++) {
-                    row[r] = x + (i + r) * w;
-                    to[r] = y + (j + r) * ldy + i;
-                }
-                turn(to, row, j);
-                continue;
-            }
-            for (size_t r = j; r < least(rows, j + LANES); r++)
-                for (size_t k = i; k < least(n, i + LANES); k++)
-                    y[r * ldy + k] = x[k * w + r];
-        }
-}
-
 /* Queries first..first+rows-1 (rows <= NR) of one head. Pointers at the head's first column; q and y at query `first`. */
 static void attend(float *y, const float *q, const float *v, size_t first, size_t rows, size_t Nk, size_t D, size_t head, bool causal,
                    const packed_head *kv, const attention_scratch *s)
 {
     const float  scale = (float)(1.0 / sqrt((double)head));
     const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that any of the queries sees */
-    float m[NR], l[NR];
+    float m[NR], low[NR], l[NR];
+    bool  normal = true;
 
     pack_rows(s->queries, q, D, rows, w, head);
-    for (size_t j = 0; j < w; j++)
+    for (size_t j = 0; j < w; j++) {
         m[j] = -INFINITY;
+        low[j] = INFINITY;
+    }
     for (size_t i = 0; i < n; i += MR) {
         const size_t count = least(MR, n - i);
         float *x = s->scores + i * w;
-        multiply(x, w, kv->keys + i * head, s->queries, least(MR, Nk - i), w, head);
+        multiply(x, w, kv->keys + i * head, head, s->queries, least(MR, Nk - i), w, head);
         for (size_t k = causal && first < i + count ? i : i + count; k < i + count; k++)
             for (size_t j = 0; j < w && first + j < k; j++)
                 x[(k - i) * w + j] = -INFINITY; /* exp makes it +0, which changes no sum but a zero's sign: see below */
-        largest_down(m, x, count, w);
+        if (w == NR) /* a constant, so that the loop becomes whole registers */
+            extremes_down(m, low, x, count, NR);
+        else
+            extremes_down(m, low, x, count, w);
     }
     for (size_t j = 0; j < w; j++)
         m[j] = m[j] * scale; /* rounding keeps order: the largest of the products */
-    exp_down(l, s->scores, m, n, w, scale);
+    for (size_t j = 0; j < w; j++)
+        normal &= low[j] * scale - m[j] >= EXP_NORMAL; /* false for NaN */
+    exp_down(l, s->scores, m, n, w, scale, normal);
     for (size_t i = 0; i < head; i += MR)
-        multiply(s->out + i * w, w, kv->values + i * Nk, s->scores, least(MR, head - i), w, n);
+        multiply(s->out + i * w, w, kv->values + i * (Nk + APART), Nk + APART, s->scores, least(MR, head - i), w, n);
     if (causal)
         for (size_t i = 0; i < head; i++)
             for (size_t j = 0; j < rows; j++)
                 if (s->out[i * w + j] == 0.0f) /* a chain that reached -0 must not have met the +0 of a key left out */
                     s->out[i * w + j] = nn_dot(s->scores + j, w, v + i, D, first + j + 1);
-    divide_and_turn(y, D, s->out, l, rows, head, w);
+    for (size_t i = 0; i < head; i++)
+        for (size_t j = 0; j < w; j++)
+            s->out[i * w + j] = s->out[i * w + j] / l[j];
+    turn_matrix(y, D, s->out, w, head, rows);
 }
 
 static void attention(nn *c, float *y, const float *q, const float *k, const float *v,
@@ -851,7 +861,7 @@ static double peak(size_t n, float *sink)
 static double tile(size_t n, const float *a, const float *b, float *sink)
 {
     for (size_t i = 0; i < n; i++)
-        multiply_tile(sink, NR, a, b, MR, NR, CHUNK, false, NULL);
+        multiply_tile(sink, NR, a, CHUNK + APART, b, MR, NR, CHUNK, false, NULL);
     return (double)n * CHUNK * MR * NR;
 }
 

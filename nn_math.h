@@ -56,24 +56,40 @@ static inline float fma32(float a, float b, float c) { return fma32_soft(a, b, c
 static inline float round_small(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
 /* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + (r + r^2 q(r)), q minimax of degree 4.
- * Two products by powers of two, the first of them exact, so that a subnormal result is rounded once. */
-static inline float exp32(float x)
+ * exp(r) for an x in [-104, 89]; *t is n + 1.5 * 2^23. */
+static inline float exp32_fraction(float x, float *t)
 {
-    const float lowest = -104.0f, highest = 89.0f; /* beyond: 0 and infinity, as at these */
-    const float a = x < lowest ? lowest : x;
-    const float c = a > highest ? highest : a;     /* a NaN passes both */
-    const float t = fma32(c, 0x1.715476p+0f, 0x1.8p23f);
-    const float n = t - 0x1.8p23f;
-    const float r = fma32(n, -0x1.7f7d1cp-20f, fma32(n, -0x1.62e4p-1f, c));
+    *t = fma32(x, 0x1.715476p+0f, 0x1.8p23f);
+    const float n = *t - 0x1.8p23f;
+    const float r = fma32(n, -0x1.7f7d1cp-20f, fma32(n, -0x1.62e4p-1f, x));
     float q = 0x1.6a23ccp-10f;
     q = fma32(q, r, 0x1.123a2p-7f);
     q = fma32(q, r, 0x1.5558f2p-5f);
     q = fma32(q, r, 0x1.555492p-3f);
     q = fma32(q, r, 0x1.fffffcp-2f);
-    const float    p = fma32(q, r * r, r) + 1.0f;
+    return fma32(q, r * r, r) + 1.0f;
+}
+
+/* Two products by powers of two, the first of them exact, so that a subnormal result is rounded once. */
+static inline float exp32(float x)
+{
+    const float lowest = -104.0f, highest = 89.0f; /* beyond: 0 and infinity, as at these */
+    const float a = x < lowest ? lowest : x;
+    const float c = a > highest ? highest : a;     /* a NaN passes both */
+    float t;
+    const float    p = exp32_fraction(c, &t);
     const uint32_t biased = f32_bits(t) - 0x4b400000u + 1024u; /* n + 1024 */
     const uint32_t n1 = (biased >> 1) - 512u, n2 = biased - 1024u - n1;
     return (p * f32_from((n1 + 127u) << 23)) * f32_from((n2 + 127u) << 23);
+}
+
+/* exp32 for EXP_NORMAL <= x <= 0, where no result is subnormal: n goes straight into the exponent, half the work. The same bits. */
+#define EXP_NORMAL (-87.0f)
+static inline float exp32_normal(float x)
+{
+    float t;
+    const float p = exp32_fraction(x, &t);
+    return f32_from(f32_bits(p) + (f32_bits(t) << 23)); /* t's fraction holds n; its higher bits leave */
 }
 
 /* log(x) = e ln 2 + 2 atanh(s), x = 2^e (1 + f), s = f / (2 + f), in double throughout; sqrt(1/2) <= 1 + f < sqrt 2. */

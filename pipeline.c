@@ -5,14 +5,19 @@
  *   pixels --vae_encode--> moments of latents
  *
  * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), what an ablation does (select.c), a terminal (saeuron.c).
- * Source: diffusers StableDiffusionPipeline.__call__; released code utils/hooks.py for where the edit happens.
+ * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the tap reports);
+ * released code utils/hooks.py for where the edit happens.
  * Letters: B images, B2 rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
 #include "model.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#define TEAM_ENVIRONMENT "a thread of OpenMP's pool was started under a floating-point environment that flushes subnormals or does not round to nearest: " \
+                         "start the pool after restoring it, or give the context 1 thread"
 
 enum { SMALL = 1024 }; /* pixels of a latent that count as few */
 
@@ -57,7 +62,9 @@ static int open_network(sae_context *x, const char *sub, const char *stem, tenso
     nn_init(&c, x->host.isa, x->threads, NULL);
     for (size_t i = 0; i < file->count; i++)
         weights += file->list[i].count;
-    return bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    code = bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    tensors_release(file); /* every value was read, to check it; what is used will come back */
+    return code;
 }
 
 static int configure_clip(void *t, json o, const char *path, sae_error *err) { return clip_configure(t, o, path, err); }
@@ -150,6 +157,7 @@ static int open_parts(sae_context *x, sae_error *err)
 static int open_model(sae_context **ctx, const sae_host *host, const char *model_dir, const char *made, sae_error *err)
 {
     sae_context *x;
+    io_file one;
     nn  c;
     int code = SAE_OK;
     *ctx = NULL;
@@ -166,12 +174,18 @@ static int open_model(sae_context **ctx, const sae_host *host, const char *model
         x->host = *host;
     x->files = &x->host;
     x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
-    if (made && !(x->made = synthetic_open(&x->host, made, err)))
+    if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
+    if (!code && made && !(x->made = synthetic_open(&x->host, made, err)))
         code = err ? err->code : SAE_EUSAGE;
     if (x->made)
         x->files = synthetic_host(x->made);
     if (!code && strlen(model_dir) >= sizeof x->dir)
         code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", model_dir);
+    else if (!code && !x->made && io_open(&one, &x->host, model_dir, NULL) == SAE_OK) {
+        io_close(&one);
+        code = fail(err, SAE_EFORMAT, "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it", model_dir);
+    }
     if (!code) {
         memcpy(x->dir, model_dir, strlen(model_dir) + 1);
         code = open_parts(x, err);
@@ -217,33 +231,68 @@ void sae_close(sae_context *x)
 
 /* ---- forgetting ---- */
 
+static void unload_hook(sae_context *x, ablation *a)
+{
+    for (size_t j = 0; j < a->count; j++)
+        selection_free(&a->forget[j], &x->host);
+    stats_unload(&a->stats, &x->host);
+    sae_unload(&a->sae, &x->host);
+    io_free(&x->host, a);
+}
+
+/* Unloads the hooks at which nothing is asked for: those that an error leaves. */
+static void drop_idle(sae_context *x)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->hooks; i++)
+        if (ablation_active(x->hook[i]))
+            x->hook[kept++] = x->hook[i];
+        else
+            unload_hook(x, x->hook[i]);
+    x->hooks = kept;
+}
+
 void sae_remember(sae_context *x)
 {
-    for (size_t i = 0; i < x->hooks; i++) {
-        ablation *a = x->hook[i];
-        for (size_t j = 0; j < a->count; j++)
-            selection_free(&a->forget[j], &x->host);
-        stats_unload(&a->stats, &x->host);
-        sae_unload(&a->sae, &x->host);
-        io_free(&x->host, a);
-    }
+    for (size_t i = 0; i < x->hooks; i++)
+        unload_hook(x, x->hook[i]);
     x->hooks = 0;
 }
 
 static const char *bare(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
 
+static int check_hook(const sae_context *x, const char *hook, sae_error *err)
+{
+    return unet_hook_width(&x->unet, hook, NULL) ? SAE_OK :
+        fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+}
+
+bool sae_folder(const sae_context *x, const char *hook, char dir[1024])
+{
+    static const char *const spelling[] = { "", "unet.", "" };
+    char name[128], all[1024], path[1024];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%.96s", spelling[i], hook);
+        if (!io_join(all, sizeof all, x->dir, "sae") || !io_join(dir, 1024, all, name) || !io_join(path, sizeof path, dir, "cfg.json"))
+            return false;
+        if (io_exists(&x->host, path))
+            break;
+    }
+    return true;
+}
+
 int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err)
 {
-    hook = bare(hook);
-    if (!unet_hook_width(&x->unet, hook, NULL))
-        return fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+    const int code = check_hook(x, hook = bare(hook), err);
+    if (code)
+        return code;
     if (x->places == sizeof x->place / sizeof *x->place)
         return fail(err, SAE_EUSAGE, "too many SAEs named: at most %zu", x->places);
     sae_place *p = io_alloc(&x->host, 1, sizeof *p);
     if (!p)
         return fail(err, SAE_ENOMEM, "no memory to note an SAE's folder");
     const int n = snprintf(p->hook, sizeof p->hook, "%s", hook);
-    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : snprintf(p->dir, sizeof p->dir, "%s/sae/%s", x->dir, hook);
+    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : sae_folder(x, hook, p->dir) ? 0 : -1;
     const int q = stats_path ? snprintf(p->stats, sizeof p->stats, "%s", stats_path) : snprintf(p->stats, sizeof p->stats, "%s/stats.safetensors", p->dir);
     if (n < 0 || m < 0 || q < 0 || (size_t)n >= sizeof p->hook || (size_t)m >= sizeof p->dir || (size_t)q >= sizeof p->stats) {
         io_free(&x->host, p);
@@ -256,7 +305,6 @@ int sae_use_sae(sae_context *x, const char *hook, const char *sae_dir, const cha
 /* Where the SAE of hook is, into dir and path: as named by sae_use_sae (the last wins; *named), else in the model's folder. */
 static bool find_place(const sae_context *x, const char *hook, char dir[1024], char path[1024], bool *named)
 {
-    char all[1024];
     *named = true;
     for (size_t i = x->places; i-- > 0;)
         if (!strcmp(x->place[i]->hook, hook)) {
@@ -265,7 +313,7 @@ static bool find_place(const sae_context *x, const char *hook, char dir[1024], c
             return true;
         }
     *named = false;
-    return io_join(all, sizeof all, x->dir, "sae") && io_join(dir, 1024, all, hook) && io_join(path, 1024, dir, "stats.safetensors");
+    return sae_folder(x, hook, dir) && io_join(path, 1024, dir, "stats.safetensors");
 }
 
 /* Insertions, deletions and changes between two names, case ignored: for "did you mean". At most 63 letters count. */
@@ -338,27 +386,40 @@ static int find_hook(const sae_context *x, const char *concept, found *at, sae_e
     return fail(err, SAE_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?", concept, at->near);
 }
 
-/* The ablation of a hook, loaded if it was not. */
-static int load_hook(sae_context *x, const found *at, ablation **out, sae_error *err)
+/* The ablation of a hook with the SAE of folder dir, loaded if it was not. */
+static int load_sae(sae_context *x, const char *hook, const char *dir, ablation **out, sae_error *err)
 {
     ablation *a;
-    char digest[24];
-    int  code;
+    int code;
     for (size_t i = 0; i < x->hooks; i++)
-        if (!strcmp(x->hook[i]->hook, at->hook)) {
+        if (!strcmp(x->hook[i]->hook, hook)) {
             *out = x->hook[i];
             return SAE_OK;
         }
     if (!(a = io_alloc(&x->host, 1, sizeof *a)))
-        return fail(err, SAE_ENOMEM, "no memory for the SAE of %s", at->hook);
+        return fail(err, SAE_ENOMEM, "no memory for the SAE of %s", hook);
     memset(a, 0, sizeof *a);
-    memcpy(a->hook, at->hook, sizeof a->hook);
-    code = sae_load(&a->sae, &x->host, at->dir, err);
-    if (!code)
-        code = stats_load(&a->stats, &x->host, at->stats, err);
+    memcpy(a->hook, hook, strlen(hook) + 1); /* a name that unet_hook_width knows: short */
+    code = sae_load(&a->sae, &x->host, dir, err);
     if (!code && a->sae.d != unet_hook_width(&x->unet, a->hook, NULL))
         code = fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook",
                     a->sae.file.path, a->sae.d, a->hook, unet_hook_width(&x->unet, a->hook, NULL));
+    if (code) {
+        unload_hook(x, a);
+        return code;
+    }
+    x->hook[x->hooks++] = *out = a;
+    return SAE_OK;
+}
+
+/* The statistics of a hook, loaded if they were not. */
+static int load_stats(sae_context *x, ablation *a, const char *path, sae_error *err)
+{
+    char digest[24];
+    int  code;
+    if (a->stats.steps)
+        return SAE_OK;
+    code = stats_load(&a->stats, &x->host, path, err);
     if (!code && a->stats.n != a->sae.n)
         code = fail(err, SAE_EFORMAT, "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE", a->stats.file.path, a->stats.n, a->sae.n);
     snprintf(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
@@ -366,14 +427,9 @@ static int load_hook(sae_context *x, const found *at, ablation **out, sae_error 
         code = fail(err, SAE_EFORMAT, "%s: made with an SAE of digest %s, but the one beside it has %s: make them again", a->stats.file.path, a->stats.sae, digest);
     if (!code && a->stats.hook[0] && strcmp(bare(a->stats.hook), a->hook))
         code = fail(err, SAE_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", a->stats.file.path, a->stats.hook, a->hook);
-    if (code) {
+    if (code)
         stats_unload(&a->stats, &x->host);
-        sae_unload(&a->sae, &x->host);
-        io_free(&x->host, a);
-        return code;
-    }
-    x->hook[x->hooks++] = *out = a;
-    return SAE_OK;
+    return code;
 }
 
 /* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
@@ -411,18 +467,14 @@ static int check_choice(const choice *how, sae_error *err)
     return SAE_OK;
 }
 
-int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
+static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
 {
     found     at;
     ablation *a = NULL;
     choice    how = { .top = 0, .percentile = 99.999, .strength = -1 };
     int       code;
-    if (!nn_environment_ok())
-        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
-    if (!o->concept || !*o->concept)
-        return fail(err, SAE_EUSAGE, "no concept is named");
-    if ((code = find_hook(x, o->concept, &at, err)) != SAE_OK || (code = load_hook(x, &at, &a, err)) != SAE_OK ||
-        (code = read_forget_json(x, at.dir, o->concept, &how, err)) != SAE_OK)
+    if ((code = find_hook(x, o->name, &at, err)) != SAE_OK || (code = load_sae(x, at.hook, at.dir, &a, err)) != SAE_OK ||
+        (code = load_stats(x, a, at.stats, err)) != SAE_OK || (code = read_forget_json(x, at.dir, o->name, &how, err)) != SAE_OK)
         return code;
     if (o->top)
         how.top = o->top;
@@ -434,14 +486,97 @@ int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
         how.strength = (float)o->strength;
     if ((code = check_choice(&how, err)) != SAE_OK)
         return code;
+    if (a->reconstruct)
+        return fail(err, SAE_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->name, a->hook);
     if (a->count == FORGETS)
         return fail(err, SAE_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
     for (size_t i = 0; i < a->count; i++)
-        if (!strcmp(a->forget[i].concept, o->concept))
-            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->concept);
-    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->concept), how, err)) == SAE_OK)
+        if (!strcmp(a->forget[i].concept, o->name))
+            return fail(err, SAE_EUSAGE, "concept %.80s is named twice", o->name);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->name), how, err)) == SAE_OK)
         a->count++;
     return code;
+}
+
+/* The ablation of a hook named by the caller, its SAE loaded. */
+static int open_hook(sae_context *x, const char *hook, ablation **a, sae_error *err)
+{
+    char dir[1024], stats_path[1024];
+    bool named;
+    int  code;
+    if ((code = check_hook(x, hook, err)) != SAE_OK)
+        return code;
+    if (!find_place(x, hook, dir, stats_path, &named))
+        return fail(err, SAE_EUSAGE, "the path of the SAE for %.80s is too long", hook);
+    if (!named && !(io_join(stats_path, sizeof stats_path, dir, "cfg.json") && io_exists(&x->host, stats_path)))
+        return fail(err, SAE_ENOENT, "%.300s/: there is no SAE for this hook; name its folder with --sae HOOK=DIR", dir);
+    return load_sae(x, hook, dir, a, err);
+}
+
+static int steer(sae_context *x, const char *hook, size_t latent, double factor, sae_error *err)
+{
+    ablation *a = NULL;
+    const int code = open_hook(x, bare(hook), &a, err);
+    if (code)
+        return code;
+    if (latent >= a->sae.n)
+        return fail(err, SAE_EUSAGE, "there is no latent %zu at %s: its SAE has %zu, counted from 0", latent, a->hook, a->sae.n);
+    if (!(factor >= -(double)FLT_MAX && factor <= (double)FLT_MAX)) /* false for NaN */
+        return fail(err, SAE_EUSAGE, "the factor of latent %zu at %s must be a number within float32's range", latent, a->hook);
+    if (a->reconstruct)
+        return fail(err, SAE_EUSAGE, "latent %zu is steered at %s, which is reconstructed alone: choose one", latent, a->hook);
+    for (size_t i = 0; i < a->steers; i++)
+        if (a->steer[i].latent == latent)
+            return fail(err, SAE_EUSAGE, "latent %zu at %s is steered twice", latent, a->hook);
+    if (a->steers == STEERS)
+        return fail(err, SAE_EUSAGE, "at most %d latents can be steered at one hook", STEERS);
+    a->steer[a->steers++] = (steering){ (uint32_t)latent, (float)factor };
+    return SAE_OK;
+}
+
+static int reconstruct(sae_context *x, const char *hook, sae_error *err)
+{
+    ablation *a = NULL;
+    const int code = open_hook(x, bare(hook), &a, err);
+    if (code)
+        return code;
+    if (a->count || a->steers)
+        return fail(err, SAE_EUSAGE, "%s is reconstructed alone, but %s there: choose one", a->hook, a->count ? "concepts are forgotten" : "latents are steered");
+    a->reconstruct = true;
+    return SAE_OK;
+}
+
+/* What each of the three entries begins and ends with. */
+static int enter(const char *named, const char *what, sae_error *err)
+{
+    if (!nn_environment_ok())
+        return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
+    return named && *named ? SAE_OK : fail(err, SAE_EUSAGE, "no %s is named", what);
+}
+
+static int leave(sae_context *x, int code)
+{
+    if (code)
+        drop_idle(x);
+    return code;
+}
+
+int sae_forget(sae_context *x, const sae_forget_options *o, sae_error *err)
+{
+    const int code = enter(o->name, "concept", err);
+    return code ? code : leave(x, forget(x, o, err));
+}
+
+int sae_steer(sae_context *x, const char *hook, size_t latent, double factor, sae_error *err)
+{
+    const int code = enter(hook, "hook", err);
+    return code ? code : leave(x, steer(x, hook, latent, factor, err));
+}
+
+int sae_reconstruct(sae_context *x, const char *hook, sae_error *err)
+{
+    const int code = enter(hook, "hook", err);
+    return code ? code : leave(x, reconstruct(x, hook, err));
 }
 
 /* ---- one call of sae_generate ---- */
@@ -460,6 +595,7 @@ typedef struct call {
     int     code;
     sae_error *err;
     unsigned char *rgb;     /* NULL when planning */
+    bool    names;          /* the tap is only asked for: sae_intermediates */
     uint16_t step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
 } call;
 
@@ -470,40 +606,11 @@ typedef struct part {
     call     *g;
     nn        c;
     arena     work;
-    size_t    first, count; /* rows of the guided batch */
+    size_t    first, count; /* rows of the guided batch; in the VAE: the image of the batch */
     text_kv   kv;
     int       code;
     sae_error err;
 } part;
-
-/* Sees every module's output: edits it if a concept is forgotten there, then shows it to the caller's tap. */
-static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
-{
-    part *p = user;
-    const call *g = p->g;
-    char full[160];
-    const size_t shape[4] = { B, H, W, C };
-    if (p->code) /* the text encoder and the VAE run to their end after a stop */
-        return p->code;
-    for (size_t i = 0; g->step >= 0 && i < g->x->hooks; i++) {
-        const ablation *a = g->x->hook[i];
-        if (!a->count || strcmp(a->hook, name))
-            continue;
-        const size_t bad = nn_first_bad(v, B * H * W * C);
-        if (bad < B * H * W * C)
-            return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
-        ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
-    }
-    if (!g->o->tap)
-        return 0;
-    snprintf(full, sizeof full, "%s%s", g->network, name);
-    if (g->o->tap(g->o->tap_user, full, g->step, g->first, v, shape, kind))
-        return p->code = fail(&p->err, SAE_ECANCEL, "stopped by the caller at %s", full);
-    return 0;
-}
-
-/* The whole batch as one part, on the call's own scratch. */
-static part whole(call *g) { return (part){ .g = g, .c = g->c }; }
 
 /* Hands a part's error to the call. */
 static void settle(call *g, const part *p)
@@ -515,6 +622,49 @@ static void settle(call *g, const part *p)
         *g->err = p->err;
 }
 
+/* Sees every module's output: edits it where something is asked for at that hook, then shows it to the caller's tap.
+ * v NULL: planning; the tap hears of it if it is only asked for names. */
+static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    part *p = user;
+    const call *g = p->g;
+    char full[160];
+    const size_t shape[4] = { B, H, W, C };
+    if (p->code || (!v && !g->names)) /* the text encoder and the VAE run to their end after a stop */
+        return p->code;
+    for (size_t i = 0; v && g->step >= 0 && i < g->x->hooks; i++) {
+        const ablation *a = g->x->hook[i];
+        if (!ablation_active(a) || strcmp(a->hook, name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * H * W * C);
+        if (bad < B * H * W * C)
+            return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
+    }
+    if (!g->o->tap)
+        return 0;
+    snprintf(full, sizeof full, "%s%s", g->network, name);
+    if (g->o->tap(g->o->tap_user, full, g->step, g->first + p->first, v, shape, kind))
+        p->code = fail(&p->err, SAE_ECANCEL, "stopped by the caller at %s", full);
+    if (!v) /* nobody looks at a part that was only planned */
+        settle(p->g, p);
+    return p->code;
+}
+
+/* The whole batch as one part, on the call's own scratch. */
+static part whole(call *g) { return (part){ .g = g, .c = g->c }; }
+
+/* Shows the tap what is no module's output: v [B,H,W,C]. Called when planning, too, with v NULL. */
+static void show(call *g, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    part all = whole(g);
+    g->network = "";
+    if (g->o->tap && !g->code) {
+        seen(&all, name, v, B, H, W, C, kind);
+        settle(g, &all);
+    }
+}
+
 /* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. */
 static void encode_prompts(call *g, float *y, size_t B)
 {
@@ -523,7 +673,7 @@ static void encode_prompts(call *g, float *y, size_t B)
     int32_t *ids = arena_bytes(g->c.work, texts * N, sizeof *ids);
     float   *states = arena_floats(g->c.work, texts * N * D);
     part     all = whole(g);
-    const tap watch = { seen, &all };
+    const tap watch = { seen, &all, g->names };
 
     for (size_t i = 0; ids && !g->code && i < texts; i++) {
         const bool negative = g->guided && i == 0;
@@ -534,11 +684,14 @@ static void encode_prompts(call *g, float *y, size_t B)
         g->network = "text_encoder.";
         clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
         settle(g, &all);
+        if (states)
+            tensors_release(&g->x->text_file); /* not needed while sampling */
     }
     for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
         const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
         memcpy(y + i * N * D, states + from * N * D, N * D * sizeof *y);
     }
+    show(g, "prompt_embeds", y, rows(g, B), N, 1, D, TAP_TOKENS);
     arena_release(g->c.work, mark);
 }
 
@@ -564,7 +717,7 @@ static void pass_rows(part *p, float *e, const float *x)
 {
     const call *g = p->g;
     const size_t n = g->h * g->w * g->x->unet.in_channels;
-    const tap watch = { seen, p };
+    const tap watch = { seen, p, g->names };
     unet_forward(&p->c, &g->x->unet, e ? e + p->first * n : NULL, x ? x + p->first * n : NULL, (float)g->ddim.timesteps[g->step < 0 ? 0 : g->step], &p->kv,
                  p->count, g->h, g->w, g->o->tap || g->x->hooks ? &watch : NULL);
 }
@@ -643,11 +796,17 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
     float *e = arena_floats(g->c.work, R / B * n);
     const size_t total = (g->o->count + g->batch - 1) / g->batch * g->steps;
     size_t count;
+    g->network = "unet.";
+    g->step = 0; /* planning stands for every step */
     part *p = split(g, kv, R, &count);
 
-    g->network = "unet.";
+    if (!x) {
+        show(g, "noise_pred", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+        show(g, "latents", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+    }
     for (size_t i = 0; p && i < g->steps && !g->code; i++) {
         g->step = (int)i;
+        g->network = "unet.";
         for (size_t r = 0; r < R / B; r++)
             memcpy(both + r * n, x, n * sizeof *x);
         predict(g, p, count, e, both);
@@ -655,7 +814,11 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
             break;
         if (g->guided)
             guide(e, e, e + n, g->guidance, n);
+        show(g, "noise_pred", e, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
         ddim_step(&g->ddim, x, e, i, n);
+        show(g, "latents", x, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+        if (g->code)
+            break;
         if (nn_first_bad(x, n) < n)
             g->code = fail(g->err, SAE_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
         else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
@@ -672,9 +835,10 @@ static void decode(call *g, const float *x, size_t B)
     const size_t s = (size_t)1 << (v->levels - 1), n = g->h * g->w * v->latent_channels, pixels = g->h * s * g->w * s * 3, mark = arena_mark(g->c.work);
     float *y = arena_floats(g->c.work, pixels);
     part all = whole(g);
-    const tap watch = { seen, &all };
+    const tap watch = { seen, &all, g->names };
     g->network = "vae.";
     for (size_t i = 0; i < (x ? B : 1) && !g->code; i++) {
+        all.first = i;
         vae_decode(&g->c, v, y, x ? x + i * n : NULL, 1, g->h, g->w, g->o->tap ? &watch : NULL);
         settle(g, &all);
         const size_t bad = y ? nn_first_bad(y, pixels) : pixels;
@@ -700,6 +864,8 @@ static void run_batch(call *g, size_t B)
     if (!g->code)
         unet_text(&g->c, &g->x->unet, &kv, text, rows(g, B), N);
     if (!g->code && (g->code = start_noise(g, x, B)) == SAE_OK)
+        show(g, "noise", x, B, g->h, g->w, C, TAP_IMAGE);
+    if (!g->code)
         sample(g, x, &kv, B);
     arena_release(g->c.work, loop);
     for (size_t i = 0; x && g->o->latents && !g->code && i < B; i++)
@@ -722,6 +888,9 @@ static int map_steps(call *g)
                 const int now = s->timesteps[best] - g->ddim.timesteps[t], then = s->timesteps[r] - g->ddim.timesteps[t];
                 best = (then < 0 ? -then : then) < (now < 0 ? -now : now) ? r : best;
             }
+            if (g->x->hook[i]->count && !g->o->map_steps && s->steps == g->steps && s->timesteps[t] != g->ddim.timesteps[t])
+                return fail(g->err, SAE_EUSAGE, "the statistics at %s are of timestep %d at step %zu, where this model's scheduler has %d (see steps_offset in it): "
+                            "use --map-steps to take the nearest timestep's", g->x->hook[i]->hook, s->timesteps[t], t, g->ddim.timesteps[t]);
             if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
                 return fail(g->err, SAE_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
                             g->x->hook[i]->hook, s->steps, g->steps, s->steps);
@@ -749,6 +918,8 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_image_size(x, o, &W, &H, err)) != SAE_OK)
         return code;
     g->w = W >> (x->vae.levels - 1);
@@ -775,7 +946,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
         x->hook[i]->residual = o->residual;
     if (x->hooks && !g->guided)
         for (size_t i = 0; i < x->hooks; i++)
-            if (x->hook[i]->count && o->residual == SAE_RESIDUAL_RELEASED)
+            if ((x->hook[i]->count || x->hook[i]->steers) && o->residual == SAE_RESIDUAL_RELEASED)
                 return fail(err, SAE_EUSAGE, "--residual released needs a guidance above 1: the released hooks split a guided batch");
     if ((code = ddim_set_timesteps(&g->ddim, g->steps, err)) != SAE_OK || (code = map_steps(g)) != SAE_OK)
         return code;
@@ -820,6 +991,22 @@ int sae_generate(sae_context *x, const sae_generate_options *o, unsigned char *r
         code = g->code;
     }
     io_free(&x->host, memory);
+    io_free(&x->host, g);
+    return code;
+}
+
+int sae_intermediates(sae_context *x, const sae_generate_options *o, sae_error *err)
+{
+    size_t bytes;
+    if (!o->tap)
+        return fail(err, SAE_EUSAGE, "there is no tap to tell the names");
+    call *g = io_alloc(&x->host, 1, sizeof *g);
+    if (!g)
+        return fail(err, SAE_ENOMEM, "no memory to begin");
+    int code = prepare(g, x, o, err);
+    g->names = true;
+    if (!code)
+        code = plan(g, &bytes);
     io_free(&x->host, g);
     return code;
 }
@@ -880,6 +1067,8 @@ int sae_encode_image(sae_context *x, const unsigned char *rgb, size_t width, siz
     int    code;
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     if ((code = sae_latent_size(x, width, height, shape, err)) != SAE_OK)
         return code;
     if (!x->vae.has_encoder)
@@ -926,6 +1115,8 @@ int sae_encode_text(sae_context *x, const char *text, float *states, sae_error *
     int      code = SAE_OK;
     if (!nn_environment_ok())
         code = fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAE_EENV, TEAM_ENVIRONMENT);
     else if (!nn_init(&c, x->host.isa, x->threads, &work))
         code = fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
     if (!code) {

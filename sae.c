@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-#define SAE_TOKENS 64 /* tokens encoded at a time: bounds the [tokens,n] pre-activations */
-
 void sae_bind(binder *b, void *network)
 {
     sae *s = network;
@@ -94,11 +92,13 @@ void sae_unload(sae *s, const sae_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* z = relu(z), then its k largest that are above 0. z [n]; idx, val [k]; returns how many. */
+/* relu(z), then its k largest that are above 0. z [n], changed; idx, val [k]; returns how many.
+ * nn_topk starts with the first k and lets in only what is larger than the least of them: with relu on those k, nothing
+ * that is not above 0 (nor NaN) enters after them, so the others need none. */
 static uint32_t top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
     size_t count, kept = 0;
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->k; i++)
         z[i] = z[i] > 0 ? z[i] : 0;
     count = nn_topk(idx, val, z, s->n, s->k);
     for (size_t j = 0; j < count; j++)
@@ -109,17 +109,23 @@ static uint32_t top_latents(const sae *s, uint32_t *idx, float *val, float *z)
     return (uint32_t)kept;
 }
 
+/* y = x - b_dec. x, y [M,d]. */
+static void centre(const sae *s, float *y, const float *x, size_t M)
+{
+    for (size_t i = 0; y && i < M; i++)
+        for (size_t j = 0; j < s->d; j++)
+            y[i * s->d + j] = x[i * s->d + j] - s->b_dec[j];
+}
+
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M)
 {
-    const size_t mark = arena_mark(c->work);
-    float *centred = arena_floats(c->work, SAE_TOKENS * s->d);
-    float *z = arena_floats(c->work, SAE_TOKENS * s->n);
+    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    float *centred = arena_floats(c->work, block * s->d);
+    float *z = arena_floats(c->work, block * s->n);
 
-    for (size_t m = 0; m < M; m += SAE_TOKENS) {
-        const size_t tokens = M - m < SAE_TOKENS ? M - m : SAE_TOKENS;
-        for (size_t i = 0; centred && i < tokens; i++)
-            for (size_t j = 0; j < s->d; j++)
-                centred[i * s->d + j] = x[(m + i) * s->d + j] - s->b_dec[j];
+    for (size_t m = 0; m < M; m += block) {
+        const size_t tokens = M - m < block ? M - m : block;
+        centre(s, centred, x ? x + m * s->d : NULL, tokens);
         apply_linear(c, z, centred, &s->encoder, tokens);
         if (!z) /* planning: one block stands for all */
             break;
@@ -130,6 +136,28 @@ void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count,
             const size_t row = (m + (size_t)i) * s->k;
             count[m + (size_t)i] = top_latents(s, idx + row, val + row, z + (size_t)i * s->n);
         }
+    }
+    arena_release(c->work, mark);
+}
+
+void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent, size_t S)
+{
+    /* A dot product's bits depend on its two rows alone (contract 3), so rows gathered elsewhere give the same. */
+    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS, bytes = s->d * dtype_size(s->encoder.w.type);
+    unsigned char *rows = arena_bytes(c->work, S, bytes);
+    float *bias = arena_floats(c->work, S);
+    float *centred = arena_floats(c->work, block * s->d);
+
+    for (size_t j = 0; centred && j < S; j++) {
+        memcpy(rows + j * bytes, s->encoder.w.data + latent[j] * bytes, bytes);
+        bias[j] = s->encoder.bias[latent[j]];
+    }
+    for (size_t m = 0; m < M; m += block) {
+        const size_t tokens = M - m < block ? M - m : block;
+        centre(s, centred, x ? x + m * s->d : NULL, tokens);
+        nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ .data = rows, .type = s->encoder.w.type }, bias, tokens, s->d, S);
+        if (!centred) /* planning: one block stands for all */
+            break;
     }
     arena_release(c->work, mark);
 }

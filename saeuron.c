@@ -14,6 +14,13 @@
 
 int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
 
+/* Where `make install` puts the small model's folder: the Makefile says it, from PREFIX. */
+#ifndef SAEURON_SHARE
+#define SAEURON_SHARE "/usr/local/share/saeuron"
+#endif
+#define MODEL_HERE "weights/emojicanvas"
+#define MODEL_INSTALLED SAEURON_SHARE "/emojicanvas"
+
 /* ---- options ---- */
 
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
@@ -25,7 +32,7 @@ typedef struct list { const char *item[MANY]; size_t count; } list;
 
 typedef struct options {
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
-    list     sae, stats, rest;
+    list     sae, stats, steer, reconstruct, inject, rest;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
     bool     profile, quiet, json, map_steps, explain, strings, latents, memory, tensors, listing, help;
@@ -56,6 +63,8 @@ static const option table[] = {
     { "--percentile", NULL, C_SAMPLE, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
     { "--strength", NULL, C_SAMPLE, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
     { "--residual", NULL, C_SAMPLE, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
+    { "--steer", NULL, C_GENERATE, LIST, AT(steer), NONE, "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)" },
+    { "--reconstruct", NULL, C_GENERATE, LIST, AT(reconstruct), NONE, "HOOK", "the SAE's reconstruction instead of the activation" },
     { "--sae", NULL, C_SAMPLE, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
     { "--stats", NULL, C_SAMPLE, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
     { "--map-steps", NULL, C_SAMPLE, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
@@ -68,6 +77,7 @@ static const option table[] = {
     { "--width", NULL, C_SAMPLE | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
     { "--batch", NULL, C_SAMPLE | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
+    { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
     { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
     { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
     { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
@@ -80,7 +90,7 @@ static const option table[] = {
     { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
-    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default weights/emojicanvas)" },
+    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
     { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
     { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
@@ -275,7 +285,7 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .model = "weights/emojicanvas", .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
+    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -312,14 +322,33 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
 
 /* ---- opening what the options name ---- */
 
+/* --model, else what SAEURON_MODEL names, else the first place where a model is. NULL: there is none. */
+static const char *find_model(const options *o)
+{
+    static const char *const places[] = { MODEL_HERE, MODEL_INSTALLED };
+    const char *named = o->model ? o->model : getenv("SAEURON_MODEL");
+    char path[1024];
+    if (named && (o->model || *named))
+        return named;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (io_join(path, sizeof path, places[i], "scheduler/scheduler_config.json") && io_exists(NULL, path))
+            return places[i];
+    return NULL;
+}
+
 static int open_model(sae_context **x, const options *o, talk *t)
 {
     sae_error err = { 0 };
+    const char *model = find_model(o);
     const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
     if (o->has_threads && !o->threads)
         return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
     *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
-    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, o->model, &err)) ? complain(&err) : 0;
+    if (!model && !o->synthetic) {
+        fail(&err, SAE_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
+        return complain(&err);
+    }
+    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, model, &err)) ? complain(&err) : 0;
 }
 
 /* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
@@ -358,12 +387,14 @@ static int place_saes(sae_context *x, const options *o, sae_error *err)
 /* --forget A,B with --top, --percentile, --strength for all of them. */
 static int forget_all(sae_context *x, const options *o, sae_error *err)
 {
-    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->residual ? "--residual" : NULL;
+    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : NULL;
     int code = place_saes(x, o, err);
     if (!code && o->forget && !*o->forget)
         return fail(err, SAE_EUSAGE, "--forget names no concept");
     if (!code && !o->forget && alone)
         return fail(err, SAE_EUSAGE, "%s does nothing without --forget", alone);
+    if (!code && !o->forget && !o->steer.count && o->residual)
+        return fail(err, SAE_EUSAGE, "--residual does nothing without --forget or --steer");
     for (const char *p = o->forget; !code && p && *p;) {
         char name[96];
         const size_t n = strcspn(p, ",");
@@ -371,7 +402,7 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
             return fail(err, SAE_EUSAGE, "--forget: %.40s... is no concept", p);
         memcpy(name, p, n);
         name[n] = 0;
-        const sae_forget_options f = { .concept = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
+        const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
                                        .has_strength = o->has_strength };
         code = sae_forget(x, &f, err);
         p += n + (p[n] == ',');
@@ -380,6 +411,30 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
         return fail(err, SAE_EUSAGE, "--top and --percentile exclude each other");
     if (!code && o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
         return fail(err, SAE_EUSAGE, "--percentile must be above 0 and at most 100");
+    return code;
+}
+
+/* --steer HOOK:LATENT=FACTOR and --reconstruct HOOK. */
+static int steer_all(sae_context *x, const options *o, sae_error *err)
+{
+    char hook[96], number[24];
+    int  code = SAE_OK;
+    for (size_t i = 0; !code && i < o->steer.count; i++) {
+        const char *text = o->steer.item[i], *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
+        uint64_t latent;
+        double   factor;
+        if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
+            return fail(err, SAE_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s", text);
+        snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
+        snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
+        if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
+            return fail(err, SAE_EUSAGE, "--steer %.80s: the latent is no whole number", text);
+        if (!io_parse_double(equals + 1, &factor))
+            return fail(err, SAE_EUSAGE, "--steer %.80s: the factor is no number", text);
+        code = sae_steer(x, hook, (size_t)latent, factor, err);
+    }
+    for (size_t i = 0; !code && i < o->reconstruct.count; i++)
+        code = sae_reconstruct(x, o->reconstruct.item[i], err);
     return code;
 }
 
@@ -481,6 +536,180 @@ static uint64_t digest_floats(const float *v, size_t n)
     return h;
 }
 
+/* ---- --dump and --inject ---- */
+
+/* --inject NAME=FILE: the file's values, and what in a run they replace. */
+typedef struct injection {
+    char       *what;               /* the option's NAME; owned */
+    const char *path;
+    const char *name;               /* NAME without its prefix */
+    long   step, image;             /* of the prefix "stepN." or "imageN."; -1: every one */
+    float *values;
+    size_t shape[TENSOR_DIMS];
+    int    ndim;
+    bool   found;
+    uint64_t digest;
+} injection;
+
+/* The two uses of the tap, in this order: what was injected is dumped. One batch: see make_images. */
+typedef struct wires {
+    const char *dump;               /* the folder, or NULL */
+    const sae_host *host;
+    size_t    steps, images, injections;
+    injection inject[MANY];
+    sae_error err;
+} wires;
+
+/* The dimensions that a tap's values have in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
+static int file_shape(size_t out[4], const size_t shape[4], int kind)
+{
+    const bool tokens = kind == SAE_TAP_TOKENS;
+    out[0] = shape[0];
+    out[1] = tokens ? shape[1] : shape[3];
+    out[2] = tokens ? shape[3] : shape[1];
+    out[3] = tokens ? 0 : shape[2];
+    return tokens ? 3 : 4;
+}
+
+/* Among several images the VAE's values are of one: its number belongs to their name. */
+static bool of_one_image(const wires *w, const char *name) { return w->images > 1 && !strncmp(name, "vae.", 4); }
+
+/* The number N of "stepN." or "imageN." at the start of *name, which moves behind it; -1 without one. */
+static long take_number(const char **name, const char *word)
+{
+    const size_t n = strlen(word);
+    const char *p = *name + n;
+    long number = 0;
+    if (strncmp(*name, word, n) || *p < '0' || *p > '9')
+        return -1;
+    for (; *p >= '0' && *p <= '9'; p++)
+        number = number < 100000000 ? 10 * number + (*p - '0') : number;
+    if (*p != '.')
+        return -1;
+    *name = p + 1;
+    return number;
+}
+
+/* DIR/stepNNN.NAME.npy, DIR/imageNNNNN.NAME.npy or DIR/NAME.npy. */
+static int dump_values(wires *w, const char *name, int step, size_t first, const float *values, const size_t shape[4], int kind)
+{
+    char   path[1024], file[256];
+    size_t out[4];
+    const int ndim = file_shape(out, shape, kind);
+    if (step >= 0)
+        snprintf(file, sizeof file, "step%03d.%s.npy", step, name);
+    else if (of_one_image(w, name))
+        snprintf(file, sizeof file, "image%05zu.%s.npy", first, name);
+    else
+        snprintf(file, sizeof file, "%s.npy", name);
+    if (!io_join(path, sizeof path, w->dump, file))
+        return fail(&w->err, SAE_EUSAGE, "--dump: the path is too long");
+    if (kind == SAE_TAP_TOKENS)
+        return npy_save(w->host, path, values, out, ndim, &w->err);
+    const size_t P = shape[1] * shape[2];
+    float *nchw = io_alloc(w->host, shape[0] * P * shape[3], sizeof *nchw);
+    if (!nchw)
+        return fail(&w->err, SAE_ENOMEM, "--dump: no memory for %s", name);
+    nn_to_nchw(nchw, values, shape[0], shape[3], P);
+    const int code = npy_save(w->host, path, nchw, out, ndim, &w->err);
+    io_free(w->host, nchw);
+    return code;
+}
+
+static int use_wires(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    wires *w = user;
+    for (size_t i = 0; i < w->injections; i++) { /* where two meet, the last named stays */
+        const injection *in = &w->inject[i];
+        if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) || (in->image >= 0 && (size_t)in->image != first))
+            continue;
+        if (kind == SAE_TAP_TOKENS)
+            memcpy(values, in->values, shape[0] * shape[1] * shape[3] * sizeof *values);
+        else
+            nn_from_nchw(values, in->values, shape[0], shape[3], shape[1] * shape[2]);
+    }
+    return w->dump ? dump_values(w, name, step, first, values, shape, kind) : SAE_OK;
+}
+
+/* "[2, 16, 32]". */
+static void shape_text(char *out, size_t size, const size_t *shape, int ndim)
+{
+    size_t at = 0;
+    for (int i = 0; i < ndim && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%zu%s", i ? ", " : "[", shape[i], i + 1 < ndim ? "" : "]");
+}
+
+/* Hears the names of a run before it begins: each file must have the shape of what it replaces. */
+static int hear_name(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    wires *w = user;
+    size_t want[4];
+    char   wanted[112], found[220];
+    const int ndim = file_shape(want, shape, kind);
+    (void)first, (void)values;
+    for (size_t i = 0; i < w->injections; i++) {
+        injection *in = &w->inject[i];
+        if (strcmp(in->name, name) || (in->step >= 0 && (step < 0 || (size_t)in->step >= w->steps)) ||
+            (in->image >= 0 && (strncmp(name, "vae.", 4) || (size_t)in->image >= w->images)))
+            continue;
+        in->found = true;
+        if (in->ndim == ndim && !memcmp(in->shape, want, (size_t)ndim * sizeof *want))
+            continue;
+        shape_text(wanted, sizeof wanted, want, ndim);
+        shape_text(found, sizeof found, in->shape, in->ndim);
+        return fail(&w->err, SAE_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s", in->path, in->ndim ? found : "[]", in->what, wanted);
+    }
+    return SAE_OK;
+}
+
+/* Reads --inject's files, and checks name and shape of each against the run that g describes. */
+static int open_injections(wires *w, sae_context *x, sae_generate_options g, const options *o, sae_error *err)
+{
+    for (size_t i = 0; i < o->inject.count; i++) {
+        injection  *in = &w->inject[i];
+        const char *equals = strchr(o->inject.item[i], '=');
+        size_t n = 1;
+        int    code;
+        if (!equals || equals == o->inject.item[i] || !equals[1])
+            return fail(err, SAE_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", o->inject.item[i]);
+        char *name = io_alloc(&x->host, (size_t)(equals - o->inject.item[i]) + 1, 1);
+        if (!name)
+            return fail(err, SAE_ENOMEM, "--inject: no memory for its names");
+        memcpy(name, o->inject.item[i], (size_t)(equals - o->inject.item[i]));
+        name[equals - o->inject.item[i]] = 0;
+        *in = (injection){ .what = name, .name = name, .path = equals + 1 };
+        w->injections++;
+        in->step = take_number(&in->name, "step");
+        in->image = in->step < 0 ? take_number(&in->name, "image") : -1;
+        for (size_t j = 0; j < i; j++)
+            if (!strcmp(w->inject[j].name, in->name) && w->inject[j].step == in->step && w->inject[j].image == in->image)
+                return fail(err, SAE_EUSAGE, "--inject %.100s is given twice", in->what);
+        if ((code = npy_load(&x->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAE_OK)
+            return code;
+        for (int j = 0; j < in->ndim; j++)
+            n *= in->shape[j];
+        in->digest = digest_floats(in->values, n);
+    }
+    if (!w->injections)
+        return SAE_OK;
+    g.tap = hear_name;
+    const int code = sae_intermediates(x, &g, err);
+    for (size_t i = 0; !code && i < w->injections; i++)
+        if (!w->inject[i].found)
+            return fail(err, SAE_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all that there is, by name", w->inject[i].what);
+    return code;
+}
+
+static void close_injections(wires *w, const sae_context *x)
+{
+    for (size_t i = 0; i < w->injections; i++) {
+        io_free(&x->host, w->inject[i].values);
+        io_free(&x->host, w->inject[i].what);
+    }
+}
+
+/* ---- the texts of a picture ---- */
+
 /* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
 static char *describe_forgetting(const sae_context *x)
 {
@@ -503,15 +732,54 @@ static char *describe_forgetting(const sae_context *x)
     return out;
 }
 
+/* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
+static char *describe_steering(const sae_context *x, bool reconstruction)
+{
+    size_t at = 0, size = 1;
+    for (size_t i = 0; i < x->hooks; i++)
+        size += (x->hook[i]->steers + 1) * (sizeof x->hook[i]->hook + 96);
+    char *out = io_alloc(&x->host, size, 1);
+    if (!out)
+        return NULL;
+    out[0] = 0;
+    for (size_t i = 0; i < x->hooks; i++) {
+        const ablation *a = x->hook[i];
+        for (size_t j = 0; !reconstruction && j < a->steers; j++) {
+            char factor[32];
+            io_format_float(factor, sizeof factor, a->steer[j].factor);
+            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "", a->hook, a->steer[j].latent, factor, a->sae.digest);
+        }
+        if (reconstruction && a->reconstruct)
+            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook, a->sae.digest);
+    }
+    return out;
+}
+
+/* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
+static char *describe_injections(const sae_context *x, const wires *w)
+{
+    size_t at = 0, size = 1;
+    for (size_t i = 0; i < w->injections; i++)
+        size += strlen(w->inject[i].what) + 24;
+    char *out = io_alloc(&x->host, size, 1);
+    if (!out)
+        return NULL;
+    out[0] = 0;
+    for (size_t i = 0; i < w->injections; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%s %016" PRIx64, at ? "; " : "", w->inject[i].what, w->inject[i].digest);
+    return out;
+}
+
 /* Writes image number j with what is needed to make it again. digest: the model's. */
-static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, size_t j, const unsigned char *rgb,
+static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
                       size_t W, size_t H, uint64_t digest, const char *path, sae_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
     char seed[24], index[24], noise[24], steps[24], cfg[32], model[24], contract[16], size[48];
-    char *forget = describe_forgetting(x);
-    const char *texts[32];
+    char *forget = describe_forgetting(x), *steer = describe_steering(x, false), *reconstruct = describe_steering(x, true), *inject = describe_injections(x, w);
+    const bool described = forget && steer && reconstruct && inject;
+    const char *texts[40];
     size_t n = 0;
     snprintf(seed, sizeof seed, "%" PRIu64, g->seed);
     snprintf(index, sizeof index, "%" PRIu64, g->noise_index + j);
@@ -520,8 +788,6 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
     snprintf(model, sizeof model, "%016" PRIx64, digest);
     snprintf(contract, sizeof contract, "%d", sae_contract());
     snprintf(size, sizeof size, "%zux%zu", W, H);
-    if (!forget)
-        return fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
     texts[n++] = "prompt", texts[n++] = g->prompts[j];
     if (g->negative_prompt && *g->negative_prompt)
         texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
@@ -535,16 +801,22 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
     texts[n++] = "steps", texts[n++] = steps;
     texts[n++] = "cfg", texts[n++] = cfg;
     texts[n++] = "size", texts[n++] = size;
-    if (*forget) {
+    if (described && *forget)
         texts[n++] = "forget", texts[n++] = forget;
+    if (described && *steer)
+        texts[n++] = "steer", texts[n++] = steer;
+    if (described && (*forget || *steer))
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
-        if (g->map_steps)
-            texts[n++] = "map_steps", texts[n++] = "yes";
-    }
+    if (described && *forget && g->map_steps)
+        texts[n++] = "map_steps", texts[n++] = "yes";
+    if (described && *reconstruct)
+        texts[n++] = "reconstruct", texts[n++] = reconstruct;
+    if (described && *inject)
+        texts[n++] = "inject", texts[n++] = inject;
     texts[n++] = "model", texts[n++] = model;
     texts[n++] = "contract", texts[n++] = contract;
     texts[n] = NULL;
-    const int code = png_save(&x->host, path, rgb, W, H, texts, err);
+    const int code = described ? png_save(&x->host, path, rgb, W, H, texts, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
     if (!code && !o->json)
         printf("%s\n", path);
     if (!code && o->json) {
@@ -557,35 +829,9 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
         printf("}\n");
     }
     io_free(&x->host, forget);
-    return code;
-}
-
-/* --dump: one file a module and step, in PyTorch's order of dimensions. */
-typedef struct dump { const char *dir; const sae_host *host; sae_error err; } dump;
-
-static int save_tap(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
-{
-    dump  *d = user;
-    char   path[1024], file[256];
-    size_t out[4] = { shape[0], shape[1], shape[3], 0 };
-    float *nchw = NULL;
-    int    code;
-    (void)first; /* one batch: see run_generate */
-    if (step >= 0)
-        snprintf(file, sizeof file, "step%03d.%s.npy", step, name);
-    else
-        snprintf(file, sizeof file, "%s.npy", name);
-    if (!io_join(path, sizeof path, d->dir, file))
-        return fail(&d->err, SAE_EUSAGE, "--dump: the path is too long");
-    if (kind == SAE_TAP_TOKENS)
-        return npy_save(d->host, path, values, out, 3, &d->err);
-    const size_t P = shape[1] * shape[2], n = shape[0] * P * shape[3];
-    if (!(nchw = io_alloc(d->host, n, sizeof *nchw)))
-        return fail(&d->err, SAE_ENOMEM, "--dump: no memory for %s", name);
-    nn_to_nchw(nchw, values, shape[0], shape[3], P);
-    out[1] = shape[3], out[2] = shape[1], out[3] = shape[2];
-    code = npy_save(d->host, path, nchw, out, 4, &d->err);
-    io_free(d->host, nchw);
+    io_free(&x->host, steer);
+    io_free(&x->host, reconstruct);
+    io_free(&x->host, inject);
     return code;
 }
 
@@ -613,11 +859,11 @@ static int check_output(const options *o, size_t count, sae_error *err)
 }
 
 /* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
-static int make_images(sae_context *x, sae_generate_options *g, const options *o, talk *t, sae_error *err)
+static int make_images(sae_context *x, sae_generate_options *g, const options *o, const wires *w, talk *t, sae_error *err)
 {
     const sae_generate_options all = *g;
     const uint64_t digest = sae_model_digest(x);
-    size_t W, H, batch = o->dump ? all.count : all.batch ? all.batch : 8, pixels;
+    size_t W, H, batch = g->tap ? all.count : all.batch ? all.batch : 8, pixels; /* a tap's names know no batch */
     unsigned char *rgb = NULL;
     char path[1024];
     int  code = sae_image_size(x, g, &W, &H, err);
@@ -633,7 +879,7 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
         g->prompts += first;
         g->count = all.count - first < batch ? all.count - first : batch;
         g->noise_index += first;
-        g->batch = o->dump ? g->count : all.batch;
+        g->batch = g->tap ? g->count : all.batch;
         if (all.noise)
             g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
         t->done = first;
@@ -641,7 +887,7 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
         code = sae_generate(x, g, rgb, err);
         for (size_t j = 0; !code && j < g->count; j++)
             if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
-                code = save_image(x, g, o, j, rgb + j * W * H * 3, W, H, digest, path, err);
+                code = save_image(x, g, o, w, j, rgb + j * W * H * 3, W, H, digest, path, err);
     }
     io_free(&x->host, rgb);
     return code;
@@ -656,7 +902,7 @@ static int run_generate(const options *o)
     const char **prompts = NULL;
     float *noise = NULL;
     sae_generate_options g = { 0 };
-    dump   d = { .dir = o->dump };
+    wires  w = { .dump = o->dump };
 
     if (!o->prompt == !o->prompts)
         return usage("generate", "%s or --prompts FILE must be given, and only one of them", "--prompt TEXT");
@@ -682,19 +928,26 @@ static int run_generate(const options *o)
     if (!code)
         code = forget_all(x, o, &err);
     if (!code)
+        code = steer_all(x, o, &err);
+    if (!code)
         code = sampling(&g, o, x, &noise, &err);
-    if (!code && o->dump) {
-        d.host = &x->host;
-        g.tap = save_tap;
-        g.tap_user = &d;
-        code = io_make_dir(o->dump, &err);
+    if (!code && (o->dump || o->inject.count)) {
+        w.host = &x->host;
+        w.steps = g.steps ? g.steps : x->default_steps;
+        w.images = g.count;
+        g.tap = use_wires;
+        g.tap_user = &w;
+        g.batch = g.count;
+        code = open_injections(&w, x, g, o, &err);
+        if (!code && o->dump)
+            code = io_make_dir(o->dump, &err);
     }
     if (!code)
         code = check_output(o, g.count, &err);
     if (!code)
-        code = make_images(x, &g, o, &t, &err);
-    if (d.err.code)
-        err = d.err;
+        code = make_images(x, &g, o, &w, &t, &err);
+    if (w.err.code)
+        err = w.err;
     if (code)
         clear_line();
     const int status = code ? complain(&err) : 0;
@@ -702,6 +955,7 @@ static int run_generate(const options *o)
         io_free(&x->host, buffer);
         io_free(&x->host, prompts);
         io_free(&x->host, noise);
+        close_injections(&w, x);
     }
     sae_close(x);
     return status;
@@ -962,7 +1216,8 @@ static int print_saes(sae_context *x, sae_error *err)
     for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
         sae   s;
         stats st;
-        snprintf(dir, sizeof dir, "%.800s/sae/%s", x->dir, hook);
+        if (!sae_folder(x, hook, dir))
+            return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
         snprintf(path, sizeof path, "%s/stats.safetensors", dir);
         printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
         if (!io_exists(&x->host, path)) {
@@ -1080,7 +1335,7 @@ static int info_tensors(const char *path, bool as_json, sae_error *err)
 
 static int info_png(const char *path, bool as_json, sae_error *err)
 {
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "residual", "map_steps", "model", "contract" };
+    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "map_steps", "reconstruct", "inject", "model", "contract" };
     unsigned char *rgb;
     size_t W, H;
     int code = png_load(NULL, path, &rgb, &W, &H, err);
@@ -1096,7 +1351,7 @@ static int info_png(const char *path, bool as_json, sae_error *err)
         printf("\t%zu x %zu\n", W, H);
     }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        char text[8192];
+        char text[16384];
         if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
             print_pair(keys[i], text, ", ", as_json);
     }

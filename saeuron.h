@@ -1,6 +1,6 @@
 /* saeuron.h: SAeUron (arXiv 2501.18052) as a library: generate with Stable Diffusion, forget concepts while sampling.
  *
- *   sae_open --> sae_forget (as often as wanted) --> sae_generate --> pixels        sae_close
+ *   sae_open --> sae_forget, sae_steer, sae_reconstruct (as often as wanted) --> sae_generate --> pixels        sae_close
  *
  * No function here prints, exits or keeps global state. Two contexts may be used by two threads at once; one context
  * by one thread at a time. Every function returns SAE_OK or an error code and, if err is given, one line for a person.
@@ -13,6 +13,10 @@
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility push(default) /* the library is compiled with -fvisibility=hidden: what stands here is what it exports */
 #endif
 
 #define SAEURON_VERSION "0.1.0"
@@ -68,7 +72,7 @@ void sae_close(sae_context *ctx);
 
 /* One concept to unlearn, by its name in the statistics ("Sketch", "Cats"). Zeroed fields are found or defaulted. */
 typedef struct sae_forget_options {
-    const char *concept;
+    const char *name;       /* (not `concept`: C++20 keeps that word) */
     size_t top;             /* the K best-scored latents a step; 0: by percentile */
     double percentile;      /* 0: from forget.json beside the SAE, else 99.999 */
     double strength;        /* gamma; used when has_strength, else forget.json's, else -1 */
@@ -78,9 +82,15 @@ typedef struct sae_forget_options {
 /* Adds a concept to those forgotten from now on; its SAE and statistics are loaded from MODEL/sae/HOOK/, at whichever hook
  * has statistics for it (method: paper sections 3.3 and 3.4). Several concepts and both hooks may be combined. */
 int  sae_forget(sae_context *ctx, const sae_forget_options *options, sae_error *err);
-/* Forgets nothing from now on. */
+/* Multiplies latent (from 0) of the SAE at hook ("up_blocks.1.attentions.2") by factor wherever it fires, from now on: at
+ * every step, in both halves of the guided batch (AUDIT A20). It needs no statistics and takes any number of steps. Several
+ * latents, hooks and forgotten concepts may be combined; a steered latent obeys its factor alone, whatever concept selects it. */
+int  sae_steer(sae_context *ctx, const char *hook, size_t latent, double factor, sae_error *err);
+/* From now on the hook's output is the SAE's reconstruction of it, decode(encode(x)): what does the SAE lose? */
+int  sae_reconstruct(sae_context *ctx, const char *hook, sae_error *err);
+/* Forgets, steers and reconstructs nothing from now on. */
 void sae_remember(sae_context *ctx);
-/* Where the SAE of a hook ("up_blocks.1.attentions.2") and its statistics are, instead of MODEL/sae/HOOK/; before sae_forget.
+/* Where the SAE of a hook and its statistics are, instead of MODEL/sae/HOOK/; before the calls above.
  * stats_path NULL: SAE_DIR/stats.safetensors. */
 int  sae_use_sae(sae_context *ctx, const char *hook, const char *sae_dir, const char *stats_path, sae_error *err);
 
@@ -102,8 +112,9 @@ typedef struct sae_generate_options {
     size_t      batch;              /* images at a time; 0: chosen. No bit depends on it */
     int         residual;           /* SAE_RESIDUAL_*: how the SAE's error returns (AUDIT A1) */
     int         map_steps;          /* another number of steps than the statistics': take the nearest timestep's */
-    /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2"), the sampling step (-1 outside
-     * the loop) and the first image's number of the batch. Values may be changed. Not 0 stops the call with SAE_ECANCEL. */
+    /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2") or the name of diffusers' variable
+     * ("prompt_embeds", "noise", "noise_pred", "latents"), the sampling step (-1 outside the loop) and the number of the
+     * first image it is of (the VAE takes one at a time). Values may be changed. Not 0 stops the call with SAE_ECANCEL. */
     int       (*tap)(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind);
     void       *tap_user;
     float      *latents;            /* [count,C,h,w], the final latents, or NULL */
@@ -113,6 +124,9 @@ typedef struct sae_generate_options {
 int sae_image_size(const sae_context *ctx, const sae_generate_options *o, size_t *width, size_t *height, sae_error *err);
 /* rgb [count,height,width,3], rows from the top, of the caller. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
 int sae_generate(sae_context *ctx, const sae_generate_options *o, unsigned char *rgb, sae_error *err);
+/* Calls o->tap for each name that sae_generate will show it, before anything is computed: with values NULL, and once with step
+ * 0 for all steps. Again for a last batch of another size. */
+int sae_intermediates(sae_context *ctx, const sae_generate_options *o, sae_error *err);
 /* Bytes that sae_generate will ask of host->alloc at once, and bytes of the model's files it reads. */
 int sae_memory(sae_context *ctx, const sae_generate_options *o, size_t *work, size_t *weights, sae_error *err);
 
@@ -144,6 +158,10 @@ void sae_mode(const sae_context *ctx, float *latents, const float *moments, size
 uint64_t sae_model_digest(const sae_context *ctx);
 const char *sae_kernels(const sae_context *ctx);                /* the instruction set in use */
 int    sae_contract(void);                                      /* version of docs/contract.md */
+
+#if defined(__GNUC__) && !defined(_WIN32)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

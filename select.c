@@ -288,12 +288,20 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
     return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
 }
 
-/* f~ of one latent: gamma mu f for the concept whose factor gamma mu moves it most; f itself where none applies.
+/* f~ of one latent: FACTOR f where it is steered; else gamma mu f for the concept whose factor gamma mu moves it most; f
+ * itself where none applies.
+ * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from forgetting.
  * AUDIT A5: the released order is undefined for latents that concepts share. Each mask is taken on the original f; of the
  * factors that apply, the one with the largest |factor - 1|; ties, the first concept named. */
 static float edited(const ablation *a, uint32_t latent, float f, size_t step, edit *e)
 {
     float most = -1, factor = 1;
+    for (size_t i = 0; i < a->steers; i++)
+        if (a->steer[i].latent == latent) {
+            const float g = a->steer[i].factor;
+            *e = (edit){ .concept = "(steered)", .latent = latent, .f = f, .factor = g, .after = g * f };
+            return e->after;
+        }
     for (size_t c = 0; c < a->count; c++) {
         const selection *sel = &a->forget[c];
         const long at = find_latent(sel, step, latent);
@@ -313,11 +321,13 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
     return e->after;
 }
 
-/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says. idx, f [count]; after [k]; row [3d]. */
+/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says; decode(f) where the hook is reconstructed.
+ * idx, f [count]; changed, after [k]; row [4d]. */
 static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const float *f, size_t count, size_t step, size_t m,
                          uint32_t *changed, float *after, float *row)
 {
     const size_t d = a->sae.d;
+    const int residual = a->reconstruct ? RESIDUAL_NONE : a->residual;
     float *y = row + 2 * d, *old = row + 3 * d;
     size_t n = 0;
     for (size_t j = 0; j < count; j++) {
@@ -328,14 +338,14 @@ static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const
             e.row = m;
             a->observe(a->observe_user, &e);
         }
-        if (a->residual != RESIDUAL_PAPER) {
+        if (residual != RESIDUAL_PAPER) {
             after[j] = g;
         } else if (g != f[j]) {
             changed[n] = idx[j];
             after[n++] = g - f[j];
         }
     }
-    if (a->residual == RESIDUAL_PAPER) {
+    if (residual == RESIDUAL_PAPER) {
         if (!n)
             return;
         sae_decode_sparse(&a->sae, y, changed, after, n, row);
@@ -346,7 +356,7 @@ static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const
     sae_decode_sparse(&a->sae, y, idx, after, count, row);
     for (size_t i = 0; i < d; i++)
         y[i] = y[i] + a->sae.b_dec[i];
-    if (a->residual == RESIDUAL_RELEASED) { /* AUDIT A1: + (decode(f) - x), the SAE's error with its sign reversed */
+    if (residual == RESIDUAL_RELEASED) { /* AUDIT A1: + (decode(f) - x), the SAE's error with its sign reversed */
         sae_decode_sparse(&a->sae, old, idx, f, count, row);
         for (size_t i = 0; i < d; i++)
             y[i] = y[i] + ((old[i] + a->sae.b_dec[i]) - x[i]);
@@ -354,18 +364,152 @@ static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const
     memcpy(x, y, d * sizeof *x);
 }
 
+/* Most latents that one step may edit; those that several concepts share are counted for each. */
+static size_t most_targets(const ablation *a)
+{
+    size_t sum = a->steers;
+    for (size_t c = 0; c < a->count; c++) {
+        const selection *sel = &a->forget[c];
+        size_t most = 0;
+        for (size_t t = 0; t < sel->steps; t++)
+            most = sel->start[t + 1] - sel->start[t] > most ? sel->start[t + 1] - sel->start[t] : most;
+        sum += most;
+    }
+    return sum;
+}
+
+/* The latents that this step may edit, into latent [most_targets]; returns how many. */
+static size_t targets(const ablation *a, uint32_t *latent, size_t step)
+{
+    size_t S = 0;
+    for (size_t i = 0; i < a->steers; i++)
+        latent[S++] = a->steer[i].latent;
+    for (size_t c = 0; c < a->count; c++)
+        for (size_t at = a->forget[c].start[step]; at < a->forget[c].start[step + 1]; at++)
+            latent[S++] = a->forget[c].latent[at];
+    return S;
+}
+
+/* Whether the few selected latents may be looked at before all n: only where tokens without an edit keep their bits, where
+ * nobody watches, and while a sixteenth of the latents at most is selected, so that looking twice costs little. */
+static bool few_suffice(const ablation *a, size_t most)
+{
+    return a->residual == RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;
+}
+
+/* The tokens in which a selected latent fires and would be edited, if it is among the k largest, ascending, into token [M];
+ * returns how many. best [M]: the largest z of such a latent. */
+static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M, size_t step, size_t most)
+{
+    const size_t mark = arena_mark(c->work);
+    uint32_t *latent = arena_bytes(c->work, most, sizeof *latent);
+    float    *z = arena_floats(c->work, M * most);
+    const size_t S = z ? targets(a, latent, step) : most;
+    size_t count = 0;
+    edit   e;
+
+    if (S)
+        sae_pre_activations(c, &a->sae, z, x, M, latent, S);
+    for (size_t m = 0; z && m < M; m++) {
+        float largest = 0;
+        for (size_t j = 0; j < S; j++) {
+            const float f = z[m * S + j];
+            if (f > largest && edited(a, latent[j], f, step, &e) != f)
+                largest = f;
+        }
+        if (largest > 0) {
+            best[count] = largest;
+            token[count++] = (uint32_t)m;
+        }
+    }
+    arena_release(c->work, mark);
+    return count;
+}
+
+/* Strikes off the tokens where k latents are larger than best, so that no edit can happen; returns how many are left. Looks at
+ * R latents alone, those with the largest means, which most often are larger; without statistics, latents from all over. One
+ * that is not found costs time, never a bit. */
+static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count, const float *x, size_t M, size_t step)
+{
+    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->work);
+    const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n;
+    uint32_t *rival = arena_bytes(c->work, R, sizeof *rival);
+    float    *mean = arena_floats(c->work, R);
+    float    *some = arena_floats(c->work, block * d);
+    float    *z = arena_floats(c->work, block * R);
+    size_t    kept = 0;
+
+    if (z && a->stats.steps)
+        nn_topk(rival, mean, a->stats.threshold + step * n, n, R);
+    for (size_t j = 0; z && !a->stats.steps && j < R; j++)
+        rival[j] = (uint32_t)(n / R * j);
+    if (!z) /* planning: one block stands for all */
+        sae_pre_activations(c, &a->sae, NULL, NULL, block, NULL, R);
+    for (size_t at = 0; z && at < count; at += block) {
+        const size_t tokens = count - at < block ? count - at : block;
+        for (size_t i = 0; i < tokens; i++)
+            memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
+        sae_pre_activations(c, &a->sae, z, some, tokens, rival, R);
+        for (size_t i = 0; i < tokens; i++) {
+            size_t larger = 0;
+            for (size_t j = 0; j < R; j++)
+                larger += z[i * R + j] > best[at + i];
+            if (larger < k)
+                token[kept++] = token[at + i];
+        }
+    }
+    arena_release(c->work, mark);
+    return kept;
+}
+
+/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other can change: f_i of a token is
+ * either relu(z_i) or, outside its k largest, 0. At 0 no edit is made; and where z_i > 0, the edit that TopK might let
+ * happen is the one tried in `firing`, on the same bits (sae_pre_activations). Of the selected latents that fire, the largest
+ * is among the k largest of all if any is. So encoding these tokens alone gives the bits of encoding all. */
+static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step, size_t most)
+{
+    const size_t mark = arena_mark(c->work);
+    float *best = arena_floats(c->work, M);
+    const size_t count = firing(c, a, token, best, x, M, step, most), left = outdone(c, a, token, best, count, x, M, step);
+    arena_release(c->work, mark);
+    return left;
+}
+
+bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }
+
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t k = a->sae.k, mark = arena_mark(c->work);
-    uint32_t *idx = arena_bytes(c->work, M * k, sizeof *idx);
-    float    *f = arena_floats(c->work, M * k);
-    uint32_t *count = arena_bytes(c->work, M, sizeof *count);
+    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a), mark = arena_mark(c->work);
+    const bool few = few_suffice(a, most);
+    uint32_t *token = arena_bytes(c->work, M, sizeof *token);
+    float    *some = arena_floats(c->work, block * d);
+    uint32_t *idx = arena_bytes(c->work, block * k, sizeof *idx);
+    float    *f = arena_floats(c->work, block * k);
+    uint32_t *count = arena_bytes(c->work, block, sizeof *count);
     uint32_t *changed = arena_bytes(c->work, k, sizeof *changed);
     float    *after = arena_floats(c->work, k);
-    float    *row = arena_floats(c->work, 4 * a->sae.d);
+    float    *row = arena_floats(c->work, 4 * d);
+    size_t    all = 0;
 
-    sae_encode(c, &a->sae, idx, f, count, x, M);
-    for (size_t m = 0; row && m < M; m++) /* AUDIT A10: both halves of the guided batch, though mu is the conditional's */
-        ablate_token(a, x + m * a->sae.d, idx + m * k, f + m * k, count[m], step, m, changed, after, row);
+    if (few) /* AUDIT A10: of both halves of the guided batch, though mu is the conditional's */
+        all = candidates(c, a, token, row ? x : NULL, M, step, most);
+    else
+        while (row && all < M) {
+            token[all] = (uint32_t)all;
+            all++;
+        }
+    if (!row) /* planning: one block stands for all */
+        sae_encode(c, &a->sae, idx, f, count, NULL, block);
+    for (size_t at = 0; at < all; at += block) {
+        const size_t tokens = all - at < block ? all - at : block;
+        for (size_t i = 0; i < tokens; i++)
+            memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
+        sae_encode(c, &a->sae, idx, f, count, some, tokens);
+        for (size_t i = 0; i < tokens; i++) {
+            const size_t m = token[at + i];
+            ablate_token(a, some + i * d, idx + i * k, f + i * k, count[i], step, m, changed, after, row);
+            memcpy(x + m * d, some + i * d, d * sizeof *x);
+        }
+    }
     arena_release(c->work, mark);
 }

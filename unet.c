@@ -26,7 +26,7 @@ static const struct { const char *key, *only; } config_fixed[] = {
     { "attention_type", "\"default\"" }, { "center_input_sample", "false" }, { "class_embed_type", "null" },
     { "class_embeddings_concat", "false" }, { "conv_in_kernel", "3" }, { "conv_out_kernel", "3" },
     { "cross_attention_norm", "null" }, { "downsample_padding", "1" }, { "dual_cross_attention", "false" },
-    { "encoder_hid_dim", "null" }, { "encoder_hid_dim_type", "null" }, { "mid_block_only_cross_attention", "null" },
+    { "encoder_hid_dim", "null" }, { "encoder_hid_dim_type", "null" }, { "mid_block_only_cross_attention", "false" },
     { "mid_block_scale_factor", "1" }, { "mid_block_type", "\"UNetMidBlock2DCrossAttn\"" }, { "num_class_embeds", "null" },
     { "only_cross_attention", "false" }, { "resnet_out_scale_factor", "1" }, { "resnet_skip_time_act", "false" },
     { "resnet_time_scale_shift", "\"default\"" },
@@ -58,7 +58,8 @@ static void read_blocks(config *c, const char *key, const char *with, const char
         c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" names %zu blocks for %zu levels", c->path, key, n, levels);
 }
 
-/* Checks config_fixed, and that every key is known. The three more change nothing at inference in float32. */
+/* Checks config_fixed, and that every key is known. The three more change nothing at inference in float32: dropout is off,
+ * attention is never in half precision, and the heads are those of an addition_embed_type, which must be null. */
 static void read_fixed(config *c)
 {
     static const char *const more[] = { "dropout", "upcast_attention", "addition_embed_type_num_heads", NULL };
@@ -268,7 +269,7 @@ __attribute__((format(printf, 7, 8)))
 static void report(pass *p, float *x, size_t H, size_t W, size_t C, int kind, const char *format, ...)
 {
     char name[128];
-    if (!p->watch || !x || p->stop)
+    if (!p->watch || (!x && !p->watch->names) || p->stop)
         return;
     va_list args;
     va_start(args, format);
@@ -465,7 +466,7 @@ static float *embed_time(pass *p, float t)
     apply_linear(c, h, s, &u->time_1, 1);
     nn_silu(c, h, h, u->time_width);
     apply_linear(c, e, h, &u->time_2, 1);
-    if (p->watch && e)
+    if (p->watch && (e || p->watch->names))
         p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width, TAP_TOKENS);
     nn_silu(c, e, e, u->time_width);
     arena_release(c->work, mark);

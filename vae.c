@@ -30,8 +30,9 @@ int vae_configure(vae *v, json object, const char *path, sae_error *err)
 {
     static const char *const read[] = { "latent_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
         "scaling_factor", "shift_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention", "act_fn",
-        "down_block_types", "up_block_types", "in_channels", NULL };
-    static const char *const ignored[] = { "sample_size", "force_upcast", "latents_mean", "latents_std", NULL };
+        "down_block_types", "up_block_types", "in_channels", "latents_mean", "latents_std", NULL };
+    /* The side of training images; whether float16 is widened to decode, which here it always is. */
+    static const char *const ignored[] = { "sample_size", "force_upcast", NULL };
     config c = { .object = object, .path = path, .err = err };
 
     memset(v, 0, sizeof *v);
@@ -39,6 +40,8 @@ int vae_configure(vae *v, json object, const char *path, sae_error *err)
     config_only(&c, "act_fn", "\"silu\"");
     config_only(&c, "in_channels", "3");
     config_only(&c, "out_channels", "3");
+    config_only(&c, "latents_mean", "null"); /* other pipelines' way of scaling, which StableDiffusionPipeline would pass by */
+    config_only(&c, "latents_std", "null");
     v->image_channels  = 3;
     v->latent_channels = config_size(&c, "latent_channels", 4, 1, 64);
     v->levels          = config_sizes(&c, "block_out_channels", 64, v->channels, config_has(&c, "block_out_channels") ? 0 : 1);
@@ -192,7 +195,7 @@ static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, siz
 {
     char name[64];
     va_list args;
-    if (!watch || !x)
+    if (!watch || (!x && !watch->names))
         return;
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);

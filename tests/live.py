@@ -3,8 +3,8 @@
 
     live.py [--date YYYY-MM-DD] [--count 6] [--model weights/emojicanvas] [--saeuron ./saeuron]
 
-Prompts, seeds and what is forgotten follow from the date alone, so a failure of CI is repeated with its --date. The steps
-and the guidance are the model's own. Bar (docs/contract.md, section 9): every byte within one level, at most 0.1 % of them
+Prompts, seeds, what is forgotten and every third picture's size, which is not square, follow from the date alone, so a failure
+of CI is repeated with its --date. The steps and the guidance are the model's own. Bar (docs/contract.md, section 9): every byte within one level, at most 0.1 % of them
 apart; except where a TopK or threshold decision at a hook is closer than float32 can tell, which is listed with its margin.
 Forgetting in diffusers is a forward hook, written again in golden/make.py from docs/method.md."""
 
@@ -32,15 +32,21 @@ def draw(concepts, date, count):
         style, thing = rng.choice(styles), rng.choice(objects)
         forget = [[], [style], [thing], [style, thing]][i % 4]
         template = concepts["templates"]["styled" if rng.random() < 0.8 or style in forget else "plain"]
-        yield {"prompt": template.format(object=thing, style=style.replace("_", " ")), "seed": rng.randrange(2 ** 32), "forget": forget}
+        case = {"prompt": template.format(object=thing, style=style.replace("_", " ")), "seed": rng.randrange(2 ** 32), "forget": forget}
+        if i % 3 == 2:  # of multiples of 16, the least side for three levels and a VAE of factor 4: odd ones among them
+            case["size"] = rng.choice([(64, 96), (96, 64), (48, 80), (112, 48), (16, 80)])
+        yield case
 
 
 def ours(a, case, path):
     command = [a.saeuron, "generate", "-m", a.model, "-p", case["prompt"], "--seed", str(case["seed"]), "-o", path, "--quiet"]
     if case["forget"]:
         command += ["--forget", ",".join(case["forget"])]
+    if "size" in case:
+        command += ["--height", str(case["size"][0]), "--width", str(case["size"][1])]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     with Image.open(path) as image:
+        assert image.text["size"] == f"{image.width}x{image.height}" and image.size[::-1] == case.get("size", image.size[::-1]), image.text["size"]
         return np.asarray(image.convert("RGB")).astype(int)
 
 
@@ -62,7 +68,8 @@ def main():
             verdict = "ok" if good else "listed" if margin < make.LEAST_MARGIN else "FAILED"
             failed += verdict == "FAILED"
             told = f", smallest margin of a decision {margin:.1e}" if case["forget"] else ""
-            print(f"{verdict}: {case['prompt']} seed {case['seed']} forget {','.join(case['forget']) or 'nothing'}: "
+            print(f"{verdict}: {case['prompt']} seed {case['seed']} forget {','.join(case['forget']) or 'nothing'}"
+                  f"{' {}x{}'.format(*case['size']) if 'size' in case else ''}: "
                   f"{many} of {apart.size} bytes differ, at most by {most}{told}", flush=True)
     print(f"{a.date}: {a.count - failed} of {a.count} within the bar")
     return 1 if failed else 0

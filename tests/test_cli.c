@@ -67,6 +67,7 @@ static void prepare(void)
     snprintf(text, sizeof text, "%s%s", program && strchr(program, '/') ? "" : "./", program ? program : "saeuron");
     setenv("S", text, 1);
     unsetenv("SAEURON_ISA");
+    unsetenv("SAEURON_MODEL");
     CHECK(io_make_dir(at("out"), NULL) == SAE_OK, "cannot make a folder");
     CHECK(strchr(text, ' ') || access(text, X_OK) == 0, "there is no program %s: make it first, or name it in SAEURON_PROGRAM", text);
 }
@@ -186,6 +187,18 @@ static void usage_errors(void)
         { "generate $M -p cat -o $O/a.png --strength -3", "--forget" }, { "generate $M -p cat -o $O/a.png --residual none", "--forget" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --sae nonsense", "--sae|HOOK=DIR" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --sae up_blocks.9.attentions.0=$T", "up_blocks.9.attentions.0" },
+        { "generate $M -p cat -o $O/a.png --steer up_blocks.9.attentions.0:1=2", "up_blocks.9.attentions.0" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES "=2", "--steer|HOOK:LATENT=FACTOR" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1", "--steer|HOOK:LATENT=FACTOR" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":128=2", "latent 128" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":-1=2", "--steer|latent" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":=2", "--steer|latent" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=", "--steer|factor" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=nan", "--steer|factor" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=1e39", "factor" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=2 --steer unet." TINY_STYLES ":1=3", "latent 1|twice" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=2 --residual full", "--residual" }, { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=2 --top 3", "--forget" },
+        { "generate $M -p cat -o $O/a.png --reconstruct nowhere", "nowhere" }, { "generate $M -p cat -o $O/a.png --reconstruct " TINY_STYLES " --residual none", "--residual|--steer" },
+        { "generate $M -p cat -o $O/a.png --reconstruct " TINY_STYLES " --forget Sketch", TINY_STYLES "|reconstructed|choose one" },
+        { "generate $M -p cat -o $O/a.png --reconstruct " TINY_STYLES " --steer " TINY_STYLES ":1=2", TINY_STYLES "|reconstructed|choose one" },
+        { "select $M --forget Sketch --steer " TINY_STYLES ":1=2", "--steer" }, { "generate $M -p cat -o $O/a.png --inject", "--inject|value" },
+        { "generate $M -p cat -o $O/a.png --inject noise", "--inject|NAME=FILE.npy" }, { "generate $M -p cat -o $O/a.png --inject =x.npy", "--inject|NAME=FILE.npy" },
+        { "generate $M -p cat -o $O/a.png --inject noise=", "--inject|NAME=FILE.npy" },
         { "generate $M -p \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" }, { "generate $M -p cat -n \"$(printf 'a\\377b')\" -o $O/a.png", "UTF-8" },
         { "tokenize $M", "text" }, { "tokenize $M a cat", "one text" }, { "tokenize $M \"$(printf '\\300\\200')\"", "UTF-8" },
         { "generate $M -p cat -o ''", "--out" }, { "encode $M cat -o ''", "--out" }, { "encode $M", "text" }, { "encode $M cat", "--out" }, { "encode $M cat -o $O/e.npy --forget Cats", "--forget" },
@@ -216,6 +229,8 @@ static void missing_files(void)
         { "generate $M -p cat -o $O/a.png --forget Sketch --sae " TINY_STYLES "=$T/nowhere --stats $T/model/sae/" TINY_STYLES "/stats.safetensors", "/nowhere" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --sae " TINY_STYLES "=$T/nowhere", "/nowhere/stats.safetensors" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --stats $T/model/unet/diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors" },
+        { "generate $M -p cat -o $O/a.png --steer mid_block.attentions.0:1=2", "sae/mid_block.attentions.0|--sae" }, { "generate $M -p cat -o $O/a.png --reconstruct mid_block.attentions.0", "sae/mid_block.attentions.0|--sae" },
+        { "generate $M -p cat -o $O/a.png --steer " TINY_STYLES ":1=2 --sae " TINY_STYLES "=$T/nowhere", "/nowhere" }, { "generate $M -p cat -o $O/a.png --inject noise=$T/nowhere.npy", "nowhere.npy" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refused(cases[i].arguments, 1, cases[i].words);
@@ -540,6 +555,9 @@ static void forgets(void)
     static const char *const ways[] = {
         "", "--forget Sketch", "--forget Cats", "--forget Sketch,Cats", "--forget 'Van Gogh' --top 40", "--forget Sketch --top 60", "--forget Sketch --percentile 60",
         "--forget Sketch --strength -9", "--forget Sketch --residual released", "--forget Sketch --residual none", "--forget Dogs --top 20 --strength 0",
+        "--steer " TINY_STYLES ":62=-30", "--steer unet." TINY_OBJECTS ":88=-30", "--steer " TINY_STYLES ":62=-30 --steer " TINY_STYLES ":6=9", "--steer " TINY_STYLES ":62=-30 --residual released",
+        "--steer " TINY_STYLES ":62=-30 --residual none", "--steer " TINY_STYLES ":62=-30 --forget Sketch", "--steer " TINY_STYLES ":62=-30 --forget Cats", "--reconstruct " TINY_STYLES,
+        "--reconstruct " TINY_STYLES " --reconstruct " TINY_OBJECTS, "--reconstruct " TINY_STYLES " --forget Cats",
     };
     enum { WAYS = sizeof ways / sizeof *ways };
     char line[300], a[32], b[32];
@@ -579,6 +597,8 @@ static void remade(void)
         "-p 'a cat' --seed 77 --noise-index 5 --steps 3 --cfg 2.1 --width 32 --height 8", "-p '\xC3\xA9t\xC3\xA9 \"cat\" \\ $HOME 100%' -n 'a dog' --seed 18446744073709551615",
         "-p dog --forget Sketch --residual released", "-p dog --forget Watercolor", "-p dog --forget 'Van Gogh' --percentile 33.3 --strength -0.1 --residual none",
         "-p '' --cfg 0.5", "-p dog --forget Sketch,Cats --top 7 --strength 2", "-p dog --forget Cats --steps 6 --map-steps",
+        "-p dog --steer " TINY_STYLES ":62=-30.1 --steer unet." TINY_OBJECTS ":7=1e-3 --steps 3", "-p dog --steer " TINY_STYLES ":62=0 --residual none --forget Sketch",
+        "-p dog --reconstruct unet." TINY_STYLES " --steer " TINY_OBJECTS ":127=3 --residual released", "-p dog --reconstruct " TINY_STYLES " --reconstruct " TINY_OBJECTS,
     };
     char line[1500], value[600], more[300];
     prepare();
@@ -619,6 +639,13 @@ static void remade(void)
             setenv("FORGET", names, 1);
             snprintf(line + n, sizeof line - n, " --forget \"$FORGET\"%s", how);
         }
+        for (int k = 0; k < 2; k++) /* "HOOK:LATENT=FACTOR sae DIGEST; ..." and "HOOK sae DIGEST; ..." */
+            if (!png_text(NULL, at("out/a.png"), k ? "reconstruct" : "steer", value, sizeof value, NULL))
+                for (char *p = value; p; p = strchr(p, ';') ? strchr(p, ';') + 2 : NULL) {
+                    n = strlen(line);
+                    snprintf(line + n, sizeof line - n, " --%s %.*s", k ? "reconstruct" : "steer", (int)strcspn(p, " "), p);
+                    CHECK(strstr(p, " sae ") == p + strcspn(p, " "), "the picture says \"%s\"", p);
+                }
         works(line);
         CHECK(same_files(at("out/a.png"), at("out/b.png")), "\"%s\" is not made again by \"%s\"", made[i], line);
     }
@@ -631,7 +658,8 @@ static void dumps(void)
     static const struct { const char *file; size_t shape[4]; int ndim; } some[] = {
         { "text_encoder.encoder.layers.1.npy", { 2, 16, 16 }, 3 }, { "step000.unet.conv_in.npy", { 2, 16, 8, 8 }, 4 }, { "step002.unet.time_embedding.npy", { 1, 1, 64 }, 3 },
         { "step001.unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.npy", { 2, 16, 32 }, 3 }, { "step003.unet." TINY_STYLES ".npy", { 2, 32, 4, 4 }, 4 },
-        { "step003.unet.conv_out.npy", { 2, 4, 8, 8 }, 4 }, { "vae.decoder.conv_out.npy", { 1, 3, 16, 16 }, 4 },
+        { "step003.unet.conv_out.npy", { 2, 4, 8, 8 }, 4 }, { "prompt_embeds.npy", { 2, 16, 16 }, 3 }, { "noise.npy", { 1, 4, 8, 8 }, 4 },
+        { "step001.noise_pred.npy", { 1, 4, 8, 8 }, 4 }, { "step003.latents.npy", { 1, 4, 8, 8 }, 4 }, { "vae.decoder.conv_out.npy", { 1, 3, 16, 16 }, 4 },
     };
     float *v = NULL;
     size_t shape[TENSOR_DIMS], W = 0, H = 0, wrong = 0;
@@ -641,7 +669,7 @@ static void dumps(void)
     works("generate $M -p cat -o $T/plain.png");
     works("generate $M -p cat -o $T/dumped.png --dump $O/d");
     CHECK(same_files(at("plain.png"), at("dumped.png")), "--dump changes the picture");
-    CHECK(entries("out/d") == 2 + 4 * (23 + 3 * 6) + 8, "%d files in the dump", entries("out/d"));
+    CHECK(entries("out/d") == 2 + 2 + 4 * (23 + 3 * 6 + 2) + 8, "%d files in the dump", entries("out/d"));
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         sae_error e = { 0 };
         snprintf(name, sizeof name, "out/d/%s", some[i].file);
@@ -660,12 +688,128 @@ static void dumps(void)
     clean();
 }
 
+/* The values of a .npy changed, into another; some more than others, so that no norm takes it back. */
+static void change_file(const char *from, const char *to)
+{
+    size_t shape[TENSOR_DIMS], n = 1;
+    int    ndim = 0;
+    float *v = NULL;
+    CHECK(npy_load(NULL, from, &v, shape, &ndim, NULL) == SAE_OK, "cannot read %s", from);
+    for (int i = 0; v && i < ndim; i++)
+        n *= shape[i];
+    for (size_t i = 0; v && i < n; i++)
+        v[i] = i % 3 ? v[i] : 2 * v[i] + 3;
+    CHECK(v && npy_save(NULL, to, v, shape, ndim, NULL) == SAE_OK, "cannot write %s", to);
+    io_free(NULL, v);
+}
+
+/* Whether two pictures have the same pixels. */
+static bool same_pixels(const char *a, const char *b)
+{
+    unsigned char *rgb[2] = { NULL, NULL };
+    size_t W[2] = { 0, 0 }, H[2] = { 0, 0 };
+    png_load(NULL, a, &rgb[0], &W[0], &H[0], NULL);
+    png_load(NULL, b, &rgb[1], &W[1], &H[1], NULL);
+    const bool same = rgb[0] && rgb[1] && W[0] == W[1] && H[0] == H[1] && !memcmp(rgb[0], rgb[1], W[0] * H[0] * 3);
+    io_free(NULL, rgb[0]);
+    io_free(NULL, rgb[1]);
+    return same;
+}
+
+/* Every file of a dump, injected alone where it came from, gives the same pixels; changed, others. Of an edited run: what was
+ * dumped at a hook is what the edit left. A value that is shown but not used, or not where it is used, would show here. */
+static void injects(void)
+{
+    static char names[256][160];
+    size_t count = 0;
+    char   line[600];
+    works("generate $M -p cat -o $T/dumped.png --dump $T/wires --forget Sketch --steer " TINY_OBJECTS ":88=-9 --steps 2 --map-steps");
+    DIR *d = opendir(at("wires"));
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;)
+        if (e->d_name[0] != '.' && count < 256)
+            snprintf(names[count++], sizeof names[0], "%.*s", (int)strlen(e->d_name) - 4, e->d_name);
+    if (d)
+        closedir(d);
+    CHECK(count == 4 + 2 * 43 + 8, "%zu files", count);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(line, sizeof line, "generate $M -p cat -o $O/a.png --forget Sketch --steer " TINY_OBJECTS ":88=-9 --steps 2 --map-steps --inject %s=$T/wires/%s.npy", names[i], names[i]);
+        works(line);
+        CHECK(same_pixels(at("dumped.png"), at("out/a.png")), "%s injected gives another picture", names[i]);
+        snprintf(line, sizeof line, "wires/%s.npy", names[i]);
+        change_file(at(line), at("changed.npy"));
+        snprintf(line, sizeof line, "generate $M -p cat -o $O/a.png --forget Sketch --steer " TINY_OBJECTS ":88=-9 --steps 2 --map-steps --inject %s=$T/changed.npy", names[i]);
+        works(line);
+        CHECK(!same_pixels(at("dumped.png"), at("out/a.png")), "%s changed gives the same picture", names[i]);
+    }
+    shell("rm -r $T/wires");
+    clean();
+}
+
+/* Names with and without their step, several files, several images, what the picture says of it, and what is refused. */
+static void injects_by_name(void)
+{
+    works("generate $M -p cat -o $T/one.png --dump $T/wires");
+    change_file(at("wires/step001.latents.npy"), at("x.npy"));
+    /* every step at once is each step in turn */
+    works("generate $M -p cat -o $O/a.png --inject latents=$T/x.npy");
+    works("generate $M -p cat -o $O/b.png --inject step000.latents=$T/x.npy --inject step001.latents=$T/x.npy --inject step2.latents=$T/x.npy --inject step003.latents=$T/x.npy");
+    CHECK(same_pixels(at("out/a.png"), at("out/b.png")) && !same_pixels(at("out/a.png"), at("one.png")), "a name without its step is not every step");
+    /* where two meet, the last named stays; the dump holds what was injected */
+    works("generate $M -p cat -o $O/b.png --inject latents=$T/wires/step000.latents.npy --inject step003.latents=$T/x.npy --dump $O/d");
+    CHECK(same_pixels(at("out/a.png"), at("out/b.png")) && same_files(at("x.npy"), at("out/d/step003.latents.npy")) && same_files(at("wires/step000.latents.npy"), at("out/d/step002.latents.npy")),
+          "the dump does not hold what was injected, or not the last named");
+    works("generate $M -p cat -o $O/b.png --inject step003.latents=$T/x.npy --inject latents=$T/wires/step003.latents.npy");
+    CHECK(same_pixels(at("one.png"), at("out/b.png")), "the last named does not stay");
+    /* the seed's noise, dumped, starts the same run from another seed; so it does for --noise */
+    works("generate $M -p cat -o $O/b.png --inject noise=$T/wires/noise.npy --seed 9");
+    CHECK(same_pixels(at("one.png"), at("out/b.png")), "the noise injected is not the seed's");
+    works("generate $M -p cat -o $O/b.png --noise $T/wires/noise.npy");
+    CHECK(same_pixels(at("one.png"), at("out/b.png")), "the noise dumped is not what --noise reads");
+    works("generate $M -p dog -o $O/b.png --inject prompt_embeds=$T/wires/prompt_embeds.npy");
+    CHECK(same_pixels(at("one.png"), at("out/b.png")), "the text states injected are not the prompt's");
+    /* the picture says what was injected, by name and digest */
+    shell("$S digest $T/x.npy $T/wires/noise.npy | cut -c 1-16 | tr '\n' ' ' >$T/digests");
+    out[read_file(at("digests"), out, sizeof out - 1)] = 0;
+    char want[200];
+    snprintf(want, sizeof want, "  inject = step003.latents %.16s; noise %.16s\n", out, out + 17);
+    works("generate $M -p cat -o $O/a.png --inject step003.latents=$T/x.npy --inject noise=$T/wires/noise.npy");
+    works("info $O/a.png");
+    CHECK(strstr(out, want), "%s lacks %s", out, want);
+    clean();
+    /* several images: the VAE's files are by image, all others hold the batch */
+    works("generate $M -p cat -o $O/two --count 2 --dump $T/wires2");
+    CHECK(entries("wires2") == 4 + 4 * 43 + 2 * 8, "%d files of two images", entries("wires2"));
+    change_file(at("wires2/image00001.vae.decoder.mid_block.npy"), at("x.npy"));
+    works("generate $M -p cat -o $O/changed --count 2 --inject image00001.vae.decoder.mid_block=$T/x.npy");
+    CHECK(same_pixels(at("out/two/00000.png"), at("out/changed/00000.png")) && !same_pixels(at("out/two/00001.png"), at("out/changed/00001.png")), "the change is not in image 1 alone");
+    works("generate $M -p cat -o $O/changed --count 2 --inject vae.decoder.mid_block=$T/wires2/image00000.vae.decoder.mid_block.npy");
+    CHECK(same_pixels(at("out/two/00000.png"), at("out/changed/00000.png")) && !same_pixels(at("out/two/00001.png"), at("out/changed/00001.png")), "a name without its image is not every image");
+    works("generate $M -p cat -o $O/changed --count 2 --inject step001.unet.mid_block.resnets.1=$T/wires2/step001.unet.mid_block.resnets.1.npy");
+    CHECK(same_pixels(at("out/two/00000.png"), at("out/changed/00000.png")) && same_pixels(at("out/two/00001.png"), at("out/changed/00001.png")), "a batch injected gives other pictures");
+    clean();
+    /* refused before anything is computed */
+    static const struct { int code; const char *arguments, *words; } cases[] = {
+        { 2, "step004.latents=$T/x.npy", "step004.latents|--dump" }, { 2, "step000.noise=$T/x.npy", "step000.noise|--dump" }, { 2, "latent=$T/x.npy", "latent|--dump" },
+        { 2, "step000.unet.up_blocks.9.resnets.0=$T/x.npy", "up_blocks.9" }, { 2, "image00000.latents=$T/x.npy", "image00000.latents" }, { 2, "image00001.vae.decoder.conv_in=$T/wires/vae.decoder.conv_in.npy", "image00001" },
+        { 2, "noise=$T/wires/noise.npy --inject noise=$T/wires/noise.npy", "noise|twice" }, { 2, "step1.latents=$T/wires/noise.npy --inject step001.latents=$T/wires/noise.npy", "step001.latents|twice" },
+        { 1, "noise=$T/x.npy", "x.npy|[1, 16, 8, 8]|noise|[1, 4, 8, 8]" }, { 1, "step000.unet.conv_in=$T/wires/prompt_embeds.npy", "prompt_embeds.npy|[2, 16, 16]|[2, 16, 8, 8]" },
+        { 1, "prompt_embeds=$T/wires/noise.npy", "noise.npy|[1, 4, 8, 8]|prompt_embeds|[2, 16, 16]" }, { 1, "noise=$T/one.png", "one.png" }, { 1, "noise=$T/wires", "/wires|folder" },
+        { 1, "noise=$T/wires2/noise.npy", "[2, 4, 8, 8]|[1, 4, 8, 8]" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[400];
+        snprintf(line, sizeof line, "generate $M -p cat -o $O/a.png --inject %s", cases[i].arguments);
+        refused(line, cases[i].code, cases[i].words);
+    }
+    shell("rm -r $T/wires $T/wires2");
+}
+
 /* --json of every command: one JSON value a line, its strings escaped. */
 static void json_output(void)
 {
     static const struct { const char *arguments; size_t lines; } cases[] = {
         { "generate $M -p 'say \"cat\" \\ \xC3\xA9' -o $O/a.png --json --forget Sketch,Cats", 1 }, { "tokenize $M --json 'a \"cat\"'", 1 }, { "tokenize $M --json --strings 'a \"cat\" \\'", 1 },
-        { "select $M --json --forget Sketch", 96 }, { "select $M --json -q --forget Sketch --explain -p cat --limit 5", 5 }, { "info $M --json", 1 },
+        { "generate $M -p cat -o $O/b.png --json --steer " TINY_STYLES ":62=-30 --reconstruct " TINY_OBJECTS, 1 }, { "select $M --json --forget Sketch", 96 }, { "select $M --json -q --forget Sketch --explain -p cat --limit 5", 5 }, { "info $M --json", 1 },
         { "info --json $T/model/vae/diffusion_pytorch_model.safetensors", 1 }, { "info --json $O/a.png", 1 }, { "info --json $T/model/sae/" TINY_STYLES, 1 },
         { "digest --json $O/a.png", 1 }, { "digest --json $T/model/sae/" TINY_STYLES "/stats.safetensors", 3 },
     };
@@ -830,6 +974,17 @@ static void informs(void)
     clean();
 }
 
+/* Without --model the environment names the model, as --model would; --model wins. */
+static void default_model(void)
+{
+    static char named[512];
+    works("tokenize -q -m $T/model cat");
+    snprintf(named, sizeof named, "%.500s", out);
+    CHECK(run_in("SAEURON_MODEL=$T/model", "tokenize -q cat", "") == 0 && *out && !strcmp(out, named), "with SAEURON_MODEL: \"%s\" \"%s\"", out, err);
+    CHECK(run_in("SAEURON_MODEL=$T/nowhere", "tokenize $M cat", "") == 0, "--model does not win over SAEURON_MODEL: %s", err);
+    check_refusal("tokenize with SAEURON_MODEL=$T/nowhere", run_in("SAEURON_MODEL=$T/nowhere", "tokenize -q cat", ""), 1, "nowhere/scheduler");
+}
+
 /* --help of each command lists its options; --version names the contract; each on stdout with exit code 0. */
 static void helps(void)
 {
@@ -844,7 +999,7 @@ static void helps(void)
         CHECK(strstr(out, commands[i]), "the list of commands lacks %s", commands[i]);
     }
     works("generate -h");
-    CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR"), "%s", out);
+    CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR|--inject NAME=FILE.npy|--steer HOOK:LATENT=FACTOR|--reconstruct HOOK"), "%s", out);
     works("--version");
     snprintf(line, sizeof line, "saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, SAE_CONTRACT_VERSION);
     CHECK(!strcmp(out, line), "%s", out);
@@ -853,7 +1008,7 @@ static void helps(void)
 const test_case cli_tests[] = {
     { "usage_errors", usage_errors }, { "missing_files", missing_files }, { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
-    { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps },
+    { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "helps", helps }, { NULL, NULL },
+    { "informs", informs }, { "default_model", default_model }, { "helps", helps }, { NULL, NULL },
 };

@@ -7,6 +7,7 @@
 #include "tiny.h"
 
 #include <fenv.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,9 @@
 
 #ifdef __SSE2__
 #include <xmmintrin.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
 #endif
 
 #define MOST 6 /* images of one call */
@@ -58,7 +62,7 @@ static void done(sae_context *x)
 
 static int forget(sae_context *x, const char *concept, size_t top, double percentile, sae_error *e)
 {
-    const sae_forget_options o = { .concept = concept, .top = top, .percentile = percentile };
+    const sae_forget_options o = { .name = concept, .top = top, .percentile = percentile };
     return sae_forget(x, &o, e);
 }
 
@@ -303,6 +307,8 @@ static void tap_names(void)
     l.count = 0;
     for (int i = 0; i < 2; i++)
         snprintf(want[n++], sizeof want[0], "text_encoder.encoder.layers.%d -1 0 [2,16,1,16] tokens", i);
+    snprintf(want[n++], sizeof want[0], "prompt_embeds -1 0 [2,16,1,16] tokens");
+    snprintf(want[n++], sizeof want[0], "noise -1 0 [1,8,8,4] image");
     for (size_t i = 0; i < sizeof in_unet / sizeof *in_unet; i++) {
         char name[64];
         const size_t space = strcspn(in_unet[i] + 2, " ") + 2;
@@ -317,6 +323,8 @@ static void tap_names(void)
             snprintf(want[n++], sizeof want[0], "unet.%s 0 0 %s image", name, in_unet[i] + space + 1);
         }
     }
+    snprintf(want[n++], sizeof want[0], "noise_pred 0 0 [1,8,8,4] image");
+    snprintf(want[n++], sizeof want[0], "latents 0 0 [1,8,8,4] image");
     for (size_t i = 0; i < sizeof in_vae / sizeof *in_vae; i++) {
         const size_t space = strcspn(in_vae[i], " ");
         snprintf(want[n++], sizeof want[0], "vae.%.*s -1 0 %s image", (int)space, in_vae[i], in_vae[i] + space + 1);
@@ -326,6 +334,66 @@ static void tap_names(void)
     CHECK(l.count == n, "%zu modules were seen, not %zu", l.count, n);
     for (size_t i = 0; i < n && i < l.count; i++)
         CHECK(!strcmp(l.line[i], want[i]), "module %zu is \"%s\", not \"%s\"", i, l.line[i], want[i]);
+    done(x);
+}
+
+/* What sae_intermediates foretells: no value, and of each name one line, with step 0 for all. */
+static int foretell(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    seen_list *l = user;
+    CHECK(!values && step <= 0 && first == 0, "%s is foretold with values, at step %d, for image %zu", name, step, first);
+    if (l->count < 96)
+        snprintf(l->line[l->count], sizeof l->line[0], "%s %d [%zu,%zu,%zu,%zu] %d", name, step, shape[0], shape[1], shape[2], shape[3], kind);
+    l->count++;
+    return 0;
+}
+
+/* Strikes off what was foretold; only step 0 and what is outside the loop. The VAE's names come once an image. */
+static int fulfil(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+{
+    seen_list *l = user;
+    char line[112];
+    size_t i = 0;
+    snprintf(line, sizeof line, "%s %d [%zu,%zu,%zu,%zu] %d", name, step, shape[0], shape[1], shape[2], shape[3], kind);
+    while (i < l->count && strcmp(l->line[i], line))
+        i++;
+    CHECK(values && (step > 0 || first > 0 || i < l->count), "%s was not foretold", line);
+    CHECK(first == 0 || !strncmp(name, "vae.", 4), "%s is of image %zu on", name, first);
+    if (step <= 0 && first == 0 && i < l->count)
+        l->line[i][0] = '-';
+    return 0;
+}
+
+/* The names foretold are those that come, with and without guidance, for one image and several, edited or not; an allocation
+ * that fails is said. A plan that left a module out would let --inject miss it. */
+static void intermediates(void)
+{
+    static const sae_generate_options runs[] = { { .count = 1, .steps = 2 }, { .count = 3, .steps = 1, .batch = 3 }, { .count = 2, .steps = 1, .guidance = 1, .has_guidance = 1 } };
+    static seen_list l;
+    shot s;
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+    CHECK(sae_steer(x, TINY_STYLES, 5, 2, &e) == SAE_OK, "%s", e.text);
+    for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
+        sae_generate_options o = runs[r];
+        l.count = 0;
+        o.prompts = prompts;
+        o.tap = foretell;
+        o.tap_user = &l;
+        CHECK(sae_intermediates(x, &o, &e) == SAE_OK && l.count > 50 && l.count < 96, "%zu names, %s", l.count, e.text);
+        o.tap = fulfil;
+        must_shoot(x, o, &s);
+        for (size_t i = 0; i < l.count; i++)
+            CHECK(l.line[i][0] == '-', "%s did not come", l.line[i]);
+    }
+    sae_generate_options o = { .prompts = prompts, .count = 1, .tap = foretell, .tap_user = &l };
+    files.allocs = 0;
+    files.fail_at = 1;
+    check_error("no memory", sae_intermediates(x, &o, &e), SAE_ENOMEM, &e, "memory");
+    files.fail_at = 0;
+    o.tap = NULL;
+    check_error("no tap", sae_intermediates(x, &o, &e), SAE_EUSAGE, &e, "tap");
     done(x);
 }
 
@@ -414,22 +482,23 @@ static void plain_decode(const plain_sae *p, double y[32], const double f[128], 
     }
 }
 
-#define ROWS 70 /* more than the encoder's block of tokens */
+#define ROWS (SAE_TOKENS + 6) /* more than the encoder's block of tokens */
 
-/* An ablation on the tiny style SAE, with selections made by hand. */
-static void run_ablate(sae_context *x, ablation *a, float *y, const float *input, size_t step)
+/* An ablation on the tiny style SAE, with selections made by hand. Returns the share of the memory planned that it used. */
+static double run_ablate(sae_context *x, ablation *a, float *y, const float *input, size_t step)
 {
     arena work = { 0 };
     nn    c;
-    CHECK(nn_init(&c, NULL, 1, &work), "no kernels");
-    ablate(&c, a, NULL, ROWS, step);
-    void *memory = malloc(work.peak + 64);
-    work = (arena){ .base = memory, .size = work.peak + 64 };
+    CHECK(nn_init(&c, NULL, x->threads, &work), "no kernels");
+    ablate(&c, a, NULL, ROWS, 0); /* the plan is made for step 0 and must do for all */
+    const size_t planned = work.peak;
+    void *memory = malloc(planned + 64);
+    work = (arena){ .base = memory, .size = planned + 64 };
     memcpy(y, input, ROWS * 32 * sizeof *y);
     ablate(&c, a, y, ROWS, step);
     CHECK(!work.failed && work.used == 0, "ablate's plan was too small, or it keeps memory");
     free(memory);
-    (void)x;
+    return (double)work.peak / (double)planned;
 }
 
 static void random_input(float *v, size_t n)
@@ -487,6 +556,60 @@ static void residual_forms(void)
         if (form == RESIDUAL_PAPER)
             CHECK(!memcmp(y, input, sizeof y), "residual paper with nothing selected changes bits");
     }
+    done(x);
+}
+
+/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk. Tokens so large that z is
+ * infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec itself. */
+static void encode_definition(void)
+{
+    static unsigned char memory[1 << 20];
+    static float input[ROWS * 32], val[ROWS * 8], z[128], some[ROWS * 5];
+    static uint32_t idx[ROWS * 8], count[ROWS];
+    static plain_sae p;
+    static const uint32_t few[5] = { 127, 0, 64, 0, 3 };
+    size_t nan = 0, infinite = 0;
+    sae_context *x = fresh();
+    must_forget(x, "Sketch", 1);
+    const sae *s = &x->hook[0]->sae;
+    plain_load(&p, s);
+    random_input(input, ROWS * 32);
+    for (size_t m = 0; m < ROWS; m++)
+        for (size_t j = 0; j < 32; j++)
+            input[m * 32 + j] = m == 5 ? p.bd[j] : m % 9 == 1 ? 1.5e38f * input[m * 32 + j] : m % 9 == 2 && j % 7 == 2 ? INFINITY : input[m * 32 + j];
+    for (int threads = 1; threads < 3; threads++) {
+        arena work = { .base = memory, .size = sizeof memory };
+        nn    c;
+        nn_init(&c, NULL, threads, &work);
+        sae_encode(&c, s, idx, val, count, input, ROWS);
+        sae_pre_activations(&c, s, some, input, ROWS, few, 5);
+        CHECK(!work.failed && !work.used, "the encoder's memory");
+        for (size_t m = 0; m < ROWS; m++) {
+            float    centred[32], v[8];
+            uint32_t at[8];
+            size_t   kept = 0;
+            for (size_t j = 0; j < 32; j++)
+                centred[j] = input[m * 32 + j] - p.bd[j];
+            for (size_t i = 0; i < 128; i++)
+                z[i] = nn_dot(centred, 1, p.we[i], 1, 32) + p.be[i];
+            for (size_t j = 0; j < 5; j++)
+                CHECK(!memcmp(&some[m * 5 + j], &z[few[j]], sizeof *z) || z[few[j]] != z[few[j]], "token %zu, latent %" PRIu32 ": %g, not %g", m, few[j],
+                      (double)some[m * 5 + j], (double)z[few[j]]);
+            for (size_t i = 0; i < 128; i++) {
+                nan += z[i] != z[i];
+                infinite += z[i] > 3.4e38f;
+                z[i] = z[i] > 0 ? z[i] : 0;
+            }
+            nn_topk(at, v, z, 128, 8);
+            for (size_t j = 0; j < 8; j++)
+                if (v[j] > 0) {
+                    CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] && !memcmp(&val[m * 8 + kept], &v[j], sizeof *v), "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
+                    kept++;
+                }
+            CHECK(kept == count[m], "token %zu: %" PRIu32 " latents, not %zu", m, count[m], kept);
+        }
+    }
+    CHECK(nan > 20 && infinite > 20, "%zu NaN, %zu infinities", nan, infinite);
     done(x);
 }
 
@@ -568,6 +691,219 @@ static void shared_latents(void)
     done(x);
 }
 
+/* AUDIT A20: a steered latent becomes FACTOR f wherever it fires, in each residual form, against the same in double. Where a
+ * concept selects it, too, the FACTOR alone counts: not the concept's, not their product, and 1 exempts it from forgetting.
+ * Reconstruction is decode(f), whatever the residual. */
+static void steer_forms(void)
+{
+    static const struct { float factor[2]; bool forgotten, reconstruct; } cases[] = {
+        { { -3, 0.5f }, false, false }, { { -3, 0.5f }, true, false }, { { 1, 1 }, true, false }, { { 0, 40 }, true, false }, { { 1, 1 }, false, true } };
+    static float input[ROWS * 32], y[ROWS * 32];
+    static plain_sae p;
+    uint32_t start[2] = { 0, 128 }, latent[128], some[2] = { 0, 0 };
+    float    score[128] = { 0 }, mu[128], threshold[128];
+    sae_context *x = fresh();
+    must_forget(x, "Sketch", 1);
+    ablation a = *x->hook[0];
+    a.forget[0] = (selection){ .how = { .top = 1, .strength = -2 }, .steps = 1, .start = start, .latent = latent, .score = score, .mu = mu, .threshold = threshold };
+    plain_load(&p, &a.sae);
+    random_input(input, ROWS * 32);
+    first_latent(&a, input, &some[0]);
+    memcpy(y, input + 32, 32 * sizeof *y);
+    first_latent(&a, y, &some[1]);
+    CHECK(some[0] != some[1], "the first two tokens are alike");
+    for (uint32_t i = 0; i < 128; i++) {
+        latent[i] = i;
+        mu[i] = 0.25f + (float)i / 512;
+        threshold[i] = 0.5f;
+    }
+    for (size_t i = 0; i < 3 * sizeof cases / sizeof *cases; i++) {
+        size_t steered = 0;
+        double worst = 0;
+        a.residual = (int)(i % 3);
+        a.count = cases[i / 3].forgotten;
+        a.steers = cases[i / 3].reconstruct ? 0 : 2;
+        a.reconstruct = cases[i / 3].reconstruct;
+        for (size_t j = 0; j < 2; j++)
+            a.steer[j] = (steering){ some[j], cases[i / 3].factor[j] };
+        run_ablate(x, &a, y, input, 0);
+        for (size_t m = 0; m < ROWS; m++) {
+            const float *in = input + m * 32;
+            double f[128], g[128], df[32], dg[32];
+            plain_encode(&p, f, in);
+            for (size_t l = 0; l < 128; l++) {
+                const size_t j = l == some[0] ? 0 : l == some[1] ? 1 : 2;
+                g[l] = a.steers && j < 2 ? (double)cases[i / 3].factor[j] * f[l] : a.count && f[l] > 0.5 ? -2.0 * (double)mu[l] * f[l] : f[l];
+                steered += j < 2 && f[l] > 0;
+            }
+            plain_decode(&p, df, f, true);
+            plain_decode(&p, dg, g, true);
+            for (size_t j = 0; j < 32; j++) {
+                const double want = a.reconstruct ? df[j] : a.residual == RESIDUAL_PAPER ? (double)in[j] + (dg[j] - df[j])
+                                  : a.residual == RESIDUAL_RELEASED ? dg[j] + (df[j] - (double)in[j]) : dg[j];
+                const double miss = fabs((double)y[m * 32 + j] - want);
+                worst = miss > worst ? miss : worst;
+            }
+        }
+        CHECK(worst < 5e-5 && steered > 8, "case %zu, residual %d: %.2e from the definition; %zu latents steered", i / 3, a.residual, worst, steered);
+    }
+    done(x);
+}
+
+/* Under residual paper the few selected latents are looked at first and only the tokens that they may change are encoded. Random
+ * selections on boundaries: the bytes must be those of encoding every token, which an observer asks for. */
+static void few_latents(void)
+{
+    static float input[ROWS * 32], y[ROWS * 32], full[ROWS * 32];
+    static plain_sae p;
+    static const float factors[] = { -3, 0, 1, 0.5f, 40 };
+    uint32_t start[2][3], latent[2][4];
+    float    score[4] = { 0 }, mu[2][4], threshold[2][4], bias[128];
+    size_t   kinds[3] = { 0, 0, 0 }; /* runs that change no token, some, all */
+    edits    l;
+    sae_context *x = fresh();
+    must_forget(x, "Sketch", 1);
+    for (size_t i = 0; i < 600; i++) {
+        ablation a = *x->hook[0];
+        uint64_t r = 0;
+        size_t changed = 0;
+#define DRAW(n) ((size_t)(rng_value(7, i, r++) % (n)))
+        random_input(input, ROWS * 32);
+        plain_load(&p, &a.sae);
+        for (size_t m = 0; m < ROWS; m++)
+            for (size_t j = 0; j < 32; j++) /* some tokens at b_dec, where z is the bias alone; some far from it */
+                input[m * 32 + j] = m % 7 == 3 ? p.bd[j] : m % 7 == 4 ? 30 * input[m * 32 + j] : input[m * 32 + j];
+        a.count = DRAW(3);
+        a.steers = DRAW(3);
+        a.residual = RESIDUAL_PAPER;
+        a.stats.steps = DRAW(2) ? a.stats.steps : 0; /* as if there were no statistics */
+        memcpy(bias, a.sae.encoder.bias, sizeof bias);
+        a.sae.encoder.bias = bias;
+        const size_t pair = 2 * DRAW(60), pull = DRAW(4); /* latents that fire everywhere, nowhere, or as they are */
+        bias[pair] += pull == 0 ? 500.0f : pull == 1 ? -500.0f : 0.0f;
+        for (size_t c = 0; c < a.count; c++) {
+            start[c][0] = 0;
+            start[c][1] = (uint32_t)DRAW(3);
+            start[c][2] = start[c][1] + (uint32_t)DRAW(3);
+            for (size_t j = 0; j < 4; j++) { /* two neighbours, often shared; the thresholds at 0, within f's range, above all */
+                latent[c][j] = (uint32_t)(pair + j % 2);
+                mu[c][j] = DRAW(3) ? 0.5f : DRAW(2) ? 1.0f : 0.0f;
+                threshold[c][j] = DRAW(3) == 0 ? 0.0f : DRAW(2) ? 0.4f * (float)DRAW(10) : 1e9f;
+            }
+            if (start[c][1] == 1)
+                latent[c][1]--; /* the second step begins there */
+            a.forget[c] = (selection){ .how = { .top = 1, .strength = factors[DRAW(5)] }, .steps = 2, .start = start[c], .latent = latent[c], .score = score, .mu = mu[c],
+                                       .threshold = threshold[c] };
+        }
+        for (size_t j = 0; j < a.steers; j++) {
+            a.steer[j].latent = (uint32_t)(pair + j + DRAW(2) * 4);
+            a.steer[j].factor = factors[DRAW(5)];
+        }
+        const size_t step = DRAW(2);
+        x->threads = 1 + (int)DRAW(2);
+        const double used = run_ablate(x, &a, y, input, step);
+        a.observe = note_edit;
+        a.observe_user = &l;
+        run_ablate(x, &a, full, input, step);
+        CHECK(!memcmp(y, full, sizeof y), "case %zu: %zu concepts, %zu steered: other bytes than by encoding every token", i, a.count, a.steers);
+        for (size_t m = 0; m < ROWS; m++)
+            changed += memcmp(y + m * 32, input + m * 32, 32 * sizeof *y) != 0;
+        kinds[changed == 0 ? 0 : changed < ROWS ? 1 : 2]++;
+        if (a.count == 0 && a.steers == 0)
+            CHECK(used < 0.9 && !changed, "case %zu: without a latent to look at %.2f of the memory was used", i, used);
+    }
+    test_note("%zu runs change no token, %zu some, %zu all", kinds[0], kinds[1], kinds[2]);
+    CHECK(kinds[0] > 50 && kinds[1] > 50 && kinds[2] > 50, "%zu runs change no token, %zu some, %zu all", kinds[0], kinds[1], kinds[2]);
+    done(x);
+}
+
+/* Steering by the public calls: on an SAE without statistics, at any number of steps, at both hooks, with forgetting; factor 1
+ * draws the plain picture; reconstruction is residual none with nothing selected; remembering takes all back. */
+static void steers(void)
+{
+    shot plain, s, t;
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    const sae_generate_options o = { .count = 2, .steps = 3 };
+    must_shoot(x, o, &plain);
+    for (size_t latent = 0; latent < 128; latent++)
+        if (latent < STEERS)
+            CHECK(sae_steer(x, "unet." TINY_STYLES, latent, 1, &e) == SAE_OK, "%s", e.text);
+    check_error("too many", sae_steer(x, TINY_STYLES, 100, 1, &e), SAE_EUSAGE, &e, "64");
+    must_shoot(x, o, &s);
+    CHECK(same(&plain, &s), "factor 1 changes bits");
+    sae_remember(x);
+    CHECK(sae_steer(x, TINY_STYLES, 5, 0, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 6, -30, &e) == SAE_OK && sae_steer(x, TINY_OBJECTS, 5, 9, &e) == SAE_OK, "%s", e.text);
+    must_shoot(x, o, &s);
+    CHECK(!same(&plain, &s), "steering changes nothing");
+    sae_remember(x);
+    CHECK(sae_steer(x, TINY_OBJECTS, 5, 9, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 6, -30, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 5, 0, &e) == SAE_OK, "%s", e.text);
+    must_shoot(x, o, &t);
+    CHECK(same(&s, &t), "the order of steering matters");
+    check_error("steps", forget(x, "Sketch", 60, 0, &e) ? -1 : shoot(x, o, &t, &e), SAE_EUSAGE, &e, "4 steps|--map-steps");
+    must_shoot(x, (sae_generate_options){ .count = 2, .steps = 3, .map_steps = 1 }, &t);
+    CHECK(!same(&s, &t), "forgetting beside steering changes nothing");
+    sae_remember(x);
+    must_shoot(x, o, &s);
+    CHECK(same(&plain, &s), "remembering does not bring the picture back");
+    CHECK(sae_reconstruct(x, "unet." TINY_STYLES, &e) == SAE_OK && sae_reconstruct(x, TINY_STYLES, &e) == SAE_OK && x->hooks == 1, "%s", e.text);
+    must_shoot(x, o, &s);
+    CHECK(!same(&plain, &s), "reconstruction changes nothing");
+    sae_remember(x);
+    CHECK(forget(x, "Sketch", 0, 100, &e) == SAE_OK, "%s", e.text);
+    must_shoot(x, (sae_generate_options){ .count = 2, .steps = 3, .map_steps = 1, .residual = SAE_RESIDUAL_NONE }, &t);
+    CHECK(same(&s, &t), "reconstruction is not residual none with nothing selected");
+    sae_remember(x);
+    sae_close(x);
+    tiny_set(&files, "sae/" TINY_STYLES "/stats.safetensors", NULL, 0);
+    tiny_set(&files, "sae/" TINY_STYLES "/forget.json", NULL, 0);
+    x = opened(NULL, 1);
+    CHECK(sae_reconstruct(x, TINY_STYLES, &e) == SAE_OK, "without statistics: %s", e.text);
+    must_shoot(x, o, &t);
+    CHECK(same(&s, &t), "statistics matter to reconstruction");
+    sae_remember(x);
+    CHECK(sae_steer(x, TINY_STYLES, 3, -2, &e) == SAE_OK, "without statistics: %s", e.text);
+    must_shoot(x, o, &t);
+    done(x);
+}
+
+/* Each way in which steering can be asked for wrongly is named, leaves no SAE behind, and leaves what was there. */
+static void steer_errors(void)
+{
+    shot plain, s;
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    const sae_generate_options o = { .count = 1 };
+    check_error("hook", sae_steer(x, "up_blocks.1.attentions.0", 1, 1, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
+    check_error("hook", sae_steer(x, NULL, 1, 1, &e), SAE_EUSAGE, &e, "hook");
+    check_error("hook", sae_reconstruct(x, "", &e), SAE_EUSAGE, &e, "hook");
+    check_error("hook", sae_reconstruct(x, "nowhere", &e), SAE_EUSAGE, &e, "nowhere");
+    check_error("no SAE", sae_steer(x, "mid_block.attentions.0", 1, 1, &e), SAE_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
+    check_error("no SAE", sae_reconstruct(x, "mid_block.attentions.0", &e), SAE_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
+    check_error("latent", sae_steer(x, TINY_STYLES, 128, 1, &e), SAE_EUSAGE, &e, "latent 128|128|" TINY_STYLES);
+    check_error("latent", sae_steer(x, TINY_STYLES, (size_t)1 << 32, 1, &e), SAE_EUSAGE, &e, "latent 4294967296");
+    check_error("factor", sae_steer(x, TINY_STYLES, 1, NAN, &e), SAE_EUSAGE, &e, "factor|latent 1");
+    check_error("factor", sae_steer(x, TINY_STYLES, 1, 1e39, &e), SAE_EUSAGE, &e, "factor");
+    check_error("factor", sae_steer(x, TINY_STYLES, 1, -INFINITY, &e), SAE_EUSAGE, &e, "factor");
+    CHECK(x->hooks == 0, "an error leaves an SAE loaded");
+    CHECK(sae_steer(x, TINY_STYLES, 1, -9, &e) == SAE_OK, "%s", e.text);
+    must_shoot(x, o, &plain);
+    check_error("twice", sae_steer(x, "unet." TINY_STYLES, 1, 2, &e), SAE_EUSAGE, &e, "latent 1|twice");
+    check_error("both", sae_reconstruct(x, TINY_STYLES, &e), SAE_EUSAGE, &e, TINY_STYLES "|reconstructed|steered");
+    check_error("released without guidance", shoot(x, (sae_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAE_RESIDUAL_RELEASED }, &s, &e),
+                SAE_EUSAGE, &e, "released|guidance");
+    must_shoot(x, o, &s);
+    CHECK(same(&plain, &s), "an error changed what was asked for");
+    sae_remember(x);
+    must_forget(x, "Sketch", 0);
+    check_error("both", sae_reconstruct(x, TINY_STYLES, &e), SAE_EUSAGE, &e, TINY_STYLES "|reconstructed|forgotten");
+    CHECK(sae_reconstruct(x, TINY_OBJECTS, &e) == SAE_OK, "another hook: %s", e.text);
+    check_error("both", forget(x, "Cats", 0, 0, &e), SAE_EUSAGE, &e, "Cats|reconstructed");
+    check_error("both", sae_steer(x, TINY_OBJECTS, 1, 2, &e), SAE_EUSAGE, &e, "latent 1|reconstructed");
+    must_shoot(x, o, &s);
+    done(x);
+}
+
 /* Statistics of 4 steps serve 4; another number is an error that says so, or takes the nearest timestep's row. */
 static void steps_mismatch(void)
 {
@@ -604,14 +940,14 @@ static void steps_mismatch(void)
 static void forget_choices(void)
 {
     static const struct { sae_forget_options o; size_t top; double percentile; float strength; } cases[] = {
-        { { .concept = "Sketch" }, 24, 99.999, -4 },
-        { { .concept = "Sketch", .top = 3 }, 3, 99.999, -4 },
-        { { .concept = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
-        { { .concept = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
-        { { .concept = "Van Gogh" }, 0, 99.999, -1 },
-        { { .concept = "Watercolor" }, 0, 70.1, -1 },
-        { { .concept = "Cats" }, 0, 80.1, -5.5f },
-        { { .concept = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
+        { { .name = "Sketch" }, 24, 99.999, -4 },
+        { { .name = "Sketch", .top = 3 }, 3, 99.999, -4 },
+        { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
+        { { .name = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
+        { { .name = "Van Gogh" }, 0, 99.999, -1 },
+        { { .name = "Watercolor" }, 0, 70.1, -1 },
+        { { .name = "Cats" }, 0, 80.1, -5.5f },
+        { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
     };
     sae_context *x = fresh();
     sae_error e = { 0 };
@@ -643,8 +979,8 @@ static void forget_errors(void)
     check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAE_EUSAGE, &e, "percentile");
     check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .concept = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
+    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
     check_error("hook", sae_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
     must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
@@ -809,9 +1145,13 @@ static int whole_run(const sae_host *host, sae_context **x, shot *s, sae_error *
 {
     int code = sae_open(x, host, "tiny", e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Sketch" }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Sketch" }, e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .concept = "Cats", .top = 9 }, e);
+        code = sae_forget(*x, &(sae_forget_options){ .name = "Cats", .top = 9 }, e);
+    if (!code)
+        code = sae_steer(*x, TINY_OBJECTS, 3, -2, e);
+    if (!code)
+        code = sae_reconstruct(*x, "down_blocks.1.attentions.0", e);
     if (!code)
         code = shoot(*x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, s, e);
     return code;
@@ -824,6 +1164,10 @@ static void allocations_fail(void)
     sae_error e = { 0 };
     sae_context *x = NULL;
     tiny_make(&files);
+    for (int i = 0; i < 2; i++) { /* an SAE for a third hook, without statistics */
+        const tiny_file *f = tiny_find(&files, i ? STYLES "/cfg.json" : STYLES "/sae.safetensors");
+        tiny_set(&files, i ? "sae/down_blocks.1.attentions.0/cfg.json" : "sae/down_blocks.1.attentions.0/sae.safetensors", f->bytes, f->size);
+    }
     const sae_host host = tiny_host(&files);
     CHECK(whole_run(&host, &x, &good, &e) == SAE_OK, "%s", e.text);
     sae_close(x);
@@ -840,6 +1184,7 @@ static void allocations_fail(void)
             sae_remember(x);
             must_forget(x, "Sketch", 0);
             must_forget(x, "Cats", 9);
+            CHECK(!sae_steer(x, TINY_OBJECTS, 3, -2, &e) && !sae_reconstruct(x, "down_blocks.1.attentions.0", &e), "%s", e.text);
             must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, &s);
             CHECK(same(&good, &s), "after the failure of allocation %ld the picture is another", n);
         }
@@ -1041,6 +1386,44 @@ static void environment(void)
                 check_error(i ? "flush to zero" : "rounding upward", codes[i][j], SAE_EENV, &e[i][j], "floating-point environment");
     must_shoot(x, o, &s);
     done(x);
+}
+
+/* A pool of threads that a host program started under another rounding keeps it: such a call is refused, or its bits are right
+ * (a runtime may hand its caller's settings on: libomp does, libgomp does not). */
+static void environment_of_pool(void)
+{
+#ifdef _OPENMP
+    static float states[2][16 * 16];
+    shot one, two;
+    sae_error e[2];
+    sae_context *x = fresh();
+    const sae_generate_options o = { .prompts = prompts, .count = 2 };
+    must_shoot(x, o, &one);
+    CHECK(sae_encode_text(x, "cat", states[0], NULL) == SAE_OK, "cannot encode");
+    sae_close(x);
+    if (!(x = opened(NULL, 2)))
+        return;
+#pragma omp parallel num_threads(2)
+    if (omp_get_thread_num())
+        fesetround(FE_UPWARD);
+    memset(e, 0, sizeof e);
+    const int sampled = shoot(x, o, &two, &e[0]), encoded = sae_encode_text(x, "cat", states[1], &e[1]);
+#pragma omp parallel num_threads(2)
+    fesetround(FE_TONEAREST);
+    if (sampled || e[0].code)
+        check_error("sampling with a pool that rounds upward", sampled, SAE_EENV, &e[0], "OpenMP's pool");
+    else
+        CHECK(same(&one, &two), "a pool that rounds upward changes the picture");
+    if (encoded || e[1].code)
+        check_error("encoding with a pool that rounds upward", encoded, SAE_EENV, &e[1], "OpenMP's pool");
+    else
+        CHECK(!memcmp(states[0], states[1], sizeof states[0]), "a pool that rounds upward changes the text states");
+    must_shoot(x, o, &two);
+    CHECK(same(&one, &two), "afterwards the picture differs");
+    done(x);
+#else
+    test_skip("built without OpenMP: there is no pool");
+#endif
 }
 
 /* ---- loading ---- */
@@ -1637,12 +2020,13 @@ static void two_contexts(void)
 
 const test_case model_tests[] = {
     { "threads_bits", threads_bits }, { "isa_bits", isa_bits }, { "batch_bits", batch_bits }, { "noise_index", noise_index },
-    { "noise_given", noise_given }, { "guidance", guidance }, { "tap_names", tap_names }, { "nothing_selected", nothing_selected },
-    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "steps_mismatch", steps_mismatch },
+    { "noise_given", noise_given }, { "guidance", guidance }, { "tap_names", tap_names }, { "intermediates", intermediates }, { "nothing_selected", nothing_selected },
+    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "encode_definition", encode_definition },
+    { "steer_forms", steer_forms }, { "few_latents", few_latents }, { "steers", steers }, { "steer_errors", steer_errors }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
     { "text_allocations_fail", text_allocations_fail }, { "image_allocations_fail", image_allocations_fail }, { "one_allocation", one_allocation }, { "cancels", cancels },
-    { "taps_change", taps_change }, { "environment", environment }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
+    { "taps_change", taps_change }, { "environment", environment }, { "environment_of_pool", environment_of_pool }, { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
     { "config_errors", config_errors }, { "parts_do_not_fit", parts_do_not_fit }, { "configs_accepted", configs_accepted }, { "defaults", defaults }, { "old_names", old_names },
     { "linear_projection", linear_projection }, { "dtypes_and_shards", dtypes_and_shards }, { "many_levels", many_levels },
     { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way }, { "sizes", sizes }, { "text", text },

@@ -195,6 +195,14 @@ static void fma_cases(void)
     CHECK(fma32_soft(HUGE_VALF, 0.0f, 1.0f) != fma32_soft(HUGE_VALF, 0.0f, 1.0f), "infinity times zero, emulated");
 }
 
+/* Where a softmax takes the short way to the exponential, it must be the exponential. */
+static void exp_short(void)
+{
+    for (uint32_t u = 0x80000000u; u <= f32_bits(EXP_NORMAL); u += 997)
+        CHECK(f32_bits(exp32_normal(f32_from(u))) == f32_bits(exp32(f32_from(u))), "exp(%a)", (double)f32_from(u));
+    CHECK(exp32_normal(0.0f) == 1.0f && f32_bits(exp32_normal(EXP_NORMAL)) == f32_bits(exp32(EXP_NORMAL)), "exp at the ends");
+}
+
 /* Whole range by bit patterns: the emulation against the processor, where nn.c was built with a hardware fma (else both
  * are the emulation, and selftest.c compares across machines). */
 static void fma_random(void)
@@ -932,6 +940,7 @@ const test_case nn_tests[] = {
     { "contexts", contexts },
     { "fma_cases", fma_cases },
     { "fma_random", fma_random },
+    { "exp_short", exp_short },
     { "elementary", elementary },
     { "exp_hardest", exp_hardest },
     { "elementary_ends", elementary_ends },

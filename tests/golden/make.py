@@ -520,8 +520,9 @@ def select(s, how):
     return np.flatnonzero(s > line), np.abs(s - line).min()
 
 
-def edit(sae, x, forget, thresholds, residual, decisions=None):
-    """The hook's output. x [M,d]; forget [(latents, mu, gamma)] in the order named; thresholds [n].
+def edit(sae, x, forget, thresholds, residual, decisions=None, steer=()):
+    """The hook's output. x [M,d]; forget [(latents, mu, gamma)] in the order named; thresholds [n]; steer [(latent, factor)].
+    Audit A20: a steered latent is multiplied by its factor wherever it fires, whatever concept selects it.
     Audit A5: masks are taken on the original f, and of the factors that apply to a latent the one furthest from 1 wins.
     decisions, a list, collects what a rounding could flip: see decide."""
     f, _ = sae.encode(x)
@@ -531,9 +532,13 @@ def edit(sae, x, forget, thresholds, residual, decisions=None):
             mine = torch.tensor(float(np.float32(gamma) * np.float32(mu[i])), dtype=f.dtype)
             take = (f[:, i] > thresholds[i].to(f.dtype)) & ((mine - 1).abs() > (factor[:, i] - 1).abs())
             factor[:, i] = torch.where(take, mine, factor[:, i])
+    for i, mine in steer:
+        factor[:, i] = float(np.float32(mine))
     if decisions is not None:
-        chosen = sorted({int(i) for latents, _, _ in forget for i in latents})
-        decisions.append(decide(sae, x, f, thresholds, chosen if residual == "paper" else None))
+        chosen = sorted({int(i) for latents, _, _ in forget for i in latents} | {i for i, _ in steer})
+        line = thresholds.clone()
+        line[[i for i, _ in steer]] = 0
+        decisions.append(decide(sae, x, f, line, chosen if residual == "paper" else None))
     edited = f * factor
     x = x.to(f.dtype)
     if residual == "paper":
@@ -642,12 +647,13 @@ def make_sae():
         for residual in ("paper", "released", "none"):
             for t in EDIT_STEPS:
                 forget = forget_list(mu, prompts, case["forget"], t)
+                steer = [(s["latent"], s["factor"]) for s in case.get("steer", [])]
                 decisions = []
-                edit(truth, x, forget, thresholds[t], residual, decisions)
+                edit(truth, x, forget, thresholds[t], residual, decisions, steer)
                 assert decisions[0][1] > 1e-6, (case["name"], residual, t, decisions[0][1])
                 name = f"ablate.{case['name']}.{residual}.{t}"
-                g.measure(lambda dtype: {name: edit(both[dtype], x, forget, thresholds[t], residual)}, sample=math.inf)
-        changed = int((edit(truth, x, forget, thresholds[t], "paper") != x).any(-1).sum())
+                g.measure(lambda dtype: {name: edit(both[dtype], x, forget, thresholds[t], residual, steer=steer)}, sample=math.inf)
+        changed = int((edit(truth, x, forget, thresholds[t], "paper", steer=steer) != x).any(-1).sum())
         print(f"sae: ablate.{case['name']} changes {changed} of {M} tokens at the last step")
     g.save()
     return cfg, tensors, latents, mu, x
@@ -728,10 +734,11 @@ class Pipeline:
         for path, hook in hooks.items():
             hook.begin(self.pipe.scheduler.timesteps.tolist(), case.get("residual", "paper"))
             handles.append(self.pipe.unet.get_submodule(path).register_forward_hook(hook))
-        side = self.pipe.unet.config.sample_size
-        noise = torch.randn((1, self.pipe.unet.config.in_channels, side, side), generator=torch.Generator().manual_seed(case["seed"]))
+        scale, side = self.pipe.vae_scale_factor, self.pipe.unet.config.sample_size
+        height, width = case.get("size", (side * scale, side * scale))
+        noise = torch.randn((1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))
         try:
-            latents = self.pipe(case["prompt"], negative_prompt=case.get("negative"), num_inference_steps=steps,
+            latents = self.pipe(case["prompt"], height=height, width=width, negative_prompt=case.get("negative"), num_inference_steps=steps,
                                 guidance_scale=case.get("guidance", self.concepts["guidance"]), latents=noise.to(self.dtype), output_type="latent").images
         finally:
             for h in handles:
