@@ -360,8 +360,10 @@ def write_all(folder, program):
             if f.read() == stamp:
                 print(f"{folder}: is there already")
                 return
+    if os.path.isdir(folder) and os.listdir(folder) and not os.path.isdir(os.path.join(folder, "fp16")):
+        raise SystemExit(f"fullsize.py: --dir {folder}: not empty, and not made here: name a folder that may be removed")
     shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(folder)
+    os.makedirs(os.path.join(folder, "fp16"))
     start = time.perf_counter()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         write_model(folder, pool)
@@ -650,7 +652,8 @@ class Check:
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 values = hash_weight(0, name, (UNET["block_out_channels"][0],), pool).astype("<f2").astype(dtype)
             want = f"{twin.digest(0, values.tobytes()):016x}"
-            self.report.line(f"digest {variant}/unet, {name}", digests.get(name) == want and len(digests) == sizes["unet"][0], f"{want}; {len(digests)} tensors")
+            self.report.line(f"digest {variant}/unet, {name}", digests.get(name) == want and len(digests) == sizes["unet"][0],
+                             f"{want}; {len(digests)} tensors")
         self.report.line("digest sharded/unet, every tensor as in one file", self.digests("sharded") == fp16, f"{len(fp16)} tensors")
 
     def digests(self, variant):
