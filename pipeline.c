@@ -837,6 +837,8 @@ static void decode(call *g, const float *x, size_t B)
     part all = whole(g);
     const tap watch = { seen, &all, g->names };
     g->network = "vae.";
+    if (x && g->h * g->w > SMALL)
+        tensors_release(&g->x->unet_file); /* a large decode is the most memory a picture needs; the UNet can wait in the file cache */
     for (size_t i = 0; i < (x ? B : 1) && !g->code; i++) {
         all.first = i;
         vae_decode(&g->c, v, y, x ? x + i * n : NULL, 1, g->h, g->w, g->o->tap ? &watch : NULL);
@@ -1146,6 +1148,8 @@ uint64_t sae_model_digest(const sae_context *x)
     for (size_t i = 0; i < 3; i++)
         for (size_t j = 0; j < files[i]->count; j++)
             h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);
+    for (size_t i = 0; i < 3; i++)
+        tensors_release(files[i]);
     return h;
 }
 
