@@ -51,7 +51,7 @@ enum {
     SEGMENT = 128,                   /* of a row, transposed at a time */
     PANELS = 4 << 20,                /* floats of W packed at a time, for all threads: what a last-level cache holds */
     APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
-    WORTH = 1 << 19                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
+    WORTH = 1 << 21                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
 };
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }

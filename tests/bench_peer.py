@@ -11,13 +11,19 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import time
 import warnings
 
 
-def ours(program, model, threads):
-    out = subprocess.run([program, "bench", "-m", model, "--threads", str(threads), "--runs", "1", "--json"], check=True, capture_output=True, text=True).stdout
-    return {row["name"]: row["value"] for row in map(json.loads, out.splitlines())}
+def ours(program, model, threads, parts):
+    """Rows of `saeuron bench`: all, or those of parts."""
+    rows = {}
+    for only in [["--only", part] for part in parts] or [[]]:
+        command = [program, "bench", "-m", model, "--threads", str(threads), "--runs", "1", "--json", *only]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        rows.update((row["name"], row["value"]) for row in map(json.loads, out.splitlines()))
+    return rows
 
 
 class Peer:
@@ -83,12 +89,15 @@ def main():
     p.add_argument("--model", default="weights/emojicanvas")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--runs", type=int, default=5)
+    p.add_argument("--parts", default="", help="only these rows of `saeuron bench`: unet_step,vae_decode")
     a = p.parse_args()
     peer = Peer(a.model, a.threads)
+    parts = [part for part in a.parts.split(",") if part]
     mine, theirs = [], []
     for _ in range(a.runs):
-        mine.append(ours(a.saeuron, a.model, a.threads))
+        mine.append(ours(a.saeuron, a.model, a.threads, parts))
         theirs.append(peer.measure(mine[-1]))
+        print(f"run {len(mine)} of {a.runs}", file=sys.stderr, flush=True)
     for name in theirs[0]:
         x, y = (statistics.median(r[name] for r in rows) for rows in (mine, theirs))
         ratios = sorted(b[name] / a[name] for a, b in zip(mine, theirs))
@@ -98,8 +107,9 @@ def main():
     if "unet_forget" in mine[0]:
         forget = statistics.median(r["unet_forget"] / r["unet_step"] for r in mine)
         print(f"unet_forget ours {statistics.median(r['unet_forget'] for r in mine):.4g} which is {100 * (forget - 1):+.1f} % of unet_step")
-    share = statistics.median(r["tile_share"] for r in mine)
-    print(f"tile_share ours {share:.1f} % of the FMA peak of {statistics.median(r['fma_peak'] for r in mine):.0f} GFLOP/s on one thread")
+    if "tile_share" in mine[0]:
+        share = statistics.median(r["tile_share"] for r in mine)
+        print(f"tile_share ours {share:.1f} % of the FMA peak of {statistics.median(r['fma_peak'] for r in mine):.0f} GFLOP/s on one thread")
 
 
 if __name__ == "__main__":

@@ -641,7 +641,7 @@ static void attention_edges(void)
     try_attention(2, 77, 77, 3, 16, true);
     try_attention(1, 130, 130, 1, 4, true);
     try_attention(2, 100, 77, 2, 40, false);
-    try_attention(1, 400, 150, 1, 12, false); /* one head in parts */
+    try_attention(1, 800, 150, 1, 12, false); /* one head in parts */
 }
 
 /* Against a double softmax: a forgotten scale, mask or head offset is far outside float's error. */
