@@ -49,7 +49,8 @@ enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
     GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
     SEGMENT = 128,                   /* of a row, transposed at a time */
-    PANELS = 4 << 20,                /* floats of W packed at a time, for all threads: what a last-level cache holds */
+    PANELS = 8 << 20,                /* floats of W packed at a time, for all threads */
+    SHARED = 12 << 20,               /* floats of x copied once for all threads, where each would copy its rows several times */
     APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
     WORTH = 1 << 21                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
 };
@@ -351,21 +352,29 @@ typedef struct product {
     const left *L;
     const float *bias;
     size_t M, N, K;
+    float *shared; /* all rows of L, chunk after chunk [M, n + APART], or NULL: each thread copies its own */
 } product;
 
-/* Rows i0..i0+rows-1, columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows,
- * which stays in the second-level cache while panel after panel passes. */
+/* Row i of the chunk that begins at k, among the shared. */
+static float *shared_row(const product *p, size_t i, size_t k)
+{
+    return p->shared + p->M * (k + k / CHUNK * APART) + i * (least(CHUNK, p->K - k) + APART);
+}
+
+/* Rows i0..i0+rows-1 (a group), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows, unless they are
+ * shared; it stays in the second-level cache while panel after panel passes. */
 static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
 {
     for (size_t k = 0; k < p->K; k += CHUNK) {
         const size_t n = least(CHUNK, p->K - k), lda = n + APART;
-        for (size_t i = 0; i < rows; i++)
+        const float *from = p->shared ? shared_row(p, i0, k) : a;
+        for (size_t i = 0; i < rows && !p->shared; i++)
             copy_row(a + i * lda, p->L, i0 + i, k, n);
         for (size_t j = 0; j < columns; j += NR) {
             const size_t count = least(NR, columns - j);
             for (size_t i = 0; i < rows; i += MR)
-                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, a + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n,
-                              k > 0, p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
+                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, from + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count,
+                              n, k > 0, p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
         }
     }
 }
@@ -394,40 +403,70 @@ static int thread_number(void)
 #endif
 }
 
-/* y [M,N] = L R^T + bias. All threads pack a block of W, then each takes groups of rows (and, where those are few, segments of
- * the columns), packs them for itself and multiplies. No patch matrix exists beyond a group's chunk. */
+/* How the work of a product is cut: groups of rows, blocks of columns, segments of a block (panels each, when there are few groups). */
+typedef struct cut {
+    size_t height, groups, Nc, panels, segments;
+    bool   shared;
+    size_t scratch; /* floats for rows of x: never fewer for more rows, so that plans hold for fewer */
+} cut;
+
+static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, bool packed)
+{
+    cut w;
+    w.height = rows_at_once(M, K, (size_t)c->threads);
+    w.groups = (M + w.height - 1) / w.height;
+    w.Nc = packed ? N : columns_at_once(N, K);
+    const size_t all = (least(w.Nc, N) + NR - 1) / NR, wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
+    w.panels = (all + least(all, wanted) - 1) / (N ? least(all, wanted) : 1);
+    w.segments = w.panels ? (all + w.panels - 1) / w.panels : 0;
+    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row, own = threads * w.height * (least(K, CHUNK) + APART);
+    w.shared = (w.segments > 1 || w.Nc < N) && M <= most;
+    w.scratch = (threads > 1 && all > 1) || w.Nc < N ? (least(M, most) + 3) * row : 0;
+    w.scratch = w.scratch > own ? w.scratch : own;
+    return w;
+}
+
+/* y [M,N] = L R^T + bias. All threads pack a block of W, and x where it is shared, then each takes groups of rows, or segments of the
+ * columns for a group. No patch matrix of a large image exists: its groups are many, and copied by whoever takes them. */
 static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t M, size_t N, size_t K)
 {
-    const product p = { y, L, bias, M, N, K };
+    enum { COPIED = 16 }; /* rows that a thread copies at a time, to share */
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
-    const size_t Nc = R->w.packed ? N : columns_at_once(N, K), mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    const size_t height = rows_at_once(M, K, (size_t)c->threads), each = height * (least(K, CHUNK) + APART), groups = (M + height - 1) / height;
-    float *b = R->w.packed ? NULL : arena_bytes(c->work, Nc * sizeof(float), K);
-    float *a = arena_bytes(c->work, threads, each * sizeof(float));
+    const size_t mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    const cut    w = cut_work(c, threads, M, N, K, R->w.packed != NULL);
+    const size_t each = w.height * (least(K, CHUNK) + APART);
+    float *b = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
+    float *a = arena_bytes(c->work, w.scratch, sizeof(float));
+    const product p = { y, L, bias, M, N, K, w.shared ? a : NULL };
 
     if (y && a && K == 0)
         for (size_t i = 0; i < M * N; i++)
             y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
     else if (y && a) {
         OMP(omp parallel num_threads((int)threads))
-        for (size_t j0 = 0; j0 < N; j0 += Nc) {
-            const size_t n = least(Nc, N - j0), panels = (n + NR - 1) / NR;
-            const size_t segments = least(panels, groups < 4 * threads && threads > 1 ? (4 * threads + groups - 1) / groups : 1);
-            const size_t width = (panels + segments - 1) / segments * NR;
-            if (!R->w.packed) {
-                if (j0) { /* the block before is still being read */
-                    OMP(omp barrier)
-                }
+        for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
+            const size_t n = least(w.Nc, N - j0), fresh = R->w.packed ? 0 : (n + NR - 1) / NR;
+            const size_t copies = w.shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
+            if (j0 && fresh) { /* the block before is still being read */
+                OMP(omp barrier)
+            }
+            if (fresh + copies) {
                 OMP(omp for schedule(dynamic))
-                for (size_t u = 0; u < panels; u++)
-                    pack_weights(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), panel_width(least(NR, n - u * NR)));
+                for (size_t u = 0; u < fresh + copies; u++) {
+                    if (u < fresh)
+                        pack_weights(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), panel_width(least(NR, n - u * NR)));
+                    else
+                        for (size_t i = (u - fresh) * COPIED; i < least(M, (u - fresh + 1) * COPIED); i++)
+                            for (size_t k = 0; k < K; k += CHUNK)
+                                copy_row(shared_row(&p, i, k), L, i, k, least(CHUNK, K - k));
+                }
             }
             OMP(omp for schedule(dynamic) nowait)
-            for (size_t u = 0; u < groups * segments; u++) {
-                const size_t i = u / segments * height, j = u % segments * width;
+            for (size_t u = 0; u < w.groups * w.segments; u++) {
+                const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
                 if (j < n)
-                    multiply_group(&p, a + (size_t)thread_number() * each, (R->w.packed ? R->w.packed : b) + j * K, i, least(height, M - i),
-                                   j0 + j, least(width, n - j));
+                    multiply_group(&p, w.shared ? NULL : a + (size_t)thread_number() * each, (R->w.packed ? R->w.packed : b) + j * K, i,
+                                   least(w.height, M - i), j0 + j, least(w.panels * NR, n - j));
             }
         }
     }
