@@ -1,8 +1,8 @@
 /* nn_kernels.c: the fast paths, compiled once for each instruction set with -DNN_ISA=scalar, sse2, avx2, avx512, neon.
  *
- *   y = x W^T:   x --pack--> tiles [k][12]  \
- *                                            > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
- *                W --pack--> panels [k][32] /
+ *   y = x W^T:   x --copy--> rows of a chunk  \
+ *                                              > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
+ *                W --pack--> panels [k][32]   /
  *
  * The same loops for every instruction set, in plain C: what differs is the size of the tile and the compiler's flags.
  * Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the tile.
@@ -52,7 +52,7 @@ enum {
     PANELS = 8 << 20,                /* floats of W packed at a time, for all threads */
     SHARED = 12 << 20,               /* floats of x copied once for all threads, where each would copy its rows several times */
     APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
-    WORTH = 1 << 21                  /* multiply-adds (or 16 times as many elements) that pay for waking threads */
+    WORTH = 1 << 21                  /* multiply-adds (or a sixteenth as many elements) that pay for waking threads */
 };
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
