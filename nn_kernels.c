@@ -49,7 +49,7 @@ enum {
     BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
     GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
     SEGMENT = 128,                   /* of a row, transposed at a time */
-    PANELS = 8 << 20,                /* floats of W packed at a time, for all threads */
+    PANELS = 2 << 20,                /* floats of W packed at a time, for all threads */
     SHARED = 12 << 20,               /* floats of x copied once for all threads, where each would copy its rows several times */
     APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
     WORTH = 1 << 21                  /* multiply-adds (or a sixteenth as many elements) that pay for waking threads */
@@ -60,32 +60,53 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
 
-/* s[i,j] = sum of a[i,k] * b[k,j], k < n <= 128, one chain from +0; then out = ((hi + (lo + s)) + bias), of which hi, lo and
- * bias may be missing (contract 3: a block joins its chunk's fold, a chunk the total). a [mr,n], rows lda apart, b [n,nr],
- * lo [mr,nr] or NULL, hi: what out holds, out's rows ldo apart, bias [nr] or NULL. out may be lo.
- * A macro, because compilers hold s in registers only when its sizes are constants and its rows are spelled out. Three rows share
- * a pointer, since a processor's addresses are a pointer and a multiple of a register. */
-#define TILE(name, mr, nr, UPDATE)                                                                                      \
-    static void name(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *out, size_t ldo,    \
-                     const float *lo, bool hi, const float *bias)                                                       \
-    {                                                                                                                   \
-        const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;     \
-        float s[mr][nr];                                                                                                \
-        for (int i = 0; i < mr; i++)                                                                                    \
-            for (int j = 0; j < nr; j++)                                                                                \
-                s[i][j] = 0.0f;                                                                                         \
-        for (size_t k = 0; k < n; k++, a0++, a3++, a6++, a9++, b += nr) {                                               \
-            UPDATE(mr, nr)                                                                                              \
-        }                                                                                                               \
-        (void)a6, (void)a9;                                                                                             \
-        for (int i = 0; i < mr; i++, out += ldo)                                                                        \
-            for (int j = 0; j < nr; j++) {                                                                              \
-                float y = s[i][j];                                                                                      \
-                y = lo ? lo[i * nr + j] + y : y;                                                                        \
-                y = hi ? out[j] + y : y;                                                                                \
-                out[j] = bias ? y + bias[j] : y;                                                                        \
-            }                                                                                                           \
+/* s[i,j] = sum of a[i,k] * b[k,j], k < n, 1 <= n <= 128, one chain from +0: a block of contract 3. What becomes of it:
+ *   NAME_first: y = s + bias          the first block of a chunk, or the only one
+ *   NAME_fold:  lo = lo + s           those in between
+ *   NAME_last:  y = (hi + (lo + s)) + bias
+ * a [mr,n], rows lda apart, b [n,nr], lo [mr,nr], y and hi [mr,nr], rows ldy and ldh apart, bias [nr]. y may be hi. What is missing
+ * is -0, the number that no sum feels.
+ * Macros, because compilers hold s in registers only when its sizes are constants, its rows are spelled out, and nothing between
+ * the zeros and the stores is conditional. Three rows share a pointer, since a processor's addresses are a pointer and a multiple
+ * of a register. */
+#define TILE(name, mr, nr, UPDATE, EACH)                                                                                      \
+    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *y, size_t ldy,    \
+                             const float *restrict bias)                                                                      \
+    {                                                                                                                         \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
+        EACH(STORE_Y, nr)                                                                                                     \
+    }                                                                                                                         \
+    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo)       \
+    {                                                                                                                         \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
+        EACH(ADD_LO, nr)                                                                                                      \
+        EACH(STORE_LO, nr)                                                                                                    \
+    }                                                                                                                         \
+    static void name##_last(size_t n, const float *restrict a, size_t lda, const float *restrict b, const float *restrict lo, \
+                            float *y, size_t ldy, const float *hi, size_t ldh, const float *restrict bias)                    \
+    {                                                                                                                         \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
+        EACH(ADD_LO, nr)                                                                                                      \
+        EACH(ADD_HI, nr)                                                                                                      \
+        EACH(STORE_Y, nr)                                                                                                     \
     }
+#define SUMS(mr, nr, UPDATE, EACH)                                                                                   \
+    const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;       \
+    float s[mr][nr];                                                                                                  \
+    EACH(ZERO, nr)                                                                                                    \
+    do {                                                                                                              \
+        UPDATE(mr, nr)                                                                                                \
+        a0++, a3++, a6++, a9++, b += nr;                                                                              \
+    } while (--n);                                                                                                    \
+    (void)a6, (void)a9;
+#define ZERO(i, nr)     for (int j = 0; j < nr; j++) s[i][j] = 0.0f;
+#define ADD_LO(i, nr)   for (int j = 0; j < nr; j++) s[i][j] = lo[i * nr + j] + s[i][j];
+#define STORE_LO(i, nr) for (int j = 0; j < nr; j++) lo[i * nr + j] = s[i][j];
+#define ADD_HI(i, nr)   for (int j = 0; j < nr; j++) s[i][j] = hi[i * ldh + (size_t)j] + s[i][j];
+#define STORE_Y(i, nr)  for (int j = 0; j < nr; j++) y[i * ldy + (size_t)j] = s[i][j] + bias[j];
+#define EACH4(DO, nr)  DO(0, nr) DO(1, nr) DO(2, nr) DO(3, nr)
+#define EACH8(DO, nr)  EACH4(DO, nr) DO(4, nr) DO(5, nr) DO(6, nr) DO(7, nr)
+#define EACH12(DO, nr) EACH8(DO, nr) DO(8, nr) DO(9, nr) DO(10, nr) DO(11, nr)
 #define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(value, b[j], s[i][j]);
 #define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
 #define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
@@ -97,50 +118,68 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
         for (int i = 0; i < mr; i++)                                        \
             s[i][j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i][j]);
 
-typedef void tile_function(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *out, size_t ldo,
-                           const float *lo, bool hi, const float *bias);
+typedef struct tile_functions {
+    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *y, size_t ldy, const float *restrict bias);
+    void (*fold)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo);
+    void (*last)(size_t n, const float *restrict a, size_t lda, const float *restrict b, const float *restrict lo, float *y, size_t ldy,
+                 const float *hi, size_t ldh, const float *restrict bias);
+} tile_functions;
+#define FUNCTIONS(name) { name##_first, name##_fold, name##_last }
 
 /* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
 #if ISA == IS_avx512
-TILE(tile_4, 4, 32, ROWS4)
-TILE(tile_8, 8, 32, ROWS8)
-TILE(tile_12, 12, 32, ROWS12)
-TILE(narrow_4, 4, 16, COLUMNS)
-TILE(narrow_8, 8, 16, COLUMNS)
-TILE(narrow_12, 12, 16, COLUMNS)
-static tile_function *const tiles[2][MR / 4] = { { tile_4, tile_8, tile_12 }, { narrow_4, narrow_8, narrow_12 } };
+TILE(tile_4, 4, 32, ROWS4, EACH4)
+TILE(tile_8, 8, 32, ROWS8, EACH8)
+TILE(tile_12, 12, 32, ROWS12, EACH12)
+TILE(narrow_4, 4, 16, COLUMNS, EACH4)
+TILE(narrow_8, 8, 16, COLUMNS, EACH8)
+TILE(narrow_12, 12, 16, COLUMNS, EACH12)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8), FUNCTIONS(tile_12) }, { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) } };
 #elif ISA == IS_neon
-TILE(tile_4, 4, 8, ROWS4)
-TILE(tile_8, 8, 8, ROWS8)
-static tile_function *const tiles[2][MR / 4] = { { tile_4, tile_8 }, { tile_4, tile_8 } };
+TILE(tile_4, 4, 8, ROWS4, EACH4)
+TILE(tile_8, 8, 8, ROWS8, EACH8)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8) }, { FUNCTIONS(tile_4), FUNCTIONS(tile_8) } };
 #elif ISA == IS_avx2
-TILE(tile_4, 4, 24, ROWS4)
-static tile_function *const tiles[2][MR / 4] = { { tile_4 }, { tile_4 } };
+TILE(tile_4, 4, 24, ROWS4, EACH4)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
 #else
-TILE(tile_4, 4, 8, ROWS4)
-static tile_function *const tiles[2][MR / 4] = { { tile_4 }, { tile_4 } };
+TILE(tile_4, 4, 8, ROWS4, EACH4)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
 #endif
 
 /* Rows of a tile that holds `rows` of them, columns of a panel that holds `columns`. */
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
 static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
 
-/* One chunk, n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
+/* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
  * a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
 static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t n,
                           bool hi, const float *bias)
 {
-    float lo[MR * NR], edge[MR * NR];
-    const size_t h = tile_height(rows), w = panel_width(columns), last = n ? (n - 1) / BLOCK * BLOCK : 0;
-    tile_function *const run = tiles[w != NR][h / 4 - 1];
+    float lo[MR * NR], edge[MR * NR], nothing[NR];
+    const size_t h = tile_height(rows), w = panel_width(columns), last = (n - 1) / BLOCK * BLOCK;
+    const tile_functions *t = &tiles[w != NR][h / 4 - 1];
+    const bool whole = rows == h && columns == w;
 
-    for (size_t k = 0; k < last; k += BLOCK)
-        run(BLOCK, a + k, lda, b + k * w, lo, w, k ? lo : NULL, false, NULL);
-    if (rows == h && columns == w) {
-        run(n - last, a + last, lda, b + last * w, y, ldy, last ? lo : NULL, hi, bias);
+    for (size_t j = 0; j < NR; j++)
+        nothing[j] = -0.0f;
+    if (last == 0 && whole && !hi) {
+        t->first(n, a, lda, b, y, ldy, bias ? bias : nothing);
         return;
     }
-    run(n - last, a + last, lda, b + last * w, edge, w, last ? lo : NULL, false, NULL);
+    if (last == 0)
+        for (size_t i = 0; i < h * w; i++)
+            lo[i] = -0.0f;
+    for (size_t k = 0; k < last; k += BLOCK)
+        if (k)
+            t->fold(BLOCK, a + k, lda, b + k * w, lo);
+        else
+            t->first(BLOCK, a, lda, b, lo, w, nothing);
+    if (whole) {
+        t->last(n - last, a + last, lda, b + last * w, lo, y, ldy, hi ? y : nothing, hi ? ldy : 0, bias ? bias : nothing);
+        return;
+    }
+    t->last(n - last, a + last, lda, b + last * w, lo, edge, w, nothing, 0, nothing);
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j++) {
             const float s = hi ? y[i * ldy + j] + edge[i * w + j] : edge[i * w + j];
@@ -361,6 +400,18 @@ static float *shared_row(const product *p, size_t i, size_t k)
     return p->shared + p->M * (k + k / CHUNK * APART) + i * (least(CHUNK, p->K - k) + APART);
 }
 
+/* Asks for rows of y, which will be written: a store that has to wait for its line holds up all that follow. */
+static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
+{
+#if defined(__GNUC__)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += 16)
+            __builtin_prefetch(y + i * ldy + j, 1);
+#else
+    (void)y, (void)ldy, (void)rows, (void)columns;
+#endif
+}
+
 /* Rows i0..i0+rows-1 (a group), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows, unless they are
  * shared; it stays in the second-level cache while panel after panel passes. */
 static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
@@ -372,17 +423,21 @@ static void multiply_group(const product *p, float *a, const float *b, size_t i0
             copy_row(a + i * lda, p->L, i0 + i, k, n);
         for (size_t j = 0; j < columns; j += NR) {
             const size_t count = least(NR, columns - j);
-            for (size_t i = 0; i < rows; i += MR)
-                multiply_tile(p->y + (i0 + i) * p->N + j0 + j, p->N, from + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count,
-                              n, k > 0, p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
+            for (size_t i = 0; i < rows; i += MR) {
+                float *y = p->y + (i0 + i) * p->N + j0 + j;
+                fetch_to_write(y, p->N, least(MR, rows - i), count);
+                multiply_tile(y, p->N, from + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n, k > 0,
+                              p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
+            }
         }
     }
 }
 
-/* Columns of W that are packed at a time. */
-static size_t columns_at_once(size_t N, size_t K)
+/* Columns of W that are packed at a time: few, that panels stay near while groups of rows pass; more if every block of columns
+ * would have the rows copied again. */
+static size_t columns_at_once(size_t N, size_t K, bool again)
 {
-    const size_t fit = PANELS / (K ? K : 1) / NR * NR;
+    const size_t fit = (again ? 2 * PANELS : PANELS) / (K ? K : 1) / NR * NR;
     return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
@@ -415,11 +470,11 @@ static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, b
     cut w;
     w.height = rows_at_once(M, K, (size_t)c->threads);
     w.groups = (M + w.height - 1) / w.height;
-    w.Nc = packed ? N : columns_at_once(N, K);
+    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row, own = threads * w.height * (least(K, CHUNK) + APART);
+    w.Nc = packed ? N : columns_at_once(N, K, M > most);
     const size_t all = (least(w.Nc, N) + NR - 1) / NR, wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
     w.panels = (all + least(all, wanted) - 1) / (N ? least(all, wanted) : 1);
     w.segments = w.panels ? (all + w.panels - 1) / w.panels : 0;
-    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row, own = threads * w.height * (least(K, CHUNK) + APART);
     w.shared = (w.segments > 1 || w.Nc < N) && M <= most;
     w.scratch = (threads > 1 && all > 1) || w.Nc < N ? (least(M, most) + 3) * row : 0;
     w.scratch = w.scratch > own ? w.scratch : own;
