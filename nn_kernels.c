@@ -61,53 +61,48 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 /* ---- the tile ---- */
 
 /* s[i,j] = sum of a[i,k] * b[k,j], k < n, 1 <= n <= 128, one chain from +0: a block of contract 3. What becomes of it:
- *   NAME_first: y = s + bias          the first block of a chunk, or the only one
- *   NAME_fold:  lo = lo + s           those in between
- *   NAME_last:  y = (hi + (lo + s)) + bias
- * a [mr,n], rows lda apart, b [n,nr], lo [mr,nr], y and hi [mr,nr], rows ldy and ldh apart, bias [nr]. y may be hi. What is missing
- * is -0, the number that no sum feels.
+ *   NAME_first: y = s + bias, rows ldy apart    the only block of a sum, or with bias -0, which no sum feels, the first of a chunk
+ *   NAME_fold:  lo = lo + s                     the others of a chunk
+ * a [mr,n], rows lda apart, b [n,nr], y and lo [mr,nr], bias [nr].
  * Macros, because compilers hold s in registers only when its sizes are constants, its rows are spelled out, and nothing between
  * the zeros and the stores is conditional. Three rows share a pointer, since a processor's addresses are a pointer and a multiple
  * of a register. */
-#define TILE(name, mr, nr, UPDATE, EACH)                                                                                      \
-    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *y, size_t ldy,    \
-                             const float *restrict bias)                                                                      \
-    {                                                                                                                         \
-        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
-        EACH(STORE_Y, nr)                                                                                                     \
-    }                                                                                                                         \
-    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo)       \
-    {                                                                                                                         \
-        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
-        EACH(ADD_LO, nr)                                                                                                      \
-        EACH(STORE_LO, nr)                                                                                                    \
-    }                                                                                                                         \
-    static void name##_last(size_t n, const float *restrict a, size_t lda, const float *restrict b, const float *restrict lo, \
-                            float *y, size_t ldy, const float *hi, size_t ldh, const float *restrict bias)                    \
-    {                                                                                                                         \
-        SUMS(mr, nr, UPDATE, EACH)                                                                                            \
-        EACH(ADD_LO, nr)                                                                                                      \
-        EACH(ADD_HI, nr)                                                                                                      \
-        EACH(STORE_Y, nr)                                                                                                     \
+#define TILE(name, mr, nr, UPDATE, EACH)                                                                                   \
+    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y,    \
+                             size_t ldy, const float *restrict bias)                                                       \
+    {                                                                                                                      \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
+        EACH(STORE, nr)                                                                                                    \
+    }                                                                                                                      \
+    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo)    \
+    {                                                                                                                      \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
+        FOLDS(mr, nr, EACH)                                                                                                \
     }
 #define SUMS(mr, nr, UPDATE, EACH)                                                                                   \
     const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;       \
-    float s[mr][nr];                                                                                                  \
+    float s[mr * nr];                                                                                                  \
     EACH(ZERO, nr)                                                                                                    \
     do {                                                                                                              \
         UPDATE(mr, nr)                                                                                                \
         a0++, a3++, a6++, a9++, b += nr;                                                                              \
     } while (--n);                                                                                                    \
     (void)a6, (void)a9;
-#define ZERO(i, nr)     for (int j = 0; j < nr; j++) s[i][j] = 0.0f;
-#define ADD_LO(i, nr)   for (int j = 0; j < nr; j++) s[i][j] = lo[i * nr + j] + s[i][j];
-#define STORE_LO(i, nr) for (int j = 0; j < nr; j++) lo[i * nr + j] = s[i][j];
-#define ADD_HI(i, nr)   for (int j = 0; j < nr; j++) s[i][j] = hi[i * ldh + (size_t)j] + s[i][j];
-#define STORE_Y(i, nr)  for (int j = 0; j < nr; j++) y[i * ldy + (size_t)j] = s[i][j] + bias[j];
+#define ZERO(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = 0.0f;
+#define STORE(i, nr) for (int j = 0; j < nr; j++) y[(size_t)(i) * ldy + (size_t)j] = s[(i) * nr + j] + bias[j];
+#define FOLD(i, nr)  for (int j = 0; j < nr; j++) lo[(i) * nr + j] = lo[(i) * nr + j] + s[(i) * nr + j];
+#ifdef __clang__ /* wants loops where gcc wants rows */
+#define EACH4(DO, nr)  for (int i = 0; i < 4; i++) { DO(i, nr) }
+#define EACH8(DO, nr)  for (int i = 0; i < 8; i++) { DO(i, nr) }
+#define EACH12(DO, nr) for (int i = 0; i < 12; i++) { DO(i, nr) }
+#define FOLDS(mr, nr, EACH) FOLD(0, mr * nr)
+#else
 #define EACH4(DO, nr)  DO(0, nr) DO(1, nr) DO(2, nr) DO(3, nr)
 #define EACH8(DO, nr)  EACH4(DO, nr) DO(4, nr) DO(5, nr) DO(6, nr) DO(7, nr)
 #define EACH12(DO, nr) EACH8(DO, nr) DO(8, nr) DO(9, nr) DO(10, nr) DO(11, nr)
-#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i][j] = fma32(value, b[j], s[i][j]);
+#define FOLDS(mr, nr, EACH) EACH(FOLD, nr)
+#endif
+#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i * nr + j] = fma32(value, b[j], s[i * nr + j]);
 #define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
 #define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
 #define ROWS12(mr, nr) ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
@@ -116,15 +111,13 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
     const float *const at[4] = { a0, a3, a6, a9 };                          \
     for (int j = 0; j < nr; j++)                                            \
         for (int i = 0; i < mr; i++)                                        \
-            s[i][j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i][j]);
+            s[i * nr + j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i * nr + j]);
 
 typedef struct tile_functions {
-    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *y, size_t ldy, const float *restrict bias);
+    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y, size_t ldy, const float *restrict bias);
     void (*fold)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo);
-    void (*last)(size_t n, const float *restrict a, size_t lda, const float *restrict b, const float *restrict lo, float *y, size_t ldy,
-                 const float *hi, size_t ldh, const float *restrict bias);
 } tile_functions;
-#define FUNCTIONS(name) { name##_first, name##_fold, name##_last }
+#define FUNCTIONS(name) { name##_first, name##_fold }
 
 /* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
 #if ISA == IS_avx512
@@ -151,40 +144,40 @@ static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTI
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
 static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
 
+/* y [rows,columns] = ((y +) lo) (+ bias), lo's rows w apart. */
+static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, size_t rows, size_t columns, bool hi, const float *bias)
+{
+    for (size_t i = 0; i < rows; i++, y += ldy, lo += w)
+        for (size_t j = 0; j < columns; j++) {
+            const float s = hi ? y[j] + lo[j] : lo[j];
+            y[j] = bias ? s + bias[j] : s;
+        }
+}
+
 /* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
  * a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
 static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t n,
                           bool hi, const float *bias)
 {
-    float lo[MR * NR], edge[MR * NR], nothing[NR];
-    const size_t h = tile_height(rows), w = panel_width(columns), last = (n - 1) / BLOCK * BLOCK;
+    float lo[MR * NR], nothing[NR];
+    const size_t h = tile_height(rows), w = panel_width(columns);
     const tile_functions *t = &tiles[w != NR][h / 4 - 1];
-    const bool whole = rows == h && columns == w;
 
     for (size_t j = 0; j < NR; j++)
         nothing[j] = -0.0f;
-    if (last == 0 && whole && !hi) {
+    if (n <= BLOCK && rows == h && columns == w && !hi) {
         t->first(n, a, lda, b, y, ldy, bias ? bias : nothing);
         return;
     }
-    if (last == 0)
-        for (size_t i = 0; i < h * w; i++)
-            lo[i] = -0.0f;
-    for (size_t k = 0; k < last; k += BLOCK)
-        if (k)
-            t->fold(BLOCK, a + k, lda, b + k * w, lo);
-        else
-            t->first(BLOCK, a, lda, b, lo, w, nothing);
-    if (whole) {
-        t->last(n - last, a + last, lda, b + last * w, lo, y, ldy, hi ? y : nothing, hi ? ldy : 0, bias ? bias : nothing);
-        return;
-    }
-    t->last(n - last, a + last, lda, b + last * w, lo, edge, w, nothing, 0, nothing);
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j++) {
-            const float s = hi ? y[i * ldy + j] + edge[i * w + j] : edge[i * w + j];
-            y[i * ldy + j] = bias ? s + bias[j] : s;
-        }
+    t->first(least(BLOCK, n), a, lda, b, lo, w, nothing);
+    for (size_t k = BLOCK; k < n; k += BLOCK)
+        t->fold(least(BLOCK, n - k), a + k, lda, b + k * w, lo);
+    if (columns == NR && !hi && bias) /* constants, so that the loop becomes whole registers */
+        finish_tile(y, ldy, lo, NR, rows, NR, false, bias);
+    else if (columns == NR)
+        finish_tile(y, ldy, lo, NR, rows, NR, hi, bias);
+    else
+        finish_tile(y, ldy, lo, w, rows, columns, hi, bias);
 }
 
 /* ---- packing ---- */
