@@ -828,26 +828,57 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
     arena_release(g->c.work, mark);
 }
 
-/* Latents [B,h,w,C] to bytes, one image at a time: the decoder is the most memory a picture ever needs. */
+/* Image p->first of the batch, x its latents, into the caller's pixels; x NULL: only its memory. */
+static void decode_image(part *p, const float *x)
+{
+    const call *g = p->g;
+    const vae *v = &g->x->vae;
+    const size_t s = (size_t)1 << (v->levels - 1), pixels = g->h * s * g->w * s * 3, mark = arena_mark(p->c.work);
+    const tap watch = { seen, p, g->names };
+    float *y = arena_floats(p->c.work, pixels);
+
+    vae_decode(&p->c, v, y, x, 1, g->h, g->w, g->o->tap ? &watch : NULL);
+    const size_t bad = y && !p->code ? nn_first_bad(y, pixels) : pixels;
+    if (bad < pixels)
+        p->code = fail(&p->err, SAE_ENAN, "the VAE's output is not finite at element %zu", bad);
+    for (size_t j = 0; y && !p->code && j < pixels; j++)
+        g->rgb[(g->first + p->first) * pixels + j] = nn_pixel(y[j]);
+    arena_release(p->c.work, mark);
+}
+
+/* Small images side by side, a thread each; a large one by all threads. */
 static void decode(call *g, const float *x, size_t B)
 {
-    const vae *v = &g->x->vae;
-    const size_t s = (size_t)1 << (v->levels - 1), n = g->h * g->w * v->latent_channels, pixels = g->h * s * g->w * s * 3, mark = arena_mark(g->c.work);
-    float *y = arena_floats(g->c.work, pixels);
-    part all = whole(g);
-    const tap watch = { seen, &all, g->names };
+    const size_t n = g->h * g->w * g->x->vae.latent_channels, mark = arena_mark(g->c.work), G = parts_of(g, B);
+    part like = whole(g);
     g->network = "vae.";
     if (x && g->h * g->w > SMALL)
         tensors_release(&g->x->unet_file); /* a large decode is the most memory a picture needs; the UNet can wait in the file cache */
-    for (size_t i = 0; i < (x ? B : 1) && !g->code; i++) {
-        all.first = i;
-        vae_decode(&g->c, v, y, x ? x + i * n : NULL, 1, g->h, g->w, g->o->tap ? &watch : NULL);
-        settle(g, &all);
-        const size_t bad = y ? nn_first_bad(y, pixels) : pixels;
-        if (bad < pixels)
-            g->code = fail(g->err, SAE_ENAN, "the VAE's output is not finite at element %zu", bad);
-        for (size_t j = 0; y && !g->code && j < pixels; j++)
-            g->rgb[(g->first + i) * pixels + j] = nn_pixel(y[j]);
+    like.c.threads = G > 1 ? 1 : g->c.threads;
+    like.c.work = &like.work;
+    decode_image(&like, NULL);
+    settle(g, &like);
+    const size_t bytes = like.work.failed || like.work.peak > SIZE_MAX - 128 ? SIZE_MAX : (like.work.peak + 127) / 64 * 64;
+    part *p = arena_bytes(g->c.work, G, sizeof *p);
+    unsigned char *memory = arena_bytes(g->c.work, G, bytes);
+
+    for (size_t first = 0; p && memory && first < B && !g->code; first += G) {
+        const size_t count = B - first < G ? B - first : G;
+        for (size_t i = 0; i < count; i++) {
+            p[i] = like;
+            p[i].first = first + i;
+            p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
+            p[i].c.work = &p[i].work;
+        }
+#ifdef _OPENMP
+#pragma omp parallel for num_threads((int)count) if (count > 1)
+#endif
+        for (int i = 0; i < (int)count; i++)
+            decode_image(&p[i], x + p[i].first * n);
+        for (size_t i = 0; i < count; i++) {
+            settle(g, &p[i]);
+            g->work.failed |= p[i].work.failed;
+        }
     }
     arena_release(g->c.work, mark);
 }
