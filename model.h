@@ -277,7 +277,8 @@ typedef struct sae {
 
 #define SAE_TOKENS 256              /* encoded at a time: bounds the [tokens,n] pre-activations */
 
-int  sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err);
+/* c not NULL: the encoder is packed for its kernels as well (four bytes a weight). */
+int  sae_load(sae *s, const sae_host *host, const nn *c, const char *dir, sae_error *err);
 void sae_unload(sae *s, const sae_host *host);
 void sae_bind(binder *b, void *s);
 /* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; idx, val [M,k], zero values

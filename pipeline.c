@@ -390,6 +390,7 @@ static int find_hook(const sae_context *x, const char *concept, found *at, sae_e
 static int load_sae(sae_context *x, const char *hook, const char *dir, ablation **out, sae_error *err)
 {
     ablation *a;
+    nn  c;
     int code;
     for (size_t i = 0; i < x->hooks; i++)
         if (!strcmp(x->hook[i]->hook, hook)) {
@@ -400,7 +401,8 @@ static int load_sae(sae_context *x, const char *hook, const char *dir, ablation 
         return fail(err, SAE_ENOMEM, "no memory for the SAE of %s", hook);
     memset(a, 0, sizeof *a);
     memcpy(a->hook, hook, strlen(hook) + 1); /* a name that unet_hook_width knows: short */
-    code = sae_load(&a->sae, &x->host, dir, err);
+    nn_init(&c, x->host.isa, x->threads, NULL);
+    code = sae_load(&a->sae, &x->host, x->unet.conv_in.w.packed ? &c : NULL, dir, err); /* a small model's SAE is small */
     if (!code && a->sae.d != unet_hook_width(&x->unet, a->hook, NULL))
         code = fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook",
                     a->sae.file.path, a->sae.d, a->hook, unet_hook_width(&x->unet, a->hook, NULL));

@@ -60,7 +60,7 @@ static int read_config(sae *s, const sae_host *host, const char *dir, sae_error 
     return code;
 }
 
-int sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err)
+int sae_load(sae *s, const sae_host *host, const nn *c, const char *dir, sae_error *err)
 {
     const tensor *w;
     int code;
@@ -75,7 +75,7 @@ int sae_load(sae *s, const sae_host *host, const char *dir, sae_error *err)
     if (!code)
         code = read_config(s, host, dir, err);
     if (!code)
-        code = bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
+        code = c ? bind_file(host, &s->file, c, true, sae_bind, s, &s->memory, err) : bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
     if (code) {
         sae_unload(s, host);
         return code;

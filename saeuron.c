@@ -1224,7 +1224,7 @@ static int print_saes(sae_context *x, sae_error *err)
             printf("\n");
             continue;
         }
-        int code = sae_load(&s, &x->host, dir, err);
+        int code = sae_load(&s, &x->host, NULL, dir, err);
         if (!code && (code = stats_load(&st, &x->host, path, err)) != SAE_OK)
             sae_unload(&s, &x->host);
         if (code)
@@ -1363,7 +1363,7 @@ static int info_png(const char *path, bool as_json, sae_error *err)
 static int info_sae(const char *dir, bool as_json, sae_error *err)
 {
     sae s;
-    const int code = sae_load(&s, NULL, dir, err);
+    const int code = sae_load(&s, NULL, NULL, dir, err);
     if (code)
         return code;
     if (as_json) {

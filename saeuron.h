@@ -53,8 +53,9 @@ typedef struct sae_host {
     /* Threads (0: all cores, if built with OpenMP) and kernels (NULL: the best; else "scalar", "sse2", "avx2", "avx512"). */
     int   threads;
     const char *isa;
-    /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each); if that is
-     * not enough for all of them, or 0, they are packed piece by piece at every use. The program gives 256 MB. */
+    /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each; then the SAEs'
+     * encoders are packed, too); if that is not enough for all of them, or 0, they are packed piece by piece at every use. The
+     * program gives 256 MB. */
     size_t pack;
 } sae_host;
 

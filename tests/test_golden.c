@@ -747,7 +747,7 @@ static bool sae_open_goldens(sae_run *r)
     r->v = config_open(&r->file, "sae");
     if (!golden_open(&r->g, "sae"))
         return false;
-    const int code = sae_load(&r->a.sae, &host, FOLDER "/sae", &err);
+    const int code = sae_load(&r->a.sae, &host, NULL, FOLDER "/sae", &err);
     CHECK(code == SAE_OK, "%s", err.text);
     const int more = code ? code : stats_load(&r->a.stats, &host, FOLDER "/sae/stats.safetensors", &err);
     CHECK(more == SAE_OK, "%s", err.text);
