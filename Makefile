@@ -115,8 +115,8 @@ else
 endif
 
 # The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
-fullsize: saeuron
-	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize $(TEST)
+fullsize: saeuron $(BUILD)/libsaeuron.so
+	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize --library $(BUILD)/libsaeuron.so $(TEST)
 
 # Trains EmojiCanvas again: see weights/train/README.md. Hours of two cores.
 weights: saeuron
