@@ -151,6 +151,10 @@ static void memory_and_progress(void)
     files.cancel_at = 0;
     must_classify(k, 0, MOST, &v);
     CHECK(same(&all, &v), "after a stop the logits are others");
+    unsigned char *tall = calloc(3 * 30000, 3); /* resizing it takes more than the network does */
+    e = (sae_error){ 0 };
+    CHECK(tall && k && sae_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAE_OK, "a picture of 3 x 30000: %s", e.text);
+    free(tall);
     done(k);
 }
 
