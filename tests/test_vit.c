@@ -326,6 +326,8 @@ static void config_errors(void)
         { "[0.5, 0.25, 0.5]", "[0.5, 0.25, 0.5, 0.5]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "[0.5, null, 0.5]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "0.5", "\"mean\"|three numbers" },
+        { "\"mean\": [0.5, 0.25, 0.5],", "", "\"mean\"|three numbers|0.5" },
+        { "[0.5, 0.5, 0.25]", "null", "\"std\"|three numbers|0.5" },
         { "[0.5, 0.5, 0.25]", "[0.5, 0, 0.25]", "\"std\" must be above 0" },
         { "[0.5, 0.5, 0.25]", "[0.5, 1e300, 0.25]", "\"std\"" },
         { "\"bilinear\"", "\"bicubic\"", "\"interpolation\" is bicubic|write bilinear" },
