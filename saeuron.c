@@ -6,6 +6,7 @@
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
 #include "model.h"
+#include "picture.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -521,21 +522,6 @@ static void warn_if_cut(const sae_context *x, const char *prompt, bool quiet)
     io_free(&x->host, ids);
 }
 
-/* The digest of values as float32, little-endian. */
-static uint64_t digest_floats(const float *v, size_t n)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char b[4];
-        uint32_t u;
-        memcpy(&u, &v[i], 4);
-        for (int j = 0; j < 4; j++)
-            b[j] = (unsigned char)(u >> 8 * j);
-        h = nn_hash(h, b, 4);
-    }
-    return h;
-}
-
 /* ---- --dump and --inject ---- */
 
 /* --inject NAME=FILE: the file's values, and what in a run they replace. */
@@ -710,51 +696,6 @@ static void close_injections(wires *w, const sae_context *x)
 
 /* ---- the texts of a picture ---- */
 
-/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
-static char *describe_forgetting(const sae_context *x)
-{
-    size_t at = 0, size = 1;
-    for (size_t i = 0; i < x->hooks; i++)
-        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
-    char *out = io_alloc(&x->host, size, 1);
-    if (!out)
-        return NULL;
-    out[0] = 0;
-    for (size_t i = 0; i < x->hooks; i++)
-        for (size_t j = 0; j < x->hook[i]->count; j++) {
-            const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32];
-            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
-            io_format_float(strength, sizeof strength, s->how.strength);
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, strength, x->hook[i]->sae.digest);
-        }
-    return out;
-}
-
-/* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
-static char *describe_steering(const sae_context *x, bool reconstruction)
-{
-    size_t at = 0, size = 1;
-    for (size_t i = 0; i < x->hooks; i++)
-        size += (x->hook[i]->steers + 1) * (sizeof x->hook[i]->hook + 96);
-    char *out = io_alloc(&x->host, size, 1);
-    if (!out)
-        return NULL;
-    out[0] = 0;
-    for (size_t i = 0; i < x->hooks; i++) {
-        const ablation *a = x->hook[i];
-        for (size_t j = 0; !reconstruction && j < a->steers; j++) {
-            char factor[32];
-            io_format_float(factor, sizeof factor, a->steer[j].factor);
-            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "", a->hook, a->steer[j].latent, factor, a->sae.digest);
-        }
-        if (reconstruction && a->reconstruct)
-            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook, a->sae.digest);
-    }
-    return out;
-}
-
 /* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
 static char *describe_injections(const sae_context *x, const wires *w)
 {
@@ -774,63 +715,26 @@ static char *describe_injections(const sae_context *x, const wires *w)
 static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
                       size_t W, size_t H, uint64_t digest, const char *path, sae_error *err)
 {
-    static const char *const residuals[] = { "paper", "released", "none" };
-    const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
-    char seed[24], index[24], noise[24], steps[24], cfg[32], model[24], contract[16], size[48];
-    char *forget = describe_forgetting(x), *steer = describe_steering(x, false), *reconstruct = describe_steering(x, true), *inject = describe_injections(x, w);
-    const bool described = forget && steer && reconstruct && inject;
-    const char *texts[40];
-    size_t n = 0;
-    snprintf(seed, sizeof seed, "%" PRIu64, g->seed);
-    snprintf(index, sizeof index, "%" PRIu64, g->noise_index + j);
-    snprintf(steps, sizeof steps, "%zu", g->steps ? g->steps : x->default_steps);
-    io_format_float(cfg, sizeof cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    snprintf(model, sizeof model, "%016" PRIx64, digest);
-    snprintf(contract, sizeof contract, "%d", sae_contract());
-    snprintf(size, sizeof size, "%zux%zu", W, H);
-    texts[n++] = "prompt", texts[n++] = g->prompts[j];
-    if (g->negative_prompt && *g->negative_prompt)
-        texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
-    if (!g->noise) {
-        texts[n++] = "seed", texts[n++] = seed;
-        texts[n++] = "noise_index", texts[n++] = index;
-    } else {
-        snprintf(noise, sizeof noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
-        texts[n++] = "noise", texts[n++] = noise;
+    picture p;
+    char *inject = describe_injections(x, w);
+    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+    if (code) {
+        io_free(&x->host, inject);
+        return code;
     }
-    texts[n++] = "steps", texts[n++] = steps;
-    texts[n++] = "cfg", texts[n++] = cfg;
-    texts[n++] = "size", texts[n++] = size;
-    if (described && *forget)
-        texts[n++] = "forget", texts[n++] = forget;
-    if (described && *steer)
-        texts[n++] = "steer", texts[n++] = steer;
-    if (described && (*forget || *steer))
-        texts[n++] = "residual", texts[n++] = residuals[g->residual];
-    if (described && *forget && g->map_steps)
-        texts[n++] = "map_steps", texts[n++] = "yes";
-    if (described && *reconstruct)
-        texts[n++] = "reconstruct", texts[n++] = reconstruct;
-    if (described && *inject)
-        texts[n++] = "inject", texts[n++] = inject;
-    texts[n++] = "model", texts[n++] = model;
-    texts[n++] = "contract", texts[n++] = contract;
-    texts[n] = NULL;
-    const int code = described ? png_save(&x->host, path, rgb, W, H, texts, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+    code = png_save(&x->host, path, rgb, W, H, p.texts, err);
     if (!code && !o->json)
         printf("%s\n", path);
     if (!code && o->json) {
         printf("{\"path\": ");
         print_json_string(path);
-        for (size_t i = 0; i < n; i += 2) {
-            printf(", \"%s\": ", texts[i]);
-            print_json_string(texts[i + 1]);
+        for (size_t i = 0; p.texts[i]; i += 2) {
+            printf(", \"%s\": ", p.texts[i]);
+            print_json_string(p.texts[i + 1]);
         }
         printf("}\n");
     }
-    io_free(&x->host, forget);
-    io_free(&x->host, steer);
-    io_free(&x->host, reconstruct);
+    picture_free(&p, x);
     io_free(&x->host, inject);
     return code;
 }
