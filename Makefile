@@ -42,7 +42,7 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-v
 ISA_neon   :=
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
-CORE := nn rng io json png tokenizer unicode model clip unet vae ddim sae select synthetic pipeline
+CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
 TESTS := main nn rng io tokenizer model untidy golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)

@@ -257,15 +257,20 @@ void bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t col
     bind_tensor(b, name, w, 2, shape);
 }
 
-void bind_vector(binder *b, const char *name, const float **v, size_t n)
+void bind_array(binder *b, const char *name, const float **v, int ndim, const size_t *shape)
 {
     weight w;
-    bind_tensor(b, name, &w, 1, &n);
+    size_t n = 1;
+    bind_tensor(b, name, &w, ndim, shape); /* which refuses a product that overflows */
+    for (int i = 0; i < ndim; i++)
+        n *= shape[i];
     float *y = arena_floats(b->keep, n);
     if (y && w.data)
         nn_widen(y, w, 0, n);
     *v = y;
 }
+
+void bind_vector(binder *b, const char *name, const float **v, size_t n) { bind_array(b, name, v, 1, &n); }
 
 /* The weights of a layer [N,ci,...] once more, as the kernels read them, if that was asked for. */
 static void pack_weight(binder *b, weight *w, int ndim, const size_t *shape)

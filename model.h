@@ -3,6 +3,7 @@
  *   tokenizer.c --ids--> clip.c --text states--> unet.c <--steps-- ddim.c --latents--> vae.c --> pixels
  *                                                  |  ^
  *                              hook output [B,N,d] v  | edited             (sae.c: latents, select.c: which and how)
+ *   pixels --vit.c--> a classifier's logits
  *
  * Not here: the public interface (saeuron.h), arithmetic (nn.h), files (io.h).
  *
@@ -56,6 +57,7 @@ void   bind_conv(binder *b, const char *name, conv *l, size_t ci, size_t co, siz
 void   bind_norm(binder *b, const char *name, norm *l, size_t C);
 void   bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t columns);
 void   bind_vector(binder *b, const char *name, const float **v, size_t n);
+void   bind_array(binder *b, const char *name, const float **v, int ndim, const size_t *shape); /* of any shape, widened too */
 
 /* Runs walk(b, network) twice (measure, bind) with prefix "" and refuses tensors that it did not name.
  * file may be NULL (hash-filled from seed). *memory: one block for io_free, holding what was widened. */
@@ -242,6 +244,43 @@ void vae_pixels(float *x, const unsigned char *rgb, size_t n);
 void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *watch);
 /* z [n] = (mean - shift_factor) scaling_factor: the distribution's mode as the UNet knows latents; the inverse of decode's scaling. */
 void vae_latents(const vae *v, float *z, const float *mean, size_t n);
+
+/* ---- the classifier (vit.c) ---- */
+
+typedef struct vit_block { norm norm1, norm2; linear qkv, proj, fc1, fc2; } vit_block; /* timm Block */
+
+#define VIT_BLOCKS 64
+#define VIT_IMAGES 16               /* pictures at a time: bounds the memory of sae_classify */
+typedef struct vit {                /* timm VisionTransformer */
+    size_t S, patch, D, F, layers, heads, classes; /* img_size, patch_size, embed_dim, int(embed_dim * mlp_ratio), depth, num_heads, num_classes */
+    size_t prefix;                  /* class tokens before the patches: 1, or 0 */
+    bool   qkv_bias, average, fc_norm; /* average: global_pool avg; fc_norm: the last norm stands behind the pool */
+    float  eps, mean[3], std[3];
+    const float *cls_token, *pos_embed; /* [D], [prefix + patches, D] */
+    conv   proj;                    /* patch_embed.proj */
+    norm   norm;                    /* norm or fc_norm */
+    linear head;
+    vit_block block[VIT_BLOCKS];
+} vit;
+
+int  vit_configure(vit *v, json object, const char *path, sae_error *err);
+void vit_bind(binder *b, void *v);
+/* logits [B,classes] of x [B,S,S,3], normalised pixels (timm VisionTransformer.forward, at use). */
+void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch);
+/* y [h,w,3] = Pillow's Image.resize((w, h), BILINEAR) of x [H,W,3], to the byte (contract 5, Resize). */
+void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned char *x, size_t W, size_t H);
+/* x [n,3] = (byte / 255 - mean) / std, unfused: torchvision's ToTensor and Normalize. */
+void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n);
+
+struct sae_classifier {
+    sae_host host;
+    char     dir[1024];
+    vit      net;
+    tensors  file;
+    void    *memory;
+    const char **name;              /* [classes], in one block with their texts; NULL: the config names none */
+    int      threads;
+};
 
 /* ---- DDIM (ddim.c) ---- */
 

@@ -1283,6 +1283,44 @@ static int info_sae(const char *dir, bool as_json, sae_error *err)
     return SAE_OK;
 }
 
+/* A config.json at the top, and not beside a diffusers pipeline. */
+static bool is_classifier(const char *dir)
+{
+    char path[1024];
+    return io_join(path, sizeof path, dir, "config.json") && io_exists(NULL, path) &&
+           io_join(path, sizeof path, dir, "scheduler/scheduler_config.json") && !io_exists(NULL, path);
+}
+
+static int info_classifier(const char *dir, bool as_json, bool all, sae_error *err)
+{
+    sae_classifier *k;
+    const int code = sae_classifier_open(&k, NULL, dir, err);
+    if (code)
+        return code;
+    const vit *v = &k->net;
+    const char *before = "";
+    if (as_json) {
+        printf("{\"classifier\": ");
+        print_json_string(dir);
+    } else {
+        printf("classifier\t");
+        print_name(dir);
+    }
+    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, \"digest\": \"%016" PRIx64 "\""
+                   : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\ndigest\t%016" PRIx64 "\n",
+           v->S, v->patch, v->D, v->layers, v->heads, sae_classes(k), sae_classifier_digest(k));
+    printf(!as_json ? "%s" : ", \"names\": [", k->name ? "names" : "");
+    for (size_t i = 0; k->name && i < sae_classes(k); i++, before = ", ") {
+        printf("%s", as_json ? before : i ? ", " : "\t");
+        (as_json ? print_json_string : print_name)(sae_class_name(k, i));
+    }
+    printf(as_json ? "]}\n" : k->name ? "\n" : "");
+    if (!as_json)
+        print_network("weights", &k->file, all);
+    sae_classifier_close(k);
+    return SAE_OK;
+}
+
 static int run_info(const options *o)
 {
     sae_error err = { 0 };
@@ -1298,6 +1336,8 @@ static int run_info(const options *o)
         return info_png(what, o->json, &err) ? complain(&err) : 0;
     if (io_join(path, sizeof path, what, "cfg.json") && io_exists(NULL, path))
         return info_sae(what, o->json, &err) ? complain(&err) : 0;
+    if (is_classifier(what))
+        return info_classifier(what, o->json, o->tensors, &err) ? complain(&err) : 0;
     options with = *o;
     with.model = what;
     return info_model(&with);
@@ -1318,6 +1358,30 @@ static void print_digest(uint64_t h, const char *path, const char *name, bool as
     printf(", \"tensor\": ");
     print_json_string(name);
     printf("}\n");
+}
+
+/* The one digest of an SAE's folder or a classifier's; *known: it was one. */
+static int digest_folder(const char *dir, bool as_json, bool *known, sae_error *err)
+{
+    char path[1024];
+    sae  s;
+    sae_classifier *k;
+    int  code = SAE_OK;
+    *known = true;
+    if (io_join(path, sizeof path, dir, "cfg.json") && io_exists(NULL, path)) {
+        if ((code = sae_load(&s, NULL, dir, err)) == SAE_OK) {
+            print_digest(s.digest, dir, "", as_json);
+            sae_unload(&s, NULL);
+        }
+    } else if (is_classifier(dir)) {
+        if ((code = sae_classifier_open(&k, NULL, dir, err)) == SAE_OK) {
+            print_digest(sae_classifier_digest(k), dir, "", as_json);
+            sae_classifier_close(k);
+        }
+    } else {
+        *known = false;
+    }
+    return code;
 }
 
 static int digest_file(const char *path, bool as_json, sae_error *err)
@@ -1343,8 +1407,12 @@ static int digest_file(const char *path, bool as_json, sae_error *err)
         }
         return code;
     }
-    if (!ends_with(path, ".safetensors"))
-        return fail(err, SAE_EUSAGE, "%s: digest reads .safetensors, .npy and .png files", path);
+    if (!ends_with(path, ".safetensors")) {
+        bool known;
+        if ((code = digest_folder(path, as_json, &known, err)) != SAE_OK || known)
+            return code;
+        return fail(err, SAE_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers", path);
+    }
     if ((code = tensors_open(&t, NULL, path, err)) != SAE_OK)
         return code;
     for (size_t i = 0; i < t.count; i++)
@@ -1396,7 +1464,7 @@ static const subcommand commands[] = {
     { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
-    { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a safetensors file or a picture" },
+    { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
     { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
     { "bench", C_BENCH, run_bench, "", "how fast it is, and how near the peak" },

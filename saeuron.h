@@ -54,7 +54,8 @@ typedef struct sae_host {
     int   threads;
     const char *isa;
     /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each); if that is
-     * not enough for all of them, or 0, they are packed piece by piece at every use. The program gives 256 MB. */
+     * not enough for all of them, or 0, they are packed piece by piece at every use. The program gives 256 MB. Each classifier's
+     * weights likewise. */
     size_t pack;
 } sae_host;
 
@@ -153,6 +154,22 @@ int sae_encode_image(sae_context *ctx, const unsigned char *rgb, size_t width, s
 /* latents [n] from the first n = C h w moments, the mean: shifted and scaled as sae_generate's noise and latents are.
  * Both may be the same memory. */
 void sae_mode(const sae_context *ctx, float *latents, const float *moments, size_t n);
+
+/* ---- classifiers ---- */
+
+/* An image classifier: a Vision Transformer as timm saves it. It stands beside a context and needs none. */
+typedef struct sae_classifier sae_classifier;
+
+/* Opens a timm ViT's folder: config.json, model.safetensors. *k is owned by the caller; close it. host as in sae_open. */
+int  sae_classifier_open(sae_classifier **k, const sae_host *host, const char *dir, sae_error *err);
+void sae_classifier_close(sae_classifier *k);
+size_t sae_classes(const sae_classifier *k);
+const char *sae_class_name(const sae_classifier *k, size_t i);   /* label_names of its config, or NULL when it names none */
+/* logits [count,classes] of rgb [count,height,width,3], sides at most 32768: each picture resized to the model's side as Pillow
+ * does (BILINEAR, antialiased; not at all when it has that size), normalised by the config's mean and std, then
+ * VisionTransformer.forward. A picture's logits do not depend on those beside it. progress hears of every sixteen pictures. */
+int  sae_classify(sae_classifier *k, const unsigned char *rgb, size_t count, size_t width, size_t height, float *logits, sae_error *err);
+uint64_t sae_classifier_digest(const sae_classifier *k);         /* as sae_model_digest */
 
 /* ---- facts ---- */
 

@@ -216,6 +216,10 @@ static const char vae_config[] = "{\"block_out_channels\":[16,32],\"layers_per_b
 static const char clip_config[] =
     "{\"vocab_size\":64,\"max_position_embeddings\":16,\"hidden_size\":24,\"intermediate_size\":48,\"num_hidden_layers\":2,\"num_attention_heads\":3}";
 
+static const char vit_config[] =
+    "{\"architecture\":\"vision_transformer\",\"img_size\":30,\"patch_size\":7,\"embed_dim\":40,\"depth\":2,\"num_heads\":5,\"mlp_ratio\":3.53,"
+    "\"global_pool\":\"avg\",\"num_classes\":11,\"mean\":[0.485,0.456,0.406],\"std\":[0.229,0.224,0.225]}";
+
 static void run_unet(list *l, nn *c, void *network)
 {
     enum { N = 2 * 8 * 8 * 4 };
@@ -305,6 +309,28 @@ static int configure_sae(void *s, json o)
     return SAE_OK;
 }
 
+/* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as run_vae's picture has. */
+static void run_vit(list *l, nn *c, void *network)
+{
+    enum { B = 2, W = 45, H = 97, SIDE = 30, N = SIDE * SIDE * 3, CLASSES = 11 };
+    unsigned char *rgb = arena_bytes(l->work, W * H * 3, 1), *small = arena_bytes(l->work, B * N, 1);
+    float    *x = floats(l, B * N), *logits = floats(l, B * CLASSES);
+    uint64_t *w = arena_bytes(l->work, B * N, sizeof *w);
+    if (!rgb || !x || !w)
+        return;
+    for (size_t i = 0; i < W * H * 3; i++)
+        rgb[i] = (unsigned char)(rng_value(7, 2001, i) >> 56);
+    resize_bilinear(c, small, SIDE, SIDE, rgb, W, H);
+    resize_bilinear(c, small + N, SIDE, SIDE, rgb, H, W);
+    for (size_t i = 0; i < B * N; i++)
+        w[i] = small[i];
+    add_words(l, "resize", w, B * N, 1);
+    vit_pixels(network, x, small, B * SIDE * SIDE);
+    vit_forward(c, network, logits, x, B, NULL);
+    add(l, "classifier", logits, B * CLASSES);
+}
+
+static int configure_vit(void *v, json o) { return vit_configure(v, o, "classifier", NULL); }
 static int configure_unet(void *u, json o) { return unet_configure(u, o, "unet", NULL); }
 static int configure_vae(void *v, json o) { return vae_configure(v, o, "vae", NULL); }
 static int configure_clip(void *t, json o) { return clip_configure(t, o, "text_encoder", NULL); }
@@ -323,6 +349,7 @@ static void networks(list *l, nn *c)
         { unet_config, sizeof(unet), configure_unet, unet_bind, run_unet },
         { vae_config, sizeof(vae), configure_vae, vae_bind, run_vae },
         { "{}", sizeof(sae), configure_sae, sae_bind, run_sae },
+        { vit_config, sizeof(vit), configure_vit, vit_bind, run_vit },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         void *network = arena_bytes(l->work, table[i].size, 1), *memory = NULL;

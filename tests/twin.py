@@ -1,14 +1,15 @@
-"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c.
+"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c; a classifier whole, against vit.c.
 
 Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
 of float32 and float64 arithmetic, so that this file can be read as an executable specification.
 
-    python tests/twin.py            builds nn.c, rng.c and the scalar kernels with $CC (gcc) and compares; needs NumPy
+    python tests/twin.py            builds them with $CC (gcc) and the scalar kernels, and compares; needs NumPy
 
 The last line is "N passed, N failed".
 """
 import ctypes
 import decimal
+import json
 import os
 import pathlib
 import subprocess
@@ -302,6 +303,68 @@ def quantile(x, q):
     return v[lo] if lo == len(v) - 1 else v[lo] + (r - lo) * (v[lo + 1] - v[lo])
 
 
+def resize_side(x, n, axis):
+    """x of bytes, its side along the axis made n long."""
+    N = x.shape[axis]
+    if n == N:
+        return x
+    x, y = np.moveaxis(x, axis, 0).astype(np.int64), []
+    scale = D(N) / D(n)
+    width = scale if scale > 1 else D(1)
+    v = D(1) / width
+    for i in range(n):
+        c = (D(i) + D(0.5)) * scale
+        first, end = max(int((c - width) + D(0.5)), 0), min(int((c + width) + D(0.5)), N)
+        p = [max(D(0), D(1) - abs(((D(j) - c) + D(0.5)) * v)) for j in range(first, end)]
+        s = D(0)
+        for one in p:
+            s = s + one
+        k = [int(D(0.5) + (one / s) * D(2 ** 22)) for one in p]
+        y.append(np.minimum((2 ** 21 + sum(a * b for a, b in zip(k, x[first:end]))) >> 22, 255))
+    return np.moveaxis(np.stack(y).astype(np.uint8), 0, axis)
+
+
+def resize(x, w, h):
+    """x [H,W,3] of bytes as Pillow 13 resizes it."""
+    H, W = x.shape[:2]
+    height_first = h < H and H - h > 2 * (W - w)
+    return resize_side(resize_side(x, h, 0), w, 1) if height_first else resize_side(resize_side(x, w, 1), h, 0)
+
+
+def classifier(c, t, pictures):
+    """Logits of pictures [B,H,W,3] by the config c and its tensors t, float32: timm's VisionTransformer."""
+    S, p, width = c["img_size"], c["patch_size"], c["embed_dim"]
+    x = np.stack([resize(one, S, S) for one in pictures]).astype(F)
+    x = (x / F(255) - np.array(c["mean"], F)) / np.array(c["std"], F)
+    x = conv2d(x, t["patch_embed.proj.weight"], t["patch_embed.proj.bias"], p, 0, 0).reshape(len(x), -1, width)
+    if c["class_token"]:
+        x = np.concatenate([np.broadcast_to(t["cls_token"], (len(x), 1, width)), x], 1)
+    x = x + t["pos_embed"]
+    B, N = x.shape[:2]
+    eps = F(c["norm_eps"])
+
+    def norm(y, name):
+        return layer_norm(y.reshape(-1, width), t[name + ".weight"], t[name + ".bias"], eps).reshape(y.shape)
+
+    def apply(y, name):
+        return linear(y.reshape(-1, y.shape[-1]), t[name + ".weight"], t.get(name + ".bias")).reshape(*y.shape[:-1], -1)
+
+    for i in range(c["depth"]):
+        at = f"blocks.{i}."
+        q, k, v = np.split(apply(norm(x, at + "norm1"), at + "attn.qkv"), 3, -1)
+        x = x + apply(attention(q, k, v, c["num_heads"], False), at + "attn.proj")
+        x = x + apply(gelu(apply(norm(x, at + "norm2"), at + "mlp.fc1")), at + "mlp.fc2")
+    average = c["global_pool"] == "avg"
+    if not average:
+        x = norm(x, "norm")[:, 0]
+    else:
+        first, total = int(c["class_token"]), np.zeros((B, width), D)
+        for n in range(first, N):
+            total = total + x[:, n].astype(D)
+        x = norm((total / D(N - first)).astype(F), "fc_norm")
+    return apply(x, "head")
+
+
 # ---- 6. SplitMix64 and digests ----
 
 def mix(x):
@@ -435,7 +498,7 @@ def build(folder):
     compiler = os.environ.get("CC", "gcc").split()
     if "clang" not in compiler[0]:
         flags.append("-fexcess-precision=fast")
-    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c")]
+    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c", "vit.c", "model.c", "io.c", "json.c")]
     subprocess.run([*compiler, *flags, "-DNN_ISA=scalar", *sources, "-o", str(library), "-lm"], check=True)
     return ctypes.CDLL(str(library))
 
@@ -616,10 +679,72 @@ def compare_random(c):
             c.same(f"randn {n}, seed {seed}", randn(seed, n), y)
 
 
+def write_classifier(folder, config, tensors):
+    """A classifier's folder: config.json and a safetensors file of float16."""
+    (folder / "config.json").write_text(json.dumps(config))
+    header, data = {}, b""
+    for name, x in tensors.items():
+        part = x.astype("<f2").tobytes()
+        header[name] = {"dtype": "F16", "shape": list(x.shape), "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def made_classifier(c, config):
+    """The tensors that a config asks for, drawn and rounded to float16."""
+    width, wide = config["embed_dim"], int(config["embed_dim"] * config["mlp_ratio"])
+    tokens = int(config["class_token"]) + (config["img_size"] // config["patch_size"]) ** 2
+    shapes = {"pos_embed": (1, tokens, width), "patch_embed.proj.weight": (width, 3, config["patch_size"], config["patch_size"]),
+              "patch_embed.proj.bias": (width,), "head.weight": (config["num_classes"], width), "head.bias": (config["num_classes"],)}
+    if config["class_token"]:
+        shapes["cls_token"] = (1, 1, width)
+    norms = ["fc_norm" if config["global_pool"] == "avg" else "norm"]
+    for i in range(config["depth"]):
+        norms += [f"blocks.{i}.norm1", f"blocks.{i}.norm2"]
+        for name, rows, columns in (("attn.qkv", 3 * width, width), ("attn.proj", width, width), ("mlp.fc1", wide, width), ("mlp.fc2", width, wide)):
+            shapes[f"blocks.{i}.{name}.weight"] = (rows, columns)
+            if config["qkv_bias"] or name != "attn.qkv":
+                shapes[f"blocks.{i}.{name}.bias"] = (rows,)
+    for name in norms:
+        shapes[name + ".weight"] = shapes[name + ".bias"] = (width,)
+    return {name: (c.filled(*shape, a=0.5) + (F(1) if "norm" in name and name.endswith("weight") else F(0))).astype(np.float16).astype(F)
+            for name, shape in shapes.items()}
+
+
+def compare_classifiers(c):
+    """Through the public interface: a folder, pictures of another size than the network's, logits."""
+    common = dict(architecture="vision_transformer", norm_eps=1e-6, std=[0.5, 0.25, 0.3], mean=[0.5, 0.4, 0.1])
+    cases = (dict(img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=3, mlp_ratio=4.0, qkv_bias=True, class_token=True, global_pool="token", num_classes=5),
+             dict(img_size=11, patch_size=3, embed_dim=132, depth=1, num_heads=2, mlp_ratio=1.6, qkv_bias=False, class_token=True, global_pool="avg", num_classes=3),
+             dict(img_size=9, patch_size=9, embed_dim=16, depth=1, num_heads=4, mlp_ratio=2.0, qkv_bias=True, class_token=False, global_pool="avg", num_classes=2))
+    for case, (W, H) in zip(cases, ((17, 12), (10, 40), (9, 9))):
+        config, error = {**common, **case}, ctypes.create_string_buffer(1024)
+        tensors = made_classifier(c, config)
+        pictures = (value(24, c.stream, np.arange(3 * H * W * 3)) >> U64(56)).astype(np.uint8).reshape(3, H, W, 3)
+        with tempfile.TemporaryDirectory() as folder:
+            write_classifier(pathlib.Path(folder), config, tensors)
+            handle, y = ctypes.c_void_p(), np.empty((3, config["num_classes"]), F)
+            code = c.lib.sae_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
+            if not code:
+                code = c.lib.sae_classify(handle, pointer(pictures), SIZE(3), SIZE(W), SIZE(H), pointer(y), error)
+                c.lib.sae_classifier_close(handle)
+        assert not code, error.raw[4:].split(b"\0")[0].decode()
+        c.same(f"classifier {case['img_size']}, patches of {case['patch_size']}, {case['global_pool']}", classifier(config, tensors, pictures), y)
+
+
+def compare_resizes(c):
+    for W, H, w, h in ((64, 64, 24, 24), (20, 20, 41, 41), (7, 90, 12, 12), (90, 7, 12, 12), (30, 61, 15, 30), (30, 60, 15, 30), (1, 1, 4, 3), (50, 9, 50, 4), (9, 50, 3, 50), (300, 2, 1, 1)):
+        c.stream += 1
+        x, y = (value(25, c.stream, np.arange(W * H * 3)) >> U64(56)).astype(np.uint8).reshape(H, W, 3), np.empty((h, w, 3), np.uint8)
+        c.lib.resize_bilinear(ctypes.byref(c.c), pointer(y), SIZE(w), SIZE(h), pointer(x), SIZE(W), SIZE(H))
+        c.same(f"resize {W} x {H} to {w} x {h}", resize(x, w, h), y)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         c = Comparison(build(folder))
-        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random):
+        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers):
             part(c)
     print(f"{c.passed} passed, {c.failed} failed")
     return 1 if c.failed else 0

@@ -3,7 +3,7 @@
 
     make.py [--only PART,...] [--model weights/emojicanvas] [--released DIR]
 
-    PART: layers text unet vae ddim sae emojicanvas     (default: all; emojicanvas only where --model is a whole folder)
+    PART: layers text unet vae vit ddim sae emojicanvas classifier      (default: all; the last two only where --model is a whole folder)
     --released DIR   also compares this file's SAE, scores and hooks with a checkout of the released SAeUron code
                      (cywinski/SAeUron at commit 1a4302a) and writes the result to RELEASED.md. None of it is copied here.
 
@@ -404,6 +404,78 @@ def stock_pixels():
     return VaeImageProcessor().preprocess(Image.fromarray(every))[0, 0].flatten().numpy()
 
 
+# ---- the classifier ----
+
+def import_timm():
+    """timm, which imports torchvision, whose wheels on PyPI hold operators for CUDA builds of torch alone: beside a CPU build
+    they are absent, and torchvision must not describe them. Nothing here uses them."""
+    import sys
+    import types
+    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+    import timm
+    return timm
+
+
+def make_classifier(cfg):
+    """The network of a config.json: by timm's own reader where the config is in its hub's layout."""
+    timm = import_timm()
+    if "pretrained_cfg" in cfg:
+        import tempfile
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "config.json"), "w") as f:
+                json.dump(cfg, f)
+            return timm.create_model("local-dir:" + folder)
+    takes = ("img_size", "patch_size", "in_chans", "num_classes", "global_pool", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias",
+             "class_token", "fc_norm")
+    return timm.models.VisionTransformer(**{k: cfg[k] for k in takes if k in cfg})
+
+
+def picture(name, height, width):
+    """Bytes of the hash, [height,width,3]."""
+    return (value(SEED, hash_text(name), height * width * 3) >> np.uint64(56)).astype(np.uint8).reshape(height, width, 3)
+
+
+def preprocess(cfg, pictures):
+    """As UnlearnCanvas' evaluation: torchvision's Resize to the network's side (bilinear, by Pillow), ToTensor, Normalize."""
+    import_timm()
+    from PIL import Image
+    from torchvision import transforms
+    how = cfg.get("pretrained_cfg", cfg)
+    side = how["input_size"][1] if "input_size" in how else how["img_size"]
+    steps = transforms.Compose([transforms.Resize((side, side)), transforms.ToTensor(), transforms.Normalize(how["mean"], how["std"])])
+    return torch.stack([steps(Image.fromarray(p)) for p in pictures])
+
+
+def resized_hashes(count):
+    """[count,5]: W, H, w, h and the digest of Pillow's bilinear resize of picture("resize.W.H.w.h"): sizes drawn, with a few that matter."""
+    import random
+    from PIL import Image
+    draw, rows = random.Random(SEED), []
+    some = (1, 2, 3, 16, 64, 224)
+    sizes = [(512, 512, 224, 224), (64, 64, 224, 224), (224, 224, 64, 64), (64, 64, 64, 64), (64, 50, 64, 64), (50, 64, 64, 64), (1, 1, 9, 7),
+             (9, 7, 1, 1), (3, 301, 20, 20), (3, 299, 2, 20), (100, 300, 50, 199), (100, 300, 50, 200), (100, 300, 50, 201), (4000, 2, 5, 3), (2, 4000, 3, 5)]
+    while len(sizes) < count:
+        sizes.append(tuple(draw.choice(some) if draw.random() < 0.3 else draw.randint(1, 300) for _ in range(4)))
+    for W, H, w, h in sizes:
+        y = np.asarray(Image.fromarray(picture(f"resize.{W}.{H}.{w}.{h}", H, W)).resize((w, h), Image.Resampling.BILINEAR))
+        rows.append((W, H, w, h, digest(y.tobytes())))
+    return np.array(rows, np.uint64).view(np.int64)
+
+
+@torch.no_grad()
+def make_vit():
+    g = Golden("vit")
+    for name, (height, width) in (("vit_plain", (50, 45)), ("vit_hub", (30, 30)), ("vit_gap", (64, 7)), ("vit_fc_norm", (20, 90))):
+        cfg = config(name)
+        both = in_both(hash_fill(make_classifier(cfg)))
+        norm = "fc_norm" if isinstance(both[torch.float32].norm, torch.nn.Identity) else "norm"
+        x = preprocess(cfg, [picture(f"{name}.{i}", height, width) for i in range(3)])
+        g.exact(name + ".x", channels_last(x), np.float32)
+        g.measure(lambda dtype: tapped(both[dtype], rf"patch_embed|blocks\.\d+|{norm}|head", lambda: both[dtype](x.to(dtype)), name + ".")[1])
+    g.exact("resize", resized_hashes(150), np.int64)
+    g.save()
+
+
 # ---- DDIM ----
 
 @contextlib.contextmanager
@@ -749,9 +821,12 @@ class Pipeline:
 
 
 def file_digest(path):
-    """hash of the file's bytes, as nn_hash has it."""
     with open(path, "rb") as f:
-        data = f.read()
+        return digest(f.read())
+
+
+def digest(data):
+    """hash of bytes, as nn_hash has it."""
     h = 0
     for (word,) in struct.iter_unpack("<Q", data + bytes(-len(data) % 8)):
         h = (h + word + GOLDEN_RATIO) & MASK
@@ -805,6 +880,27 @@ def one_image(g, case, both):
           f"differ between float32 and float64, at most by {apart.max()}; {edits} latents decided for at the hooks, smallest margin {margin:.1e}", flush=True)
     g.exact(f"{name}.rgb", stock, np.uint8)
     return True
+
+
+@torch.no_grad()
+def make_judges(folder):
+    """The trained classifiers, both, as they lie in the folder, on pictures that nobody drew: of their own size and of others."""
+    from safetensors.torch import load_file
+    g = Golden("classifier")
+    for kind in ("object", "style"):
+        at = os.path.join(folder, "classifier", kind)
+        for name in ("config.json", "model.safetensors"):
+            g.exact(f"file.classifier/{kind}/{name}", np.array([file_digest(os.path.join(at, name))], np.uint64).view(np.int64), np.int64)
+        with open(os.path.join(at, "config.json")) as f:
+            cfg = json.load(f)
+        net = make_classifier(cfg)
+        net.load_state_dict({k: v.float() for k, v in load_file(os.path.join(at, "model.safetensors")).items()})
+        both = in_both(net.eval())
+        for height, width in ((64, 64), (512, 512), (40, 70)):
+            name = f"{kind}.{width}x{height}"
+            x = preprocess(cfg, [picture(f"{name}.{i}", height, width) for i in range(5)])
+            g.measure(lambda dtype: {name: both[dtype](x.to(dtype))})
+    g.save()
 
 
 # ---- the released code, run beside ours ----
@@ -932,7 +1028,8 @@ differences of outputs, tokens with an exact tie at k are left out, since torch.
     if table.failed:
         raise SystemExit("the released code differs from our reading of it: see RELEASED.md")
 
-PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "ddim": make_ddim, "sae": make_sae}
+PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "vit": make_vit, "ddim": make_ddim, "sae": make_sae}
+TRAINED = {"emojicanvas": make_emojicanvas, "classifier": make_judges}  # from --model
 
 
 def main():
@@ -941,9 +1038,9 @@ def main():
     p.add_argument("--model", default=os.path.join(HERE, "..", "..", "weights", "emojicanvas"))
     p.add_argument("--released")
     a = p.parse_args()
-    wanted = [w for w in a.only.split(",") if w] or [*PARTS, *(["emojicanvas"] if os.path.exists(os.path.join(a.model, "sae")) else [])]
+    wanted = [w for w in a.only.split(",") if w] or [*PARTS, *(TRAINED if os.path.exists(os.path.join(a.model, "sae")) else [])]
     for part in wanted:
-        made = make_emojicanvas(a.model) if part == "emojicanvas" else PARTS[part]()
+        made = TRAINED[part](a.model) if part in TRAINED else PARTS[part]()
         if part == "sae" and a.released:
             compare_released(a.released, *made)
 
