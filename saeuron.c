@@ -5,6 +5,7 @@
  * Not here: any mathematics (all else), timing (bench.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
+#include "eval.h"
 #include "model.h"
 #include "picture.h"
 
@@ -25,18 +26,20 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 /* ---- options ---- */
 
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
-       C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH, C_SAMPLE = C_GENERATE | C_SELECT };
+       C_EVAL = 256, C_SWEEP = 512, C_MEASURE = C_EVAL | C_SWEEP, C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH | C_MEASURE,
+       C_SAMPLE = C_GENERATE | C_SELECT, C_DRAW = C_SAMPLE | C_MEASURE };
 
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 #define MANY 64
 typedef struct list { const char *item[MANY]; size_t count; } list;
 
 typedef struct options {
+    const char *protocol, *domain, *concepts, *seeds, *classifier, *shard, *tops, *percentiles, *strengths;
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
     list     sae, stats, steer, reconstruct, inject, rest;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
-    bool     profile, quiet, json, map_steps, explain, strings, latents, memory, tensors, listing, help;
+    bool     profile, quiet, json, map_steps, quick, dry_run, print_protocol, overlap, install, explain, strings, latents, memory, tensors, listing, help;
     bool     has_guidance, has_strength, has_percentile, has_at, has_threads;
 } options;
 
@@ -55,30 +58,40 @@ typedef struct option {
 #define NONE ((size_t)-1)
 static const option table[] = {
     { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
-    { "--negative", "-n", C_SAMPLE, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
-    { "--out", "-o", C_GENERATE | C_ENCODE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
+    { "--negative", "-n", C_DRAW, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--out", "-o", C_GENERATE | C_ENCODE | C_MEASURE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
     { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
     { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
     { "--forget", NULL, C_SAMPLE, TEXT, AT(forget), NONE, "A[,B...]", "concepts to unlearn, styles and objects alike" },
-    { "--top", NULL, C_SAMPLE, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
-    { "--percentile", NULL, C_SAMPLE, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
-    { "--strength", NULL, C_SAMPLE, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
-    { "--residual", NULL, C_SAMPLE, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
+    { "--top", NULL, C_SAMPLE | C_EVAL, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
+    { "--percentile", NULL, C_SAMPLE | C_EVAL, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
+    { "--strength", NULL, C_SAMPLE | C_EVAL, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
+    { "--residual", NULL, C_DRAW, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
     { "--steer", NULL, C_GENERATE, LIST, AT(steer), NONE, "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)" },
     { "--reconstruct", NULL, C_GENERATE, LIST, AT(reconstruct), NONE, "HOOK", "the SAE's reconstruction instead of the activation" },
-    { "--sae", NULL, C_SAMPLE, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
-    { "--stats", NULL, C_SAMPLE, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
-    { "--map-steps", NULL, C_SAMPLE, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
+    { "--sae", NULL, C_DRAW, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
+    { "--stats", NULL, C_DRAW, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
+    { "--map-steps", NULL, C_DRAW, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
     { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
     { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
     { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
-    { "--steps", NULL, C_SAMPLE | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_SAMPLE, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_SAMPLE | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_SAMPLE | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--batch", NULL, C_SAMPLE | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--steps", NULL, C_DRAW | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_DRAW, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_DRAW | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_DRAW | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_DRAW | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
     { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
+    { "--protocol", NULL, C_MEASURE, TEXT, AT(protocol), NONE, "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: concepts.json's, else emojicanvas)" },
+    { "--domain", NULL, C_MEASURE, TEXT, AT(domain), NONE, "style|object", "concepts of this domain only" },
+    { "--concepts", NULL, C_MEASURE, TEXT, AT(concepts), NONE, "A[,B...]", "these concepts only, each forgotten alone" },
+    { "--seeds", NULL, C_MEASURE, TEXT, AT(seeds), NONE, "S[,S...]", "instead of the protocol's; of sweep: the first chooses, the others validate (default 1188,1288,1588)" },
+    { "--classifier", NULL, C_MEASURE, TEXT, AT(classifier), NONE, "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)" },
+    { "--shard", NULL, C_EVAL, TEXT, AT(shard), NONE, "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing" },
+    { "--quick", NULL, C_EVAL, FLAG, AT(quick), NONE, NULL, "the first seed, and a third of the places" },
+    { "--dry-run", NULL, C_EVAL, FLAG, AT(dry_run), NONE, NULL, "only say how many images there are to draw, and how long that takes" },
+    { "--print-protocol", NULL, C_EVAL, FLAG, AT(print_protocol), NONE, NULL, "print the protocol as a JSON file that --protocol reads" },
+    { "--allow-overlap", NULL, C_MEASURE, FLAG, AT(overlap), NONE, NULL, "measure although the statistics were made with a test seed (docs/audit.md A22)" },
     { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
     { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
     { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
@@ -92,7 +105,7 @@ static const option table[] = {
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
     { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
-    { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
+    { "--synthetic", NULL, C_MODEL & ~(C_SELECT | C_MEASURE), TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
     { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
     { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
@@ -1076,6 +1089,289 @@ static int run_select(const options *o)
     return code ? complain(&err) : 0;
 }
 
+/* ---- eval ---- */
+
+/* What both measuring commands open: the model, both classifiers, the protocol; and how images are drawn. */
+typedef struct measuring {
+    sae_context *x;
+    sae_classifier *k[DOMAINS];
+    protocol p;
+    bool    concept[DOMAINS][LABELS];
+    talk    t;
+    sae_generate_options g;
+    bool    json, open, begun;      /* begun: the table's head is printed */
+} measuring;
+
+/* The pieces of "A,B,C", one at a time: into piece; false at the end. An empty piece is one, so that it can be refused. */
+static bool next_piece(const char **names, char *piece, size_t size)
+{
+    if (!*names)
+        return false;
+    const size_t n = strcspn(*names, ",");
+    snprintf(piece, size, "%.*s", (int)(n < size ? n : size - 1), *names);
+    *names = (*names)[n] ? *names + n + 1 : NULL;
+    return true;
+}
+
+/* --seeds instead of the protocol's, or for the sweep's. */
+static int read_seeds(protocol *p, const char *names, sae_error *err)
+{
+    char piece[32];
+    p->seeds = 0;
+    while (next_piece(&names, piece, sizeof piece)) {
+        bool ok = p->seeds < SEEDS && io_parse_uint(piece, &p->seed[p->seeds]);
+        for (size_t i = 0; ok && i < p->seeds; i++)
+            ok = p->seed[i] != p->seed[p->seeds];
+        if (!ok)
+            return fail(err, SAE_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as 188,288; not \"%s\"", SEEDS, piece);
+        p->seeds++;
+    }
+    return SAE_OK;
+}
+
+/* --domain and --concepts: which are forgotten, each alone. */
+static int choose_concepts(measuring *w, const options *o, sae_error *err)
+{
+    const char *names = o->concepts;
+    char piece[128];
+    bool asked[DOMAINS];
+    for (int d = 0; d < DOMAINS; d++) {
+        asked[d] = w->p.measured[d] && (!o->domain || !strcmp(o->domain, domain_names[d]));
+        for (size_t c = 0; asked[d] && !names && c < w->p.label[d].count; c++)
+            w->concept[d][c] = w->p.label[d].concept[c];
+    }
+    if (o->domain && strcmp(o->domain, "style") && strcmp(o->domain, "object"))
+        return fail(err, SAE_EUSAGE, "--domain must be style or object");
+    if (!asked[STYLE] && !asked[OBJECT])
+        return fail(err, SAE_EUSAGE, "protocol %s measures no %s", w->p.name, o->domain);
+    while (next_piece(&names, piece, sizeof piece)) {
+        bool found = false;
+        for (int d = 0; d < DOMAINS; d++) {
+            const uint32_t c = asked[d] ? label_find(&w->p.label[d], piece) : NO_LABEL;
+            if (c != NO_LABEL && w->p.label[d].concept[c])
+                found = w->concept[d][c] = true;
+        }
+        if (!found)
+            return fail(err, SAE_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: concepts.json and the classifiers name them", piece,
+                        o->domain ? " in domain " : "", o->domain ? o->domain : "");
+    }
+    return SAE_OK;
+}
+
+static int open_classifiers(measuring *w, const options *o, sae_error *err)
+{
+    char dir[1024], path[1024];
+    int  code = SAE_OK;
+    if (o->classifier ? (size_t)snprintf(dir, sizeof dir, "%s", o->classifier) >= sizeof dir : !io_join(dir, sizeof dir, w->x->dir, "classifier"))
+        return fail(err, SAE_EUSAGE, "--classifier: the path is too long");
+    for (int d = 0; d < DOMAINS && !code; d++)
+        code = io_join(path, sizeof path, dir, domain_names[d]) ? sae_classifier_open(&w->k[d], &w->x->host, path, err)
+                                                                : fail(err, SAE_EUSAGE, "--classifier: the path is too long");
+    return code;
+}
+
+static void close_measuring(measuring *w)
+{
+    if (w->open)
+        protocol_close(&w->p);
+    for (int d = 0; d < DOMAINS; d++)
+        sae_classifier_close(w->k[d]);
+    sae_close(w->x);
+}
+
+/* Opens all of it; after an error, too, it wants close_measuring. The model's own errors are told at once, as *status. */
+static int open_measuring(measuring *w, const options *o, int *status, sae_error *err)
+{
+    float *noise;
+    int    code;
+    *w = (measuring){ .json = o->json };
+    if ((*status = open_model(&w->x, o, &w->t)) != 0)
+        return SAE_EUSAGE;
+    if ((code = open_classifiers(w, o, err)) != SAE_OK || (code = protocol_open(&w->p, w->x, w->k, o->protocol, err)) != SAE_OK)
+        return code;
+    w->open = true;
+    if ((code = choose_concepts(w, o, err)) != SAE_OK || (code = place_saes(w->x, o, err)) != SAE_OK || (code = sampling(&w->g, o, w->x, &noise, err)) != SAE_OK)
+        return code;
+    if (!o->steps)
+        w->g.steps = w->p.steps;
+    if (!o->has_guidance && w->p.has_guidance) {
+        w->g.guidance = w->p.guidance;
+        w->g.has_guidance = true;
+    }
+    return code;
+}
+
+/* Seconds that so many images take, reckoned from a small batch of one step and one of two. Nothing is forgotten meanwhile. */
+static double plan_seconds(measuring *w, size_t images)
+{
+    sae_generate_options g = w->g;
+    const bool quiet = w->t.quiet;
+    const size_t steps = g.steps ? g.steps : w->x->default_steps, most = w->x->unet.sample_size <= 32 ? 8 : 1, batch = images < most ? images : most;
+    size_t W, H;
+    double took[2] = { 0, 0 };
+    unsigned char *rgb = sae_image_size(w->x, &g, &W, &H, NULL) ? NULL : io_alloc(&w->x->host, batch, W * H * 3);
+    const char **prompts = io_alloc(&w->x->host, batch, sizeof *prompts);
+    bool ok = rgb && prompts && images;
+    for (size_t i = 0; ok && i < batch; i++)
+        prompts[i] = w->p.entry[0].prompt;
+    g.prompts = prompts;
+    g.count = batch;
+    w->t.quiet = true;
+    pipeline_rest(w->x);
+    for (size_t i = 0; ok && i < 2; i++) {
+        const double start = os_seconds();
+        g.steps = i + 1;
+        ok = sae_generate(w->x, &g, rgb, NULL) == SAE_OK;
+        took[i] = os_seconds() - start;
+    }
+    w->t.quiet = quiet;
+    io_free(&w->x->host, (void *)prompts);
+    io_free(&w->x->host, rgb);
+    return ok ? (took[0] + (double)(steps - 1) * (took[1] > took[0] ? took[1] - took[0] : 0)) * ((double)images / (double)batch) : 0;
+}
+
+/* Says what is to be done before it is begun. */
+static int show_plan(void *user, size_t images, size_t there)
+{
+    measuring *w = user;
+    const double seconds = w->t.quiet ? 0 : plan_seconds(w, images - there);
+    clear_line();
+    if (os_interrupted())
+        return 1;
+    if (!w->t.quiet)
+        fprintf(stderr, "saeuron: %zu images, %zu of them there; about %.0f s to draw the others\n", images, there, seconds);
+    return 0;
+}
+
+static int show_dry_plan(void *user, size_t images, size_t there)
+{
+    measuring *w = user;
+    const double seconds = plan_seconds(w, images - there);
+    clear_line();
+    if (os_interrupted())
+        return 1;
+    printf(w->json ? "{\"images\": %zu, \"there\": %zu, \"seconds\": %.0f}\n" : "images\t%zu\nthere\t%zu\nseconds\t%.0f\n", images, there, seconds);
+    return 0;
+}
+
+static void show_next(void *user, size_t done, size_t now, size_t images)
+{
+    measuring *w = user;
+    if (!done)
+        w->t.start = w->t.last = os_seconds();
+    w->t.done = done;
+    w->t.now = now;
+    w->t.images = images;
+}
+
+static void print_share(rate s)
+{
+    if (s.images)
+        printf("\t%.1f (%.1f-%.1f)", 100 * s.value, 100 * s.low, 100 * s.high);
+    else
+        printf("\t-");
+}
+
+static void show_result(void *user, int domain, const char *concept, const rate with[METRICS], const rate without[METRICS])
+{
+    measuring *w = user;
+    clear_line();
+    if (w->json)
+        return;
+    if (!w->begun)
+        printf("domain\tconcept\tUA\tIRA\tCRA\twithout: UA\tIRA\tCRA\n");
+    w->begun = true;
+    printf("%s\t", domain_names[domain]);
+    print_name(concept);
+    for (int m = 0; m < METRICS; m++)
+        print_share(with[m]);
+    for (int m = 0; m < METRICS; m++)
+        print_share(without[m]);
+    putchar('\n');
+}
+
+/* DIR/NAME as it is, to stdout: the product as JSON. */
+static int print_file(const sae_host *host, const char *dir, const char *name, sae_error *err)
+{
+    char    path[1024];
+    io_file f;
+    int     code = io_join(path, sizeof path, dir, name) ? io_open(&f, host, path, err) : fail(err, SAE_EUSAGE, "--out: the path is too long");
+    if (code)
+        return code;
+    fwrite(f.data, 1, f.size, stdout);
+    io_close(&f);
+    return SAE_OK;
+}
+
+/* "I/N". */
+static int read_shard(eval_options *e, const char *text, sae_error *err)
+{
+    char     first[24];
+    uint64_t i = 0, n = 0;
+    const char *slash = strchr(text, '/');
+    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
+    if (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &n) || i >= n || n > 1000000)
+        return fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+    e->shard = (size_t)i;
+    e->shards = (size_t)n;
+    return SAE_OK;
+}
+
+/* Everything that sae_forget takes but the concept's name, checked as `generate` checks it. */
+static int read_choice(sae_forget_options *f, const options *o, sae_error *err)
+{
+    *f = (sae_forget_options){ .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength, .has_strength = o->has_strength };
+    if (o->has_percentile && o->top)
+        return fail(err, SAE_EUSAGE, "--top and --percentile exclude each other");
+    if (o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
+        return fail(err, SAE_EUSAGE, "--percentile must be above 0 and at most 100");
+    return SAE_OK;
+}
+
+static int print_protocol(const protocol *p)
+{
+    text_out t = { .host = p->host };
+    protocol_print(p, &t);
+    if (!t.failed)
+        fwrite(t.at, 1, t.n, stdout);
+    const bool failed = t.failed;
+    text_free(&t);
+    return failed ? SAE_ENOMEM : SAE_OK;
+}
+
+static int run_eval(const options *o)
+{
+    measuring w;
+    sae_error err = { 0 };
+    size_t    left = 0;
+    int       status;
+    if ((!o->out || !*o->out) && !o->print_protocol)
+        return usage("eval", "%s is missing: in which folder should images and results be?", "--out DIR");
+    int code = open_measuring(&w, o, &status, &err);
+    eval_options e = { .p = &w.p, .k = { w.k[STYLE], w.k[OBJECT] }, .dir = o->out, .sampling = w.g, .concept = { w.concept[STYLE], w.concept[OBJECT] }, .quick = o->quick,
+                       .dry = o->dry_run, .overlap = o->overlap, .watch = { &w, o->dry_run ? show_dry_plan : show_plan, show_next, show_result } };
+    if (!code && o->seeds)
+        code = read_seeds(&w.p, o->seeds, &err);
+    if (!code && o->quick)
+        w.p.seeds = 1;
+    if (!code && o->shard)
+        code = read_shard(&e, o->shard, &err);
+    if (!code)
+        code = read_choice(&e.how, o, &err);
+    if (!code && o->print_protocol) {
+        code = print_protocol(&w.p) ? fail(&err, SAE_ENOMEM, "no memory to print a protocol") : SAE_OK;
+    } else if (!code) {
+        code = eval_run(w.x, &e, &left, &err);
+        clear_line();
+        if (!code && o->shard && !o->dry_run)
+            printf(o->json ? "{\"left\": %zu}\n" : "images still to draw, by other shards\t%zu\n", left);
+        if (!code && o->json && !o->shard && !o->dry_run)
+            code = print_file(&w.x->host, o->out, "eval.json", &err);
+    }
+    close_measuring(&w);
+    return !code ? 0 : status ? status : complain(&err);
+}
+
 /* ---- info, digest ---- */
 
 static void print_shape(const tensor *t)
@@ -1464,6 +1760,7 @@ static const subcommand commands[] = {
     { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
+    { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
     { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
