@@ -48,7 +48,7 @@ TESTS := main nn rng io tokenizer model untidy golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
 
 # The program's own, beyond the library.
-EVAL := protocol metrics eval picture
+EVAL := protocol metrics eval sweep picture
 COMMANDS := saeuron bench selftest $(EVAL)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.

@@ -319,15 +319,20 @@ typedef struct run {
     bool  *mine;            /* [lists,seeds,entries]: the shard's; NULL: all are */
 } run;
 
-/* Every place that any rule of the domain counts; with quick, every third along the diagonals of objects and styles, so that each
- * object and each style keeps its third. */
+bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
+{
+    bool counts = false;
+    for (int m = 0; m < METRICS; m++)
+        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
+    return counts;
+}
+
+/* Every place that counts; with quick, every third along the diagonals of objects and styles, so that each object and each style
+ * keeps its third. */
 static bool place_wanted(const eval_options *o, const entry *e, int domain, uint32_t concept)
 {
     const size_t style = e->style == NO_LABEL ? o->p->label[STYLE].count : e->style, object = e->object == NO_LABEL ? 0 : e->object;
-    bool counts = false;
-    for (int m = 0; m < METRICS; m++)
-        counts |= rule_weight(&o->p->rules[domain][m], e, domain, concept) > 0;
-    return counts && !(o->quick && (style + object) % 3);
+    return place_counts(o->p, e, domain, concept) && !(o->quick && (style + object) % 3);
 }
 
 /* The lists: none, then each concept; none draws what any other draws. */
@@ -535,8 +540,7 @@ static int save_confusion(const run *r, const image_list *l, int d, sae_error *e
     return save(&t, r->o->dir, name, err);
 }
 
-/* Per cent with four digits after the point: enough to tell one image among a million. */
-static double per_cent(double x)
+double per_cent(double x)
 {
     const double scaled = x * 1e6;
     return (double)(int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5) / 1e4;
@@ -583,8 +587,7 @@ static void add_cells(text_out *t, const rate s[METRICS])
     }
 }
 
-/* UA, IRA, CRA of a list's concept on the answers in `made`, over the places that the list draws. */
-static int measure(rate out[METRICS], const protocol *p, const image_list *l, const prediction *made, sae_error *err)
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, sae_error *err)
 {
     int code = SAE_OK;
     for (int m = 0; m < METRICS && !code; m++) {
@@ -600,8 +603,8 @@ static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*wit
 {
     int code = SAE_OK;
     for (size_t i = 1; i < r->lists && !code; i++)
-        if (r->list[i].domain == d && (code = measure(with[i], r->o->p, &r->list[i], r->list[i].made, err)) == SAE_OK)
-            code = measure(without[i], r->o->p, &r->list[i], r->list[0].made, err);
+        if (r->list[i].domain == d && (code = list_measure(with[i], &r->list[i], r->o->p, r->list[i].made, err)) == SAE_OK)
+            code = list_measure(without[i], &r->list[i], r->o->p, r->list[0].made, err);
     for (int m = 0; m < METRICS && !code; m++)
         for (int w = 0; w < 2; w++) {
             size_t n = 0;

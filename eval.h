@@ -95,10 +95,12 @@ typedef struct rate { double value, low, high; size_t images, right; } rate;
 rate rate_of(size_t right, size_t n);
 /* sum c[i] s[i] with the interval of Newcombe (metrics.c); skips those without images, and scales c to what is left. */
 rate rate_sum(const rate *s, const double *c, size_t n);
-/* One number of one forgotten concept. prediction [seeds,entries], of which those with an answer count; use [entries] (or NULL):
- * only these places. right, n: how many images were counted, whatever their weight. */
+/* One number of one forgotten concept. prediction [seeds,entries], of which those with an answer count; use [seeds,entries] (or NULL):
+ * only these. right, n: how many images were counted, whatever their weight. */
 int  rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, sae_error *err);
-rate rate_opposite(rate s);      /* 1 - s */
+rate rate_opposite(rate s);         /* 1 - s */
+/* Per cent with four digits after the point: enough to tell one image among a million. */
+double per_cent(double x);
 
 /* ---- images of a list, made or found (eval.c) ---- */
 
@@ -175,21 +177,28 @@ typedef struct eval_options {
 /* Makes what is missing, classifies, writes the results; *left: images that still miss (other shards'). */
 int eval_run(sae_context *x, const eval_options *o, size_t *left, sae_error *err);
 
+/* Whether a rule of the domain counts the image. */
+bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept);
+/* UA, IRA, CRA of a list's concept on the answers in made, over what the list wants. */
+int  list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, sae_error *err);
+
 /* ---- sweep.c ---- */
 
-#define GRID 64
+#define GRID 256
 typedef struct sweep_options {
     eval_options e;                 /* p's seeds: the first for stage one, the others to validate; concept of one domain */
     int      domain;
-    const uint64_t *test_seed;      /* of the protocol, which the sweep may not touch */
+    const uint64_t *test_seed;      /* of the protocol itself, which the sweep may not touch */
     size_t   test_seeds, retained, finalists;
     choice   grid[GRID];            /* in order of preference where scores tie */
     size_t   points;
+    bool     install;               /* also into the forget.json beside the SAE */
+    /* A concept's choice; kept: its CRA stays within 5 points of no forgetting. numbers: UA, IRA, CRA, CRA without forgetting. */
+    void   (*chose)(void *user, const char *concept, const choice *c, const double numbers[4], bool kept);
 } sweep_options;
 
-/* Chooses a pair for each concept: results.tsv, forget.json in the folder. */
-int sweep_run(sae_context *x, const sweep_options *o, sae_error *err);
-/* Merges DIR/forget.json into the one beside the SAE of the hook where the domain is forgotten. */
-int sweep_install(sae_context *x, const sweep_options *o, char path[1024], sae_error *err);
+/* Chooses top K or percentile, and strength, for each concept: results.tsv and forget.json in e.dir. installed (or NULL): the
+ * path that install wrote. */
+int sweep_run(sae_context *x, const sweep_options *o, char installed[1024], sae_error *err);
 
 #endif

@@ -61,7 +61,7 @@ static void count_strata(size_t (*strata)[2], const protocol *p, const rule *r, 
             const entry *e = &p->entry[i];
             const uint32_t answer = made[s * p->entries + i].label[r->judge], truth = r->judge == STYLE ? e->style : e->object;
             const uint32_t group = r->mean == MEAN_STYLES ? e->style : r->mean == MEAN_OBJECTS ? e->object : 0;
-            if ((use && !use[i]) || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
+            if ((use && !use[s * p->entries + i]) || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
                 continue;
             size_t *at = strata[2 * group + (e->plain && r->plain != r->styled)];
             at[0] += answer == truth;

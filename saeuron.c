@@ -91,6 +91,10 @@ static const option table[] = {
     { "--quick", NULL, C_EVAL, FLAG, AT(quick), NONE, NULL, "the first seed, and a third of the places" },
     { "--dry-run", NULL, C_EVAL, FLAG, AT(dry_run), NONE, NULL, "only say how many images there are to draw, and how long that takes" },
     { "--print-protocol", NULL, C_EVAL, FLAG, AT(print_protocol), NONE, NULL, "print the protocol as a JSON file that --protocol reads" },
+    { "--tops", NULL, C_SWEEP, TEXT, AT(tops), NONE, "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)" },
+    { "--percentiles", NULL, C_SWEEP, TEXT, AT(percentiles), NONE, "P[,P...]", "grid: latents scored above a percentile; the paper's: 99.99,99.995,99.999" },
+    { "--strengths", NULL, C_SWEEP, TEXT, AT(strengths), NONE, "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; styles -1)" },
+    { "--write", NULL, C_SWEEP, FLAG, AT(install), NONE, NULL, "put the choice into forget.json beside the SAE, too" },
     { "--allow-overlap", NULL, C_MEASURE, FLAG, AT(overlap), NONE, NULL, "measure although the statistics were made with a test seed (docs/audit.md A22)" },
     { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
     { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
@@ -1372,6 +1376,101 @@ static int run_eval(const options *o)
     return !code ? 0 : status ? status : complain(&err);
 }
 
+/* ---- sweep ---- */
+
+/* The numbers of "A,B,C", each within [low, high]; how many, or 0 and an error. */
+static size_t read_reals(const char *option_name, const char *names, double low, double high, double *out, size_t size, sae_error *err)
+{
+    char   piece[40];
+    size_t n = 0;
+    while (next_piece(&names, piece, sizeof piece)) {
+        if (n == size || !io_parse_double(piece, &out[n]) || !(out[n] >= low && out[n] <= high)) {
+            fail(err, SAE_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"", option_name, size, low, high, piece);
+            return 0;
+        }
+        n++;
+    }
+    return n;
+}
+
+/* Tops, then percentiles, each with every strength: where scores tie, the first stays. */
+static int read_grid(sweep_options *s, const options *o, sae_error *err)
+{
+    double tops[16], percentiles[16], strengths[32];
+    const char *const paper = s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
+    size_t t = 0, p = 0;
+    const size_t g = read_reals("--strengths", o->strengths ? o->strengths : paper, -1e6, 1e6, strengths, 32, err);
+    if (!g || (o->percentiles && !(p = read_reals("--percentiles", o->percentiles, 1e-9, 100, percentiles, 16, err))))
+        return SAE_EUSAGE;
+    if ((o->tops || !o->percentiles) && !(t = read_reals("--tops", o->tops ? o->tops : "1,2,4,8", 1, 1 << 20, tops, 16, err)))
+        return SAE_EUSAGE;
+    if ((t + p) * g > GRID)
+        return fail(err, SAE_EUSAGE, "a grid of %zu points is too large: at most %d", (t + p) * g, GRID);
+    for (size_t i = 0; i < t + p; i++)
+        for (size_t j = 0; j < g; j++) {
+            const choice c = { .top = i < t ? (size_t)tops[i] : 0, .percentile = i < t ? 0 : percentiles[i - t], .strength = (float)strengths[j] };
+            if (i < t && (double)c.top < tops[i])
+                return fail(err, SAE_EUSAGE, "--tops wants whole numbers");
+            for (size_t k = 0; k < s->points; k++)
+                if (s->grid[k].top == c.top && s->grid[k].strength == c.strength && !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
+                    return fail(err, SAE_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
+            s->grid[s->points++] = c;
+        }
+    return SAE_OK;
+}
+
+static void show_choice(void *user, const char *concept, const choice *c, const double numbers[4], bool kept)
+{
+    measuring *w = user;
+    char value[32], strength[32];
+    io_format_double(value, sizeof value, c->top ? (double)c->top : c->percentile);
+    io_format_float(strength, sizeof strength, c->strength);
+    clear_line();
+    if (!w->json && !w->begun)
+        printf("concept\tchoice\tstrength\tUA\tIRA\tCRA\twithout: CRA\tCRA kept\n");
+    w->begun = true;
+    print_concept(concept, w->json);
+    printf(w->json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, \"without_CRA\": %.4f, \"kept\": %s}\n"
+                   : "\t%s %s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\n",
+           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA], numbers[3], w->json ? (kept ? "true" : "false") : kept ? "yes" : "no");
+    fflush(stdout);
+}
+
+static int run_sweep(const options *o)
+{
+    static sweep_options s; /* a grid is large for a stack */
+    measuring w;
+    sae_error err = { 0 };
+    char      installed[1024] = "";
+    uint64_t  test_seed[SEEDS];
+    int       status;
+    if (!o->out || !*o->out)
+        return usage("sweep", "%s is missing: in which folder should the results be?", "--out DIR");
+    int code = open_measuring(&w, o, &status, &err);
+    bool any[DOMAINS] = { false, false };
+    for (int d = 0; d < DOMAINS; d++)
+        for (size_t c = 0; c < LABELS; c++)
+            any[d] |= w.concept[d][c];
+    if (!code && any[STYLE] && any[OBJECT])
+        code = fail(&err, SAE_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
+    s = (sweep_options){ .e = { .p = &w.p, .k = { w.k[STYLE], w.k[OBJECT] }, .dir = o->out, .sampling = w.g, .concept = { w.concept[STYLE], w.concept[OBJECT] },
+                                .overlap = o->overlap, .watch = { &w, show_plan, show_next, NULL } },
+                         .domain = any[OBJECT] ? OBJECT : STYLE, .test_seed = test_seed, .test_seeds = w.p.seeds, .retained = 40, .finalists = 3,
+                         .install = o->install, .chose = show_choice };
+    memcpy(test_seed, w.p.seed, sizeof test_seed);
+    if (!code)
+        code = read_seeds(&w.p, o->seeds ? o->seeds : "1188,1288,1588", &err);
+    if (!code)
+        code = read_grid(&s, o, &err);
+    if (!code)
+        code = sweep_run(w.x, &s, installed, &err);
+    clear_line();
+    if (!code && !o->json)
+        printf("%s/forget.json\n%s%s", o->out, installed, *installed ? "\n" : "");
+    close_measuring(&w);
+    return !code ? 0 : status ? status : complain(&err);
+}
+
 /* ---- info, digest ---- */
 
 static void print_shape(const tensor *t)
@@ -1761,6 +1860,7 @@ static const subcommand commands[] = {
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
     { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
+    { "sweep", C_SWEEP, run_sweep, "--domain D -o DIR", "the top K and the strength that forget each concept best" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
     { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
