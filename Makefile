@@ -44,7 +44,7 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model untidy golden cli
+TESTS := main nn rng io tokenizer model vit untidy golden cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
 
 # The program's own, beyond the library.
@@ -119,8 +119,8 @@ else
 endif
 
 # The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
-fullsize: saeuron
-	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize $(TEST)
+fullsize: saeuron $(BUILD)/libsaeuron.so
+	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize --library $(BUILD)/libsaeuron.so $(TEST)
 
 # Trains EmojiCanvas again: see weights/train/README.md. Hours of two cores.
 weights: saeuron

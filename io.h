@@ -3,7 +3,7 @@
  *
  *   disk or the caller's reader --bytes--> json, safetensors --views--> the networks --> npy, safetensors, PNG --> disk
  *
- * Not here: what a tensor means (clip.c, unet.c, vae.c, sae.c), messages on a terminal (saeuron.c).
+ * Not here: what a tensor means (clip.c, unet.c, vae.c, vit.c, sae.c), messages on a terminal (saeuron.c).
  * Nothing here trusts a length: every offset is checked against the end of its file before it is used. */
 #ifndef SAEURON_IO_H
 #define SAEURON_IO_H

@@ -1,6 +1,6 @@
 /* nn.h: the arithmetic of every network here, declared; nn.c defines it, docs/contract.md fixes its bits.
  *
- *   weights (io.c) --views--> linear, conv2d, norms, attention <--activations-- clip.c, unet.c, vae.c, sae.c
+ *   weights (io.c) --views--> linear, conv2d, norms, attention <--activations-- clip.c, unet.c, vae.c, vit.c, sae.c
  *
  * Not here: networks, files, the random stream of torch.randn (rng.c).
  *

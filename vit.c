@@ -370,7 +370,7 @@ static filter make_filter(arena *a, size_t old, size_t n)
     return f;
 }
 
-/* The byte of a sum that began at one half: many small coefficients, each rounded up, can pass 255. */
+/* The byte of a sum that began at one half. Coefficients are rounded, so their sum is not exactly one: Pillow, too, stops at 255. */
 static unsigned char byte_of(uint32_t sum) { return (unsigned char)(sum >> FRACTION > 255 ? 255 : sum >> FRACTION); }
 
 /* y [H,w,3] from x [H,W,3]. */

@@ -3,9 +3,10 @@
 
     fullsize.py [--dir build/fullsize] [--parts PART,...] [--keep] [--threads 2] [--saeuron ./saeuron]
 
-    PART: tokens text unet vae encode variants synthetic files     (default: all, in this order)
+    PART: tokens text unet vae encode variants synthetic files vit     (default: all, in this order; vit alone needs no model folder)
     --dir      the work folder: the model folder in four variants, and what the program writes. About 8 GB of disk, removed at
                the end unless --keep is given; a folder that is there is used again when it was made by this file as it is.
+    --library  libsaeuron.so, for vit: there is no command that prints logits
     --threads  the program's; no bit depends on them. At most 16 GB of memory, most of it PyTorch's in float64.
 
 No checkpoint is needed or read. Every weight is hash_weight of docs/contract.md section 6, seed 0, of the tensor's name inside
@@ -17,11 +18,13 @@ each of the two hooks, the latents, every boundary of the VAE's decoder at 512 x
 same modules in float64, with PyTorch's own distance in float32 (worst of oneDNN on, off x 1, 2 threads) as the measure: the
 bars are docs/contract.md section 9. A row gives ours / PyTorch's, root mean square and largest. The picture: bytes, against
 stock float32. The edits at the hooks: one by one, as `saeuron select --explain` lists them. Forgetting in PyTorch is a forward
-hook, written again in golden/make.py from docs/method.md; the statistics are those of the program's own activations in a run
-that forgets nothing. Times and memory are printed and not judged. The last line is "N passed, N failed"."""
+hook, written again in golden/make.py from docs/method.md. UnlearnCanvas' classifiers, vit_large_patch16_224 with 51 and 20 classes, as
+timm saves them: logits against timm's. The statistics are those of the program's own activations in a run that
+forgets nothing. Times and memory are printed and not judged. The last line is "N passed, N failed"."""
 
 import argparse
 import concurrent.futures
+import ctypes
 import gc
 import hashlib
 import json
@@ -351,6 +354,11 @@ def write_variants(folder):
     gc.collect()
 
 
+def check_folder(folder):
+    if os.path.isdir(folder) and os.listdir(folder) and not os.path.isdir(os.path.join(folder, "fp16")):
+        raise SystemExit(f"fullsize.py: --dir {folder}: not empty, and not made here: name a folder that may be removed")
+
+
 def write_all(folder, program):
     with open(os.path.abspath(__file__), "rb") as f:
         stamp = hashlib.sha256(f.read().split(b"def write_all")[0] + str(clip_folder()).encode()).hexdigest()
@@ -360,8 +368,7 @@ def write_all(folder, program):
             if f.read() == stamp:
                 print(f"{folder}: is there already")
                 return
-    if os.path.isdir(folder) and os.listdir(folder) and not os.path.isdir(os.path.join(folder, "fp16")):
-        raise SystemExit(f"fullsize.py: --dir {folder}: not empty, and not made here: name a folder that may be removed")
+    check_folder(folder)
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(os.path.join(folder, "fp16"))
     start = time.perf_counter()
@@ -449,11 +456,41 @@ class Step:
         return {**layers, "prompt_embeds": states, **seen, **guided_step(both, x)}
 
 
+# ---- the library ----
+
+class Host(ctypes.Structure):
+    """sae_host"""
+    _fields_ = [(name, ctypes.c_void_p) for name in ("user", "alloc", "free", "map", "unmap", "progress")] + [
+        ("threads", ctypes.c_int), ("isa", ctypes.c_char_p), ("pack", ctypes.c_size_t)]
+
+
+def classify(library, folder, pictures, threads):
+    """Logits of pictures [B,H,W,3] by the classifier of a folder; the names of its classes; seconds to open and to classify."""
+    lib, handle, error = ctypes.CDLL(library), ctypes.c_void_p(), ctypes.create_string_buffer(1024)
+    lib.sae_classes.restype, lib.sae_class_name.restype, lib.sae_class_name.argtypes = ctypes.c_size_t, ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
+
+    def must(code):
+        if code:
+            raise SystemExit(f"fullsize.py: {library}: {error.raw[4:].split(bytes(1))[0].decode()}")
+
+    start = time.perf_counter()
+    must(lib.sae_classifier_open(ctypes.byref(handle), ctypes.byref(Host(threads=threads)), os.fsencode(folder), error))
+    y = np.empty((len(pictures), lib.sae_classes(handle)), np.float32)
+    opened = time.perf_counter()
+    pictures = np.ascontiguousarray(pictures)
+    must(lib.sae_classify(handle, ctypes.c_void_p(pictures.ctypes.data), *map(ctypes.c_size_t, (len(pictures), pictures.shape[2], pictures.shape[1])),
+                          ctypes.c_void_p(y.ctypes.data), error))
+    judged = time.perf_counter()
+    names = [lib.sae_class_name(handle, i).decode() for i in range(y.shape[1])]
+    lib.sae_classifier_close(handle)
+    return y, names, (opened - start, judged - opened)
+
+
 # ---- the parts ----
 
 class Check:
     def __init__(self, a):
-        self.program, self.report, self.threads, self.dir = Program(a.saeuron), Report(), a.threads, a.dir
+        self.program, self.report, self.threads, self.dir, self.library = Program(a.saeuron), Report(), a.threads, a.dir, a.library
         self.model = os.path.join(a.dir, "fp16")
         self.out = os.path.join(a.dir, "out")
         shutil.rmtree(self.out, ignore_errors=True)  # a dump left by an earlier run would hide that one is missing
@@ -665,7 +702,32 @@ class Check:
         return {name: digest for digest, _, name in lines}
 
 
-PARTS = ("tokens", "text", "unet", "vae", "encode", "variants", "synthetic", "files")
+    @torch.no_grad()
+    def vit(self):
+        """vit_large_patch16_224 as timm.models.save_for_hf saves it, in float16 with 51 classes and in float32 with 20."""
+        timm = make.import_timm()
+        pictures = np.stack([make.picture(f"fullsize.vit.{i}", 512, 512) // 2 + 64 for i in range(3)])
+        for classes, narrow in ((51, True), (20, False)):
+            folder = os.path.join(self.out, f"vit{classes}")
+            net = timm.create_model("vit_large_patch16_224", num_classes=classes)
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                for name, x in net.named_parameters():
+                    x.copy_(torch.from_numpy(hash_weight(0, name, tuple(x.shape), pool)).half())
+            names = [f"class {i}" for i in range(classes)]
+            timm.models.save_for_hf(net.half() if narrow else net, folder, model_config={"label_names": names}, safe_serialization=True,
+                                    data_config={"interpolation": "bilinear", "crop_pct": 1.0})
+            del net
+            gc.collect()
+            ours, found, seconds = classify(self.library, folder, pictures, self.threads)
+            self.report.line(f"names of the {classes} classes", found == names, "")
+            x = make.preprocess(json.load(open(os.path.join(folder, "config.json"))), pictures)
+            truth, its, _ = measure(lambda dtype: timm.create_model("local-dir:" + folder, pretrained=True).to(dtype).eval(), lambda m, dtype: {"y": m(x.to(dtype))})
+            self.report.distance(f"logits of {classes} classes", ours, truth["y"], its["y"])
+            print(f"     {classes} classes: opened in {seconds[0]:.2f} s, {len(pictures)} pictures of 512 x 512 in {seconds[1]:.1f} s")
+            shutil.rmtree(folder)
+
+
+PARTS = ("tokens", "text", "unet", "vae", "encode", "variants", "synthetic", "files", "vit")
 
 
 def main():
@@ -675,17 +737,22 @@ def main():
     p.add_argument("--keep", action="store_true")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--saeuron", default=os.path.join(HERE, "..", "saeuron"))
+    p.add_argument("--library", default=os.path.join(HERE, "..", "build", "libsaeuron.so"))
     a = p.parse_args()
     wanted = [part for part in a.parts.split(",") if part]
     if set(wanted) - set(PARTS):
         p.error(f"--parts: choose from {','.join(PARTS)}")
-    a.saeuron, a.dir = os.path.abspath(a.saeuron), os.path.abspath(a.dir)
+    a.saeuron, a.dir, a.library = os.path.abspath(a.saeuron), os.path.abspath(a.dir), os.path.abspath(a.library)
     import diffusers
     import transformers
     for library in (diffusers.utils.logging, transformers.utils.logging):
         library.set_verbosity_error()
         library.disable_progress_bar()
-    write_all(a.dir, Program(a.saeuron))
+    if wanted == ["vit"]:
+        check_folder(a.dir)
+        os.makedirs(os.path.join(a.dir, "fp16"), exist_ok=True)  # what a folder made here is known by
+    else:
+        write_all(a.dir, Program(a.saeuron))
     check = Check(a)
     for part in wanted:
         start = time.perf_counter()

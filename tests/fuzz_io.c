@@ -1,12 +1,12 @@
-/* fuzz_io.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers.
+/* fuzz_io.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers; and for a classifier's folder.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz_io.c io.c json.c png.c nn.c rng.c ... -o fuzz -lm
+ *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz_io.c io.c json.c png.c nn.c rng.c model.c vit.c ... -o fuzz -lm
  *   ./fuzz -max_total_time=60 -max_len=4096 CORPUS_DIR
  *   cc -DFUZZ_STANDALONE ... -o replay ; ./replay FILE...       the same without libFuzzer: replays files, any compiler
  *   ./replay --seeds DIR                                        writes a first corpus: one small valid file a format
  *
  * The first byte chooses the reader, the rest is the file, handed over through sae_host.map in memory exactly as long as
- * it is. Beyond not crashing, what was accepted must hold: views lie inside the file, values can be walked, what we
+ * it is; of a classifier the config up to the first zero byte, then the tensors. Beyond not crashing, what was accepted must hold: views lie inside the file, values can be walked, what we
  * write we read back the same. Memory is limited, so that a length that is trusted shows. */
 #include "io.h"
 
@@ -21,6 +21,16 @@ typedef struct input { const uint8_t *data; size_t size; } input;
 static const void *map(void *user, const char *path, size_t *size)
 {
     const input *in = user;
+    const uint8_t *zero = in->size ? memchr(in->data, 0, in->size) : NULL;
+    const size_t first = zero ? (size_t)(zero - in->data) : in->size;
+    if (!strcmp(path, "in/config.json")) {
+        *size = first;
+        return in->data;
+    }
+    if (!strcmp(path, "in/model.safetensors") && zero) {
+        *size = in->size - first - 1;
+        return zero + 1;
+    }
     if (strcmp(path, "in") != 0)
         return NULL;
     *size = in->size;
@@ -123,6 +133,25 @@ static void fuzz_png(const sae_host *host)
     png_text(host, "in", "prompt", text, sizeof text, NULL);
 }
 
+/* A folder that opens judges a picture: every size that its config gave was checked against a tensor's. */
+static void fuzz_classifier(const sae_host *host)
+{
+    static const unsigned char rgb[3 * 5 * 7] = { 1, 2, 3, 255 };
+    sae_classifier *k = NULL;
+    sae_error e;
+    if (sae_classifier_open(&k, host, "in", &e)) {
+        require(!k && *e.text && !strchr(e.text, '\n'), "a refusal is one line");
+        return;
+    }
+    float *logits = malloc(sae_classes(k) * sizeof *logits);
+    const int code = sae_classify(k, rgb, 1, 5, 7, logits, &e);
+    require(!code || code == SAE_ENOMEM || code == SAE_ENAN, "a classifier judges, or says why not");
+    for (size_t i = 0; i < sae_classes(k); i++)
+        require(!sae_class_name(k, i) || strlen(sae_class_name(k, i)) < 256, "a name is a text");
+    free(logits);
+    sae_classifier_close(k);
+}
+
 static void fuzz_number(const input *in)
 {
     char text[512], out[32];
@@ -148,7 +177,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     uint8_t *tight = malloc(size); /* data + 1 may not be the start of a block: give the sanitizer both ends */
     input in = { memcpy(tight, data + 1, size - 1), size - 1 };
-    const sae_host host = { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free };
+    const sae_host host = { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free, .threads = 1 };
     in.data = realloc(tight, size > 1 ? size - 1 : 1);
     switch (data[0]) {
     case 'j': fuzz_json(&in); break;
@@ -156,6 +185,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 'n': fuzz_npy(&host); break;
     case 'p': fuzz_png(&host); break;
     case 'd': fuzz_number(&in); break;
+    case 'v': fuzz_classifier(&host); break;
     default: break;
     }
     free((void *)(uintptr_t)in.data);
@@ -186,6 +216,37 @@ static int seed_file(const char *dir, const char *name, char letter, const char 
     return code;
 }
 
+/* A classifier's config, a zero byte, and its tensors. */
+static int seed_classifier(const char *dir, const char *path)
+{
+    static const char config[] = "{\"architecture\":\"vision_transformer\",\"img_size\":[4,4],\"patch_size\":2,\"embed_dim\":2,\"depth\":1,\"num_heads\":1,"
+                                 "\"num_classes\":2,\"label_names\":[\"a\",\"b\"],\"model_args\":{\"mlp_ratio\":1.5},\"pretrained_cfg\":{\"mean\":[0,0,0]}}";
+    static const float values[36] = { 0.5f, -1, 0.25f, 2 };
+    static const tensor_out list[] = {
+        { "cls_token", DT_F16, 3, { 1, 1, 2 }, values }, { "pos_embed", DT_F16, 3, { 1, 5, 2 }, values }, { "patch_embed.proj.weight", DT_F16, 4, { 2, 3, 2, 2 }, values },
+        { "patch_embed.proj.bias", DT_F16, 1, { 2 }, values }, { "blocks.0.norm1.weight", DT_F16, 1, { 2 }, values }, { "blocks.0.norm1.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.attn.qkv.weight", DT_F16, 2, { 6, 2 }, values }, { "blocks.0.attn.qkv.bias", DT_F16, 1, { 6 }, values },
+        { "blocks.0.attn.proj.weight", DT_F16, 2, { 2, 2 }, values }, { "blocks.0.attn.proj.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.norm2.weight", DT_F16, 1, { 2 }, values }, { "blocks.0.norm2.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.mlp.fc1.weight", DT_F16, 2, { 3, 2 }, values }, { "blocks.0.mlp.fc1.bias", DT_F16, 1, { 3 }, values },
+        { "blocks.0.mlp.fc2.weight", DT_F16, 2, { 2, 3 }, values }, { "blocks.0.mlp.fc2.bias", DT_F16, 1, { 2 }, values },
+        { "norm.weight", DT_F16, 1, { 2 }, values }, { "norm.bias", DT_F16, 1, { 2 }, values }, { "head.weight", DT_F16, 2, { 2, 2 }, values }, { "head.bias", DT_F16, 1, { 2 }, values },
+    };
+    io_file f;
+    char   *all;
+    int     code = tensors_save(NULL, path, list, sizeof list / sizeof *list, NULL, NULL);
+    code = code ? code : io_open(&f, NULL, path, NULL);
+    if (code || !(all = malloc(sizeof config + f.size)))
+        return code ? code : SAE_ENOMEM;
+    memcpy(all, config, sizeof config);
+    memcpy(all + sizeof config, f.data, f.size);
+    code = seed(dir, "classifier", 'v', all, sizeof config + f.size);
+    io_close(&f);
+    remove(path);
+    free(all);
+    return code;
+}
+
 static int write_seeds(const char *dir)
 {
     static const char text[] = "{\"weight_map\":{\"a\":\"b\\u00e9\"},\"n\":[-1.5e-3,0,true,null,[{}]],\"__metadata__\":{}}", number[] = "-123.456e-7";
@@ -207,7 +268,8 @@ static int write_seeds(const char *dir)
     code = code ? code : npy_save(NULL, path, values, shape, 2, NULL);
     code = code ? code : seed_file(dir, "npy", 'n', path);
     code = code ? code : png_save(NULL, path, rgb, 12, 12, texts, NULL);
-    return code ? code : seed_file(dir, "png", 'p', path);
+    code = code ? code : seed_file(dir, "png", 'p', path);
+    return code ? code : seed_classifier(dir, path);
 }
 
 int main(int argc, char **argv)

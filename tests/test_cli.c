@@ -949,6 +949,34 @@ static void selects(void)
     CHECK(run("select $V --forget Sketch --top 60 --explain -p cat --limit 3") == 0 && lines_of(out) == 4 && strstr(err, "edits at step 0"), "%s%s", out, err);
 }
 
+/* info and digest of a classifier's folder, names and all; what is wrong with one is said with its file. */
+static void informs_of_classifiers(void)
+{
+    static tiny t;
+    static const char *const names[] = { "Cats", "\xC3\x84pfel", "a\\tb" };
+    char digest[64];
+    memset(&t, 0, sizeof t);
+    tiny_add_classifier(&t, "judge", 3, names);
+    tiny_write(&t, at("c"));
+    works("info $T/c/judge");
+    CHECK(test_holds(out, "classifier\t|image\t12 pixels a side, patches of 4\n|width\t16, 2 layers, 2 heads\n|classes\t3\n|digest\t|names\tCats, \xC3\x84pfel, a|weights\t32 tensors\t"), "%s", out);
+    CHECK(!strstr(strstr(out, "names"), "a\tb"), "a name's tab came through: %s", out);
+    snprintf(digest, sizeof digest, "%.16s  ", strstr(out, "digest") ? strstr(out, "digest") + 7 : "");
+    works("info $T/c/judge --tensors");
+    CHECK(test_holds(out, "  pos_embed\tF32\t[1, 10, 16]\n|  blocks.1.attn.qkv.weight\tF32\t[48, 16]"), "%s", out);
+    works("info $T/c/judge --json");
+    CHECK(test_holds(out, "{\"classifier\": |\"image\": 12|\"classes\": 3|\"names\": [\"Cats\", |\"a\\u0009b\"]}\n"), "%s", out);
+    works("digest $T/c/judge $T/model/sae/" TINY_STYLES);
+    CHECK(!strncmp(out, digest, strlen(digest)) && lines_of(out) == 2, "%s is not info's %s", out, digest);
+    check_refusal("digest of a folder", run("digest $T/model"), 2, "folders of SAEs and classifiers");
+    tiny_edit(&t, "judge/config.json", "\"depth\": 2", "\"depth\": 3");
+    tiny_write(&t, at("c"));
+    check_refusal("info of a classifier", run("info $T/c/judge"), 1, "judge/model.safetensors: tensor blocks.2.norm1.weight");
+    check_refusal("digest of a classifier", run("digest $T/c/judge"), 1, "judge/model.safetensors: tensor blocks.2.norm1.weight");
+    check_refusal("info of a text encoder", run("info $T/model/text_encoder"), 1, "text_encoder/config.json: it names no \"architecture\"");
+    tiny_free(&t);
+}
+
 /* info of a model, an SAE, a safetensors file and a picture; digest of each kind of file. */
 static void informs(void)
 {
@@ -1010,5 +1038,5 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "default_model", default_model }, { "helps", helps }, { NULL, NULL },
+    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "default_model", default_model }, { "helps", helps }, { NULL, NULL },
 };

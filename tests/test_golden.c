@@ -696,6 +696,29 @@ static void check_resizes(tensors *g)
     }
 }
 
+/* The sizes that a config need not say where it names one of timm's architectures: those of timm's own networks. */
+static void check_architectures(tensors *g)
+{
+    static const char head[] = "architecture.";
+    static vit v;
+    for (size_t i = 0; i < g->count; i++) {
+        const tensor *t = &g->list[i];
+        char  text[96];
+        json  object;
+        if (strncmp(t->name, head, sizeof head - 1) || !(t = golden(g, DT_I64, t->name)) || t->count != 7)
+            continue;
+        snprintf(text, sizeof text, "{\"architecture\": \"%s\"}", t->name + sizeof head - 1);
+        if (json_open(&object, text, strlen(text), t->name, &err) || vit_configure(&v, object, t->name, &err)) {
+            CHECK(false, "%s", err.text);
+            continue;
+        }
+        const size_t ours[7] = { v.S, v.patch, v.D, v.layers, v.heads, v.F, v.classes };
+        for (size_t j = 0; j < 7; j++)
+            CHECK((int64_t)ours[j] == i64_at(t, j), "%s: number %zu is %zu", t->name, j, ours[j]);
+        CHECK(v.eps == 1e-6f && v.qkv_bias && v.prefix == 1 && !v.average && !v.fc_norm && v.mean[0] == 0.5f && v.std[2] == 0.5f, "%s: another default", t->name);
+    }
+}
+
 /* Class token, mean of patches, each with the last norm before and behind; a side that patches do not fill; the hub's config layout, read
  * by timm itself; pictures of other sizes than the network's. */
 static void classifier(void)
@@ -718,6 +741,7 @@ static void classifier(void)
         io_close(&f);
     }
     check_resizes(&g);
+    check_architectures(&g);
     golden_close(&g);
 }
 

@@ -24,6 +24,11 @@ static const char scheduler_config[] =
     "  \"clip_sample\": false,\n  \"num_train_timesteps\": 1000,\n  \"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  \"steps_offset\": 1,\n"
     "  \"trained_betas\": null\n}\n";
 static const char sae_config[] = "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": \"topk\"}\n";
+/* The number of classes and their names follow. */
+static const char vit_config[] =
+    "{\n  \"architecture\": \"vision_transformer\",\n  \"class_token\": true,\n  \"depth\": 2,\n  \"embed_dim\": 16,\n  \"global_pool\": \"token\",\n"
+    "  \"img_size\": 12,\n  \"in_chans\": 3,\n  \"interpolation\": \"bilinear\",\n  \"mean\": [0.5, 0.25, 0.5],\n  \"mlp_ratio\": 2.5,\n"
+    "  \"norm_eps\": 1e-06,\n  \"num_heads\": 2,\n  \"patch_size\": 4,\n  \"qkv_bias\": true,\n  \"std\": [0.5, 0.5, 0.25],\n  \"num_classes\": ";
 static const char concepts[] =
     "{\"steps\": 4, \"guidance\": 3,\n \"domains\": {\"style\": {\"hook\": \"" TINY_STYLES "\", \"concepts\": [\"Sketch\", \"Van Gogh\", \"Watercolor\"]},\n"
     "  \"object\": {\"hook\": \"" TINY_OBJECTS "\", \"concepts\": [\"Cats\", \"Dogs\", \"Sea\"]}}}\n";
@@ -224,6 +229,25 @@ static void text_config(char *out, size_t size)
                         "  \"num_hidden_layers\": 2,\n  \"vocab_size\": %zu\n}\n", VOCAB);
 }
 
+static void classifier_config(char *out, size_t size, size_t classes, const char *const *names)
+{
+    size_t at = (size_t)snprintf(out, size, "%s%zu", vit_config, classes);
+    for (size_t i = 0; names && i < classes; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s\"%s\"%s", i ? ", " : ",\n  \"label_names\": [", names[i], i + 1 < classes ? "" : "]");
+    snprintf(out + at, size - at, "\n}\n");
+}
+
+/* The tensors of a classifier of so many classes. */
+static int classifier_tensors(binder *b, size_t classes, sae_error *e)
+{
+    static vit v;
+    char json_text[1024];
+    classifier_config(json_text, sizeof json_text, classes, NULL);
+    const int code = vit_configure(&v, parsed(json_text), "tiny", e);
+    vit_bind(b, &v);
+    return code;
+}
+
 void tiny_tensors(tiny_list *l, const char *network)
 {
     static clip text;
@@ -246,6 +270,8 @@ void tiny_tensors(tiny_list *l, const char *network)
         text_config(json_text, sizeof json_text);
         code = clip_configure(&text, parsed(json_text), "tiny", &e);
         clip_bind(&b, &text);
+    } else if (!strcmp(network, "classifier")) {
+        code = classifier_tensors(&b, TINY_CLASSES, &e);
     } else {
         sae_bind(&b, &s);
     }
@@ -406,6 +432,23 @@ static void add_network(tiny *t, const char *network, const char *json_text, con
     tiny_save(t, name, l, 0, l->count, NULL);
     snprintf(name, sizeof name, "%s/config.json", network);
     tiny_text(t, name, json_text);
+    tiny_drop(l);
+    free(l);
+}
+
+void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char *const *names)
+{
+    char name[160], text[4096];
+    tiny_list *l = calloc(1, sizeof *l);
+    arena  keep = { 0 };
+    binder b = { .seed = SEED, .keep = &keep, .list = note, .list_user = l };
+    sae_error e = { 0 };
+    CHECK(!classifier_tensors(&b, classes, &e), "%s", e.text);
+    snprintf(name, sizeof name, "%s/model.safetensors", folder);
+    tiny_save(t, name, l, 0, l->count, NULL);
+    classifier_config(text, sizeof text, classes, names);
+    snprintf(name, sizeof name, "%s/config.json", folder);
+    tiny_text(t, name, text);
     tiny_drop(l);
     free(l);
 }

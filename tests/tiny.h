@@ -38,6 +38,9 @@ void tiny_text(tiny *t, const char *name, const char *text);
 void tiny_edit(tiny *t, const char *name, const char *from, const char *to); /* the first `from` in it; fails the test when absent */
 /* A host that has these files and no others, whose memory counts and is surrounded by canaries. */
 sae_host tiny_host(tiny *t);
+/* Adds FOLDER/config.json and FOLDER/model.safetensors: a ViT that looks at 12 x 12 pixels, 16 wide, its outputs named. */
+#define TINY_CLASSES 5              /* of tiny_tensors(.., "classifier") */
+void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char *const *names);
 /* The whole table as files below dir ("DIR/unet/config.json"). */
 void tiny_write(const tiny *t, const char *dir);
 
@@ -46,7 +49,7 @@ void tiny_write(const tiny *t, const char *dir);
 typedef struct tiny_tensor { char name[160]; dtype type; int ndim; size_t shape[4], count; float *values; } tiny_tensor;
 typedef struct tiny_list { tiny_tensor at[512]; size_t count; } tiny_list;
 
-/* The tensors of "unet", "vae", "text_encoder" or "sae" as the networks' walks name them. To be freed with tiny_drop. */
+/* The tensors of "unet", "vae", "text_encoder", "classifier" or "sae" as the networks' walks name them. To be freed with tiny_drop. */
 void tiny_tensors(tiny_list *l, const char *network);
 void tiny_drop(tiny_list *l);
 tiny_tensor *tiny_tensor_named(tiny_list *l, const char *name);     /* fails the test when absent */

@@ -473,6 +473,13 @@ def make_vit():
         g.exact(name + ".x", channels_last(x), np.float32)
         g.measure(lambda dtype: tapped(both[dtype], rf"patch_embed|blocks\.\d+|{norm}|head", lambda: both[dtype](x.to(dtype)), name + ".")[1])
     g.exact("resize", resized_hashes(150), np.int64)
+    for name in ("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224", "vision_transformer"):
+        timm = import_timm()
+        with torch.device("meta"):
+            net = timm.models.VisionTransformer() if name == "vision_transformer" else timm.create_model(name)
+        attn, mlp = net.blocks[0].attn, net.blocks[0].mlp
+        g.exact("architecture." + name, np.array([net.patch_embed.img_size[0], net.patch_embed.patch_size[0], net.embed_dim, len(net.blocks), attn.num_heads,
+                                                  mlp.fc1.out_features, net.num_classes]), np.int64)
     g.save()
 
 
