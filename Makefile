@@ -44,7 +44,7 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy golden cli
+TESTS := main nn rng io tokenizer model vit untidy golden eval cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
 
 # The program's own, beyond the library.
@@ -78,7 +78,7 @@ $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:
 
-$(BUILD)/tests/run: $(TESTOBJS) $(OBJS)
+$(BUILD)/tests/run: $(TESTOBJS) $(EVAL:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/selftest.o: tests/golden/digests.txt

@@ -140,9 +140,10 @@ static int compare_texts(const picture *p, const sae_host *host, const char *pat
                                         "map_steps", "steer", "reconstruct", "inject", "contract" };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);
-        const int code = png_text(host, path, keys[i], text, size, err);
+        sae_error inner;
+        const int code = png_text(host, path, keys[i], text, size, &inner);
         if (code && code != SAE_ENOENT)
-            return code;
+            return fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
         if (code && want)
             return fail(err, SAE_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": use another folder, or delete this one", path, keys[i], want);
         if (!code && !want)
