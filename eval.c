@@ -146,15 +146,21 @@ void list_close(image_list *l, const protocol *p)
 
 int list_enter(image_list *l, maker *m, const sae_forget_options *how, sae_error *err)
 {
-    sae_forget_options f = { 0 };
+    sae_forget_options   f = { 0 };
+    sae_generate_options g = m->options;
     picture d;
+    size_t  work, weights;
     int     code = SAE_OK;
     pipeline_rest(m->x);
     if (how)
         f = *how;
     f.name = l->name;
+    g.prompts = (const char *const *)&m->p->entry[0].prompt;
+    g.count = 1;
     if (l->concept != NO_LABEL)
         code = sae_forget(m->x, &f, err);
+    if (!code)
+        code = sae_memory(m->x, &g, &work, &weights, err); /* what sae_generate would refuse, it refuses now */
     if (code || (code = describe(m, &d, 0, err)) != SAE_OK)
         return code;
     snprintf(l->forget, sizeof l->forget, "%s", d.forget);
@@ -752,10 +758,10 @@ int eval_run(sae_context *x, const eval_options *o, size_t *left, sae_error *err
         code = open_lists(&r, err);
     if (!code)
         code = open_shard(&r, err);
-    if (!code && !o->dry)
-        code = io_make_dir(o->dir, err);
     if (!code)
         code = check_lists(&r, err);
+    if (!code && !o->dry)
+        code = io_make_dir(o->dir, err);
     if (!code) {
         images = count_images(&r, true, &there);
         if (o->watch.plan && o->watch.plan(o->watch.user, images, there))
