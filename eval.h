@@ -89,11 +89,11 @@ double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept);
 typedef struct prediction { uint32_t label[DOMAINS]; float probability[DOMAINS]; } prediction;
 
 /* A share with its 95 % interval; images == 0: nothing counts, and the rest means nothing. */
-typedef struct rate { double value, low, high; size_t images, right; } rate;
+typedef struct rate { double value, low, high; size_t images, right; double effective; } rate; /* effective: metrics.c, rate_sum */
 
 /* Wilson's interval of right out of n. */
 rate rate_of(size_t right, size_t n);
-/* sum c[i] s[i] with the interval of Newcombe (metrics.c); skips those without images, and scales c to what is left. */
+/* The mean of s with weights c, and its interval (metrics.c); skips those without images. */
 rate rate_sum(const rate *s, const double *c, size_t n);
 /* One number of one forgotten concept. prediction [seeds,entries], of which those with an answer count; use [seeds,entries] (or NULL):
  * only these. right, n: how many images were counted, whatever their weight. */

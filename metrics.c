@@ -3,8 +3,8 @@
  *   predictions, rules (protocol.c) --> right and total of each stratum --> UA, IRA, CRA with intervals
  *
  * Not here: what counts (protocol.c), who answers (eval.c).
- * A stratum is a set of images that weigh alike in one share: those of one class, or all of them. Every number here is a sum of
- * c_i p_i with fixed c_i over independent strata, p_i = right_i / n_i, in double, strata ascending; only sqrt is the library's. */
+ * A stratum is a set of images that weigh alike in one share: those of one class, or all of them. Every number here is a mean
+ * of p_i = right_i / n_i with fixed weights c_i over independent strata, in double, strata ascending; only sqrt is the library's. */
 #include "eval.h"
 
 #include <math.h>
@@ -12,45 +12,54 @@
 
 #define Z 0x1.f5c0331eeff84p+0 /* 1.959963984540054: 97.5 % of a normal distribution lie below */
 
-/* Wilson, 1927: the p for which right lies at most Z standard deviations off n p. Unlike p +- Z sqrt(p (1 - p) / n) it is no
- * point at 0 and 1, where many of these shares lie, and never leaves [0,1]. */
-rate rate_of(size_t right, size_t n)
+/* Wilson, 1927: the p that put v at most Z standard deviations, sqrt(p (1 - p) / N), off p. Unlike v +- Z sqrt(v (1 - v) / N) it
+ * is no point at 0 and 1, where many of these shares lie, and never leaves [0,1]. */
+static void wilson(rate *r)
 {
-    if (!n)
-        return (rate){ .images = 0 };
-    const double N = (double)n, p = (double)right / N, z2 = Z * Z, scale = 1 + z2 / N;
-    const double centre = (p + z2 / (2 * N)) / scale, half = Z * sqrt(p * (1 - p) / N + z2 / (4 * N * N)) / scale;
-    return (rate){ .value = p, .low = right ? centre - half : 0, .high = right < n ? centre + half : 1, .images = n, .right = right };
+    const double N = r->effective, v = r->value, z2 = Z * Z, scale = 1 + z2 / N;
+    const double centre = (v + z2 / (2 * N)) / scale, half = Z * sqrt(v * (1 - v) / N + z2 / (4 * N * N)) / scale;
+    r->low = v > 0 && centre > half ? centre - half : 0;
+    r->high = v < 1 && centre + half < 1 ? centre + half : 1;
 }
 
-/* v = sum c_i p_i. Newcombe's square-and-add rule (Zou and Donner, 2008, "MOVER"): the distance to each end is the root of the sum
- * of the squared distances of the p_i to theirs, v - sqrt(sum (c_i (p_i - low_i))^2) and v + sqrt(sum (c_i (high_i - p_i))^2).
- * One stratum gives Wilson's interval itself, and shares of 0 and 1 keep a width, where a normal approximation of the variances
- * or a bootstrap over images would have none. It is about the images' noise: prompts and concepts are fixed, not sampled. */
+rate rate_of(size_t right, size_t n)
+{
+    rate r = { .images = n, .right = right, .effective = (double)n };
+    if (n) {
+        r.value = (double)right / (double)n;
+        wilson(&r);
+    }
+    return r;
+}
+
+/* v = sum c_i p_i / sum c_i, with Wilson's interval at N = 1 / sum (c_i / sum c)^2 / N_i, Kish's effective number of images: of one
+ * stratum, or of equal ones that weigh alike, the images themselves. The variance assumed is that of N images with one p, which
+ * is never less than the strata's own (p (1 - p) is concave), so the interval errs towards the wide: tried on made-up truths it
+ * holds 95 % and more, where a normal approximation of the strata's variances falls short near 1 (tests/check_eval.py prints both).
+ * It is about the images' noise: prompts and concepts are fixed, not sampled. */
 rate rate_sum(const rate *s, const double *c, size_t n)
 {
-    double total = 0, low = 0, high = 0;
-    rate  out = { .images = 0 };
+    double total = 0, variance = 0;
+    rate   out = { .images = 0 };
     for (size_t i = 0; i < n; i++)
-        total += s[i].images ? c[i] : 0;
-    for (size_t i = 0; i < n; i++) {
-        if (!s[i].images)
-            continue;
-        const double w = c[i] / total, below = w * (s[i].value - s[i].low), above = w * (s[i].high - s[i].value);
-        out.value += w * s[i].value;
-        low += below * below;
-        high += above * above;
-        out.images += s[i].images;
-        out.right += s[i].right;
+        if (s[i].images && c[i] > 0) {
+            total += c[i];
+            variance += c[i] * c[i] / s[i].effective;
+            out.value += c[i] * s[i].value;
+            out.images += s[i].images;
+            out.right += s[i].right;
+        }
+    if (out.images) {
+        out.value /= total;
+        out.effective = total * total / variance;
+        wilson(&out);
     }
-    out.low = out.value - sqrt(low);
-    out.high = out.value + sqrt(high);
     return out;
 }
 
 rate rate_opposite(rate s)
 {
-    return (rate){ .value = 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = s.images - s.right };
+    return (rate){ .value = 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = s.images - s.right, .effective = s.effective };
 }
 
 /* Right answers and answers of the strata [2 G]: group g unstyled at 2 g + 1 where it weighs otherwise, else all at 2 g. */

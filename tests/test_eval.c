@@ -170,23 +170,25 @@ static void metrics_of_some(void)
     close_bench(&b);
 }
 
-/* Wilson's ends are scipy.stats.binomtest(right, n).proportion_ci(method="wilson")'s, at 0 and 1 too; sums by square-and-add: one stratum is itself,
- * two alike shrink both distances by sqrt(2). */
+/* Wilson's ends are scipy.stats.binomtest(right, n).proportion_ci(method="wilson")'s, at 0 and 1 too. Means: one stratum
+ * is itself; two alike, and three that weigh as their images do, are all their images. */
 static void intervals(void)
 {
     static const struct { size_t right, n; double low, high; } cases[] = {
         { 0, 10, 0, 0.277532799862889 }, { 10, 10, 0.722467200137111, 1 }, { 50, 100, 0.403831530365996, 0.596168469634004 }, { 1, 3, 0.0614919447203963, 0.792340399197952 },
         { 97, 100, 0.915480635709472, 0.989745475975961 },
     };
-    const double one = 1, two[2] = { 1, 1 }, unlike[3] = { 3, 1, 5 };
+    const double one = 1, alike[2] = { 4, 4 }, as_images[3] = { 2, 7, 10 }, unlike[2] = { 1, 3 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const rate r = rate_of(cases[i].right, cases[i].n), s = rate_sum(&r, &one, 1), pair[2] = { r, r }, t = rate_sum(pair, two, 2);
+        const rate r = rate_of(cases[i].right, cases[i].n), s = rate_sum(&r, &one, 1), pair[2] = { r, r }, t = rate_sum(pair, alike, 2), both = rate_of(2 * r.right, 2 * r.images);
         CHECK(fabs(r.low - cases[i].low) < 1e-12 && fabs(r.high - cases[i].high) < 1e-12, "%zu of %zu: %.15g to %.15g", cases[i].right, cases[i].n, r.low, r.high);
         CHECK(fabs(s.low - r.low) < 1e-15 && fabs(s.high - r.high) < 1e-15 && fabs(s.value - r.value) < 1e-15, "one stratum is not itself");
-        CHECK(fabs((t.value - t.low) * sqrt(2) - (r.value - r.low)) < 1e-15 && t.images == 2 * r.images, "two alike: %g to %g", t.low, t.high);
+        CHECK(fabs(t.low - both.low) < 1e-14 && fabs(t.high - both.high) < 1e-14 && t.images == 2 * r.images, "two alike: %g to %g", t.low, t.high);
     }
-    const rate three[3] = { rate_of(1, 2), rate_of(0, 0), rate_of(9, 10) }, u = rate_sum(three, unlike, 3);
-    CHECK(fabs(u.value - (3 * 0.5 + 5 * 0.9) / 8) < 1e-15 && u.images == 12, "a stratum without images weighs: %g", u.value);
+    const rate three[3] = { rate_of(1, 2), rate_of(0, 0), rate_of(9, 10) }, u = rate_sum(three, as_images, 3), all = rate_of(10, 12);
+    CHECK(fabs(u.value - all.value) < 1e-15 && fabs(u.low - all.low) < 1e-14 && u.images == 12, "a stratum without images weighs: %g, from %g", u.value, u.low);
+    const rate v = rate_sum((rate[]){ three[0], three[2] }, unlike, 2); /* 1 / (1/16 / 2 + 9/16 / 10) = 80/7 */
+    CHECK(fabs(v.value - 0.8) < 1e-15 && fabs(v.effective - 80 / 7.0) < 1e-13, "%g of %g images", v.value, v.effective);
 }
 
 /* ---- protocols ---- */
