@@ -531,7 +531,7 @@ static void sweep_installs(void)
     sae_error e = { 0 };
     char path[1300], text[1024];
     io_file f;
-    json v, one, top;
+    json v = { NULL, NULL }, one, top;
     double x = 0;
     prepare();
     snprintf(path, sizeof path, "%s/sae/" TINY_STYLES "/forget.json", at("model"));
