@@ -407,6 +407,7 @@ static void images(void)
     snprintf(path, sizeof path, "%s/images/Sketch/288-00006.png", at("whole"));
     CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAE_OK && !memcmp(rgb, alone, sizeof alone), "%s is not what sae_generate draws: %s", path, e.text);
     CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAE_OK && !strcmp(said, "6"), "it says noise index %s", said);
+    CHECK(png_text(NULL, path, "seed", said, sizeof said, &e) == SAE_OK && !strcmp(said, "288"), "it says seed %s", said);
     CHECK(png_text(NULL, path, "noise", said, sizeof said, &e) == SAE_ENOENT, "it names a noise of %s", said);
     io_free(NULL, rgb);
     sae_close(x);
