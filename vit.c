@@ -96,23 +96,24 @@ static size_t square(places *p, const char *key, size_t absent, size_t high)
     return list[n - 1];
 }
 
-/* Three numbers, one a channel; without them 0.5, as timm's ViTs have it. */
+/* Three numbers, one a channel. They must be there: timm's own default depends on where the config came from. */
 static void channels(places *p, const char *key, float out[3])
 {
     config *c = holder(p, key);
     json    list, v;
     double  x;
     size_t  n = 0;
-    out[0] = out[1] = out[2] = 0.5f;
-    if (c->code || !config_has(c, key) || !json_get(c->object, key, &list))
+    if (c->code)
         return;
+    if (!json_get(c->object, key, &list))
+        list = (json){ 0 };
     for (json_iter it = json_begin(list); json_next(&it, NULL, &v); n++)
         if (n < 3 && json_number(v, &x) && x >= -1e6 && x <= 1e6)
             out[n] = (float)x;
         else
             n = 3;
     if (json_kind(list) != '[' || n != 3)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be three numbers, one for each of red, green and blue", c->path, key);
+        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
 }
 
 /* How pictures come to the network's side. timm's own evaluation may enlarge and crop; UnlearnCanvas' does not, nor is it done here. */

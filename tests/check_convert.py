@@ -8,7 +8,7 @@ Needs torch, diffusers, transformers, safetensors. Checks:
   folder       networks as .bin files, one of them sharded: the same tensors, the same picture with concepts forgotten
   single       a trainer's checkpoint and a .safetensors in the original layout (LDM names, VAE attention as convolutions): the
                same pixels
-  classifier   a wrapped .pth: the same tensors, and a config that says what the model's own says
+  classifier   a wrapped .pth: the same tensors, a config that says what the model's own says, and saeuron opens it
   stats        latents pickled as the released script does: means, metadata, and the selection of `saeuron select` against scores
                computed here
   params       the released sweep's pairs: forget.json, and the picture it gives
@@ -227,9 +227,11 @@ class Check:
             with open(os.path.join(out, "config.json")) as f:
                 made = json.load(f)
             assert made == {k: config[k] for k in made} and made.keys() == config.keys(), set(made) ^ set(config)
+            ours, before = (json.loads(self.saeuron("info", "--json", folder)) for folder in (out, theirs))
+            assert ours["names"] == config["label_names"] and {**ours, "classifier": theirs} == before, ours
         said = self.convert("classifier", self.path("object.pth"), "-o", self.path("no"), "--labels", "unlearncanvas-styles", "--heads", "4", code=1)
         assert "20 outputs" in said and "51" in said
-        return "tensors and config of both classifiers"
+        return "tensors and config of both classifiers, and what saeuron info says of them"
 
     def stats(self):
         sae = os.path.join(self.a.model, "sae", HOOK)

@@ -220,7 +220,7 @@ static int seed_file(const char *dir, const char *name, char letter, const char 
 static int seed_classifier(const char *dir, const char *path)
 {
     static const char config[] = "{\"architecture\":\"vision_transformer\",\"img_size\":[4,4],\"patch_size\":2,\"embed_dim\":2,\"depth\":1,\"num_heads\":1,"
-                                 "\"num_classes\":2,\"label_names\":[\"a\",\"b\"],\"model_args\":{\"mlp_ratio\":1.5},\"pretrained_cfg\":{\"mean\":[0,0,0]}}";
+                                 "\"num_classes\":2,\"label_names\":[\"a\",\"b\"],\"model_args\":{\"mlp_ratio\":1.5},\"pretrained_cfg\":{\"mean\":[0,0,0],\"std\":[1,1,1]}}";
     static const float values[36] = { 0.5f, -1, 0.25f, 2 };
     static const tensor_out list[] = {
         { "cls_token", DT_F16, 3, { 1, 1, 2 }, values }, { "pos_embed", DT_F16, 3, { 1, 5, 2 }, values }, { "patch_embed.proj.weight", DT_F16, 4, { 2, 3, 2, 2 }, values },

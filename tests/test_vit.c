@@ -151,6 +151,10 @@ static void memory_and_progress(void)
     files.cancel_at = 0;
     must_classify(k, 0, MOST, &v);
     CHECK(same(&all, &v), "after a stop the logits are others");
+    unsigned char *tall = calloc(3 * 30000, 3); /* resizing it takes more than the network does */
+    e = (sae_error){ 0 };
+    CHECK(tall && k && sae_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAE_OK, "a picture of 3 x 30000: %s", e.text);
+    free(tall);
     done(k);
 }
 
@@ -322,6 +326,8 @@ static void config_errors(void)
         { "[0.5, 0.25, 0.5]", "[0.5, 0.25, 0.5, 0.5]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "[0.5, null, 0.5]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "0.5", "\"mean\"|three numbers" },
+        { "\"mean\": [0.5, 0.25, 0.5],", "", "\"mean\"|three numbers|0.5" },
+        { "[0.5, 0.5, 0.25]", "null", "\"std\"|three numbers|0.5" },
         { "[0.5, 0.5, 0.25]", "[0.5, 0, 0.25]", "\"std\" must be above 0" },
         { "[0.5, 0.5, 0.25]", "[0.5, 1e300, 0.25]", "\"std\"" },
         { "\"bilinear\"", "\"bicubic\"", "\"interpolation\" is bicubic|write bilinear" },
