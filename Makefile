@@ -49,7 +49,7 @@ TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out mai
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-COMMANDS := saeuron bench selftest $(EVAL)
+COMMANDS := saeuron command_eval bench selftest $(EVAL)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
