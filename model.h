@@ -410,6 +410,9 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
  * only that has a cfg.json. false when the path is too long. */
 bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
 
+/* As sae_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
+void pipeline_rest(struct sae_context *x);
+
 struct sae_context {
     sae_host host;
     synthetic *made;                /* NULL: the model lies in files */

@@ -850,7 +850,8 @@ class Pipeline:
             handles.append(self.pipe.unet.get_submodule(path).register_forward_hook(hook))
         scale, side = self.pipe.vae_scale_factor, self.pipe.unet.config.sample_size
         height, width = case.get("size", (side * scale, side * scale))
-        noise = torch.randn((1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))
+        place = case.get("noise_index", 0)
+        noise = torch.randn((place + 1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))[place:]
         try:
             latents = self.pipe(case["prompt"], height=height, width=width, negative_prompt=case.get("negative"), num_inference_steps=steps,
                                 guidance_scale=case.get("guidance", self.concepts["guidance"]), latents=noise.to(self.dtype), output_type="latent").images
