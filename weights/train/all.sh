@@ -5,7 +5,8 @@
 #   DEVICE  cpu, cuda, ...                      WORK    intermediate files, weights/train/work
 #   FROM    a model folder to start from, weights/emojicanvas say (empty: from nothing)
 #   THREADS, WORKERS                            CPU threads, UNet workers
-#   VAE_SECONDS UNET_SECONDS CLASSIFIER_SECONDS SWEEP_SECONDS  training times; GUIDANCE  the model's default guidance
+#   VAE_SECONDS UNET_SECONDS SWEEP_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
+#   GUIDANCE  the model's default guidance
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
@@ -41,7 +42,9 @@ stage vae vae.py --seconds "${VAE_SECONDS:-3600}" $from
 stage latents dataset.py latents
 stage tokenizer tokenizer.py $from
 stage unet unet.py --seconds "${UNET_SECONDS:-14400}" --workers "$WORKERS" $from
-stage classifier classifier.py --seconds "${CLASSIFIER_SECONDS:-600}" $from
+stage more dataset.py set --per 144 --seed 3 --name more
+stage fresh dataset.py set --per 20 --seed 4 --name fresh
+stage classifier classifier.py --pictures "${CLASSIFIER_PICTURES:-440000}" $from
 stage networks export.py networks --guidance "$GUIDANCE"
 stage collect sae.py collect --guidance "$GUIDANCE"
 stage sae sae.py train
@@ -51,3 +54,8 @@ stage verify sae.py verify --guidance "$GUIDANCE" --seed 588 --last 5
 stage card card.py --model "$WORK/emojicanvas" --guidance "$GUIDANCE"
 stage finish export.py finish --guidance "$GUIDANCE"
 "$PYTHON" stamp.py ../emojicanvas --saeuron ../../saeuron
+
+# The statistics that are shipped: the program's own, on noise that neither sweep nor test sees.
+for hook in up_blocks.1.attentions.1 up_blocks.1.attentions.2; do
+    ../../saeuron stats -m ../emojicanvas --hook $hook --lines 20 --seed 42 --dtype F16 -o ../emojicanvas/sae/$hook/stats.safetensors
+done

@@ -1,7 +1,8 @@
 """The training set: curated drawings, placed at random, in all eleven styles; and its latents.
 
 Not here: the drawings (art.py), the filters (styles.py), training. `dataset.py set` writes WORK/set.npz
-(x [n,64,64,3] uint8, obj, sty, art); `dataset.py latents` encodes it with WORK/vae into WORK/latents.npz
+(x [n,64,64,3] uint8, obj, sty, art; names of the drawings), or WORK/NAME.npz with --name: the judges learn from
+more.npz too and are tried on fresh.npz, other seeds; `dataset.py latents` encodes it with WORK/vae into WORK/latents.npz
 (z [n,8,16,16] float16: mean and deviation of the posterior; scale = 1 / deviation of the means).
 """
 import functools
@@ -39,9 +40,9 @@ def make_set(args):
     with Pool(args.threads) as pool:
         parts = pool.map(job, range(len(common.OBJECTS)), chunksize=1)
     x, obj, sty, src = (np.concatenate(p) for p in zip(*parts))
-    part = args.work / "set.part.npz"
+    part = args.work / f"{args.name}.part.npz"
     np.savez(part, x=x, obj=obj, sty=sty, art=src, names=np.array(names))
-    os.replace(part, args.work / "set.npz")
+    os.replace(part, args.work / f"{args.name}.npz")
     print("pictures", x.shape, flush=True)
 
 
@@ -68,6 +69,7 @@ if __name__ == "__main__":
     p.add_argument("what", choices=["set", "latents"])
     p.add_argument("--per", type=int, default=96, help="placements an object, each in every style")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--name", default="set", help="of the set's file")
     a = p.parse_args()
     torch, device = common.prepare(a)
     make_set(a) if a.what == "set" else make_latents(a, torch, device)
