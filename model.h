@@ -410,6 +410,24 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
  * only that has a cfg.json. false when the path is too long. */
 bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
 
+/* hook without a leading "unet.", into name; an error when this UNet has no such hook. */
+int hook_name(const struct sae_context *x, const char *hook, char name[96], sae_error *err);
+/* The folder of the SAE of a hook (by hook_name's name), as sae_use_sae named it or in the model's folder; an error when there is none. */
+int hook_folder(const struct sae_context *x, const char *hook, char dir[1024], sae_error *err);
+
+#define RECORDED (2 * LEVELS * LAYERS)
+/* Modules of the UNet looked at while sae_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the
+ * batch's rows to the threads. sae_generate then counts progress over all calls that `before` and `all` speak of. */
+typedef struct recorder {
+    size_t count;
+    char   module[RECORDED][96];    /* "up_blocks.1.attentions.2" */
+    float *rows[RECORDED];          /* [batch,N,C] each, of the caller: the module's output at this step */
+    /* After each step's prediction, on the caller's thread: rows holds images first .. first + B - 1 of the call. An error ends it. */
+    int  (*step)(void *user, size_t step, size_t first, size_t B, sae_error *err);
+    void  *user;
+    size_t before, all;             /* images of earlier calls, of all calls */
+} recorder;
+
 struct sae_context {
     sae_host host;
     synthetic *made;                /* NULL: the model lies in files */
@@ -431,6 +449,7 @@ struct sae_context {
     size_t   hooks;
     sae_place *place[16];
     size_t   places;
+    const recorder *record;         /* while collect.c samples; else NULL */
 };
 
 #endif

@@ -500,18 +500,32 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     return code;
 }
 
-/* The ablation of a hook named by the caller, its SAE loaded. */
-static int open_hook(sae_context *x, const char *hook, ablation **a, sae_error *err)
+int hook_name(const sae_context *x, const char *hook, char name[96], sae_error *err)
 {
-    char dir[1024], stats_path[1024];
+    const int code = check_hook(x, bare(hook), err);
+    if (!code)
+        memcpy(name, bare(hook), strlen(bare(hook)) + 1); /* a name that unet_hook_width knows: short */
+    return code;
+}
+
+int hook_folder(const sae_context *x, const char *hook, char dir[1024], sae_error *err)
+{
+    char stats_path[1024];
     bool named;
-    int  code;
-    if ((code = check_hook(x, hook, err)) != SAE_OK)
-        return code;
     if (!find_place(x, hook, dir, stats_path, &named))
         return fail(err, SAE_EUSAGE, "the path of the SAE for %.80s is too long", hook);
     if (!named && !(io_join(stats_path, sizeof stats_path, dir, "cfg.json") && io_exists(&x->host, stats_path)))
         return fail(err, SAE_ENOENT, "%.300s/: there is no SAE for this hook; name its folder with --sae HOOK=DIR", dir);
+    return SAE_OK;
+}
+
+/* The ablation of a hook named by the caller, its SAE loaded. */
+static int open_hook(sae_context *x, const char *hook, ablation **a, sae_error *err)
+{
+    char dir[1024];
+    int  code;
+    if ((code = check_hook(x, hook, err)) != SAE_OK || (code = hook_folder(x, hook, dir, err)) != SAE_OK)
+        return code;
     return load_sae(x, hook, dir, a, err);
 }
 
@@ -598,6 +612,8 @@ typedef struct call {
     sae_error *err;
     unsigned char *rgb;     /* NULL when planning */
     bool    names;          /* the tap is only asked for: sae_intermediates */
+    bool    pictures;       /* the latents are decoded */
+    size_t  now;            /* images of the batch */
     uint16_t step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
 } call;
 
@@ -624,6 +640,26 @@ static void settle(call *g, const part *p)
         *g->err = p->err;
 }
 
+/* Copies what is recorded of a module's output v [B,n]: the rows of the conditional half, each to its image's place. Threads have
+ * different rows, so they write to different places. */
+static int record(part *p, const char *name, const float *v, size_t B, size_t n)
+{
+    const call *g = p->g;
+    const recorder *r = g->x->record;
+    const size_t uncond = g->guided ? g->now : 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->module[i], name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * n);
+        if (bad < B * n)
+            return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        for (size_t row = 0; row < B; row++)
+            if (p->first + row >= uncond)
+                memcpy(r->rows[i] + (p->first + row - uncond) * n, v + row * n, n * sizeof *v);
+    }
+    return SAE_OK;
+}
+
 /* Sees every module's output: edits it where something is asked for at that hook, then shows it to the caller's tap.
  * v NULL: planning; the tap hears of it if it is only asked for names. */
 static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
@@ -643,6 +679,8 @@ static int seen(void *user, const char *name, float *v, size_t B, size_t H, size
             return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
         ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
     }
+    if (v && g->step >= 0 && g->x->record && record(p, name, v, B, H * W * C))
+        return p->code;
     if (!g->o->tap)
         return 0;
     snprintf(full, sizeof full, "%s%s", g->network, name);
@@ -721,7 +759,7 @@ static void pass_rows(part *p, float *e, const float *x)
     const size_t n = g->h * g->w * g->x->unet.in_channels;
     const tap watch = { seen, p, g->names };
     unet_forward(&p->c, &g->x->unet, e ? e + p->first * n : NULL, x ? x + p->first * n : NULL, (float)g->ddim.timesteps[g->step < 0 ? 0 : g->step], &p->kv,
-                 p->count, g->h, g->w, g->o->tap || g->x->hooks ? &watch : NULL);
+                 p->count, g->h, g->w, g->o->tap || g->x->hooks || g->x->record ? &watch : NULL);
 }
 
 /* Into how many parts the rows are split, a thread each. For a small latent, whole passes side by side meet once a step; threads that
@@ -796,7 +834,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
     const size_t n = B * g->h * g->w * g->x->unet.in_channels, R = rows(g, B), mark = arena_mark(g->c.work);
     float *both = arena_floats(g->c.work, R / B * n);
     float *e = arena_floats(g->c.work, R / B * n);
-    const size_t total = (g->o->count + g->batch - 1) / g->batch * g->steps;
+    const recorder *const recording = g->x->record;
+    const size_t total = recording ? recording->all * g->steps : (g->o->count + g->batch - 1) / g->batch * g->steps;
     size_t count;
     g->network = "unet.";
     g->step = 0; /* planning stands for every step */
@@ -812,6 +851,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         for (size_t r = 0; r < R / B; r++)
             memcpy(both + r * n, x, n * sizeof *x);
         predict(g, p, count, e, both);
+        if (!g->code && recording)
+            g->code = recording->step(recording->user, i, g->first, B, g->err);
         if (g->code)
             break;
         if (g->guided)
@@ -823,7 +864,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
             break;
         if (nn_first_bad(x, n) < n)
             g->code = fail(g->err, SAE_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
-        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
+        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling",
+                                                            recording ? (recording->before + g->first) * g->steps + (i + 1) * B : g->first / g->batch * g->steps + i + 1, total))
             g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
     }
     g->step = -1;
@@ -895,6 +937,7 @@ static void run_batch(call *g, size_t B)
     text_kv kv;
 
     g->step = -1;
+    g->now = B;
     encode_prompts(g, text, B);
     if (!g->code)
         unet_text(&g->c, &g->x->unet, &kv, text, rows(g, B), N);
@@ -905,7 +948,7 @@ static void run_batch(call *g, size_t B)
     arena_release(g->c.work, loop);
     for (size_t i = 0; x && g->o->latents && !g->code && i < B; i++)
         nn_to_nchw(g->o->latents + (g->first + i) * n, x + i * n, 1, C, g->h * g->w);
-    if (!g->code)
+    if (!g->code && g->pictures)
         decode(g, x, B);
     if (!g->code && g->work.base && g->work.failed)
         g->code = fail(g->err, SAE_ENOMEM, "the plan of this call's memory was too small: this is a bug");
@@ -950,7 +993,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
 {
     size_t W, H;
     int    code;
-    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
+    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim, .pictures = true };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
     if (!nn_team_environment_ok(x->threads))
@@ -1014,6 +1057,7 @@ int sae_generate(sae_context *x, const sae_generate_options *o, unsigned char *r
     if (!g)
         return fail(err, SAE_ENOMEM, "no memory to begin");
     code = prepare(g, x, o, err);
+    g->pictures = rgb != NULL;
     if (!code)
         code = plan(g, &bytes);
     if (!code && !(memory = io_alloc(&x->host, bytes, 1)))

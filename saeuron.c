@@ -5,6 +5,7 @@
  * Not here: any mathematics (all else), timing (bench.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
+#include "collect.h"
 #include "model.h"
 
 #include <inttypes.h>
@@ -26,13 +27,21 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
        C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH, C_SAMPLE = C_GENERATE | C_SELECT };
 
+/* What makes an SAE; bits from 4096 on. */
+enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS };
+
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 #define MANY 64
 typedef struct list { const char *item[MANY]; size_t count; } list;
+typedef struct arguments { char **item; size_t count; } arguments; /* what is no option: as many as the command line holds */
 
 typedef struct options {
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
-    list     sae, stats, steer, reconstruct, inject, rest;
+    list     sae, stats, steer, reconstruct, inject, hooks;
+    arguments rest;
+    const char *part, *type, *concept_file, *density;
+    uint64_t every, lines;
+    bool     diff, per_prompt, half, has_seed;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
     bool     profile, quiet, json, map_steps, explain, strings, latents, memory, tensors, listing, help;
@@ -90,12 +99,33 @@ static const option table[] = {
     { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
-    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
+    /* collect, stats, merge */
+    { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
+    { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
+    { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
+    { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
+    { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
+    { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
+    { "--shard", NULL, C_RECORD, TEXT, AT(part), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
+    { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
+    { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
+    { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
+    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
+    { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
+    { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
+    { "--negative", "-n", C_RECORD, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
+    { "--steps", NULL, C_RECORD, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_RECORD, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_RECORD, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_RECORD, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_RECORD, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--model", "-m", C_MODEL | C_RECORD, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
     { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
-    { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
-    { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
+    { "--threads", NULL, C_MODEL | C_RECORD | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
+    { "--isa", NULL, C_MODEL | C_RECORD | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
     { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
-    { "--quiet", "-q", C_MODEL | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
+    { "--quiet", "-q", C_MODEL | C_RECORD | C_MERGE | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
     { "--help", "-h", ~0, FLAG, AT(help), NONE, NULL, "this text" },
 };
 #define OPTIONS (sizeof table / sizeof *table)
@@ -285,7 +315,7 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
+    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA"), .rest.item = argv };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -296,9 +326,7 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
             continue;
         }
         if (only_arguments || argv[i][0] != '-' || !argv[i][1]) {
-            if (o->rest.count == MANY)
-                return usage(c->name, "%.60s: too many arguments", argv[i]);
-            o->rest.item[o->rest.count++] = argv[i];
+            o->rest.item[o->rest.count++] = argv[i]; /* argv's own room: there are never more than were read */
             continue;
         }
         snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[i]) : 60, argv[i]);
@@ -1172,6 +1200,156 @@ static int run_select(const options *o)
     return code ? complain(&err) : 0;
 }
 
+/* ---- collect, stats, merge ---- */
+
+/* "I/N" into *s; without --shard 0/1. */
+static int read_part(shard *s, const char *text, sae_error *err)
+{
+    char     first[24];
+    uint64_t i = 0, n = 0;
+    const char *slash = text ? strchr(text, '/') : NULL;
+    *s = (shard){ 0, 1 };
+    if (!text)
+        return SAE_OK;
+    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
+    if (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &n) || i >= n || n > 1000000)
+        return fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+    *s = (shard){ (size_t)i, (size_t)n };
+    return SAE_OK;
+}
+
+static int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
+{
+    *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
+    return *type != DT_NONE ? SAE_OK : fail(err, SAE_EUSAGE, "--dtype must be F32 or F16");
+}
+
+/* Progress over all images of a run: the library counts them (recorder). */
+static void expect(talk *t, size_t images)
+{
+    t->start = t->last = os_seconds();
+    t->images = t->now = images ? images : 1;
+}
+
+/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors; made in *memory. */
+static int activation_paths(const options *o, const sae_context *x, const char ***paths, char **memory, sae_error *err)
+{
+    const size_t n = strlen(o->out);
+    const bool folder = o->hooks.count > 1 || o->out[n - 1] == '/';
+    char name[120];
+    *paths = io_alloc(&x->host, o->hooks.count, sizeof **paths);
+    *memory = io_alloc(&x->host, o->hooks.count, 1024);
+    if (!*paths || !*memory)
+        return fail(err, SAE_ENOMEM, "no memory for the paths of %zu hooks", o->hooks.count);
+    for (size_t i = 0; i < o->hooks.count; i++) {
+        const char *hook = o->hooks.item[i];
+        (*paths)[i] = *memory + 1024 * i;
+        if (!unet_hook_width(&x->unet, hook, NULL))
+            return fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+        snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
+        if (folder ? !io_join(*memory + 1024 * i, 1024, o->out, name) : (size_t)snprintf(*memory + 1024 * i, 1024, "%s", o->out) >= 1024)
+            return fail(err, SAE_EUSAGE, "--out: the path is too long");
+    }
+    return folder ? io_make_dir(o->out, err) : SAE_OK;
+}
+
+static int run_collect(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk   t;
+    char  *buffer = NULL, *memory = NULL;
+    const char **prompts = NULL, **paths = NULL;
+    float *noise = NULL;
+    collect_options c = { .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every };
+
+    if (!o->hooks.count)
+        return usage("collect", "%s is missing: where should it look?", "--hook HOOK");
+    if (!o->prompts)
+        return usage("collect", "%s is missing: what should be sampled?", "--prompts FILE");
+    if (!o->out || !*o->out)
+        return usage("collect", "%s is missing: where should the activations go?", "--out FILE");
+    if (o->every > 1000)
+        return usage("collect", "%s must be from 1 to 1000", "--every");
+    if (read_part(&c.part, o->part, &err) || read_type(&c.type, o->type, DT_F32, &err))
+        return complain(&err);
+    int code = open_model(&x, o, &t);
+    if (code)
+        return code;
+    code = read_prompts(o, &x->host, &buffer, &prompts, &c.sampling.count, &err);
+    c.sampling.prompts = prompts;
+    if (!code)
+        code = sampling(&c.sampling, o, x, &noise, &err);
+    if (!code)
+        code = activation_paths(o, x, &paths, &memory, &err);
+    c.paths = paths;
+    expect(&t, c.sampling.count);
+    if (!code)
+        code = collect_run(x, &c, &err);
+    clear_line();
+    for (size_t i = 0; !code && i < c.hook_count; i++)
+        printf("%s\n", paths[i]);
+    io_free(&x->host, (void *)paths);
+    io_free(&x->host, memory);
+    io_free(&x->host, (void *)prompts);
+    io_free(&x->host, buffer);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+static int run_stats(const options *o)
+{
+    sae_context *x = NULL;
+    sae_error err = { 0 };
+    talk   t;
+    float *noise = NULL;
+    concept_set concepts = { 0 };
+    options paper = *o;
+    stats_options s = { .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
+
+    if (o->hooks.count != 1)
+        return usage("stats", "one %s is wanted: each domain has its own", "--hook HOOK");
+    if (!o->out || !*o->out)
+        return usage("stats", "%s is missing: where should the statistics go?", "--out FILE");
+    if (read_part(&s.part, o->part, &err) || read_type(&s.type, o->type, o->per_prompt ? DT_F16 : DT_F32, &err))
+        return complain(&err);
+    int code = open_model(&x, o, &t);
+    if (code)
+        return code;
+    if (!o->has_seed)
+        paper.seed = 188;
+    s.hook = o->hooks.item[0];
+    code = place_saes(x, o, &err);
+    if (!code)
+        code = sampling(&s.sampling, &paper, x, &noise, &err);
+    if (!code)
+        code = concepts_open(&concepts, x, s.hook, o->concept_file, (size_t)o->lines, &err);
+    expect(&t, concepts.prompts);
+    if (!code)
+        code = stats_make(x, &s, &err);
+    clear_line();
+    if (!code)
+        printf("%s\n", s.path);
+    if (!code && s.density)
+        printf("%s\n", s.density);
+    concepts_close(&concepts, &x->host);
+    sae_close(x);
+    return code ? complain(&err) : 0;
+}
+
+static int run_merge(const options *o)
+{
+    sae_error err = { 0 };
+    if (!o->rest.count)
+        return usage("merge", "%s", "no part is named");
+    if (!o->out || !*o->out)
+        return usage("merge", "%s is missing: where should the whole go?", "--out FILE");
+    if (merge_parts(NULL, (const char *const *)(void *)o->rest.item, o->rest.count, o->out, &err))
+        return complain(&err);
+    printf("%s\n", o->out);
+    return 0;
+}
+
 /* ---- info, digest ---- */
 
 static void print_shape(const tensor *t)
@@ -1560,6 +1738,9 @@ static const subcommand commands[] = {
     { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
+    { "collect", C_COLLECT, run_collect, "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on" },
+    { "stats", C_STATS, run_stats, "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step" },
+    { "merge", C_MERGE, run_merge, "PART... -o FILE", "join the parts that collect and stats made" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
     { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
@@ -1637,7 +1818,7 @@ int main(int argc, char **argv)
         return code;
     if (o.help)
         return finish(help_command(c));
-    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && o.rest.count)
+    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && c->bit != C_MERGE && o.rest.count)
         return usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
     os_catch_interrupt();
     return finish(c->run(&o));

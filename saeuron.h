@@ -123,7 +123,7 @@ typedef struct sae_generate_options {
 
 /* Pixels of one image, three bytes each. */
 int sae_image_size(const sae_context *ctx, const sae_generate_options *o, size_t *width, size_t *height, sae_error *err);
-/* rgb [count,height,width,3], rows from the top, of the caller. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
+/* rgb [count,height,width,3], rows from the top, of the caller; NULL: nothing is decoded. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
 int sae_generate(sae_context *ctx, const sae_generate_options *o, unsigned char *rgb, sae_error *err);
 /* Calls o->tap for each name that sae_generate will show it, before anything is computed: with values NULL, and once with step
  * 0 for all steps. Again for a last batch of another size. */
