@@ -338,9 +338,12 @@ typedef struct stats {
     float  *threshold;              /* [steps,n]: mean over concepts of mu */
     double *prompts;                /* a concept, in file order */
     void   *memory;
+    tensors density;                /* of stats_load_density; file_count == 0: none */
 } stats;
 
 int  stats_load(stats *s, const sae_host *host, const char *path, sae_error *err);
+/* The share of tokens at which each latent fires, a concept's tensor of mu's shape, for --min-density; made by the same SAE. */
+int  stats_load_density(stats *s, const sae_host *host, const char *path, sae_error *err);
 void stats_unload(stats *s, const sae_host *host);
 int  stats_find(const stats *s, const char *concept);     /* number, or -1 */
 const char *stats_name(const stats *s, size_t concept);
@@ -349,7 +352,8 @@ void stats_mu(const stats *s, float *mu, size_t concept, size_t step);   /* mu [
 void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch);
 
 enum { RESIDUAL_PAPER, RESIDUAL_RELEASED, RESIDUAL_NONE };
-typedef struct choice { size_t top; double percentile; float strength; } choice; /* top > 0, else percentile */
+/* top > 0, else percentile; of the latents that fire at min_density of the concept's tokens at least */
+typedef struct choice { size_t top; double percentile; float strength; double min_density; } choice;
 
 /* One forgotten concept at one hook: per step the selected latents, ascending. */
 typedef struct selection {
@@ -382,7 +386,7 @@ typedef struct ablation {
     selection forget[FORGETS];
     steering  steer[STEERS];
     bool   reconstruct;             /* the output is decode(f); count and steers are 0 */
-    int    residual;
+    int    residual, shared;
     edit_observer observe;
     void  *observe_user;
 } ablation;

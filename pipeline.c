@@ -434,6 +434,21 @@ static int load_stats(sae_context *x, ablation *a, const char *path, sae_error *
     return code;
 }
 
+/* density.safetensors beside the statistics of a hook, loaded if it was not. */
+static int load_density(sae_context *x, ablation *a, const char *stats_path, sae_error *err)
+{
+    char path[1024];
+    const char *slash = strrchr(stats_path, '/');
+    const int n = snprintf(path, sizeof path, "%.*sdensity.safetensors", slash ? (int)(slash - stats_path) + 1 : 0, stats_path);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", stats_path);
+    if (a->stats.density.file_count)
+        return SAE_OK;
+    if (!io_exists(&x->host, path))
+        return fail(err, SAE_ENOENT, "%s: there is no such file, which --min-density reads: make it with stats --density", path);
+    return stats_load_density(&a->stats, &x->host, path, err);
+}
+
 /* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
 static int read_forget_json(const sae_context *x, const char *dir, const char *concept, choice *how, sae_error *err)
 {
@@ -466,6 +481,8 @@ static int check_choice(const choice *how, sae_error *err)
         return fail(err, SAE_EUSAGE, "the percentile must be from 0 to 100");
     if (!(how->strength >= -1e6f && how->strength <= 1e6f))
         return fail(err, SAE_EUSAGE, "the strength must be a number from -1e6 to 1e6");
+    if (!(how->min_density >= 0 && how->min_density <= 1))
+        return fail(err, SAE_EUSAGE, "the least density must be from 0 to 1: a share of tokens");
     return SAE_OK;
 }
 
@@ -486,7 +503,8 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     }
     if (o->has_strength)
         how.strength = (float)o->strength;
-    if ((code = check_choice(&how, err)) != SAE_OK)
+    how.min_density = o->min_density;
+    if ((code = check_choice(&how, err)) != SAE_OK || (how.min_density > 0 && (code = load_density(x, a, at.stats, err)) != SAE_OK))
         return code;
     if (a->reconstruct)
         return fail(err, SAE_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->name, a->hook);
@@ -1020,8 +1038,12 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
         return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", o->noise_index);
     if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
         return fail(err, SAE_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
-    for (size_t i = 0; i < x->hooks; i++)
+    if (o->shared < SAE_SHARED_LARGEST || o->shared > SAE_SHARED_RELEASED)
+        return fail(err, SAE_EUSAGE, "shared latents must go by largest or released");
+    for (size_t i = 0; i < x->hooks; i++) {
         x->hook[i]->residual = o->residual;
+        x->hook[i]->shared = o->shared;
+    }
     if (x->hooks && !g->guided)
         for (size_t i = 0; i < x->hooks; i++)
             if ((x->hook[i]->count || x->hook[i]->steers) && o->residual == SAE_RESIDUAL_RELEASED)

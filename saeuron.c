@@ -39,7 +39,9 @@ typedef struct options {
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
     list     sae, stats, steer, reconstruct, inject, hooks;
     arguments rest;
-    const char *part, *type, *concept_file, *density;
+    const char *part, *type, *concept_file, *density, *shared;
+    double   min_density;
+    bool     has_min_density;
     uint64_t every, lines;
     bool     diff, per_prompt, half, has_seed;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
@@ -99,6 +101,8 @@ static const option table[] = {
     { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
+    { "--min-density", NULL, C_SAMPLE, REAL, AT(min_density), AT(has_min_density), "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)" },
+    { "--shared", NULL, C_SAMPLE, TEXT, AT(shared), NONE, "largest|released", "which of several concepts edits a latent they share (docs/audit.md A5; default largest)" },
     /* collect, stats, merge */
     { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
     { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
@@ -415,7 +419,7 @@ static int place_saes(sae_context *x, const options *o, sae_error *err)
 /* --forget A,B with --top, --percentile, --strength for all of them. */
 static int forget_all(sae_context *x, const options *o, sae_error *err)
 {
-    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : NULL;
+    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->has_min_density ? "--min-density" : o->shared ? "--shared" : NULL;
     int code = place_saes(x, o, err);
     if (!code && o->forget && !*o->forget)
         return fail(err, SAE_EUSAGE, "--forget names no concept");
@@ -431,7 +435,7 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
         memcpy(name, p, n);
         name[n] = 0;
         const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
-                                       .has_strength = o->has_strength };
+                                       .has_strength = o->has_strength, .min_density = o->min_density };
         code = sae_forget(x, &f, err);
         p += n + (p[n] == ',');
     }
@@ -487,6 +491,9 @@ static int sampling(sae_generate_options *g, const options *o, const sae_context
         if (g->residual < 0)
             return fail(err, SAE_EUSAGE, "--residual must be paper, released or none");
     }
+    if (o->shared && strcmp(o->shared, "largest") && strcmp(o->shared, "released"))
+        return fail(err, SAE_EUSAGE, "--shared must be largest or released");
+    g->shared = o->shared && !strcmp(o->shared, "released") ? SAE_SHARED_RELEASED : SAE_SHARED_LARGEST;
     if (!o->noise)
         return SAE_OK;
     if ((code = sae_image_size(x, g, &width, &height, err)) != SAE_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAE_OK)
@@ -751,11 +758,15 @@ static char *describe_forgetting(const sae_context *x)
     for (size_t i = 0; i < x->hooks; i++)
         for (size_t j = 0; j < x->hook[i]->count; j++) {
             const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32];
+            char number[32], strength[32], density[48] = "";
             io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
             io_format_float(strength, sizeof strength, s->how.strength);
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, strength, x->hook[i]->sae.digest);
+            if (s->how.min_density > 0) {
+                memcpy(density, " min-density ", 14);
+                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
+            }
+            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
+                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
         }
     return out;
 }
@@ -835,6 +846,8 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
         texts[n++] = "steer", texts[n++] = steer;
     if (described && (*forget || *steer))
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
+    if (described && *forget && g->shared == SAE_SHARED_RELEASED)
+        texts[n++] = "shared", texts[n++] = "released";
     if (described && *forget && g->map_steps)
         texts[n++] = "map_steps", texts[n++] = "yes";
     if (described && *reconstruct)
@@ -1513,7 +1526,7 @@ static int info_tensors(const char *path, bool as_json, sae_error *err)
 
 static int info_png(const char *path, bool as_json, sae_error *err)
 {
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "map_steps", "reconstruct", "inject", "model", "contract" };
+    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract" };
     unsigned char *rgb;
     size_t W, H;
     int code = png_load(NULL, path, &rgb, &W, &H, err);
