@@ -44,17 +44,20 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy collect golden cli
-# What makes an SAE: the program's alone.
+TESTS := main nn rng io tokenizer model vit untidy collect golden eval cli
+TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
+
+# The program's own, beyond the library.
+EVAL := protocol metrics eval sweep picture
 MAKING := collect
-TESTOBJS := $(MAKING:%=$(BUILD)/%.o) $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
+COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(BUILD)/saeuron.o $(BUILD)/bench.o $(BUILD)/selftest.o $(MAKING:%=$(BUILD)/%.o) $(OBJS)
+$(PROGRAM): $(COMMANDS:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c | $(BUILD)/tests
@@ -76,7 +79,7 @@ $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:
 
-$(BUILD)/tests/run: $(TESTOBJS) $(OBJS)
+$(BUILD)/tests/run: $(TESTOBJS) $(EVAL:%=$(BUILD)/%.o) $(MAKING:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/selftest.o: tests/golden/digests.txt
@@ -195,7 +198,7 @@ PORTABLE ?= saeuron-portable
 STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && \
     echo $(OMP); } || echo 'make portable: no static OpenMP runtime, so it has one thread' >&2))$(STATIC_OMP)
 BASELINE := -march=x86-64 -mtune=generic
-PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(CORE) $(MAKING) saeuron bench selftest) $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o)
+PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(CORE) $(COMMANDS)) $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o)
 
 ifeq ($(ARCH),x86_64)
 portable: $(PORTABLE)

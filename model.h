@@ -414,6 +414,9 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
  * only that has a cfg.json. false when the path is too long. */
 bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
 
+/* As sae_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
+void pipeline_rest(struct sae_context *x);
+
 /* hook without a leading "unet.", into name; an error when this UNet has no such hook. */
 int hook_name(const struct sae_context *x, const char *hook, char name[96], sae_error *err);
 /* The folder of the SAE of a hook (by hook_name's name), as sae_use_sae named it or in the model's folder; an error when there is none. */

@@ -252,6 +252,17 @@ static void drop_idle(sae_context *x)
     x->hooks = kept;
 }
 
+void pipeline_rest(sae_context *x)
+{
+    for (size_t i = 0; i < x->hooks; i++) {
+        ablation *a = x->hook[i];
+        while (a->count)
+            selection_free(&a->forget[--a->count], &x->host);
+        a->steers = 0;
+        a->reconstruct = false;
+    }
+}
+
 void sae_remember(sae_context *x)
 {
     for (size_t i = 0; i < x->hooks; i++)
@@ -723,31 +734,35 @@ static void show(call *g, const char *name, float *v, size_t B, size_t H, size_t
     }
 }
 
-/* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. */
+/* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. What the caller has encoded is
+ * taken as it is; the text encoder runs for the rest, if there is any. */
 static void encode_prompts(call *g, float *y, size_t B)
 {
     const size_t N = tokenizer_max_length(g->x->tokenizer), D = g->x->text.D, mark = arena_mark(g->c.work);
-    const size_t texts = B + (g->guided ? 1 : 0);
+    const size_t negatives = g->guided && !g->o->negative_prompt_embeds ? 1 : 0, texts = negatives + (g->o->prompt_embeds ? 0 : B);
     int32_t *ids = arena_bytes(g->c.work, texts * N, sizeof *ids);
     float   *states = arena_floats(g->c.work, texts * N * D);
     part     all = whole(g);
     const tap watch = { seen, &all, g->names };
 
     for (size_t i = 0; ids && !g->code && i < texts; i++) {
-        const bool negative = g->guided && i == 0;
-        const char *text = negative ? g->o->negative_prompt ? g->o->negative_prompt : "" : g->o->prompts[g->first + i - (g->guided ? 1 : 0)];
+        const bool negative = i < negatives;
+        const char *text = negative ? g->o->negative_prompt ? g->o->negative_prompt : "" : g->o->prompts[g->first + i - negatives];
         g->code = tokenizer_encode(g->x->tokenizer, ids + i * N, NULL, NULL, text, g->err);
     }
-    if (!g->code) {
+    if (!g->code && texts) {
         g->network = "text_encoder.";
         clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
         settle(g, &all);
         if (states)
             tensors_release(&g->x->text_file); /* not needed while sampling */
     }
-    for (size_t i = 0; states && !g->code && i < rows(g, B); i++) {
-        const size_t from = g->guided ? (i < B ? 0 : i - B + 1) : i;
-        memcpy(y + i * N * D, states + from * N * D, N * D * sizeof *y);
+    for (size_t i = 0; y && states && !g->code && i < rows(g, B); i++) {
+        const bool negative = g->guided && i < B;
+        const size_t j = g->guided && !negative ? i - B : i; /* of the batch */
+        const float *from = negative ? negatives ? states : g->o->negative_prompt_embeds
+                                     : g->o->prompt_embeds ? g->o->prompt_embeds + (g->first + j) * N * D : states + (negatives + j) * N * D;
+        memcpy(y + i * N * D, from, N * D * sizeof *y);
     }
     show(g, "prompt_embeds", y, rows(g, B), N, 1, D, TAP_TOKENS);
     arena_release(g->c.work, mark);
@@ -1006,6 +1021,16 @@ int sae_image_size(const sae_context *x, const sae_generate_options *o, size_t *
     return SAE_OK;
 }
 
+/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the picture. */
+static int check_embeds(const sae_context *x, const char *name, const float *embeds, size_t count, sae_error *err)
+{
+    const size_t one = tokenizer_max_length(x->tokenizer) * x->text.D;
+    for (size_t i = 0; embeds && i < count; i++)
+        if (nn_first_bad(embeds + i * one, one) < one)
+            return fail(err, SAE_ENAN, "%s of image %zu are not finite", name, i);
+    return SAE_OK;
+}
+
 /* Checks the options and fills what a call starts with. */
 static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_error *err)
 {
@@ -1028,8 +1053,11 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     g->batch = o->batch ? o->batch : g->h * g->w <= SMALL ? 8 : 1;
     if (g->batch > o->count)
         g->batch = o->count;
-    if (!o->count || !o->prompts)
+    if (!o->count || (!o->prompts && !o->prompt_embeds))
         return fail(err, SAE_EUSAGE, "there is no prompt");
+    if ((code = check_embeds(x, "prompt_embeds", o->prompt_embeds, o->count, err)) != SAE_OK ||
+        (code = check_embeds(x, "negative_prompt_embeds", o->negative_prompt_embeds, 1, err)) != SAE_OK)
+        return code;
     if (g->batch > 1024)
         return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
     if (o->residual < SAE_RESIDUAL_PAPER || o->residual > SAE_RESIDUAL_NONE)

@@ -2,11 +2,11 @@
  *
  *   argv --options--> sae_open, sae_forget, sae_generate, ... --> files, and their paths on stdout
  *
- * Not here: any mathematics (all else), timing (bench.c).
+ * Not here: any mathematics (all else), timing (bench.c), the commands that measure (command_eval.c) and collect (command_collect.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
-#include "collect.h"
-#include "model.h"
+#include "command.h"
+#include "picture.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,30 +25,13 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 /* ---- options ---- */
 
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
-       C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH, C_SAMPLE = C_GENERATE | C_SELECT };
+       C_EVAL = 256, C_SWEEP = 512, C_MEASURE = C_EVAL | C_SWEEP, C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH | C_MEASURE,
+       C_SAMPLE = C_GENERATE | C_SELECT, C_DRAW = C_SAMPLE | C_MEASURE };
 
 /* What makes an SAE; bits from 4096 on. */
 enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS };
 
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
-#define MANY 64
-typedef struct list { const char *item[MANY]; size_t count; } list;
-typedef struct arguments { char **item; size_t count; } arguments; /* what is no option: as many as the command line holds */
-
-typedef struct options {
-    const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
-    list     sae, stats, steer, reconstruct, inject, hooks;
-    arguments rest;
-    const char *part, *type, *concept_file, *density, *shared;
-    double   min_density;
-    bool     has_min_density;
-    uint64_t every, lines;
-    bool     diff, per_prompt, half, has_seed;
-    uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
-    double   guidance, percentile, strength;
-    bool     profile, quiet, json, map_steps, explain, strings, latents, memory, tensors, listing, help;
-    bool     has_guidance, has_strength, has_percentile, has_at, has_threads;
-} options;
 
 typedef enum { FLAG, TEXT, LIST, WHOLE, REAL } value_kind;
 
@@ -65,30 +48,44 @@ typedef struct option {
 #define NONE ((size_t)-1)
 static const option table[] = {
     { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
-    { "--negative", "-n", C_SAMPLE, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
-    { "--out", "-o", C_GENERATE | C_ENCODE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
+    { "--negative", "-n", C_DRAW, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--out", "-o", C_GENERATE | C_ENCODE | C_MEASURE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
     { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
     { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
     { "--forget", NULL, C_SAMPLE, TEXT, AT(forget), NONE, "A[,B...]", "concepts to unlearn, styles and objects alike" },
-    { "--top", NULL, C_SAMPLE, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
-    { "--percentile", NULL, C_SAMPLE, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
-    { "--strength", NULL, C_SAMPLE, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
-    { "--residual", NULL, C_SAMPLE, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
+    { "--top", NULL, C_SAMPLE | C_EVAL, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
+    { "--percentile", NULL, C_SAMPLE | C_EVAL, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
+    { "--strength", NULL, C_SAMPLE | C_EVAL, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
+    { "--residual", NULL, C_DRAW, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
     { "--steer", NULL, C_GENERATE, LIST, AT(steer), NONE, "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)" },
     { "--reconstruct", NULL, C_GENERATE, LIST, AT(reconstruct), NONE, "HOOK", "the SAE's reconstruction instead of the activation" },
-    { "--sae", NULL, C_SAMPLE, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
-    { "--stats", NULL, C_SAMPLE, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
-    { "--map-steps", NULL, C_SAMPLE, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
+    { "--sae", NULL, C_DRAW, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
+    { "--stats", NULL, C_DRAW, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
+    { "--map-steps", NULL, C_DRAW, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
     { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
     { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
     { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
-    { "--steps", NULL, C_SAMPLE | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_SAMPLE, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_SAMPLE | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_SAMPLE | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--batch", NULL, C_SAMPLE | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--steps", NULL, C_DRAW | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_DRAW, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_DRAW | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_DRAW | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_DRAW | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
     { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
+    { "--protocol", NULL, C_MEASURE, TEXT, AT(protocol), NONE, "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: concepts.json's, else emojicanvas)" },
+    { "--domain", NULL, C_MEASURE, TEXT, AT(domain), NONE, "style|object", "concepts of this domain only" },
+    { "--concepts", NULL, C_MEASURE, TEXT, AT(concepts), NONE, "A[,B...]", "these concepts only, each forgotten alone" },
+    { "--seeds", NULL, C_MEASURE, TEXT, AT(seeds), NONE, "S[,S...]", "instead of the protocol's; of sweep: the first chooses, the others validate (default 1188,1288,1588)" },
+    { "--classifier", NULL, C_MEASURE, TEXT, AT(classifier), NONE, "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)" },
+    { "--shard", NULL, C_EVAL, TEXT, AT(shard), NONE, "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing" },
+    { "--quick", NULL, C_EVAL, FLAG, AT(quick), NONE, NULL, "the first seed, and a third of the places" },
+    { "--dry-run", NULL, C_EVAL, FLAG, AT(dry_run), NONE, NULL, "only say how many images there are to draw, and how long that takes" },
+    { "--print-protocol", NULL, C_EVAL, FLAG, AT(print_protocol), NONE, NULL, "print the protocol as a JSON file that --protocol reads" },
+    { "--tops", NULL, C_SWEEP, TEXT, AT(tops), NONE, "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)" },
+    { "--percentiles", NULL, C_SWEEP, TEXT, AT(percentiles), NONE, "P[,P...]", "grid: latents scored above a percentile; the paper's: 99.99,99.995,99.999" },
+    { "--strengths", NULL, C_SWEEP, TEXT, AT(strengths), NONE, "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; styles -1)" },
+    { "--write", NULL, C_SWEEP, FLAG, AT(install), NONE, NULL, "put the choice into forget.json beside the SAE, too" },
+    { "--allow-overlap", NULL, C_MEASURE, FLAG, AT(overlap), NONE, NULL, "measure although the statistics were made with a test seed (docs/audit.md A22)" },
     { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
     { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
     { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
@@ -110,7 +107,7 @@ static const option table[] = {
     { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
     { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
     { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
-    { "--shard", NULL, C_RECORD, TEXT, AT(part), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
+    { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
     { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
     { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
     { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
@@ -125,7 +122,7 @@ static const option table[] = {
     { "--width", NULL, C_RECORD, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
     { "--batch", NULL, C_RECORD, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--model", "-m", C_MODEL | C_RECORD, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
-    { "--synthetic", NULL, C_MODEL & ~C_SELECT, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
+    { "--synthetic", NULL, C_MODEL & ~(C_SELECT | C_MEASURE), TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_RECORD | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
     { "--isa", NULL, C_MODEL | C_RECORD | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
     { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
@@ -145,13 +142,13 @@ static const subcommand *find_command(const char *name);
 
 /* ---- messages ---- */
 
-static int complain(const sae_error *err)
+int complain(const sae_error *err)
 {
     fprintf(stderr, "saeuron: %s\n", err->text);
     return err->code == SAE_EUSAGE ? 2 : 1;
 }
 
-static int usage(const char *command, const char *format, const char *what)
+int usage(const char *command, const char *format, const char *what)
 {
     sae_error err;
     fail(&err, SAE_EUSAGE, format, what); /* cleans control characters out of what */
@@ -179,7 +176,7 @@ static size_t ahead(const char *text)
 }
 
 /* text on stdout as a JSON string. What is not UTF-8 (a path may be) becomes U+FFFD. */
-static void print_json_string(const char *text)
+void print_json_string(const char *text)
 {
     char out[16];
     putchar('"');
@@ -196,7 +193,7 @@ static void print_json_string(const char *text)
 }
 
 /* text on stdout as it is, but for control characters: names from a file must neither end the line nor talk to the terminal. */
-static void print_name(const char *text)
+void print_name(const char *text)
 {
     while (*text) {
         uint32_t code;
@@ -211,11 +208,8 @@ static void print_name(const char *text)
 
 /* ---- progress ---- */
 
-/* images: of the whole command, done: of its finished calls, now: of the call that runs. */
-typedef struct talk { bool quiet; double start, last; size_t images, done, now; } talk;
-
 /* Takes the progress off a terminal, so that a message stands alone on its line. */
-static void clear_line(void)
+void clear_line(void)
 {
     const int width = os_terminal_width();
     if (width)
@@ -368,7 +362,7 @@ static const char *find_model(const options *o)
     return NULL;
 }
 
-static int open_model(sae_context **x, const options *o, talk *t)
+int open_model(sae_context **x, const options *o, talk *t)
 {
     sae_error err = { 0 };
     const char *model = find_model(o);
@@ -384,7 +378,7 @@ static int open_model(sae_context **x, const options *o, talk *t)
 }
 
 /* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
-static int place_saes(sae_context *x, const options *o, sae_error *err)
+int place_saes(sae_context *x, const options *o, sae_error *err)
 {
     char hook[96];
     int  code;
@@ -471,7 +465,7 @@ static int steer_all(sae_context *x, const options *o, sae_error *err)
 }
 
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
-static int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err)
+int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err)
 {
     size_t shape[TENSOR_DIMS], want[4], width, height;
     int    ndim, code;
@@ -511,7 +505,7 @@ static int sampling(sae_generate_options *g, const options *o, const sae_context
 /* ---- generate ---- */
 
 /* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
-static int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
+int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
 {
     io_file f;
     int code = io_open(&f, host, o->prompts, err);
@@ -554,21 +548,6 @@ static void warn_if_cut(const sae_context *x, const char *prompt, bool quiet)
     if (ids && !sae_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
         fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, sae_text_length(x));
     io_free(&x->host, ids);
-}
-
-/* The digest of values as float32, little-endian. */
-static uint64_t digest_floats(const float *v, size_t n)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < n; i++) {
-        unsigned char b[4];
-        uint32_t u;
-        memcpy(&u, &v[i], 4);
-        for (int j = 0; j < 4; j++)
-            b[j] = (unsigned char)(u >> 8 * j);
-        h = nn_hash(h, b, 4);
-    }
-    return h;
 }
 
 /* ---- --dump and --inject ---- */
@@ -745,55 +724,6 @@ static void close_injections(wires *w, const sae_context *x)
 
 /* ---- the texts of a picture ---- */
 
-/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
-static char *describe_forgetting(const sae_context *x)
-{
-    size_t at = 0, size = 1;
-    for (size_t i = 0; i < x->hooks; i++)
-        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
-    char *out = io_alloc(&x->host, size, 1);
-    if (!out)
-        return NULL;
-    out[0] = 0;
-    for (size_t i = 0; i < x->hooks; i++)
-        for (size_t j = 0; j < x->hook[i]->count; j++) {
-            const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32], density[48] = "";
-            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
-            io_format_float(strength, sizeof strength, s->how.strength);
-            if (s->how.min_density > 0) {
-                memcpy(density, " min-density ", 14);
-                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
-            }
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
-        }
-    return out;
-}
-
-/* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
-static char *describe_steering(const sae_context *x, bool reconstruction)
-{
-    size_t at = 0, size = 1;
-    for (size_t i = 0; i < x->hooks; i++)
-        size += (x->hook[i]->steers + 1) * (sizeof x->hook[i]->hook + 96);
-    char *out = io_alloc(&x->host, size, 1);
-    if (!out)
-        return NULL;
-    out[0] = 0;
-    for (size_t i = 0; i < x->hooks; i++) {
-        const ablation *a = x->hook[i];
-        for (size_t j = 0; !reconstruction && j < a->steers; j++) {
-            char factor[32];
-            io_format_float(factor, sizeof factor, a->steer[j].factor);
-            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "", a->hook, a->steer[j].latent, factor, a->sae.digest);
-        }
-        if (reconstruction && a->reconstruct)
-            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook, a->sae.digest);
-    }
-    return out;
-}
-
 /* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
 static char *describe_injections(const sae_context *x, const wires *w)
 {
@@ -813,65 +743,26 @@ static char *describe_injections(const sae_context *x, const wires *w)
 static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
                       size_t W, size_t H, uint64_t digest, const char *path, sae_error *err)
 {
-    static const char *const residuals[] = { "paper", "released", "none" };
-    const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
-    char seed[24], index[24], noise[24], steps[24], cfg[32], model[24], contract[16], size[48];
-    char *forget = describe_forgetting(x), *steer = describe_steering(x, false), *reconstruct = describe_steering(x, true), *inject = describe_injections(x, w);
-    const bool described = forget && steer && reconstruct && inject;
-    const char *texts[40];
-    size_t n = 0;
-    snprintf(seed, sizeof seed, "%" PRIu64, g->seed);
-    snprintf(index, sizeof index, "%" PRIu64, g->noise_index + j);
-    snprintf(steps, sizeof steps, "%zu", g->steps ? g->steps : x->default_steps);
-    io_format_float(cfg, sizeof cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    snprintf(model, sizeof model, "%016" PRIx64, digest);
-    snprintf(contract, sizeof contract, "%d", sae_contract());
-    snprintf(size, sizeof size, "%zux%zu", W, H);
-    texts[n++] = "prompt", texts[n++] = g->prompts[j];
-    if (g->negative_prompt && *g->negative_prompt)
-        texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
-    if (!g->noise) {
-        texts[n++] = "seed", texts[n++] = seed;
-        texts[n++] = "noise_index", texts[n++] = index;
-    } else {
-        snprintf(noise, sizeof noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
-        texts[n++] = "noise", texts[n++] = noise;
+    picture p;
+    char *inject = describe_injections(x, w);
+    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+    if (code) {
+        io_free(&x->host, inject);
+        return code;
     }
-    texts[n++] = "steps", texts[n++] = steps;
-    texts[n++] = "cfg", texts[n++] = cfg;
-    texts[n++] = "size", texts[n++] = size;
-    if (described && *forget)
-        texts[n++] = "forget", texts[n++] = forget;
-    if (described && *steer)
-        texts[n++] = "steer", texts[n++] = steer;
-    if (described && (*forget || *steer))
-        texts[n++] = "residual", texts[n++] = residuals[g->residual];
-    if (described && *forget && g->shared == SAE_SHARED_RELEASED)
-        texts[n++] = "shared", texts[n++] = "released";
-    if (described && *forget && g->map_steps)
-        texts[n++] = "map_steps", texts[n++] = "yes";
-    if (described && *reconstruct)
-        texts[n++] = "reconstruct", texts[n++] = reconstruct;
-    if (described && *inject)
-        texts[n++] = "inject", texts[n++] = inject;
-    texts[n++] = "model", texts[n++] = model;
-    texts[n++] = "contract", texts[n++] = contract;
-    texts[n] = NULL;
-    const int code = described ? png_save(&x->host, path, rgb, W, H, texts, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+    code = png_save(&x->host, path, rgb, W, H, p.texts, err);
     if (!code && !o->json)
         printf("%s\n", path);
     if (!code && o->json) {
         printf("{\"path\": ");
         print_json_string(path);
-        for (size_t i = 0; i < n; i += 2) {
-            printf(", \"%s\": ", texts[i]);
-            print_json_string(texts[i + 1]);
+        for (size_t i = 0; p.texts[i]; i += 2) {
+            printf(", \"%s\": ", p.texts[i]);
+            print_json_string(p.texts[i + 1]);
         }
         printf("}\n");
     }
-    io_free(&x->host, forget);
-    io_free(&x->host, steer);
-    io_free(&x->host, reconstruct);
+    picture_free(&p, x);
     io_free(&x->host, inject);
     return code;
 }
@@ -1110,7 +1001,7 @@ static int run_encode(const options *o)
 /* ---- select ---- */
 
 /* The first column, or the first member of a JSON object. */
-static void print_concept(const char *concept, bool as_json)
+void print_concept(const char *concept, bool as_json)
 {
     if (!as_json) {
         print_name(concept);
@@ -1211,156 +1102,6 @@ static int run_select(const options *o)
         clear_line();
     sae_close(x);
     return code ? complain(&err) : 0;
-}
-
-/* ---- collect, stats, merge ---- */
-
-/* "I/N" into *s; without --shard 0/1. */
-static int read_part(shard *s, const char *text, sae_error *err)
-{
-    char     first[24];
-    uint64_t i = 0, n = 0;
-    const char *slash = text ? strchr(text, '/') : NULL;
-    *s = (shard){ 0, 1 };
-    if (!text)
-        return SAE_OK;
-    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
-    if (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &n) || i >= n || n > 1000000)
-        return fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
-    *s = (shard){ (size_t)i, (size_t)n };
-    return SAE_OK;
-}
-
-static int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
-{
-    *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
-    return *type != DT_NONE ? SAE_OK : fail(err, SAE_EUSAGE, "--dtype must be F32 or F16");
-}
-
-/* Progress over all images of a run: the library counts them (recorder). */
-static void expect(talk *t, size_t images)
-{
-    t->start = t->last = os_seconds();
-    t->images = t->now = images ? images : 1;
-}
-
-/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors; made in *memory. */
-static int activation_paths(const options *o, const sae_context *x, const char ***paths, char **memory, sae_error *err)
-{
-    const size_t n = strlen(o->out);
-    const bool folder = o->hooks.count > 1 || o->out[n - 1] == '/';
-    char name[120];
-    *paths = io_alloc(&x->host, o->hooks.count, sizeof **paths);
-    *memory = io_alloc(&x->host, o->hooks.count, 1024);
-    if (!*paths || !*memory)
-        return fail(err, SAE_ENOMEM, "no memory for the paths of %zu hooks", o->hooks.count);
-    for (size_t i = 0; i < o->hooks.count; i++) {
-        const char *hook = o->hooks.item[i];
-        (*paths)[i] = *memory + 1024 * i;
-        if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
-        snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
-        if (folder ? !io_join(*memory + 1024 * i, 1024, o->out, name) : (size_t)snprintf(*memory + 1024 * i, 1024, "%s", o->out) >= 1024)
-            return fail(err, SAE_EUSAGE, "--out: the path is too long");
-    }
-    return folder ? io_make_dir(o->out, err) : SAE_OK;
-}
-
-static int run_collect(const options *o)
-{
-    sae_context *x = NULL;
-    sae_error err = { 0 };
-    talk   t;
-    char  *buffer = NULL, *memory = NULL;
-    const char **prompts = NULL, **paths = NULL;
-    float *noise = NULL;
-    collect_options c = { .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every };
-
-    if (!o->hooks.count)
-        return usage("collect", "%s is missing: where should it look?", "--hook HOOK");
-    if (!o->prompts)
-        return usage("collect", "%s is missing: what should be sampled?", "--prompts FILE");
-    if (!o->out || !*o->out)
-        return usage("collect", "%s is missing: where should the activations go?", "--out FILE");
-    if (o->every > 1000)
-        return usage("collect", "%s must be from 1 to 1000", "--every");
-    if (read_part(&c.part, o->part, &err) || read_type(&c.type, o->type, DT_F32, &err))
-        return complain(&err);
-    int code = open_model(&x, o, &t);
-    if (code)
-        return code;
-    code = read_prompts(o, &x->host, &buffer, &prompts, &c.sampling.count, &err);
-    c.sampling.prompts = prompts;
-    if (!code)
-        code = sampling(&c.sampling, o, x, &noise, &err);
-    if (!code)
-        code = activation_paths(o, x, &paths, &memory, &err);
-    c.paths = paths;
-    expect(&t, c.sampling.count);
-    if (!code)
-        code = collect_run(x, &c, &err);
-    clear_line();
-    for (size_t i = 0; !code && i < c.hook_count; i++)
-        printf("%s\n", paths[i]);
-    io_free(&x->host, (void *)paths);
-    io_free(&x->host, memory);
-    io_free(&x->host, (void *)prompts);
-    io_free(&x->host, buffer);
-    sae_close(x);
-    return code ? complain(&err) : 0;
-}
-
-static int run_stats(const options *o)
-{
-    sae_context *x = NULL;
-    sae_error err = { 0 };
-    talk   t;
-    float *noise = NULL;
-    concept_set concepts = { 0 };
-    options paper = *o;
-    stats_options s = { .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
-
-    if (o->hooks.count != 1)
-        return usage("stats", "one %s is wanted: each domain has its own", "--hook HOOK");
-    if (!o->out || !*o->out)
-        return usage("stats", "%s is missing: where should the statistics go?", "--out FILE");
-    if (read_part(&s.part, o->part, &err) || read_type(&s.type, o->type, o->per_prompt ? DT_F16 : DT_F32, &err))
-        return complain(&err);
-    int code = open_model(&x, o, &t);
-    if (code)
-        return code;
-    if (!o->has_seed)
-        paper.seed = 188;
-    s.hook = o->hooks.item[0];
-    code = place_saes(x, o, &err);
-    if (!code)
-        code = sampling(&s.sampling, &paper, x, &noise, &err);
-    if (!code)
-        code = concepts_open(&concepts, x, s.hook, o->concept_file, (size_t)o->lines, &err);
-    expect(&t, concepts.prompts);
-    if (!code)
-        code = stats_make(x, &s, &err);
-    clear_line();
-    if (!code)
-        printf("%s\n", s.path);
-    if (!code && s.density)
-        printf("%s\n", s.density);
-    concepts_close(&concepts, &x->host);
-    sae_close(x);
-    return code ? complain(&err) : 0;
-}
-
-static int run_merge(const options *o)
-{
-    sae_error err = { 0 };
-    if (!o->rest.count)
-        return usage("merge", "%s", "no part is named");
-    if (!o->out || !*o->out)
-        return usage("merge", "%s is missing: where should the whole go?", "--out FILE");
-    if (merge_parts(NULL, (const char *const *)(void *)o->rest.item, o->rest.count, o->out, &err))
-        return complain(&err);
-    printf("%s\n", o->out);
-    return 0;
 }
 
 /* ---- info, digest ---- */
@@ -1754,6 +1495,8 @@ static const subcommand commands[] = {
     { "collect", C_COLLECT, run_collect, "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on" },
     { "stats", C_STATS, run_stats, "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step" },
     { "merge", C_MERGE, run_merge, "PART... -o FILE", "join the parts that collect and stats made" },
+    { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
+    { "sweep", C_SWEEP, run_sweep, "--domain D -o DIR", "the top K and the strength that forget each concept best" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
     { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
     { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },

@@ -123,6 +123,8 @@ typedef struct sae_generate_options {
     int       (*tap)(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind);
     void       *tap_user;
     float      *latents;            /* [count,C,h,w], the final latents, or NULL */
+    /* Texts encoded before, as by sae_encode_text, instead of prompts and negative_prompt: [count,N,D] and [N,D]; NULL: encoded here. */
+    const float *prompt_embeds, *negative_prompt_embeds;
 } sae_generate_options;
 
 /* Pixels of one image, three bytes each. */

@@ -1146,10 +1146,127 @@ static void helps(void)
     CHECK(!strcmp(out, line), "%s", out);
 }
 
+/* ---- eval, sweep ---- */
+
+/* $J: a model with both classifiers, $E: eval of two concepts on two seeds. */
+static void prepare_judged(void)
+{
+    static const char *const styles[] = { "Seed_Images", "Sketch", "Van Gogh", "Watercolor" }, *const objects[] = { "Cats", "Dogs", "Sea" };
+    static bool ready;
+    static tiny t;
+    char text[2800];
+    prepare();
+    if (ready)
+        return;
+    ready = true;
+    tiny_make(&t);
+    tiny_edit(&t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
+    tiny_add_classifier(&t, "classifier/style", 4, styles);
+    tiny_add_classifier(&t, "classifier/object", 3, objects);
+    tiny_write(&t, at("judged"));
+    tiny_free(&t);
+    snprintf(text, sizeof text, "-m %s/judged --threads 1 -q", test_tmp());
+    setenv("J", text, 1);
+    strcat(text, " --concepts Sketch,Cats --seeds 188,288");
+    setenv("E", text, 1);
+}
+
+/* Mistakes of both commands, and files that are not there: one line, nothing in the folder. */
+static void measuring_errors(void)
+{
+    static const struct { const char *arguments; int code; const char *words; } cases[] = {
+        { "eval $J", 2, "--out" }, { "sweep $J", 2, "--out" }, { "eval $J -o $O/e --protocol papers", 2, "papers|emojicanvas" }, { "eval $J -o $O/e --protocol $T/none.json", 1, "none.json" },
+        { "eval $J -o $O/e --domain styles", 2, "--domain" }, { "eval $J -o $O/e --concepts Sketsh", 2, "--concepts|Sketsh" }, { "eval $J -o $O/e --concepts Seed_Images", 2, "Seed_Images" },
+        { "eval $J -o $O/e --domain style --concepts Cats", 2, "Cats|domain style" }, { "eval $J -o $O/e --concepts Cats,", 2, "--concepts" }, { "eval $J -o $O/e --concepts ''", 2, "--concepts" },
+        { "eval $J -o $O/e --seeds 1,x", 2, "--seeds|x" }, { "eval $J -o $O/e --seeds 1,1", 2, "--seeds|no two alike" }, { "eval $J -o $O/e --seeds ''", 2, "--seeds" },
+        { "eval $J -o $O/e --shard 3", 2, "--shard|I/N" }, { "eval $J -o $O/e --shard 3/3", 2, "--shard" }, { "eval $J -o $O/e --shard 0/0", 2, "--shard" }, { "eval $J -o $O/e --shard -1/3", 2, "--shard" },
+        { "eval $J -o $O/e --top 2 --percentile 9", 2, "--top|--percentile" }, { "eval $J -o $O/e --steps 3", 2, "--steps 4|--map-steps" }, { "eval $J -o $O/e --seeds 0", 2, "seed 0|--allow-overlap" },
+        { "eval $J -o $O/e --batch 2000", 2, "batch" }, { "eval $J -o $O/e --prompt cat", 2, "--prompt" }, { "eval $J -o $O/e --protocol paper", 2, "4 steps|100" },
+        { "eval $M -o $O/e", 1, "model/classifier/style" }, { "eval $J -o $O/e --classifier $T/nowhere", 1, "nowhere/style" }, { "eval $J -o $T/model/concepts.json", 1, "concepts.json" },
+        { "eval $J -o /proc/e", 1, "/proc/e" }, { "eval $J -o $O/e --stats $T/nowhere.safetensors", 1, "nowhere.safetensors" },
+        { "sweep $J -o $O/s", 2, "--domain" }, { "sweep $J -o $O/s --domain style --tops 1,x", 2, "--tops|x" }, { "sweep $J -o $O/s --domain style --tops 1.5", 2, "--tops|whole" },
+        { "sweep $J -o $O/s --domain style --tops 0", 2, "--tops" }, { "sweep $J -o $O/s --domain style --percentiles 101", 2, "--percentiles" }, { "sweep $J -o $O/s --domain style --tops 1,1", 2, "twice" },
+        { "sweep $J -o $O/s --domain style --strengths ''", 2, "--strengths" }, { "sweep $J -o $O/s --domain style --seeds 1188", 2, "two seeds" },
+        { "sweep $J -o $O/s --domain style --seeds 1188,188", 2, "188|test seed" }, { "sweep $J -o $O/s --domain style --seeds 1188,0", 2, "seed 0|statistics" }, { "sweep $J -o $O/s --quick", 2, "--quick" },
+    };
+    prepare_judged();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, cases[i].code, cases[i].words);
+    shell("cp -r $T/judged $T/other && sed -i 's/Watercolor/Aquarelle/' $T/other/classifier/style/config.json");
+    refused("eval -m $T/other -q --threads 1 -o $O/e", 1, "concepts.json|class 3 of domain style is Watercolor|Aquarelle");
+    shell("cp $T/judged/classifier/style/config.json $T/other/classifier/style && truncate -s -9 $T/other/classifier/object/model.safetensors");
+    refused("eval -m $T/other -q --threads 1 -o $O/e", 1, "other/classifier/object/model.safetensors");
+    shell("rm -rf $T/other/classifier/object && cp -r $T/judged/classifier/object $T/other/classifier && truncate -s -9 $T/other/sae/" TINY_OBJECTS "/sae.safetensors");
+    refused("eval -m $T/other -q --threads 1 -o $T/half", 1, "other/sae/" TINY_OBJECTS "/sae.safetensors");
+    shell("rm -rf $T/other $T/half");
+}
+
+/* What eval and sweep print; a table, JSON, a protocol that --protocol reads, a plan. */
+static void measures(void)
+{
+    prepare_judged();
+    works("eval $E -o $O/e");
+    CHECK(lines_of(out) == 5 && test_holds(out, "domain\tconcept\tUA|style\tSketch\t|style\taverage\t|object\tCats\t|object\taverage\t"), "%s", out);
+    shell("cp $O/e/eval.json $T/eval.json");
+    works("eval $E -o $O/e --json");
+    CHECK(same_files(at("stdout"), at("eval.json")), "--json is not eval.json: %s", out);
+    works("eval $E -o $O/e --dry-run --json");
+    CHECK(!strncmp(out, "{\"images\": 66, \"there\": 66, \"seconds\": 0}", 40) && json_lines(out) == 1, "%s", out);
+    works("eval $J --protocol emojicanvas --print-protocol >$T/e.json; $S eval $J --protocol $T/e.json --print-protocol");
+    CHECK(same_files(at("stdout"), at("e.json")), "a printed protocol is read otherwise");
+    works("eval $E -o $O/f --protocol $T/e.json");
+    CHECK(shell("diff -r $O/e $O/f >/dev/null") == 0, "a printed protocol measures otherwise");
+    works("eval $E -o $O/g --shard 1/2");
+    CHECK(strstr(out, "\t33\n") && lines_of(out) == 1, "%s", out);
+    CHECK(run("eval -m $T/judged --threads 1 --concepts Cats --seeds 188 -o $O/h") == 0 && strstr(err, "24 images, 0 of them there; about "), "%s", err);
+    works("sweep $J --domain object --concepts Cats --tops 8,24 --strengths=-1,-4 --seeds 5,6 -o $O/s");
+    CHECK(lines_of(out) == 3 && test_holds(out, "concept\tchoice\t|Cats\ttop |/out/s/forget.json\n"), "%s", out);
+    works("sweep $J --domain object --concepts Cats --tops 8,24 --strengths=-1,-4 --seeds 5,6 -o $O/s --json");
+    CHECK(json_lines(out) == 1 && test_holds(out, "{\"concept\": \"Cats\", \"top\": |\"kept\": "), "%s", out);
+    clean();
+}
+
+/* Killed outright in the middle, ten times, later each time; what is there is whole, and the end is the same. */
+static void killed(void)
+{
+    prepare_judged();
+    works("eval $E -o $O/whole");
+    for (int i = 1; i <= 10; i++) {
+        char line[300];
+        snprintf(line, sizeof line, "$S eval $E -o $O/killed >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p; wait $p 2>/dev/null", i - 1);
+        shell(line);
+    }
+    CHECK(shell("test ! -e $O/killed/eval.json || cmp -s $O/killed/eval.json $O/whole/eval.json") == 0, "a killed run left results that are not whole");
+    works("eval $E -o $O/killed");
+    CHECK(shell("find $O/killed -name '*.tmp-*' -delete; diff -r $O/whole $O/killed >/dev/null") == 0, "a run killed ten times ends in other bytes");
+    clean();
+}
+
+/* A disk that fills: the file is named, nothing half-written stays, and the run goes on once there is room. */
+static void measuring_full_disk(void)
+{
+    prepare_judged();
+    works("eval $E -o $O/whole");
+    shell("cp -r $O/whole $O/full && rm $O/full/*.*"); /* the images are there, the results not */
+    shell("(ulimit -f 2; $S eval $E -o $O/full 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    CHECK(test_holds(err, "saeuron: |/out/full/|.tsv|\n1\n") && lines_of(err) == 2, "%s", err);
+    CHECK(shell("test -z \"$(find $O/full -name '*.tmp*')\" && test ! -e $O/full/eval.json") == 0, "something half-written stayed");
+    works("eval $E -o $O/full");
+    CHECK(shell("diff -r $O/whole $O/full >/dev/null") == 0, "after a full disk the results differ");
+    if (access("/dev/full", W_OK) == 0) {
+        const int code = run_in("", "eval $J --print-protocol", ">/dev/full");
+        clean();
+        check_refusal("eval --print-protocol", code, 1, "standard output");
+    }
+    clean();
+}
+
 const test_case cli_tests[] = {
     { "usage_errors", usage_errors }, { "missing_files", missing_files }, { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records }, { "records_refused", records_refused }, { "scales", scales }, { "default_model", default_model }, { "helps", helps }, { NULL, NULL },
+    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records }, { "records_refused", records_refused }, { "scales", scales }, { "default_model", default_model }, { "helps", helps },
+    { "measuring_errors", measuring_errors }, { "measures", measures }, { "killed", killed }, { "measuring_full_disk", measuring_full_disk }, { NULL, NULL },
 };

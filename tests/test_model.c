@@ -237,6 +237,62 @@ static void noise_given(void)
     done(x);
 }
 
+/* Texts encoded before draw what the texts themselves draw, prompts and negative prompt alike, whatever batch and guidance; an
+ * encoder that ran on `prompts` all the same would show in the third call. */
+static void embeds_given(void)
+{
+    static float all[5 * 16 * 16], negative[16 * 16];
+    static const char *const others[] = { "dog", "dog", "dog", "dog", "dog" };
+    shot said, given;
+    sae_error e = { 0 };
+    sae_context *x = fresh();
+    const size_t one = sae_text_length(x) * sae_text_width(x);
+    CHECK(one == 16 * 16, "a text has %zu values", one);
+    for (size_t i = 0; i < 5; i++)
+        CHECK(sae_encode_text(x, prompts[i], all + i * one, &e) == SAE_OK, "%s", e.text);
+    CHECK(sae_encode_text(x, "the sea", negative, &e) == SAE_OK, "%s", e.text);
+    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 2, .negative_prompt = "the sea" }, &said);
+    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
+    CHECK(same(&said, &given), "texts encoded before draw other bits");
+    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .prompts = others, .prompt_embeds = all, .negative_prompt = "the sea" }, &given);
+    CHECK(same(&said, &given), "prompt_embeds are not used where there are prompts");
+    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .negative_prompt_embeds = negative }, &given);
+    CHECK(same(&said, &given), "negative_prompt_embeds alone draw other bits");
+    must_shoot(x, (sae_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1 }, &said);
+    must_shoot(x, (sae_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
+    CHECK(same(&said, &given), "without guidance, texts encoded before draw other bits");
+    sae_generate_options o = { .count = 5, .prompt_embeds = all };
+    CHECK(sae_generate(x, &o, given.rgb, &e) == SAE_OK, "without prompts: %s", e.text);
+    all[3 * one + 7] = nn_f16_to_f32(0x7e00);
+    check_error("NaN in prompt_embeds", shoot(x, o, &given, &e), SAE_ENAN, &e, "prompt_embeds|image 3");
+    negative[0] = nn_f16_to_f32(0x7c00);
+    o = (sae_generate_options){ .count = 1, .negative_prompt_embeds = negative };
+    check_error("infinity in negative_prompt_embeds", shoot(x, o, &given, &e), SAE_ENAN, &e, "negative_prompt_embeds");
+    done(x);
+}
+
+/* An SAE that stays loaded without anything to forget changes no bit, and forgets again. */
+static void rests(void)
+{
+    shot plain, forgot, s;
+    sae_context *x = fresh();
+    must_shoot(x, (sae_generate_options){ .count = 2 }, &plain);
+    must_forget(x, "Sketch", 60);
+    must_shoot(x, (sae_generate_options){ .count = 2 }, &forgot);
+    pipeline_rest(x);
+    CHECK(x->hooks == 1 && !ablation_active(x->hook[0]) && x->hook[0]->stats.steps, "the SAE is not kept");
+    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    CHECK(same(&plain, &s), "at rest, a hook changes bits");
+    must_forget(x, "Watercolor", 60);
+    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    CHECK(!same(&plain, &s) && !same(&forgot, &s), "the second concept is not forgotten");
+    pipeline_rest(x);
+    must_forget(x, "Sketch", 60);
+    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    CHECK(same(&forgot, &s), "the first concept is not forgotten alike again");
+    done(x);
+}
+
 /* A guidance of at most 1 runs one half of the batch, whatever it is; above, both. The default is concepts.json's. */
 static void guidance(void)
 {
@@ -2090,7 +2146,7 @@ static void two_contexts(void)
 
 const test_case model_tests[] = {
     { "threads_bits", threads_bits }, { "isa_bits", isa_bits }, { "batch_bits", batch_bits }, { "noise_index", noise_index },
-    { "noise_given", noise_given }, { "guidance", guidance }, { "tap_names", tap_names }, { "intermediates", intermediates }, { "nothing_selected", nothing_selected },
+    { "noise_given", noise_given }, { "embeds_given", embeds_given }, { "rests", rests }, { "guidance", guidance }, { "tap_names", tap_names }, { "intermediates", intermediates }, { "nothing_selected", nothing_selected },
     { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "min_density", min_density }, { "encode_definition", encode_definition },
     { "steer_forms", steer_forms }, { "few_latents", few_latents }, { "steers", steers }, { "steer_errors", steer_errors }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },

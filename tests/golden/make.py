@@ -407,11 +407,46 @@ def stock_pixels():
 # ---- the classifier ----
 
 def import_timm():
-    """timm, which imports torchvision, whose wheels on PyPI hold operators for CUDA builds of torch alone: beside a CPU build
-    they are absent, and torchvision must not describe them. Nothing here uses them."""
+    """timm without torchvision, of whose transforms nothing here has need: torchvision's wheels on PyPI hold operators for
+    CUDA builds of torch alone, and beside a CPU build they break every import of transformers. What timm names of it is empty."""
+    import importlib.abc
+    import importlib.machinery
     import sys
     import types
-    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("torchvision._meta_registrations"))
+
+    class Nothing(type):
+        def __getattr__(cls, name):
+            return Nothing(name, (), {})
+
+    class Module(types.ModuleType):
+        __path__ = []
+
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return Nothing(name, (), {})
+
+    class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+        def find_spec(self, name, path, target=None):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True) if name.split(".")[0] == "torchvision" else None
+
+        def create_module(self, spec):
+            return Module(spec.name)
+
+        def exec_module(self, module):
+            pass
+
+    finder = Finder()
+    if "timm" not in sys.modules:
+        before = set(sys.modules)
+        sys.meta_path.insert(0, finder)
+        try:
+            import timm
+        finally:
+            sys.meta_path.remove(finder)
+            for name in set(sys.modules) - before:      # transformers asks whether torchvision is there, and must hear no
+                if name.split(".")[0] == "torchvision":
+                    del sys.modules[name]
     import timm
     return timm
 
@@ -436,14 +471,14 @@ def picture(name, height, width):
 
 
 def preprocess(cfg, pictures):
-    """As UnlearnCanvas' evaluation: torchvision's Resize to the network's side (bilinear, by Pillow), ToTensor, Normalize."""
-    import_timm()
+    """As UnlearnCanvas' evaluation: Pillow's bilinear resize to the network's side, then what torchvision's ToTensor and
+    Normalize compute, (byte / 255 - mean) / std."""
     from PIL import Image
-    from torchvision import transforms
     how = cfg.get("pretrained_cfg", cfg)
     side = how["input_size"][1] if "input_size" in how else how["img_size"]
-    steps = transforms.Compose([transforms.Resize((side, side)), transforms.ToTensor(), transforms.Normalize(how["mean"], how["std"])])
-    return torch.stack([steps(Image.fromarray(p)) for p in pictures])
+    x = [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.BILINEAR)) for p in pictures]
+    mean, std = (torch.tensor(how[k], dtype=torch.float32)[:, None, None] for k in ("mean", "std"))
+    return (torch.from_numpy(np.stack(x)).permute(0, 3, 1, 2).contiguous().float() / 255 - mean) / std
 
 
 def resized_hashes(count):
@@ -815,7 +850,8 @@ class Pipeline:
             handles.append(self.pipe.unet.get_submodule(path).register_forward_hook(hook))
         scale, side = self.pipe.vae_scale_factor, self.pipe.unet.config.sample_size
         height, width = case.get("size", (side * scale, side * scale))
-        noise = torch.randn((1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))
+        place = case.get("noise_index", 0)
+        noise = torch.randn((place + 1, self.pipe.unet.config.in_channels, height // scale, width // scale), generator=torch.Generator().manual_seed(case["seed"]))[place:]
         try:
             latents = self.pipe(case["prompt"], height=height, width=width, negative_prompt=case.get("negative"), num_inference_steps=steps,
                                 guidance_scale=case.get("guidance", self.concepts["guidance"]), latents=noise.to(self.dtype), output_type="latent").images

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+"""Evaluations counted again by other hands: ./saeuron eval against plain Python on its predictions.tsv, scipy's intervals, timm's and
+diffusers' answers.
+
+    check_eval.py [--model weights/emojicanvas] [--saeuron ./saeuron] [--seed 288] [--steps 4] [--sample 3] [--folder DIR]
+
+Every protocol, cut to three objects, is run on few steps: the pictures are poor, which makes the answers various. UA, IRA, CRA are
+then counted here as docs/method.md words them, not by the protocol's rules, and every interval from scipy's Wilson. The style and
+object that ./saeuron says a picture shows are what timm says of the PNG; --sample pictures at the model's own steps are drawn again by
+diffusers, forgetting as golden/make.py writes it, and must lie within one level of ours and be told alike. The 95 % interval is
+tried on made-up truths: how often does it hold them? With --folder an evaluation that is there is recounted, and nothing is drawn.
+The last line is "N passed, N failed"."""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from scipy.stats import binomtest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "golden"))
+PLAIN = "Seed_Images"
+OBJECTS, STYLE, OBJECT = ("Cats", "Flame", "Towers"), "Mosaic", "Flame"  # places of these; what is forgotten
+results = {True: 0, False: 0}
+
+
+def check(good, text):
+    results[bool(good)] += 1
+    if not good:
+        print(f"FAIL {text}", flush=True)
+
+
+# ---- counting ----
+
+def wilson(value, n):
+    """Of n images, which need not be whole: an effective number. Where it is whole, scipy's."""
+    z2 = 1.959963984540054 ** 2
+    middle, half = (value + z2 / (2 * n)) / (1 + z2 / n), (z2 * (value * (1 - value) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    if abs(n - round(n)) < 1e-9 and abs(n * value - round(n * value)) < 1e-9:
+        c = binomtest(round(n * value), round(n)).proportion_ci(0.95, "wilson")
+        assert abs(c.low - low) < 1e-9 and abs(c.high - high) < 1e-9, (c, low, high)
+    return value, low, high, n
+
+
+def mean_of(parts):
+    """[(weight, (value, low, high, n))]: the weighted mean, its interval Wilson's at Kish's effective number."""
+    w = np.array([p[0] for p in parts], float)
+    v, _, _, n = np.array([p[1] for p in parts]).T
+    return wilson(float(np.average(v, weights=w)), float(w.sum() ** 2 / (w * w / n).sum()))
+
+
+def accuracy(rows, kind):
+    """Of rows that weigh alike."""
+    return wilson(sum(r["predicted_" + kind] == r[kind] for r in rows) / len(rows), len(rows))
+
+
+def over_classes(rows, kind, judge=None):
+    """Unweighted mean over the classes of kind that occur."""
+    classes = sorted({r[kind] for r in rows})
+    return mean_of([(1, accuracy([r for r in rows if r[kind] == c], judge or kind)) for c in classes])
+
+
+def halves(rows, styles):
+    """Objects as the paper scored them: an unstyled picture is listed once a style."""
+    styled, plain = ([r for r in rows if (r["style"] == PLAIN) == p] for p in (False, True))
+    return mean_of([(len(styled), accuracy(styled, "object")), (styles * len(plain), accuracy(plain, "object"))])
+
+
+def count(protocol, domain, concept, rows, styles):
+    """(UA, IRA, CRA) as (value, low, high, effective number), per docs/method.md."""
+    styled = [r for r in rows if r["style"] != PLAIN]
+    plain = [r for r in rows if r["style"] == PLAIN]
+    if domain == "style":
+        own, others = ([r for r in styled if (r["style"] == concept) == o] for o in (True, False))
+        kept = {"emojicanvas": others, "paper": plain, "released": plain, "unlearncanvas": own}[protocol]
+        ua, ira, cra = accuracy(own, "style"), over_classes(others, "style"), accuracy(kept, "object")
+    else:
+        own, others = ([r for r in rows if (r["object"] == concept) == o] for o in (True, False))
+        if protocol == "paper":
+            ua = halves(own, styles)
+            ira = mean_of([(1, halves([r for r in others if r["object"] == c], styles)) for c in sorted({r["object"] for r in others})])
+        else:
+            ua, ira = accuracy(own, "object"), over_classes(others, "object")
+        cra = accuracy(others, "style") if protocol == "emojicanvas" else over_classes(styled, "style")
+    return (1 - ua[0], 1 - ua[2], 1 - ua[1], ua[3]), ira, cra
+
+
+def same(text, got, name, want):
+    """got[name], got[name_interval]: in per cent, four digits after the point."""
+    values = [got[name], *got[name + "_interval"]]
+    apart = max(abs(a - 100 * b) for a, b in zip(values, want[:3]))
+    check(apart <= 5.1e-5, f"{text} {name}: eval.json has {values}, counted here {[100 * x for x in want]}")
+
+
+def recount(folder):
+    """All numbers of a folder from its predictions.tsv."""
+    with open(os.path.join(folder, "eval.json")) as f:
+        report = json.load(f)
+    with open(os.path.join(folder, "predictions.tsv")) as f:
+        rows = list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
+    with open(os.path.join(folder, "eval.tsv")) as f:
+        table = {(r["domain"], r["concept"]): r for r in csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE)}
+    protocol = report["protocol"]
+    styles = len({r["style"] for r in rows} - {PLAIN})
+    lists = {}
+    for r in rows:
+        lists.setdefault(r["list"], []).append(r)
+    for kind in ("style", "object"):
+        same(f"{protocol} none", report["none"], kind + "_accuracy", accuracy(lists["none"], kind))
+    for domain in ("style", "object"):
+        if domain not in report:
+            continue
+        every = {True: [], False: []}
+        for concept, got in report[domain]["concepts"].items():
+            places = {(r["seed"], r["place"]) for r in lists[concept]}
+            check(len(places) == len(lists[concept]), f"{protocol} {concept}: a picture is listed twice")
+            for with_, mine in ((True, lists[concept]), (False, [r for r in lists["none"] if (r["seed"], r["place"]) in places])):
+                want = count(protocol, domain, concept, mine, styles)
+                every[with_].append(want)
+                for name, w in zip(("UA", "IRA", "CRA"), want):
+                    same(f"{protocol} {concept}{'' if with_ else ' (without)'}", got if with_ else got["without_forgetting"], name, w)
+                    cells = [float(table[domain, concept][("" if with_ else "without_") + name + e]) for e in ("", "_low", "_high")]
+                    check(max(abs(c - 100 * x) for c, x in zip(cells, w[:3])) <= 5.1e-5, f"{protocol} {concept} {name}: eval.tsv has {cells}")
+        for with_, where in ((True, report[domain]["average"]), (False, report[domain]["without_forgetting"])):
+            for i, name in enumerate(("UA", "IRA", "CRA")):
+                same(f"{protocol} {domain} average", where, name, mean_of([(1, w[i]) for w in every[with_]]))
+    for name, mine in lists.items():
+        for kind in ("style", "object"):
+            with open(os.path.join(folder, "confusion", f"{name}.{kind}.tsv")) as f:
+                matrix = list(csv.reader(f, delimiter="\t"))
+            cells = {(r[0], c): int(v) for r in matrix[1:] for c, v in zip(matrix[0][1:], r[1:])}
+            for r in mine:
+                cells[r[kind], r["predicted_" + kind]] -= 1
+            check(not any(cells.values()), f"{protocol}: confusion/{name}.{kind}.tsv has other counts")
+    return report, rows
+
+
+# ---- other answers ----
+
+class Judge:
+    """A classifier of the model, by timm."""
+
+    def __init__(self, folder):
+        import make
+        from safetensors.torch import load_file
+        with open(os.path.join(folder, "config.json")) as f:
+            self.cfg = json.load(f)
+        self.make, self.net = make, make.make_classifier(self.cfg).eval()
+        self.net.load_state_dict({k: v.float() for k, v in load_file(os.path.join(folder, "model.safetensors")).items()})
+        self.names = self.cfg["label_names"]
+
+    def __call__(self, pictures):
+        with self.make.torch.no_grad():
+            return self.make.torch.softmax(self.net(self.make.preprocess(self.cfg, pictures)), 1).numpy()
+
+
+def pixels(path):
+    from PIL import Image
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def told_alike(a, folder, rows):
+    """timm on the files, all of them."""
+    told = 0
+    for kind in ("style", "object"):
+        judge = Judge(os.path.join(a.model, "classifier", kind))
+        for i in range(0, len(rows), 64):
+            part = rows[i:i + 64]
+            p = judge([pixels(os.path.join(folder, "images", r["list"], f"{r['seed']}-{int(r['place']):05d}.png")) for r in part])
+            for r, q in zip(part, p):
+                top, mine = int(q.argmax()), judge.names.index(r["predicted_" + kind])
+                apart = abs(float(r["probability_" + kind]) - q[mine])
+                told += 1
+                check((top == mine or q[top] - q[mine] < 1e-5) and apart < 1e-4,
+                      f"{r['list']} place {r['place']}: {kind} {r['predicted_' + kind]} {r['probability_' + kind]}, timm {judge.names[top]} {q[top]}")
+    print(f"{told} answers compared with timm's", flush=True)
+
+
+def drawn_alike(a, folder, rows):
+    """diffusers, with the concept forgotten by a forward hook."""
+    import make
+    pipeline = make.Pipeline(a.model, make.torch.float32)
+    judges = {kind: Judge(os.path.join(a.model, "classifier", kind)) for kind in ("style", "object")}
+    lists = sorted({r["list"] for r in rows}, key=lambda n: n != "none")
+    for i in range(a.sample):
+        among = [r for r in rows if r["list"] == lists[i % len(lists)]]
+        r = among[(7 * i + 3) % len(among)]
+        _, stock, decisions = pipeline({"prompt": r["prompt"], "seed": int(r["seed"]), "noise_index": int(r["place"]), "forget": [] if r["list"] == "none" else [r["list"]]})
+        ours = pixels(os.path.join(folder, "images", r["list"], f"{r['seed']}-{int(r['place']):05d}.png"))
+        apart = np.abs(ours.astype(int) - stock)
+        margin = min((d[1] for d in decisions), default=1)
+        check((apart.max() <= 1 and (apart > 0).mean() <= 1e-3) or margin < make.LEAST_MARGIN, f"{r['list']} place {r['place']}: diffusers draws it up to {apart.max()} levels apart")
+        for kind, judge in judges.items():
+            top = judge.names[int(judge([stock])[0].argmax())]
+            check(top == r["predicted_" + kind] or margin < make.LEAST_MARGIN, f"{r['list']} place {r['place']}: {kind} {r['predicted_' + kind]}, of diffusers' picture {top}")
+        print(f"{r['list']}, {r['prompt']} place {r['place']}: {int((apart > 0).sum())} of {apart.size} bytes differ from diffusers', at most by {apart.max()}", flush=True)
+
+
+# ---- intervals ----
+
+def coverage(rng, trials=20000):
+    """How often the interval of a mean over classes holds a made-up truth, and, beside it, a normal approximation's."""
+    for groups, n, at in ((1, 100, (0.02, 0.98)), (9, 20, (0.7, 1)), (9, 100, (0.95, 1)), (19, 55, (0.5, 1)), (9, 6, (0.7, 1))):
+        truth = rng.uniform(*at, (trials, groups))
+        p = rng.binomial(n, truth) / n
+        value, want, N, z2 = p.mean(1), truth.mean(1), groups * n, 1.959963984540054 ** 2
+        middle, half = (value + z2 / (2 * N)) / (1 + z2 / N), np.sqrt(z2 * (value * (1 - value) / N + z2 / (4 * N * N))) / (1 + z2 / N)
+        normal = np.sqrt(z2 * (p * (1 - p) / n).sum(1)) / groups
+        held, other = float((np.abs(want - middle) <= half).mean()), float((np.abs(want - value) <= normal).mean())
+        print(f"{groups} classes of {n} pictures, shares of {at[0]} to {at[1]}: the interval holds the truth in {100 * held:.1f} % of trials; a normal approximation {100 * other:.1f} %",
+              flush=True)
+        check(0.945 <= held <= 0.99, f"the 95 % interval holds {100 * held:.1f} %")
+
+
+# ---- runs ----
+
+def saeuron(a, *arguments):
+    return subprocess.run([a.saeuron, *map(str, arguments), "-m", a.model, "--threads", str(a.threads), "-q"], check=True, stdout=subprocess.PIPE).stdout
+
+
+def cut(a, protocol, folder):
+    """The protocol on three objects, one seed; unstyled weigh as many as there are styles in the whole of it."""
+    p = json.loads(saeuron(a, "eval", "--protocol", protocol, "--print-protocol"))
+    p["images"] = [i for i in p["images"] if i["object"] in OBJECTS]
+    p["seeds"] = [a.seed]
+    p.pop("steps", None), p.pop("guidance", None)
+    path = os.path.join(folder, f"{protocol}.json")
+    with open(path, "w") as f:
+        json.dump(p, f)
+    return path
+
+
+def evaluate(a, protocol, folder, steps):
+    arguments = ["--steps", steps, "--map-steps"] if steps else []
+    saeuron(a, "eval", "--protocol", cut(a, protocol, folder), "--concepts", f"{STYLE},{OBJECT}", "-o", os.path.join(folder, "e"), *arguments)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", default=os.path.join(HERE, "..", "weights", "emojicanvas"))
+    p.add_argument("--saeuron", default=os.path.join(HERE, "..", "saeuron"))
+    p.add_argument("--seed", type=int, default=288)
+    p.add_argument("--steps", type=int, default=4)
+    p.add_argument("--sample", type=int, default=3)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--folder")
+    a = p.parse_args()
+    coverage(np.random.default_rng(a.seed))
+    if a.folder:
+        recount(a.folder)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            for protocol in ("emojicanvas", "paper", "released", "unlearncanvas"):
+                evaluate(a, protocol, folder, a.steps)
+                report, rows = recount(os.path.join(folder, "e"))
+                check(report["protocol"] == protocol and report["steps"] == a.steps and report["seeds"] == [a.seed], f"{protocol}: another run is reported")
+                print(f"{protocol}: {len(rows)} predictions counted again", flush=True)
+            told_alike(a, os.path.join(folder, "e"), rows)
+        if a.sample:
+            with tempfile.TemporaryDirectory() as folder:
+                path = cut(a, "emojicanvas", folder)
+                with open(path) as f:
+                    protocol = json.load(f)
+                protocol["images"] = [i for i in protocol["images"] if i["style"] in (STYLE, "Winter")]
+                with open(path, "w") as f:
+                    json.dump(protocol, f)
+                saeuron(a, "eval", "--protocol", path, "--concepts", f"{STYLE},{OBJECT}", "-o", os.path.join(folder, "e"))
+                drawn_alike(a, os.path.join(folder, "e"), recount(os.path.join(folder, "e"))[1])
+    print(f"{results[True]} passed, {results[False]} failed")
+    return 1 if results[False] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
