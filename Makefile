@@ -44,12 +44,13 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy golden eval cli
+TESTS := main nn rng io tokenizer model vit untidy collect golden eval cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-COMMANDS := saeuron command_eval bench selftest $(EVAL)
+MAKING := collect
+COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
@@ -78,7 +79,7 @@ $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:
 
-$(BUILD)/tests/run: $(TESTOBJS) $(EVAL:%=$(BUILD)/%.o) $(OBJS)
+$(BUILD)/tests/run: $(TESTOBJS) $(EVAL:%=$(BUILD)/%.o) $(MAKING:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/selftest.o: tests/golden/digests.txt

@@ -1,6 +1,6 @@
 /* command.h: what the program's commands share: their options, messages, and how they open a model.
  *
- *   saeuron.c --options--> commands here and in command_eval.c --> exit codes
+ *   saeuron.c --options--> commands there, in command_eval.c and command_collect.c --> exit codes
  *
  * Not here: the library, which knows neither options nor a terminal. */
 #ifndef SAEURON_COMMAND_H
@@ -13,10 +13,17 @@
 #define MANY 64
 typedef struct list { const char *item[MANY]; size_t count; } list;
 
+typedef struct arguments { char **item; size_t count; } arguments; /* what is no option: as many as the command line holds */
+
 typedef struct options {
     const char *protocol, *domain, *concepts, *seeds, *classifier, *shard, *tops, *percentiles, *strengths;
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
-    list     sae, stats, steer, reconstruct, inject, rest;
+    const char *type, *concept_file, *density, *shared;
+    list     sae, stats, steer, reconstruct, inject, hooks;
+    arguments rest;
+    uint64_t every, lines;
+    double   min_density;
+    bool     diff, per_prompt, half, has_seed, has_min_density;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
     bool     profile, quiet, json, map_steps, quick, dry_run, print_protocol, overlap, install, explain, strings, latents, memory, tensors, listing, help;
@@ -50,6 +57,15 @@ int open_model(sae_context **x, const options *o, talk *t);
 int place_saes(sae_context *x, const options *o, sae_error *err);
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
 int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err);
+
+/* The lines of --prompts, as pointers into *buffer; both are the caller's to free, after an error, too. */
+int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err);
+
+/* ---- command_collect.c ---- */
+
+int run_collect(const options *o);
+int run_stats(const options *o);
+int run_merge(const options *o);
 
 /* ---- command_eval.c ---- */
 

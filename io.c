@@ -858,21 +858,18 @@ static int put_value(unsigned char *p, dtype type, float x)
     return SAE_OK;
 }
 
-/* Writes the values of one tensor through a small buffer. */
-static int write_values(io_out *out, const tensor_out *o, sae_error *err)
+int tensors_put(io_out *out, const tensor_out *o, size_t first, const float *values, size_t n, sae_error *err)
 {
     unsigned char buffer[4096];
     const size_t size = dtype_size(o->type), room = sizeof buffer / size;
-    size_t n;
     char digits[32];
     int code = SAE_OK;
-    out_count(o, &n);
-    for (size_t i = 0; i < n && !code;) {
+    for (size_t i = 0; i < n && !code;) { /* through a small buffer */
         const size_t some = n - i < room ? n - i : room;
         for (size_t j = 0; j < some; j++)
-            if (put_value(buffer + j * size, o->type, o->values[i + j])) {
-                io_format_float(digits, sizeof digits, o->values[i + j]);
-                return fail(err, SAE_ENAN, "%s: tensor %s: element %zu is %s, which %s cannot hold", out->path, o->name, i + j, digits,
+            if (put_value(buffer + j * size, o->type, values[i + j])) {
+                io_format_float(digits, sizeof digits, values[i + j]);
+                return fail(err, SAE_ENAN, "%s: tensor %s: element %zu is %s, which %s cannot hold", out->path, o->name, first + i + j, digits,
                             o->type == DT_F16 ? "F16" : "a model");
             }
         code = io_out_write(out, buffer, some * size, err);
@@ -881,11 +878,11 @@ static int write_values(io_out *out, const tensor_out *o, sae_error *err)
     return code;
 }
 
-int tensors_save(const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err)
+int tensors_begin(io_out *out, const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err)
 {
     text header = { NULL, 0, 0 };
     unsigned char size[8];
-    io_out out;
+    *out = (io_out){ .file = NULL };
     int code = check_out(path, list, count, err);
     if (code)
         return code;
@@ -895,18 +892,29 @@ int tensors_save(const sae_host *host, const char *path, const tensor_out *list,
         return no_memory(err, path, "its header");
     put_header(&header, list, count, metadata);
     put_le(size, header.n, 8);
-    code = io_out_open(&out, path, err);
+    code = io_out_open(out, path, err);
     if (!code)
-        code = io_out_write(&out, size, 8, err);
+        code = io_out_write(out, size, 8, err);
     if (!code)
-        code = io_out_write(&out, header.out, header.n, err);
-    for (size_t i = 0; i < count && !code; i++)
-        code = write_values(&out, &list[i], err);
+        code = io_out_write(out, header.out, header.n, err);
+    if (code)
+        io_out_abort(out);
+    io_free(host, header.out);
+    return code;
+}
+
+int tensors_save(const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err)
+{
+    io_out out;
+    int code = tensors_begin(&out, host, path, list, count, metadata, err);
+    for (size_t i = 0, n; i < count && !code; i++) {
+        out_count(&list[i], &n);
+        code = tensors_put(&out, &list[i], 0, list[i].values, n, err);
+    }
     if (!code)
         code = io_out_commit(&out, err);
     if (code)
         io_out_abort(&out);
-    io_free(host, header.out);
     return code;
 }
 

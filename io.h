@@ -158,6 +158,12 @@ void io_out_abort(io_out *o);       /* does nothing after commit */
 int  io_write_file(const sae_host *host, const char *path, const void *bytes, size_t n, sae_error *err);
 int io_make_dir(const char *path, sae_error *err);  /* and its parents; fine when it exists */
 
+/* tensors_save in pieces, for what no memory holds: begin writes the header of list, whose values are not looked at; then the caller
+ * puts n values at a time, in the list's order, each tensor's to its end (first: how many of o's went before, for messages), and
+ * commits. After an error of put, io_out_abort. */
+int  tensors_begin(io_out *out, const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err);
+int  tensors_put(io_out *out, const tensor_out *o, size_t first, const float *values, size_t n, sae_error *err);
+
 /* ---- memory through the host ---- */
 
 void *io_alloc(const sae_host *host, size_t count, size_t size); /* product checked; NULL when there is none */

@@ -338,9 +338,12 @@ typedef struct stats {
     float  *threshold;              /* [steps,n]: mean over concepts of mu */
     double *prompts;                /* a concept, in file order */
     void   *memory;
+    tensors density;                /* of stats_load_density; file_count == 0: none */
 } stats;
 
 int  stats_load(stats *s, const sae_host *host, const char *path, sae_error *err);
+/* The share of tokens at which each latent fires, a concept's tensor of mu's shape, for --min-density; made by the same SAE. */
+int  stats_load_density(stats *s, const sae_host *host, const char *path, sae_error *err);
 void stats_unload(stats *s, const sae_host *host);
 int  stats_find(const stats *s, const char *concept);     /* number, or -1 */
 const char *stats_name(const stats *s, size_t concept);
@@ -349,7 +352,8 @@ void stats_mu(const stats *s, float *mu, size_t concept, size_t step);   /* mu [
 void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch);
 
 enum { RESIDUAL_PAPER, RESIDUAL_RELEASED, RESIDUAL_NONE };
-typedef struct choice { size_t top; double percentile; float strength; } choice; /* top > 0, else percentile */
+/* top > 0, else percentile; of the latents that fire at min_density of the concept's tokens at least */
+typedef struct choice { size_t top; double percentile; float strength; double min_density; } choice;
 
 /* One forgotten concept at one hook: per step the selected latents, ascending. */
 typedef struct selection {
@@ -382,7 +386,7 @@ typedef struct ablation {
     selection forget[FORGETS];
     steering  steer[STEERS];
     bool   reconstruct;             /* the output is decode(f); count and steers are 0 */
-    int    residual;
+    int    residual, shared;
     edit_observer observe;
     void  *observe_user;
 } ablation;
@@ -413,6 +417,24 @@ bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
 /* As sae_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
 void pipeline_rest(struct sae_context *x);
 
+/* hook without a leading "unet.", into name; an error when this UNet has no such hook. */
+int hook_name(const struct sae_context *x, const char *hook, char name[96], sae_error *err);
+/* The folder of the SAE of a hook (by hook_name's name), as sae_use_sae named it or in the model's folder; an error when there is none. */
+int hook_folder(const struct sae_context *x, const char *hook, char dir[1024], sae_error *err);
+
+#define RECORDED (2 * LEVELS * LAYERS)
+/* Modules of the UNet looked at while sae_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the
+ * batch's rows to the threads. sae_generate then counts progress over all calls that `before` and `all` speak of. */
+typedef struct recorder {
+    size_t count;
+    char   module[RECORDED][96];    /* "up_blocks.1.attentions.2" */
+    float *rows[RECORDED];          /* [batch,N,C] each, of the caller: the module's output at this step */
+    /* After each step's prediction, on the caller's thread: rows holds images first .. first + B - 1 of the call. An error ends it. */
+    int  (*step)(void *user, size_t step, size_t first, size_t B, sae_error *err);
+    void  *user;
+    size_t before, all;             /* images of earlier calls, of all calls */
+} recorder;
+
 struct sae_context {
     sae_host host;
     synthetic *made;                /* NULL: the model lies in files */
@@ -434,6 +456,7 @@ struct sae_context {
     size_t   hooks;
     sae_place *place[16];
     size_t   places;
+    const recorder *record;         /* while collect.c samples; else NULL */
 };
 
 #endif

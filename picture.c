@@ -33,11 +33,15 @@ static char *describe_forgetting(const sae_context *x)
     for (size_t i = 0; i < x->hooks; i++)
         for (size_t j = 0; j < x->hook[i]->count; j++) {
             const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32];
+            char number[32], strength[32], density[48] = "";
             io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
             io_format_float(strength, sizeof strength, s->how.strength);
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, strength, x->hook[i]->sae.digest);
+            if (s->how.min_density > 0) {
+                memcpy(density, " min-density ", 14);
+                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
+            }
+            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
+                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
         }
     return out;
 }
@@ -105,6 +109,8 @@ int picture_describe(picture *p, const sae_context *x, const sae_generate_option
         texts[n++] = "steer", texts[n++] = p->steer;
     if (*p->forget || *p->steer)
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
+    if (*p->forget && g->shared == SAE_SHARED_RELEASED)
+        texts[n++] = "shared", texts[n++] = "released";
     if (*p->forget && g->map_steps)
         texts[n++] = "map_steps", texts[n++] = "yes";
     if (*p->reconstruct)
@@ -137,7 +143,7 @@ static const char *wanted(const picture *p, const char *keyword)
 static int compare_texts(const picture *p, const sae_host *host, const char *path, char *text, size_t size, sae_error *err)
 {
     static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt", "negative_prompt", "size", "noise", "residual",
-                                        "map_steps", "steer", "reconstruct", "inject", "contract" };
+                                        "shared", "map_steps", "steer", "reconstruct", "inject", "contract" };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);
         sae_error inner;

@@ -445,6 +445,21 @@ static int load_stats(sae_context *x, ablation *a, const char *path, sae_error *
     return code;
 }
 
+/* density.safetensors beside the statistics of a hook, loaded if it was not. */
+static int load_density(sae_context *x, ablation *a, const char *stats_path, sae_error *err)
+{
+    char path[1024];
+    const char *slash = strrchr(stats_path, '/');
+    const int n = snprintf(path, sizeof path, "%.*sdensity.safetensors", slash ? (int)(slash - stats_path) + 1 : 0, stats_path);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", stats_path);
+    if (a->stats.density.file_count)
+        return SAE_OK;
+    if (!io_exists(&x->host, path))
+        return fail(err, SAE_ENOENT, "%s: there is no such file, which --min-density reads: make it with stats --density", path);
+    return stats_load_density(&a->stats, &x->host, path, err);
+}
+
 /* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
 static int read_forget_json(const sae_context *x, const char *dir, const char *concept, choice *how, sae_error *err)
 {
@@ -477,6 +492,8 @@ static int check_choice(const choice *how, sae_error *err)
         return fail(err, SAE_EUSAGE, "the percentile must be from 0 to 100");
     if (!(how->strength >= -1e6f && how->strength <= 1e6f))
         return fail(err, SAE_EUSAGE, "the strength must be a number from -1e6 to 1e6");
+    if (!(how->min_density >= 0 && how->min_density <= 1))
+        return fail(err, SAE_EUSAGE, "the least density must be from 0 to 1: a share of tokens");
     return SAE_OK;
 }
 
@@ -497,7 +514,8 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     }
     if (o->has_strength)
         how.strength = (float)o->strength;
-    if ((code = check_choice(&how, err)) != SAE_OK)
+    how.min_density = o->min_density;
+    if ((code = check_choice(&how, err)) != SAE_OK || (how.min_density > 0 && (code = load_density(x, a, at.stats, err)) != SAE_OK))
         return code;
     if (a->reconstruct)
         return fail(err, SAE_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->name, a->hook);
@@ -511,18 +529,32 @@ static int forget(sae_context *x, const sae_forget_options *o, sae_error *err)
     return code;
 }
 
-/* The ablation of a hook named by the caller, its SAE loaded. */
-static int open_hook(sae_context *x, const char *hook, ablation **a, sae_error *err)
+int hook_name(const sae_context *x, const char *hook, char name[96], sae_error *err)
 {
-    char dir[1024], stats_path[1024];
+    const int code = check_hook(x, bare(hook), err);
+    if (!code)
+        memcpy(name, bare(hook), strlen(bare(hook)) + 1); /* a name that unet_hook_width knows: short */
+    return code;
+}
+
+int hook_folder(const sae_context *x, const char *hook, char dir[1024], sae_error *err)
+{
+    char stats_path[1024];
     bool named;
-    int  code;
-    if ((code = check_hook(x, hook, err)) != SAE_OK)
-        return code;
     if (!find_place(x, hook, dir, stats_path, &named))
         return fail(err, SAE_EUSAGE, "the path of the SAE for %.80s is too long", hook);
     if (!named && !(io_join(stats_path, sizeof stats_path, dir, "cfg.json") && io_exists(&x->host, stats_path)))
         return fail(err, SAE_ENOENT, "%.300s/: there is no SAE for this hook; name its folder with --sae HOOK=DIR", dir);
+    return SAE_OK;
+}
+
+/* The ablation of a hook named by the caller, its SAE loaded. */
+static int open_hook(sae_context *x, const char *hook, ablation **a, sae_error *err)
+{
+    char dir[1024];
+    int  code;
+    if ((code = check_hook(x, hook, err)) != SAE_OK || (code = hook_folder(x, hook, dir, err)) != SAE_OK)
+        return code;
     return load_sae(x, hook, dir, a, err);
 }
 
@@ -609,6 +641,8 @@ typedef struct call {
     sae_error *err;
     unsigned char *rgb;     /* NULL when planning */
     bool    names;          /* the tap is only asked for: sae_intermediates */
+    bool    pictures;       /* the latents are decoded */
+    size_t  now;            /* images of the batch */
     uint16_t step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
 } call;
 
@@ -635,6 +669,26 @@ static void settle(call *g, const part *p)
         *g->err = p->err;
 }
 
+/* Copies what is recorded of a module's output v [B,n]: the rows of the conditional half, each to its image's place. Threads have
+ * different rows, so they write to different places. */
+static int record(part *p, const char *name, const float *v, size_t B, size_t n)
+{
+    const call *g = p->g;
+    const recorder *r = g->x->record;
+    const size_t uncond = g->guided ? g->now : 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->module[i], name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * n);
+        if (bad < B * n)
+            return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        for (size_t row = 0; row < B; row++)
+            if (p->first + row >= uncond)
+                memcpy(r->rows[i] + (p->first + row - uncond) * n, v + row * n, n * sizeof *v);
+    }
+    return SAE_OK;
+}
+
 /* Sees every module's output: edits it where something is asked for at that hook, then shows it to the caller's tap.
  * v NULL: planning; the tap hears of it if it is only asked for names. */
 static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
@@ -654,6 +708,8 @@ static int seen(void *user, const char *name, float *v, size_t B, size_t H, size
             return p->code = fail(&p->err, SAE_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
         ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
     }
+    if (v && g->step >= 0 && g->x->record && record(p, name, v, B, H * W * C))
+        return p->code;
     if (!g->o->tap)
         return 0;
     snprintf(full, sizeof full, "%s%s", g->network, name);
@@ -736,7 +792,7 @@ static void pass_rows(part *p, float *e, const float *x)
     const size_t n = g->h * g->w * g->x->unet.in_channels;
     const tap watch = { seen, p, g->names };
     unet_forward(&p->c, &g->x->unet, e ? e + p->first * n : NULL, x ? x + p->first * n : NULL, (float)g->ddim.timesteps[g->step < 0 ? 0 : g->step], &p->kv,
-                 p->count, g->h, g->w, g->o->tap || g->x->hooks ? &watch : NULL);
+                 p->count, g->h, g->w, g->o->tap || g->x->hooks || g->x->record ? &watch : NULL);
 }
 
 /* Into how many parts the rows are split, a thread each. For a small latent, whole passes side by side meet once a step; threads that
@@ -811,7 +867,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
     const size_t n = B * g->h * g->w * g->x->unet.in_channels, R = rows(g, B), mark = arena_mark(g->c.work);
     float *both = arena_floats(g->c.work, R / B * n);
     float *e = arena_floats(g->c.work, R / B * n);
-    const size_t total = (g->o->count + g->batch - 1) / g->batch * g->steps;
+    const recorder *const recording = g->x->record;
+    const size_t total = recording ? recording->all * g->steps : (g->o->count + g->batch - 1) / g->batch * g->steps;
     size_t count;
     g->network = "unet.";
     g->step = 0; /* planning stands for every step */
@@ -827,6 +884,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         for (size_t r = 0; r < R / B; r++)
             memcpy(both + r * n, x, n * sizeof *x);
         predict(g, p, count, e, both);
+        if (!g->code && recording)
+            g->code = recording->step(recording->user, i, g->first, B, g->err);
         if (g->code)
             break;
         if (g->guided)
@@ -838,7 +897,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
             break;
         if (nn_first_bad(x, n) < n)
             g->code = fail(g->err, SAE_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
-        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling", g->first / g->batch * g->steps + i + 1, total))
+        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling",
+                                                            recording ? (recording->before + g->first) * g->steps + (i + 1) * B : g->first / g->batch * g->steps + i + 1, total))
             g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
     }
     g->step = -1;
@@ -910,6 +970,7 @@ static void run_batch(call *g, size_t B)
     text_kv kv;
 
     g->step = -1;
+    g->now = B;
     encode_prompts(g, text, B);
     if (!g->code)
         unet_text(&g->c, &g->x->unet, &kv, text, rows(g, B), N);
@@ -920,7 +981,7 @@ static void run_batch(call *g, size_t B)
     arena_release(g->c.work, loop);
     for (size_t i = 0; x && g->o->latents && !g->code && i < B; i++)
         nn_to_nchw(g->o->latents + (g->first + i) * n, x + i * n, 1, C, g->h * g->w);
-    if (!g->code)
+    if (!g->code && g->pictures)
         decode(g, x, B);
     if (!g->code && g->work.base && g->work.failed)
         g->code = fail(g->err, SAE_ENOMEM, "the plan of this call's memory was too small: this is a bug");
@@ -975,7 +1036,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
 {
     size_t W, H;
     int    code;
-    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim };
+    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim, .pictures = true };
     if (!nn_environment_ok())
         return fail(err, SAE_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
     if (!nn_team_environment_ok(x->threads))
@@ -1005,8 +1066,12 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
         return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", o->noise_index);
     if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
         return fail(err, SAE_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
-    for (size_t i = 0; i < x->hooks; i++)
+    if (o->shared < SAE_SHARED_LARGEST || o->shared > SAE_SHARED_RELEASED)
+        return fail(err, SAE_EUSAGE, "shared latents must go by largest or released");
+    for (size_t i = 0; i < x->hooks; i++) {
         x->hook[i]->residual = o->residual;
+        x->hook[i]->shared = o->shared;
+    }
     if (x->hooks && !g->guided)
         for (size_t i = 0; i < x->hooks; i++)
             if ((x->hook[i]->count || x->hook[i]->steers) && o->residual == SAE_RESIDUAL_RELEASED)
@@ -1042,6 +1107,7 @@ int sae_generate(sae_context *x, const sae_generate_options *o, unsigned char *r
     if (!g)
         return fail(err, SAE_ENOMEM, "no memory to begin");
     code = prepare(g, x, o, err);
+    g->pictures = rgb != NULL;
     if (!code)
         code = plan(g, &bytes);
     if (!code && !(memory = io_alloc(&x->host, bytes, 1)))

@@ -2,7 +2,7 @@
  *
  *   argv --options--> sae_open, sae_forget, sae_generate, ... --> files, and their paths on stdout
  *
- * Not here: any mathematics (all else), timing (bench.c), the two commands that measure (command_eval.c).
+ * Not here: any mathematics (all else), timing (bench.c), the commands that measure (command_eval.c) and collect (command_collect.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
 #include "command.h"
@@ -27,6 +27,9 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
        C_EVAL = 256, C_SWEEP = 512, C_MEASURE = C_EVAL | C_SWEEP, C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH | C_MEASURE,
        C_SAMPLE = C_GENERATE | C_SELECT, C_DRAW = C_SAMPLE | C_MEASURE };
+
+/* What makes an SAE; bits from 4096 on. */
+enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS };
 
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 
@@ -95,12 +98,35 @@ static const option table[] = {
     { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
     { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
-    { "--model", "-m", C_MODEL, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
+    { "--min-density", NULL, C_SAMPLE, REAL, AT(min_density), AT(has_min_density), "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)" },
+    { "--shared", NULL, C_SAMPLE, TEXT, AT(shared), NONE, "largest|released", "which of several concepts edits a latent they share (docs/audit.md A5; default largest)" },
+    /* collect, stats, merge */
+    { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
+    { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
+    { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
+    { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
+    { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
+    { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
+    { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
+    { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
+    { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
+    { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
+    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
+    { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
+    { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
+    { "--negative", "-n", C_RECORD, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
+    { "--steps", NULL, C_RECORD, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_RECORD, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_RECORD, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_RECORD, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_RECORD, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--model", "-m", C_MODEL | C_RECORD, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
     { "--synthetic", NULL, C_MODEL & ~(C_SELECT | C_MEASURE), TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
-    { "--threads", NULL, C_MODEL | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
-    { "--isa", NULL, C_MODEL | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
+    { "--threads", NULL, C_MODEL | C_RECORD | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
+    { "--isa", NULL, C_MODEL | C_RECORD | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
     { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
-    { "--quiet", "-q", C_MODEL | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
+    { "--quiet", "-q", C_MODEL | C_RECORD | C_MERGE | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
     { "--help", "-h", ~0, FLAG, AT(help), NONE, NULL, "this text" },
 };
 #define OPTIONS (sizeof table / sizeof *table)
@@ -287,7 +313,7 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA") };
+    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA"), .rest.item = argv };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -298,9 +324,7 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
             continue;
         }
         if (only_arguments || argv[i][0] != '-' || !argv[i][1]) {
-            if (o->rest.count == MANY)
-                return usage(c->name, "%.60s: too many arguments", argv[i]);
-            o->rest.item[o->rest.count++] = argv[i];
+            o->rest.item[o->rest.count++] = argv[i]; /* argv's own room: there are never more than were read */
             continue;
         }
         snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[i]) : 60, argv[i]);
@@ -389,7 +413,7 @@ int place_saes(sae_context *x, const options *o, sae_error *err)
 /* --forget A,B with --top, --percentile, --strength for all of them. */
 static int forget_all(sae_context *x, const options *o, sae_error *err)
 {
-    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : NULL;
+    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->has_min_density ? "--min-density" : o->shared ? "--shared" : NULL;
     int code = place_saes(x, o, err);
     if (!code && o->forget && !*o->forget)
         return fail(err, SAE_EUSAGE, "--forget names no concept");
@@ -405,7 +429,7 @@ static int forget_all(sae_context *x, const options *o, sae_error *err)
         memcpy(name, p, n);
         name[n] = 0;
         const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
-                                       .has_strength = o->has_strength };
+                                       .has_strength = o->has_strength, .min_density = o->min_density };
         code = sae_forget(x, &f, err);
         p += n + (p[n] == ',');
     }
@@ -461,6 +485,9 @@ int sampling(sae_generate_options *g, const options *o, const sae_context *x, fl
         if (g->residual < 0)
             return fail(err, SAE_EUSAGE, "--residual must be paper, released or none");
     }
+    if (o->shared && strcmp(o->shared, "largest") && strcmp(o->shared, "released"))
+        return fail(err, SAE_EUSAGE, "--shared must be largest or released");
+    g->shared = o->shared && !strcmp(o->shared, "released") ? SAE_SHARED_RELEASED : SAE_SHARED_LARGEST;
     if (!o->noise)
         return SAE_OK;
     if ((code = sae_image_size(x, g, &width, &height, err)) != SAE_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAE_OK)
@@ -478,7 +505,7 @@ int sampling(sae_generate_options *g, const options *o, const sae_context *x, fl
 /* ---- generate ---- */
 
 /* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
-static int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
+int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
 {
     io_file f;
     int code = io_open(&f, host, o->prompts, err);
@@ -1240,7 +1267,7 @@ static int info_tensors(const char *path, bool as_json, sae_error *err)
 
 static int info_png(const char *path, bool as_json, sae_error *err)
 {
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "map_steps", "reconstruct", "inject", "model", "contract" };
+    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract" };
     unsigned char *rgb;
     size_t W, H;
     int code = png_load(NULL, path, &rgb, &W, &H, err);
@@ -1465,6 +1492,9 @@ static const subcommand commands[] = {
     { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
+    { "collect", C_COLLECT, run_collect, "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on" },
+    { "stats", C_STATS, run_stats, "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step" },
+    { "merge", C_MERGE, run_merge, "PART... -o FILE", "join the parts that collect and stats made" },
     { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
     { "sweep", C_SWEEP, run_sweep, "--domain D -o DIR", "the top K and the strength that forget each concept best" },
     { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
@@ -1544,7 +1574,7 @@ int main(int argc, char **argv)
         return code;
     if (o.help)
         return finish(help_command(c));
-    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && o.rest.count)
+    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && c->bit != C_MERGE && o.rest.count)
         return usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
     os_catch_interrupt();
     return finish(c->run(&o));

@@ -78,6 +78,8 @@ typedef struct sae_forget_options {
     double percentile;      /* 0: from forget.json beside the SAE, else 99.999 */
     double strength;        /* gamma; used when has_strength, else forget.json's, else -1 */
     int    has_strength;
+    double min_density;     /* only latents that fire at so large a share of the concept's tokens (AUDIT A3); 0: all. It is read from
+                             * density.safetensors beside the statistics */
 } sae_forget_options;
 
 /* Adds a concept to those forgotten from now on; its SAE and statistics are loaded from MODEL/sae/HOOK/, at whichever hook
@@ -98,6 +100,7 @@ int  sae_use_sae(sae_context *ctx, const char *hook, const char *sae_dir, const 
 /* ---- generating ---- */
 
 enum { SAE_RESIDUAL_PAPER, SAE_RESIDUAL_RELEASED, SAE_RESIDUAL_NONE };
+enum { SAE_SHARED_LARGEST, SAE_SHARED_RELEASED };
 enum { SAE_TAP_TOKENS, SAE_TAP_IMAGE }; /* values as [B,N,C], or an image channels last [B,H,W,C] */
 
 typedef struct sae_generate_options {
@@ -112,6 +115,7 @@ typedef struct sae_generate_options {
     size_t      height, width;      /* pixels; 0: the model's own */
     size_t      batch;              /* images at a time; 0: chosen. No bit depends on it */
     int         residual;           /* SAE_RESIDUAL_*: how the SAE's error returns (AUDIT A1) */
+    int         shared;             /* SAE_SHARED_*: which of several concepts edits a latent that they share (AUDIT A5) */
     int         map_steps;          /* another number of steps than the statistics': take the nearest timestep's */
     /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2") or the name of diffusers' variable
      * ("prompt_embeds", "noise", "noise_pred", "latents"), the sampling step (-1 outside the loop) and the number of the
@@ -125,7 +129,7 @@ typedef struct sae_generate_options {
 
 /* Pixels of one image, three bytes each. */
 int sae_image_size(const sae_context *ctx, const sae_generate_options *o, size_t *width, size_t *height, sae_error *err);
-/* rgb [count,height,width,3], rows from the top, of the caller. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
+/* rgb [count,height,width,3], rows from the top, of the caller; NULL: nothing is decoded. StableDiffusionPipeline.__call__ with DDIM, eta 0. */
 int sae_generate(sae_context *ctx, const sae_generate_options *o, unsigned char *rgb, sae_error *err);
 /* Calls o->tap for each name that sae_generate will show it, before anything is computed: with values NULL, and once with step
  * 0 for all steps. Again for a last batch of another size. */

@@ -143,8 +143,34 @@ int stats_load(stats *s, const sae_host *host, const char *path, sae_error *err)
     return code;
 }
 
+int stats_load_density(stats *s, const sae_host *host, const char *path, sae_error *err)
+{
+    char text[8192], sae_digest[24];
+    int  timesteps[1000];
+    json v;
+    int  code = tensors_open(&s->density, host, path, err);
+    if (code)
+        return code;
+    const stats as_read = { .file = s->density };
+    if (!metadata(&as_read, "what", text, sizeof text) || strcmp(text, "density"))
+        code = fail(err, SAE_EFORMAT, "%s: its metadata does not say \"what\": \"density\": it is no file of stats --density", path);
+    else if (!metadata(&as_read, "timesteps", text, sizeof text) || read_numbers(text, timesteps, 1000) != s->steps || memcmp(timesteps, s->timesteps, s->steps * sizeof *timesteps))
+        code = fail(err, SAE_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run", path, s->file.path);
+    else if (s->sae[0] && json_get(s->density.metadata, "sae", &v) && json_string(v, sae_digest, sizeof sae_digest, NULL) && strcmp(sae_digest, s->sae))
+        code = fail(err, SAE_EFORMAT, "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run", path, sae_digest, s->file.path, s->sae);
+    for (size_t i = 0; i < s->concepts && !code; i++) {
+        const tensor *t = tensors_find(&s->density, stats_name(s, i));
+        if (!t || t->ndim != 2 || t->shape[0] != s->steps || t->shape[1] != s->n || (t->type != DT_F32 && t->type != DT_F16))
+            code = fail(err, SAE_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]", path, stats_name(s, i), s->steps, s->n);
+    }
+    if (code)
+        tensors_close(&s->density);
+    return code;
+}
+
 void stats_unload(stats *s, const sae_host *host)
 {
+    tensors_close(&s->density);
     tensors_close(&s->file);
     io_free(host, s->memory);
     memset(s, 0, sizeof *s);
@@ -198,11 +224,46 @@ void stats_score(const stats *s, float *score, size_t concept, size_t step, floa
 
 /* ---- selection ---- */
 
+/* Of one step: the latents that fire often enough, into idx, their scores into some, both [n]; returns how many.
+ * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default: it does not. */
+static size_t dense_enough(const stats *s, uint32_t *idx, float *some, const float *score, size_t concept, size_t step, double min)
+{
+    const tensor *t = tensors_find(&s->density, stats_name(s, concept));
+    size_t count = 0;
+    nn_widen(some, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
+    for (size_t i = 0; i < s->n; i++)
+        if ((double)some[i] >= min) {
+            some[count] = score[i]; /* count is at most i */
+            idx[count++] = (uint32_t)i;
+        }
+    return count;
+}
+
+/* select_step among the latents that fire often enough: the K best of those, or those above the percentile of theirs. */
+static size_t select_dense(const stats *s, uint32_t *idx, const float *score, size_t concept, size_t step, choice how, float *scratch)
+{
+    float    *some = scratch + s->n;
+    uint32_t *place = (uint32_t *)(void *)(scratch + 2 * s->n);
+    const size_t found = dense_enough(s, place, some, score, concept, step, how.min_density);
+    size_t count = 0;
+    if (how.top)
+        count = nn_topk(idx, scratch, some, found, how.top);
+    const double cut = how.top || !found ? 0 : nn_quantile(some, found, how.percentile / 100, scratch);
+    for (size_t i = 0; !how.top && i < found; i++)
+        if ((double)some[i] > cut)
+            idx[count++] = (uint32_t)i;
+    for (size_t j = 0; j < count; j++)
+        idx[j] = place[idx[j]];
+    return count;
+}
+
 /* The latents of one step, ascending, into idx [n]; returns how many. scratch [4n+8] as floats. */
 static size_t select_step(const stats *s, uint32_t *idx, float *score, size_t concept, size_t step, choice how, float *scratch)
 {
     size_t count = 0;
     stats_score(s, score, concept, step, scratch);
+    if (how.min_density > 0)
+        return select_dense(s, idx, score, concept, step, how, scratch);
     if (how.top)
         return nn_topk(idx, scratch, score, s->n, how.top);
     const double cut = nn_quantile(score, s->n, how.percentile / 100, scratch);
@@ -257,6 +318,11 @@ int selection_make(selection *sel, const sae_host *host, const stats *s, size_t 
         io_free(host, scratch);
         return fail(err, SAE_ENOMEM, "no memory to select latents for %s", sel->concept);
     }
+    if (!total && how.min_density > 0) {
+        io_free(host, scratch);
+        selection_free(sel, host);
+        return fail(err, SAE_EUSAGE, "no latent that fires at %g of its tokens is selected for %.90s: lower --min-density", how.min_density, stats_name(s, concept));
+    }
     sel->start[0] = 0;
     for (size_t t = 0; t < s->steps; t++) {
         const size_t count = select_step(s, idx, score, concept, t, how, scratch);
@@ -292,7 +358,8 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
  * itself where none applies.
  * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from forgetting.
  * AUDIT A5: the released order is undefined for latents that concepts share. Each mask is taken on the original f; of the
- * factors that apply, the one with the largest |factor - 1|; ties, the first concept named. */
+ * factors that apply, the one with the largest |factor - 1|; ties, the first concept named. `shared` released: what its scatter
+ * leaves on a CPU, the last concept's value, be it f itself. */
 static float edited(const ablation *a, uint32_t latent, float f, size_t step, edit *e)
 {
     float most = -1, factor = 1;
@@ -305,7 +372,11 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
     for (size_t c = 0; c < a->count; c++) {
         const selection *sel = &a->forget[c];
         const long at = find_latent(sel, step, latent);
-        if (at < 0 || !(f > sel->threshold[at])) /* strict, as released */
+        if (at < 0)
+            continue;
+        if (a->shared == SAE_SHARED_RELEASED)
+            most = -1;
+        if (!(f > sel->threshold[at])) /* strict, as released */
             continue;
         const float own = sel->how.strength * sel->mu[at], moved = own > 1 ? own - 1 : 1 - own;
         if (moved > most) {

@@ -1019,10 +1019,113 @@ static void default_model(void)
     check_refusal("tokenize with SAEURON_MODEL=$T/nowhere", run_in("SAEURON_MODEL=$T/nowhere", "tokenize -q cat", ""), 1, "nowhere/scheduler");
 }
 
+/* ---- collect, stats, merge ---- */
+
+static const char recorded_prompts[] = "a cat\n\nthe sea\ndog\n", recorded_concepts[] = "{\"Cats\": [\"cat\", \"a cat\"], \"Dogs\": [\"dog\"]}\n";
+
+/* What the program prints and writes; parts merged are the whole; what stats wrote is forgotten with, beside its SAE and elsewhere. */
+static void records(void)
+{
+    prepare();
+    test_write_file(at("prompts.txt"), recorded_prompts, sizeof recorded_prompts - 1);
+    test_write_file(at("concepts.json"), recorded_concepts, sizeof recorded_concepts - 1);
+    works("collect $M --hook " TINY_STYLES " --hook unet." TINY_OBJECTS " --prompts $T/prompts.txt -o $O/acts");
+    CHECK(lines_of(out) == 2 && test_holds(out, "/acts/" TINY_STYLES ".safetensors\n|/acts/" TINY_OBJECTS ".safetensors\n"), "%s", out);
+    works("collect $M --hook unet." TINY_OBJECTS " --prompts $T/prompts.txt -o $O/p0 --shard 0/2");
+    works("collect $M --hook " TINY_OBJECTS " --prompts $T/prompts.txt -o $O/p1 --shard 1/2 --threads 2");
+    works("merge $O/p1 $O/p0 -o $O/p");
+    CHECK(!strcmp(strrchr(out, '/'), "/p\n") && same_files(at("out/p"), at("out/acts/" TINY_OBJECTS ".safetensors")), "merged parts are not the whole");
+    works("info $O/acts/" TINY_OBJECTS ".safetensors");
+    CHECK(test_holds(out, "activations\tF32\t[12, 16, 32]|  shard = 0/1"), "%s", out);
+    works("stats $M --hook " TINY_OBJECTS " --concepts $T/concepts.json -o $O/s.safetensors --density $O/density.safetensors");
+    CHECK(lines_of(out) == 2, "%s", out);
+    works("info $O/s.safetensors");
+    CHECK(test_holds(out, "Cats\tF32\t[4, 128]|Dogs\tF32|  seed = 188|  prompts = {\"Cats\": 2, \"Dogs\": 1}"), "%s", out);
+    works("stats $M --hook " TINY_OBJECTS " --concepts $T/concepts.json -o $O/q.safetensors --per-prompt");
+    works("info $O/q.safetensors");
+    CHECK(test_holds(out, "Cats\tF16\t[2, 4, 128]"), "%s", out);
+    works("generate $M -p cat -o $O/plain.png --steps 4");
+    works("generate $M -p cat -o $O/forgot.png --steps 4 --stats $O/s.safetensors --forget Cats --top 20 --strength -9 --min-density 0.1");
+    CHECK(!same_files(at("out/plain.png"), at("out/forgot.png")), "forgetting by our own statistics changes nothing");
+    works("info $O/forgot.png");
+    CHECK(test_holds(out, "forget = Cats top 20 min-density 0.1 strength -9 sae "), "%s", out);
+    works("generate $M -p cat -o $O/shared.png --forget Cats,Dogs --shared released");
+    works("info $O/shared.png");
+    CHECK(test_holds(out, "shared = released"), "%s", out);
+    clean();
+}
+
+/* Each mistake names the option or the file, and leaves nothing. */
+static void records_refused(void)
+{
+    static const struct { const char *arguments; int code; const char *words; } cases[] = {
+        { "collect $M --prompts $T/prompts.txt -o $O/a", 2, "--hook" }, { "collect $M --hook " TINY_STYLES " -o $O/a", 2, "--prompts" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt", 2, "--out" }, { "collect $M --hook nowhere --prompts $T/prompts.txt -o $O/a", 2, "nowhere" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/none.txt -o $O/a", 1, "none.txt" }, { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --shard 2/2", 2, "--shard|2/2" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --shard 1", 2, "--shard" }, { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --dtype BF16", 2, "--dtype" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --every 1001", 2, "--every" }, { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $T/no/such/a", 1, "no/such/a" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o /dev/full", 1, "/dev/full" }, { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --forget Cats", 2, "--forget" },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a extra", 2, "extra" },
+        { "stats $M -o $O/a", 2, "--hook" }, { "stats $M --hook " TINY_STYLES " --hook " TINY_OBJECTS " -o $O/a", 2, "--hook" }, { "stats $M --hook " TINY_STYLES, 2, "--out" },
+        { "stats $M --hook " TINY_STYLES " -o $O/a", 1, "concepts.json|--concepts" }, { "stats $M --hook " TINY_STYLES " -o $O/a --concepts $T/prompts.txt", 1, "prompts.txt" },
+        { "stats $M --hook mid_block.attentions.0 -o $O/a --concepts $T/concepts.json", 1, "mid_block.attentions.0|--sae" },
+        { "stats $M --hook " TINY_STYLES " -o $O/a --concepts $T/concepts.json --density $O/a", 2, "a file each" }, { "stats $M --hook " TINY_STYLES " -o /dev/full --concepts $T/concepts.json", 1, "/dev/full" },
+        { "merge -o $O/a", 2, "part" }, { "merge $T/prompts.txt", 2, "--out" }, { "merge $T/prompts.txt -o $O/a", 1, "prompts.txt" }, { "merge $T/none -o $O/a", 1, "none" },
+        { "merge $T/model/sae/" TINY_STYLES "/sae.safetensors -o $O/a", 1, "sae.safetensors|neither" },
+        { "generate $M -p cat -o $O/a.png --forget Cats --shared both", 2, "--shared" }, { "generate $M -p cat -o $O/a.png --shared released", 2, "--shared|--forget" },
+        { "generate $M -p cat -o $O/a.png --forget Cats --min-density 2", 2, "density" }, { "generate $M -p cat -o $O/a.png --min-density 0.1", 2, "--min-density|--forget" },
+        { "generate $M -p cat -o $O/a.png --forget Cats --min-density 0.1", 1, "density.safetensors|--density" },
+    };
+    prepare();
+    test_write_file(at("prompts.txt"), recorded_prompts, sizeof recorded_prompts - 1);
+    test_write_file(at("concepts.json"), recorded_concepts, sizeof recorded_concepts - 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, cases[i].code, cases[i].words);
+    static const char *const writing[] = { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a", "stats $M --hook " TINY_STYLES " --concepts $T/concepts.json -o $O/a --per-prompt" };
+    for (size_t i = 0; i < 2; i++) { /* a disk that fills while writing */
+        char line[300];
+        snprintf(line, sizeof line, "(trap '' XFSZ; ulimit -f 2; $S %s 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr", writing[i]);
+        shell(line);
+        err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+        CHECK(test_holds(err, "saeuron: |/out/a") && err[strlen(err) - 2] == '1' && entries("out") == 0, "%s: \"%s\"", writing[i], err);
+    }
+}
+
+/* A script of docs/scale.md, from the line that holds `first` to the fence after it, as a person would copy it. */
+static int run_script(const char *first, const char *before)
+{
+    char line[2048];
+    snprintf(line, sizeof line, "awk '/^```/ { inside = !inside; if (!inside && found) exit; text = \"\"; next } inside { text = text $0 \"\\n\"; if (index($0, \"%s\")) found = 1 } "
+                                "END { printf \"%%s\", text }' docs/scale.md > $T/script.sh && grep -q '%s' $T/script.sh && cd $O && %s sh -e $T/script.sh >$T/stdout 2>$T/stderr </dev/null",
+             first, first, before);
+    return shell(line);
+}
+
+/* docs/scale.md's script for GNU parallel, word for word: its merged files are those of one run. */
+static void scales(void)
+{
+    prepare();
+    if (shell("parallel --version 2>/dev/null | grep -q '^GNU parallel'") != 0) {
+        test_skip("GNU parallel is not installed");
+        return;
+    }
+    test_write_file(at("prompts.txt"), recorded_prompts, sizeof recorded_prompts - 1);
+    test_write_file(at("concepts.json"), recorded_concepts, sizeof recorded_concepts - 1);
+    works("collect $M --hook " TINY_OBJECTS " --prompts $T/prompts.txt -o $T/whole-acts.safetensors");
+    works("stats $M --hook " TINY_OBJECTS " --concepts $T/concepts.json -o $T/whole-stats.safetensors");
+    const int code = run_script("parallel --halt", "SAEURON=\"$(case $S in /*) echo $S;; *) echo $OLDPWD/$S;; esac)\" MODEL=$T/model HOOK=" TINY_OBJECTS
+                                " PROMPTS=$T/prompts.txt CONCEPTS=$T/concepts.json PARTS=3 JOBS=2");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    CHECK(code == 0, "docs/scale.md's script: exit code %d, \"%s\"", code, err);
+    CHECK(same_files(at("out/activations.safetensors"), at("whole-acts.safetensors")), "the script's activations are not those of one run");
+    CHECK(same_files(at("out/stats.safetensors"), at("whole-stats.safetensors")), "the script's statistics are not those of one run");
+    clean();
+}
+
 /* --help of each command lists its options; --version names the contract; each on stdout with exit code 0. */
 static void helps(void)
 {
-    static const char *const commands[] = { "generate", "tokenize", "encode", "select", "info", "digest", "selftest", "bench" };
+    static const char *const commands[] = { "generate", "tokenize", "encode", "select", "collect", "stats", "merge", "info", "digest", "selftest", "bench" };
     char line[64];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(line, sizeof line, "%s --help", commands[i]);
@@ -1032,6 +1135,10 @@ static void helps(void)
         works("--help");
         CHECK(strstr(out, commands[i]), "the list of commands lacks %s", commands[i]);
     }
+    works("collect -h");
+    CHECK(test_holds(out, "--hook HOOK|--prompts FILE|--every N|--diff|--shard I/N|--dtype"), "%s", out);
+    works("stats -h");
+    CHECK(test_holds(out, "--hook HOOK|--concepts FILE|--per-prompt|--half|--density|--lines|--shard I/N"), "%s", out);
     works("generate -h");
     CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR|--inject NAME=FILE.npy|--steer HOOK:LATENT=FACTOR|--reconstruct HOOK"), "%s", out);
     works("--version");
@@ -1160,6 +1267,6 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "default_model", default_model }, { "helps", helps },
+    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records }, { "records_refused", records_refused }, { "scales", scales }, { "default_model", default_model }, { "helps", helps },
     { "measuring_errors", measuring_errors }, { "measures", measures }, { "killed", killed }, { "measuring_full_disk", measuring_full_disk }, { NULL, NULL },
 };

@@ -699,7 +699,8 @@ static float first_latent(ablation *a, float *input, uint32_t *latent)
 }
 
 /* AUDIT A5 and the strict threshold, on one latent: masks are taken on the original f; of the factors that apply the one
- * farthest from 1 counts, of equals the first named; f equal to the threshold does not fire. */
+ * farthest from 1 counts, of equals the first named; f equal to the threshold does not fire. `shared` released: the last concept's
+ * outcome stands, be it none. */
 static void shared_latents(void)
 {
     static float input[ROWS * 32], y[ROWS * 32];
@@ -721,11 +722,13 @@ static void shared_latents(void)
     a.residual = RESIDUAL_PAPER;
     random_input(input, ROWS * 32);
     const float f = first_latent(&a, input, latent);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) { /* the same again as the released scatter leaves it */
+        const size_t released = i % 2, which = i / 2;
         a.count = 2;
+        a.shared = released ? SAE_SHARED_RELEASED : SAE_SHARED_LARGEST;
         for (size_t c = 0; c < 2; c++) {
-            threshold[c][0] = cases[i].threshold[c] == 1 ? f : f * cases[i].threshold[c];
-            a.forget[c] = (selection){ .how = { .top = 1, .strength = cases[i].strength[c] }, .steps = 1, .start = start, .latent = latent, .score = score,
+            threshold[c][0] = cases[which].threshold[c] == 1 ? f : f * cases[which].threshold[c];
+            a.forget[c] = (selection){ .how = { .top = 1, .strength = cases[which].strength[c] }, .steps = 1, .start = start, .latent = latent, .score = score,
                                        .mu = mu, .threshold = threshold[c] };
             snprintf(a.forget[c].concept, sizeof a.forget[c].concept, "%s", c ? "second" : "first");
         }
@@ -735,15 +738,82 @@ static void shared_latents(void)
         for (size_t j = 0; j < l.count && j < 64; j++)
             if (l.at[j].row == 0)
                 e = &l.at[j];
-        if (cases[i].winner < 0) {
-            CHECK(!e, "case %zu: f equal to the threshold was edited", i);
+        const int winner = !released ? cases[which].winner : f > threshold[1][0] && cases[which].strength[1] != 1 ? 1 : -1; /* the last, whatever came before */
+        if (winner < 0) {
+            CHECK(!e, "case %zu: f was edited all the same", i);
             CHECK(!memcmp(y, input, 32 * sizeof *y), "case %zu: the token changed", i);
             continue;
         }
-        const float factor = cases[i].strength[cases[i].winner];
-        CHECK(e && e->latent == latent[0] && e->f == f && e->factor == factor && e->after == factor * f && !strcmp(e->concept, cases[i].winner ? "second" : "first"),
+        const float factor = cases[which].strength[winner];
+        CHECK(e && e->latent == latent[0] && e->f == f && e->factor == factor && e->after == factor * f && !strcmp(e->concept, winner ? "second" : "first"),
               "case %zu: %s with factor %g and after %g, not factor %g", i, e ? e->concept : "no edit", e ? (double)e->factor : 0, e ? (double)e->after : 0, (double)factor);
     }
+    done(x);
+}
+
+/* AUDIT A3: latents that fire too seldom are out before the K best are taken, or the percentile of those that are left; a latent at
+ * the limit is in. */
+static void min_density(void)
+{
+    static const size_t shape[2] = { TINY_STEPS, 128 };
+    static tiny_list l;
+    static float score[128], scratch[520];
+    sae_error e = { 0 };
+    tiny_make(&files);
+    for (size_t c = 0; c < 3; c++) {
+        tiny_tensor *t = tiny_tensor_add(&l, (const char *const[]){ "Sketch", "Van Gogh", "Watercolor" }[c], DT_F32, 2, shape);
+        for (size_t i = 0; i < t->count; i++)
+            t->values[i] = (float)((i * 7 + c) % 16) / 16;
+    }
+    const char *const name = "sae/" TINY_STYLES "/density.safetensors";
+    tiny_save(&files, name, &l, 0, 3, "{\"what\":\"density\",\"timesteps\":\"751,501,251,1\"}");
+    sae_context *x = opened(NULL, 1);
+    for (size_t top = 0; top <= 8; top += 8) {
+        const sae_forget_options o = { .name = "Sketch", .top = top, .percentile = top ? 0 : 90, .min_density = 0.75 };
+        CHECK(sae_forget(x, &o, &e) == SAE_OK, "%s", e.text);
+        const stats *s = &x->hook[0]->stats;
+        const selection *sel = &x->hook[0]->forget[0];
+        size_t all = 0;
+        for (size_t t = 0; t < TINY_STEPS; t++) {
+            size_t dense = 0, count = 0;
+            stats_score(s, score, 0, t, scratch);
+            for (size_t i = 0; i < 128; i++) {
+                size_t better = 0; /* dense latents that stand before it */
+                for (size_t j = 0; j < 128; j++)
+                    better += (t * 128 + j) * 7 % 16 >= 12 && (score[j] > score[i] || (score[j] == score[i] && j < i));
+                if ((t * 128 + i) * 7 % 16 < 12)
+                    continue;
+                dense++;
+                const bool in = top ? better < top : better < 4; /* 32 are dense; r = 0.9 x 31 = 27.9: above it lie 4 */
+                count += in;
+                bool found = false;
+                for (size_t k = sel->start[t]; k < sel->start[t + 1]; k++)
+                    found |= sel->latent[k] == i;
+                CHECK(found == in, "top %zu, step %zu: latent %zu, behind %zu, is %s", top, t, i, better, found ? "in" : "out");
+            }
+            CHECK(dense == 32 && sel->start[t + 1] - sel->start[t] == count, "top %zu, step %zu: %zu of %zu selected", top, t, (size_t)(sel->start[t + 1] - sel->start[t]), count);
+            all += count;
+        }
+        CHECK(all == TINY_STEPS * (top ? top : 4), "%zu selected", all);
+        sae_remember(x);
+    }
+    sae_forget_options o = { .name = "Sketch", .top = 8, .min_density = 0.95 };
+    check_error("none so dense", sae_forget(x, &o, &e), SAE_EUSAGE, &e, "Sketch|--min-density");
+    o.min_density = 1.5;
+    check_error("a share above 1", sae_forget(x, &o, &e), SAE_EUSAGE, &e, "from 0 to 1");
+    o.name = "Cats";
+    o.min_density = 0.5;
+    check_error("no densities", sae_forget(x, &o, &e), SAE_ENOENT, &e, TINY_OBJECTS "/density.safetensors|stats --density");
+    sae_close(x);
+    o.name = "Sketch";
+    tiny_save(&files, name, &l, 0, 2, "{\"what\":\"density\",\"timesteps\":\"751,501,251,1\"}");
+    x = opened(NULL, 1);
+    check_error("a concept missing", sae_forget(x, &o, &e), SAE_EFORMAT, &e, "density.safetensors|Watercolor");
+    tiny_save(&files, name, &l, 0, 3, "{\"what\":\"density\",\"timesteps\":\"751,501,251,2\"}");
+    sae_close(x);
+    x = opened(NULL, 1);
+    check_error("other timesteps", sae_forget(x, &o, &e), SAE_EFORMAT, &e, "density.safetensors|timesteps");
+    tiny_drop(&l);
     done(x);
 }
 
@@ -2077,7 +2147,7 @@ static void two_contexts(void)
 const test_case model_tests[] = {
     { "threads_bits", threads_bits }, { "isa_bits", isa_bits }, { "batch_bits", batch_bits }, { "noise_index", noise_index },
     { "noise_given", noise_given }, { "embeds_given", embeds_given }, { "rests", rests }, { "guidance", guidance }, { "tap_names", tap_names }, { "intermediates", intermediates }, { "nothing_selected", nothing_selected },
-    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "encode_definition", encode_definition },
+    { "two_hooks", two_hooks }, { "residual_forms", residual_forms }, { "shared_latents", shared_latents }, { "min_density", min_density }, { "encode_definition", encode_definition },
     { "steer_forms", steer_forms }, { "few_latents", few_latents }, { "steers", steers }, { "steer_errors", steer_errors }, { "steps_mismatch", steps_mismatch },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors }, { "sae_folder_errors", sae_folder_errors },
     { "sae_shape_errors", sae_shape_errors }, { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "allocations_fail", allocations_fail },
