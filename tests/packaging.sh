@@ -216,9 +216,9 @@ neon() {
     CC=aarch64-linux-gnu-gcc build neon "$work/neon/nn_kernels_neon.o"
     aarch64-linux-gnu-objdump -d --no-show-raw-insn "$work/neon/nn_kernels_neon.o" |
         awk '/^[0-9a-f]+ <.*>:$/ { name = substr($2, 2, length($2) - 3) }
-             name ~ /^(tile|narrow)_[0-9]+$/ { tiles[name] += 0 }
-             name ~ /^(tile|narrow)_[0-9]+$/ && /fmla.*v[0-9]+\.4s/ { tiles[name]++ }
-             name ~ /^(tile|narrow)_[0-9]+$/ && /fmadd/ { single[name]++ }
+             name ~ /^(tile|narrow)_[0-9]+_(first|fold)$/ { tiles[name] += 0 }
+             name ~ /^(tile|narrow)_[0-9]+_(first|fold)$/ && /fmla.*v[0-9]+\.4s/ { tiles[name]++ }
+             name ~ /^(tile|narrow)_[0-9]+_(first|fold)$/ && /fmadd/ { single[name]++ }
              END { for (t in tiles) { n++; printf "%s: %d fmla v.4s, %d fmadd\n", t, tiles[t], single[t]; if (!tiles[t]) bad++ }
                    if (!n) print "no tile was found"; exit !n || bad }' || wrong "a tile has no fmla v.4s"
 }
