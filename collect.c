@@ -22,7 +22,7 @@ static size_t shard_first(shard s, size_t count) /* s.i * count / s.N, which no 
 
 static int check_shard(shard s, sae_error *err)
 {
-    return s.N && s.N <= 1000000 && s.i < s.N ? SAE_OK : fail(err, SAE_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most 1000000");
+    return s.N && s.N <= IO_PARTS && s.i < s.N ? SAE_OK : fail(err, SAE_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most %d", IO_PARTS);
 }
 
 /* Key, value, key, value, ..., NULL of a header; every number as text. */
@@ -112,7 +112,7 @@ static int session_open(session *s, sae_context *x, const sae_generate_options *
         return fail(err, SAE_EUSAGE, "activations are recorded of the model as it is: forget, steer and reconstruct nothing first");
     if ((code = sae_image_size(x, o, &s->W, &s->H, err)) != SAE_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAE_OK)
         return code;
-    s->batch = o->batch ? o->batch : (s->W >> (x->vae.levels - 1)) * (s->H >> (x->vae.levels - 1)) <= 1024 ? 8 : 1;
+    s->batch = o->batch ? o->batch : usual_batch(x, s->W, s->H);
     s->batch = s->batch < images ? s->batch : images ? images : 1;
     if (s->batch > 1024)
         return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
@@ -541,17 +541,8 @@ static int encode_half(counting *c, float *x, size_t M, sae_error *err)
         if ((code = round_half(z, tokens * s->n, c->o->hook, err)) != SAE_OK)
             break;
         for (size_t t = 0; t < tokens; t++) {
-            float    *row = z + t * s->n, *val = c->val + (m + t) * s->k;
-            uint32_t *idx = c->idx + (m + t) * s->k, kept = 0;
-            for (size_t i = 0; i < s->n; i++)
-                row[i] = row[i] > 0 ? row[i] : 0;
-            const size_t found = nn_topk(idx, val, row, s->n, s->k);
-            for (size_t j = 0; j < found; j++)
-                if (val[j] > 0) {
-                    idx[kept] = idx[j];
-                    val[kept++] = val[j];
-                }
-            c->count[m + t] = kept;
+            const size_t row = (m + t) * s->k;
+            c->count[m + t] = sae_top_latents(s, c->idx + row, c->val + row, z + t * s->n);
         }
     }
     arena_release(c->c.work, mark);
@@ -740,22 +731,14 @@ static int begin_statistics(counting *c, size_t first, size_t count, sae_error *
     return code;
 }
 
-/* The SAE at the hook, packed where the UNet is. */
+/* The SAE at the hook; rounded, it is not what would be packed. */
 static int open_sae(counting *c, const char *hook, sae_error *err)
 {
-    sae_context *x = c->s.x;
     char dir[1024];
-    nn   k;
-    int  code = hook_folder(x, hook, dir, err);
-    if (code)
-        return code;
-    nn_init(&k, x->host.isa, x->threads, NULL);
-    if ((code = sae_load(&c->sae, &x->host, x->unet.conv_in.w.packed && !c->o->half ? &k : NULL, dir, err)) != SAE_OK)
-        return code;
-    if (c->sae.d != unet_hook_width(&x->unet, hook, NULL))
-        return fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook",
-                    c->sae.file.path, c->sae.d, hook, unet_hook_width(&x->unet, hook, NULL));
-    return c->o->half ? round_sae(c, err) : SAE_OK;
+    int  code = hook_folder(c->s.x, hook, dir, err);
+    if (!code)
+        code = hook_sae(c->s.x, hook, dir, !c->o->half, &c->sae, err);
+    return !code && c->o->half ? round_sae(c, err) : code;
 }
 
 static int count_concepts(counting *c, sae_error *err)
@@ -840,8 +823,7 @@ static bool meta_text(const part_file *p, const char *key, char *out, size_t siz
 static int open_part(part_file *p, const sae_host *host, const char *path, sae_error *err)
 {
     json v;
-    char text[64], first[24], format[64];
-    uint64_t i = 0, N = 1;
+    char text[64], format[64];
     int  code = tensors_open(&p->t, host, path, err);
     if (code)
         return code;
@@ -857,11 +839,9 @@ static int open_part(part_file *p, const sae_host *host, const char *path, sae_e
     if (strcmp(format, ACTIVATIONS_FORMAT) && strcmp(format, STATISTICS_FORMAT) && (*format || !json_get(p->t.metadata, "timesteps", &v)))
         return fail(err, SAE_EFORMAT, "%s: holds neither activations nor statistics: merge joins what collect and stats write", path);
     meta_text(p, "shard", text, sizeof text);
-    const char *slash = strchr(text, '/');
-    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
-    if (*text && (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &N) || i >= N || N > 1000000))
+    p->s = (shard){ 0, 1 };
+    if (*text && !io_parse_part(text, &p->s.i, &p->s.N))
         return fail(err, SAE_EFORMAT, "%s: metadata \"shard\" is \"%.40s\", not I/N", path, text);
-    p->s = (shard){ (size_t)i, (size_t)N };
     return SAE_OK;
 }
 

@@ -58,6 +58,8 @@ int place_saes(sae_context *x, const options *o, sae_error *err);
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
 int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err);
 
+/* --shard I/N. */
+int read_shard(const char *text, size_t *i, size_t *n, sae_error *err);
 /* The lines of --prompts, as pointers into *buffer; both are the caller's to free, after an error, too. */
 int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err);
 

@@ -9,22 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* "I/N" into *s; without --shard 0/1. */
-static int read_part(shard *s, const char *text, sae_error *err)
-{
-    char     first[24];
-    uint64_t i = 0, n = 0;
-    const char *slash = text ? strchr(text, '/') : NULL;
-    *s = (shard){ 0, 1 };
-    if (!text)
-        return SAE_OK;
-    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
-    if (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &n) || i >= n || n > 1000000)
-        return fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
-    *s = (shard){ (size_t)i, (size_t)n };
-    return SAE_OK;
-}
-
 static int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
 {
     *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
@@ -68,7 +52,7 @@ int run_collect(const options *o)
     char  *buffer = NULL, *memory = NULL;
     const char **prompts = NULL, **paths = NULL;
     float *noise = NULL;
-    collect_options c = { .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every };
+    collect_options c = { .part = { 0, 1 }, .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every };
 
     if (!o->hooks.count)
         return usage("collect", "%s is missing: where should it look?", "--hook HOOK");
@@ -78,7 +62,7 @@ int run_collect(const options *o)
         return usage("collect", "%s is missing: where should the activations go?", "--out FILE");
     if (o->every > 1000)
         return usage("collect", "%s must be from 1 to 1000", "--every");
-    if (read_part(&c.part, o->shard, &err) || read_type(&c.type, o->type, DT_F32, &err))
+    if ((o->shard && read_shard(o->shard, &c.part.i, &c.part.N, &err)) || read_type(&c.type, o->type, DT_F32, &err))
         return complain(&err);
     int code = open_model(&x, o, &t);
     if (code)
@@ -112,13 +96,13 @@ int run_stats(const options *o)
     float *noise = NULL;
     concept_set concepts = { 0 };
     options paper = *o;
-    stats_options s = { .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
+    stats_options s = { .part = { 0, 1 }, .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
 
     if (o->hooks.count != 1)
         return usage("stats", "one %s is wanted: each domain has its own", "--hook HOOK");
     if (!o->out || !*o->out)
         return usage("stats", "%s is missing: where should the statistics go?", "--out FILE");
-    if (read_part(&s.part, o->shard, &err) || read_type(&s.type, o->type, o->per_prompt ? DT_F16 : DT_F32, &err))
+    if ((o->shard && read_shard(o->shard, &s.part.i, &s.part.N, &err)) || read_type(&s.type, o->type, o->per_prompt ? DT_F16 : DT_F32, &err))
         return complain(&err);
     int code = open_model(&x, o, &t);
     if (code)

@@ -227,20 +227,6 @@ static int print_file(const sae_host *host, const char *dir, const char *name, s
     return SAE_OK;
 }
 
-/* "I/N". */
-static int read_shard(eval_options *e, const char *text, sae_error *err)
-{
-    char     first[24];
-    uint64_t i = 0, n = 0;
-    const char *slash = strchr(text, '/');
-    snprintf(first, sizeof first, "%.*s", slash && slash - text < 20 ? (int)(slash - text) : 0, text);
-    if (!slash || !io_parse_uint(first, &i) || !io_parse_uint(slash + 1, &n) || i >= n || n > 1000000)
-        return fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
-    e->shard = (size_t)i;
-    e->shards = (size_t)n;
-    return SAE_OK;
-}
-
 /* Everything that sae_forget takes but the concept's name, checked as `generate` checks it. */
 static int read_choice(sae_forget_options *f, const options *o, sae_error *err)
 {
@@ -279,7 +265,7 @@ int run_eval(const options *o)
     if (!code && o->quick)
         w.p.seeds = 1;
     if (!code && o->shard)
-        code = read_shard(&e, o->shard, &err);
+        code = read_shard(o->shard, &e.shard, &e.shards, &err);
     if (!code)
         code = read_choice(&e.how, o, &err);
     if (!code && o->print_protocol) {

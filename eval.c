@@ -25,7 +25,7 @@ int maker_open(maker *m, sae_context *x, const protocol *p, const sae_generate_o
         return code;
     m->latent = x->unet.in_channels * (m->W * m->H >> 2 * (x->vae.levels - 1));
     m->text = sae_text_length(x) * sae_text_width(x);
-    m->batch = options->batch ? options->batch : m->latent <= 4096 ? 8 : 1; /* a large picture takes minutes: stop between two */
+    m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
     if (m->latent % 16)
         return fail(err, SAE_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
     if (m->batch > 1024)

@@ -54,6 +54,8 @@ size_t io_format_float(char *out, size_t size, float x);
  * false for anything else and when too large. */
 bool   io_parse_double(const char *text, double *x);
 bool   io_parse_uint(const char *text, uint64_t *x);   /* the whole text: digits; false when above 2^64 - 1 */
+bool   io_parse_part(const char *text, size_t *i, size_t *n); /* "I/N", I < N <= IO_PARTS; else false, and both stay as they are */
+#define IO_PARTS 1000000
 /* text as a JSON string with its quotes, escaped, into out [size] (NULL measures); returns its length, without a NUL.
  * text must be UTF-8; bytes that are not become U+FFFD. Nothing is written beyond size. */
 size_t json_quote(char *out, size_t size, const char *text);

@@ -779,6 +779,20 @@ bool io_parse_uint(const char *text, uint64_t *x)
     return true;
 }
 
+bool io_parse_part(const char *text, size_t *i, size_t *n)
+{
+    char     first[24] = "";
+    uint64_t part, parts;
+    const char *slash = strchr(text, '/');
+    if (slash && slash - text < 20)
+        memcpy(first, text, (size_t)(slash - text));
+    if (!slash || !io_parse_uint(first, &part) || !io_parse_uint(slash + 1, &parts) || part >= parts || parts > IO_PARTS)
+        return false;
+    *i = (size_t)part;
+    *n = (size_t)parts;
+    return true;
+}
+
 /* ---- binary to decimal ---- */
 
 /* Every digit of |x|, which is finite and not 0: at most 767. */

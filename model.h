@@ -323,6 +323,8 @@ void sae_bind(binder *b, void *s);
 /* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; idx, val [M,k], zero values
  * (index 0) where fewer than k are positive at the row's end; count [M]. */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M);
+/* relu(z), then its k largest that are above 0, index ascending. z [n], changed; idx, val [k]; returns how many. */
+uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z);
 /* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named alone, before relu and TopK: sae_encode's own bits. */
 void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent, size_t S);
 /* y [d] = sum over j < count of val[j] W_dec[idx[j],:], by contract 3's sparse rule; idx ascending. Without b_dec. */
@@ -421,6 +423,11 @@ void pipeline_rest(struct sae_context *x);
 int hook_name(const struct sae_context *x, const char *hook, char name[96], sae_error *err);
 /* The folder of the SAE of a hook (by hook_name's name), as sae_use_sae named it or in the model's folder; an error when there is none. */
 int hook_folder(const struct sae_context *x, const char *hook, char dir[1024], sae_error *err);
+/* Loads the SAE in dir, which must fit the hook (by hook_name's name); pack: its encoder is packed where the UNet is. The caller unloads
+ * it, after an error, too. */
+int hook_sae(const struct sae_context *x, const char *hook, const char *dir, bool pack, sae *s, sae_error *err);
+/* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for the end of its batch. */
+size_t usual_batch(const struct sae_context *x, size_t W, size_t H);
 
 #define RECORDED (2 * LEVELS * LAYERS)
 /* Modules of the UNet looked at while sae_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the

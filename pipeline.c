@@ -397,11 +397,22 @@ static int find_hook(const sae_context *x, const char *concept, found *at, sae_e
     return fail(err, SAE_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?", concept, at->near);
 }
 
+int hook_sae(const sae_context *x, const char *hook, const char *dir, bool pack, sae *s, sae_error *err)
+{
+    const size_t width = unet_hook_width(&x->unet, hook, NULL);
+    nn  c;
+    int code;
+    nn_init(&c, x->host.isa, x->threads, NULL);
+    code = sae_load(s, &x->host, pack && x->unet.conv_in.w.packed ? &c : NULL, dir, err); /* a small model's SAE is small */
+    if (!code && s->d != width)
+        code = fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook", s->file.path, s->d, hook, width);
+    return code;
+}
+
 /* The ablation of a hook with the SAE of folder dir, loaded if it was not. */
 static int load_sae(sae_context *x, const char *hook, const char *dir, ablation **out, sae_error *err)
 {
     ablation *a;
-    nn  c;
     int code;
     for (size_t i = 0; i < x->hooks; i++)
         if (!strcmp(x->hook[i]->hook, hook)) {
@@ -412,11 +423,7 @@ static int load_sae(sae_context *x, const char *hook, const char *dir, ablation 
         return fail(err, SAE_ENOMEM, "no memory for the SAE of %s", hook);
     memset(a, 0, sizeof *a);
     memcpy(a->hook, hook, strlen(hook) + 1); /* a name that unet_hook_width knows: short */
-    nn_init(&c, x->host.isa, x->threads, NULL);
-    code = sae_load(&a->sae, &x->host, x->unet.conv_in.w.packed ? &c : NULL, dir, err); /* a small model's SAE is small */
-    if (!code && a->sae.d != unet_hook_width(&x->unet, a->hook, NULL))
-        code = fail(err, SAE_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook",
-                    a->sae.file.path, a->sae.d, a->hook, unet_hook_width(&x->unet, a->hook, NULL));
+    code = hook_sae(x, hook, dir, true, &a->sae, err);
     if (code) {
         unload_hook(x, a);
         return code;
@@ -669,6 +676,15 @@ static void settle(call *g, const part *p)
         *g->err = p->err;
 }
 
+/* The same of parts that ran side by side: the first error counts. */
+static void settle_all(call *g, const part *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        settle(g, &p[i]);
+        g->work.failed |= p[i].work.failed;
+    }
+}
+
 /* Copies what is recorded of a module's output v [B,n]: the rows of the conditional half, each to its image's place. Threads have
  * different rows, so they write to different places. */
 static int record(part *p, const char *name, const float *v, size_t B, size_t n)
@@ -806,6 +822,9 @@ static size_t parts_of(const call *g, size_t R)
     return watched || g->c.threads < 2 || R < (size_t)g->c.threads ? 1 : (size_t)g->c.threads;
 }
 
+/* Bytes of a part's scratch, by its plan. */
+static size_t scratch_bytes(const arena *plan) { return plan->failed || plan->peak > SIZE_MAX - 128 ? SIZE_MAX : (plan->peak + 127) / 64 * 64; }
+
 /* Bytes of scratch that a pass of `count` rows needs, an ablation on top. */
 static size_t part_bytes(const part *like, size_t count)
 {
@@ -823,7 +842,7 @@ static size_t part_bytes(const part *like, size_t count)
         p.work.used = peak;
         ablate(&p.c, g->x->hook[i], NULL, count * (g->h / scale) * (g->w / scale), 0);
     }
-    return p.work.failed || p.work.peak > SIZE_MAX - 128 ? SIZE_MAX : (p.work.peak + 127) / 64 * 64;
+    return scratch_bytes(&p.work);
 }
 
 /* Splits R rows; each part has scratch of its own, from the call's. Returns NULL when planning. */
@@ -855,10 +874,7 @@ static void predict(call *g, part *p, size_t count, float *e, const float *x)
 #endif
     for (int i = 0; i < (int)count; i++)
         pass_rows(&p[i], e, x);
-    for (size_t i = 0; i < count; i++) {
-        settle(g, &p[i]);
-        g->work.failed |= p[i].work.failed;
-    }
+    settle_all(g, p, count);
 }
 
 /* The loop over timesteps on x [B,h,w,C]; when planning, only its memory. */
@@ -935,7 +951,7 @@ static void decode(call *g, const float *x, size_t B)
     like.c.work = &like.work;
     decode_image(&like, NULL);
     settle(g, &like);
-    const size_t bytes = like.work.failed || like.work.peak > SIZE_MAX - 128 ? SIZE_MAX : (like.work.peak + 127) / 64 * 64;
+    const size_t bytes = scratch_bytes(&like.work);
     part *p = arena_bytes(g->c.work, G, sizeof *p);
     unsigned char *memory = arena_bytes(g->c.work, G, bytes);
 
@@ -952,10 +968,7 @@ static void decode(call *g, const float *x, size_t B)
 #endif
         for (int i = 0; i < (int)count; i++)
             decode_image(&p[i], x + p[i].first * n);
-        for (size_t i = 0; i < count; i++) {
-            settle(g, &p[i]);
-            g->work.failed |= p[i].work.failed;
-        }
+        settle_all(g, p, count);
     }
     arena_release(g->c.work, mark);
 }
@@ -1031,6 +1044,8 @@ static int check_embeds(const sae_context *x, const char *name, const float *emb
     return SAE_OK;
 }
 
+size_t usual_batch(const sae_context *x, size_t W, size_t H) { return (W >> (x->vae.levels - 1)) * (H >> (x->vae.levels - 1)) <= SMALL ? 8 : 1; }
+
 /* Checks the options and fills what a call starts with. */
 static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_error *err)
 {
@@ -1050,7 +1065,7 @@ static int prepare(call *g, sae_context *x, const sae_generate_options *o, sae_e
     if (!guidance_ok(g->guidance))
         return fail(err, SAE_EUSAGE, "the guidance must be from 0 to 10000");
     g->guided = g->guidance > 1;
-    g->batch = o->batch ? o->batch : g->h * g->w <= SMALL ? 8 : 1;
+    g->batch = o->batch ? o->batch : usual_batch(x, W, H);
     if (g->batch > o->count)
         g->batch = o->count;
     if (!o->count || (!o->prompts && !o->prompt_embeds))

@@ -92,10 +92,9 @@ void sae_unload(sae *s, const sae_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* relu(z), then its k largest that are above 0. z [n], changed; idx, val [k]; returns how many.
- * nn_topk starts with the first k and lets in only what is larger than the least of them: with relu on those k, nothing
+/* nn_topk starts with the first k and lets in only what is larger than the least of them: with relu on those k, nothing
  * that is not above 0 (nor NaN) enters after them, so the others need none. */
-static uint32_t top_latents(const sae *s, uint32_t *idx, float *val, float *z)
+uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
     size_t count, kept = 0;
     for (size_t i = 0; i < s->k; i++)
@@ -134,7 +133,7 @@ void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count,
 #endif
         for (long i = 0; i < (long)tokens; i++) {
             const size_t row = (m + (size_t)i) * s->k;
-            count[m + (size_t)i] = top_latents(s, idx + row, val + row, z + (size_t)i * s->n);
+            count[m + (size_t)i] = sae_top_latents(s, idx + row, val + row, z + (size_t)i * s->n);
         }
     }
     arena_release(c->work, mark);

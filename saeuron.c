@@ -48,7 +48,23 @@ typedef struct option {
 #define NONE ((size_t)-1)
 static const option table[] = {
     { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
-    { "--negative", "-n", C_DRAW, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    /* collect, stats, merge */
+    { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
+    { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
+    { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
+    { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
+    { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
+    { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
+    { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
+    { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
+    { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
+    { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
+    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
+    { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
+    { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
+    { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
+    /* generate, select, eval, sweep; some of the above */
+    { "--negative", "-n", C_DRAW | C_RECORD, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
     { "--out", "-o", C_GENERATE | C_ENCODE | C_MEASURE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
     { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
     { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
@@ -65,11 +81,11 @@ static const option table[] = {
     { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
     { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
     { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
-    { "--steps", NULL, C_DRAW | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_DRAW, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_DRAW | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_DRAW | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--batch", NULL, C_DRAW | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
+    { "--steps", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_DRAW | C_RECORD, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--batch", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
     { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
     { "--protocol", NULL, C_MEASURE, TEXT, AT(protocol), NONE, "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: concepts.json's, else emojicanvas)" },
@@ -100,27 +116,6 @@ static const option table[] = {
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
     { "--min-density", NULL, C_SAMPLE, REAL, AT(min_density), AT(has_min_density), "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)" },
     { "--shared", NULL, C_SAMPLE, TEXT, AT(shared), NONE, "largest|released", "which of several concepts edits a latent they share (docs/audit.md A5; default largest)" },
-    /* collect, stats, merge */
-    { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
-    { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
-    { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
-    { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
-    { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
-    { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
-    { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
-    { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
-    { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
-    { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
-    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
-    { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
-    { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
-    { "--negative", "-n", C_RECORD, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
-    { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
-    { "--steps", NULL, C_RECORD, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_RECORD, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_RECORD, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_RECORD, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--batch", NULL, C_RECORD, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--model", "-m", C_MODEL | C_RECORD, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
     { "--synthetic", NULL, C_MODEL & ~(C_SELECT | C_MEASURE), TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
     { "--threads", NULL, C_MODEL | C_RECORD | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
@@ -503,6 +498,11 @@ int sampling(sae_generate_options *g, const options *o, const sae_context *x, fl
 }
 
 /* ---- generate ---- */
+
+int read_shard(const char *text, size_t *i, size_t *n, sae_error *err)
+{
+    return io_parse_part(text, i, n) ? SAE_OK : fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+}
 
 /* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
 int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)

@@ -465,8 +465,6 @@ static int run_none(sweep *s, sae_error *err)
     s->images += missing;
     if (!code && w->plan && w->plan(w->user, s->images + there, there))
         code = fail(err, SAE_ECANCEL, "stopped before anything was drawn");
-    if (!code)
-        code = list_enter(&s->none, &s->m, NULL, err);
     for (; !code && count; s->done += count) {
         if (w->next)
             w->next(w->user, s->done, missing - s->done < s->m.batch ? missing - s->done : s->m.batch, s->images);

@@ -1151,7 +1151,6 @@ static void helps(void)
 /* $J: a model with both classifiers, $E: eval of two concepts on two seeds. */
 static void prepare_judged(void)
 {
-    static const char *const styles[] = { "Seed_Images", "Sketch", "Van Gogh", "Watercolor" }, *const objects[] = { "Cats", "Dogs", "Sea" };
     static bool ready;
     static tiny t;
     char text[2800];
@@ -1160,9 +1159,7 @@ static void prepare_judged(void)
         return;
     ready = true;
     tiny_make(&t);
-    tiny_edit(&t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
-    tiny_add_classifier(&t, "classifier/style", 4, styles);
-    tiny_add_classifier(&t, "classifier/object", 3, objects);
+    tiny_add_judges(&t);
     tiny_write(&t, at("judged"));
     tiny_free(&t);
     snprintf(text, sizeof text, "-m %s/judged --threads 1 -q", test_tmp());

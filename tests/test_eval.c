@@ -55,9 +55,7 @@ static void prepare(void)
         return;
     ready = true;
     tiny_make(&t);
-    tiny_edit(&t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
-    tiny_add_classifier(&t, "classifier/style", 4, styles);
-    tiny_add_classifier(&t, "classifier/object", 3, objects);
+    tiny_add_judges(&t);
     tiny_write(&t, at("model"));
     tiny_free(&t);
 }

@@ -453,6 +453,14 @@ void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char
     free(l);
 }
 
+void tiny_add_judges(tiny *t)
+{
+    static const char *const styles[] = { "Seed_Images", "Sketch", "Van Gogh", "Watercolor" }, *const objects[] = { "Cats", "Dogs", "Sea" };
+    tiny_edit(t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
+    tiny_add_classifier(t, "classifier/style", 4, styles);
+    tiny_add_classifier(t, "classifier/object", 3, objects);
+}
+
 static void build(tiny *t)
 {
     char text[512];

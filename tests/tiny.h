@@ -41,6 +41,8 @@ sae_host tiny_host(tiny *t);
 /* Adds FOLDER/config.json and FOLDER/model.safetensors: a ViT that looks at 12 x 12 pixels, 16 wide, its outputs named. */
 #define TINY_CLASSES 5              /* of tiny_tensors(.., "classifier") */
 void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char *const *names);
+/* Adds both classifiers, and their classes to concepts.json: Seed_Images and three styles, three objects. */
+void tiny_add_judges(tiny *t);
 /* The whole table as files below dir ("DIR/unet/config.json"). */
 void tiny_write(const tiny *t, const char *dir);
 
