@@ -49,8 +49,8 @@ TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out mai
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-MAKING := collect
-COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
+MAKING := collect activations train training measure
+COMMANDS := saeuron command_eval command_collect command_train bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
