@@ -945,3 +945,148 @@ int trainer_step(trainer *t, const float *x, size_t M, train_report *r, sae_erro
     trainer_update(t);
     return SAE_OK;
 }
+
+/* ---- held-out measurement ---- */
+
+struct measure {
+    const sae_host *host;
+    sae      s;                 /* the caller's, its encoder packed for these kernels */
+    nn       c;
+    arena    work;
+    void    *memory;
+    float   *W_dec;             /* [n,d], widened */
+    double  *first, *sum, *squares; /* [d]: the first token; sums over tokens of x - first and of its square */
+    double  *error;             /* [SAE_TOKENS] */
+    float   *val, *y;           /* [SAE_TOKENS,k], [SAE_TOKENS,d] */
+    uint32_t *idx, *count;
+    uint64_t *fired;            /* [n] */
+    double   total;             /* of the squared errors: tokens ascending */
+    uint64_t entries;
+    size_t   tokens;
+};
+
+/* Everything but the encoder's scratch; without memory it measures. */
+static void plan_measure(measure *m, arena *a)
+{
+    const size_t d = m->s.d, n = m->s.n, B = SAE_TOKENS;
+    m->W_dec = arena_bytes(a, n, d * sizeof(float));
+    m->first = arena_bytes(a, d, sizeof(double));
+    m->sum = arena_bytes(a, d, sizeof(double));
+    m->squares = arena_bytes(a, d, sizeof(double));
+    m->error = arena_bytes(a, B, sizeof(double));
+    m->val = arena_bytes(a, B, m->s.k * sizeof(float));
+    m->idx = arena_bytes(a, B, m->s.k * sizeof(uint32_t));
+    m->count = arena_bytes(a, B, sizeof(uint32_t));
+    m->y = arena_bytes(a, B, d * sizeof(float));
+    m->fired = arena_bytes(a, n, sizeof(uint64_t));
+    if (!m->s.encoder.w.packed && m->c.kernels) { /* else packed anew for every block of tokens */
+        float *packed = arena_floats(a, m->c.kernels->packed_size(n, 1, d));
+        if (packed)
+            m->c.kernels->pack(packed, m->s.encoder.w, n, 1, d);
+        m->s.encoder.w.packed = packed;
+    }
+}
+
+int measure_open(measure **out, const sae_host *host, const sae *s, int threads, const char *isa, sae_error *err)
+{
+    arena only = { 0 };
+    *out = NULL;
+    measure *m = io_alloc(host, 1, sizeof *m);
+    if (!m)
+        return fail(err, SAE_ENOMEM, "no memory to measure an SAE");
+    *m = (measure){ .host = host, .s = *s };
+    if (!nn_init(&m->c, isa, threads, &only)) {
+        io_free(host, m);
+        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
+    }
+    plan_measure(m, &only);
+    sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
+    m->memory = only.failed || only.peak > SIZE_MAX - 64 ? NULL : io_alloc(host, only.peak + 64, 1);
+    if (!m->memory) {
+        io_free(host, m);
+        return fail(err, SAE_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
+    }
+    m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64, .size = only.peak };
+    m->c.work = &m->work;
+    plan_measure(m, &m->work);
+    nn_widen(m->W_dec, s->W_dec, 0, s->n * s->d);
+    memset(m->fired, 0, s->n * sizeof *m->fired);
+    for (size_t j = 0; j < s->d; j++)
+        m->sum[j] = m->squares[j] = 0;
+    *out = m;
+    return SAE_OK;
+}
+
+void measure_close(measure *m)
+{
+    if (!m)
+        return;
+    const sae_host *host = m->host;
+    io_free(host, m->memory);
+    io_free(host, m);
+}
+
+/* A block of at most SAE_TOKENS. */
+static void measure_block(measure *m, const float *x, size_t M)
+{
+    const sae *s = &m->s;
+    const size_t d = s->d, k = s->k;
+    if (!m->tokens)
+        for (size_t j = 0; j < d; j++)
+            m->first[j] = (double)x[j];
+    sae_encode(&m->c, s, m->idx, m->val, m->count, x, M);
+    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
+    for (size_t i = 0; i < M; i++) { /* e = (f W_dec + b_dec) - x */
+        float *y = m->y + i * d;
+        nn_sparse_sum(&m->c, y, m->W_dec, d, m->idx + i * k, m->val + i * k, m->count[i], d);
+        for (size_t j = 0; j < d; j++)
+            y[j] = (y[j] + s->b_dec[j]) - x[i * d + j];
+        m->error[i] = nn_sum_squares(&m->c, y, NULL, d);
+    }
+    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
+    for (size_t j0 = 0; j0 < d; j0 += CHANNELS)
+        for (size_t i = 0; i < M; i++)
+            for (size_t j = j0; j < least(d, j0 + CHANNELS); j++) {
+                const double away = (double)x[i * d + j] - m->first[j];
+                m->sum[j] += away;
+                m->squares[j] += away * away;
+            }
+    for (size_t i = 0; i < M; i++) {
+        m->total += m->error[i];
+        m->entries += m->count[i];
+        for (size_t j = 0; j < m->count[i]; j++)
+            m->fired[m->idx[i * k + j]]++;
+    }
+    m->tokens += M;
+}
+
+int measure_add(measure *m, const float *x, size_t M, sae_error *err)
+{
+    const size_t d = m->s.d, at = first_bad(&m->c, x, M, d);
+    if (!nn_environment_ok() || !nn_team_environment_ok(m->c.threads))
+        return fail(err, SAE_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
+    if (at < M * d)
+        return fail(err, SAE_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
+    for (size_t i = 0; i < M; i += SAE_TOKENS)
+        measure_block(m, x + i * d, least(SAE_TOKENS, M - i));
+    return SAE_OK;
+}
+
+int measure_result(const measure *m, measure_report *r, sae_error *err)
+{
+    double lane[16] = { 0 };
+    memset(r, 0, sizeof *r);
+    /* sum of (x - mean)^2 = sum of (x - first)^2 - (sum of x - first)^2 / tokens, a channel; near the mean, so little cancels */
+    for (size_t j = 0; j < m->s.d && m->tokens; j++)
+        lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
+    const double V = nn_sum16_d(lane, 16);
+    if (!(V > 0))
+        return fail(err, SAE_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
+    r->fvu = m->total / V;
+    r->l0 = (double)m->entries / (double)m->tokens;
+    r->tokens = m->tokens;
+    r->fired = m->fired;
+    for (size_t i = 0; i < m->s.n; i++)
+        r->dead += m->fired[i] == 0;
+    return SAE_OK;
+}
