@@ -129,10 +129,10 @@ static int save_checkpoint(run *r, sae_error *err)
     put_text(&f, "step", step);
     int code = tensors_begin(&out, r->host, r->checkpoint, list, TRAINER_SAVED + 1, f.pair, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
-        if (r->host && r->host->progress)
-            r->host->progress(r->host->user, "checkpoint", i, TRAINER_SAVED + 1); /* whatever it answers: a stop wants a checkpoint */
         code = r->state[i].type == DT_F32 ? tensors_put(&out, &list[i], 0, r->state[i].data, r->state[i].count, err)
                                           : tensors_put_whole(&out, r->state[i].data, r->state[i].count, err);
+        if (r->host && r->host->progress)
+            r->host->progress(r->host->user, "checkpoint", i + 1, TRAINER_SAVED + 1); /* whatever it answers: a stop wants a checkpoint */
     }
     if (!code)
         code = io_out_write(&out, r->log.at, r->log.n, err);
