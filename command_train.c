@@ -101,7 +101,7 @@ static int read_config(training_options *r, const options *o, size_t d, sae_erro
 static const char *only_online(const options *o)
 {
     return o->prompts ? "--prompts" : o->steps ? "--steps" : o->has_guidance ? "--cfg" : o->negative ? "--negative" : o->height ? "--height" : o->width ? "--width"
-         : o->every ? "--every" : o->diff ? "--diff" : o->noise_seed ? "--noise-seed" : o->synthetic ? "--synthetic" : NULL;
+         : o->every ? "--every" : o->diff ? "--diff" : o->noise_seed ? "--noise-seed" : o->synthetic ? "--synthetic" : o->model ? "--model" : NULL;
 }
 
 /* The files of --data; of the hook named, if one is. */

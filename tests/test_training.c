@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -145,17 +146,22 @@ static void alter(training_options *o, const char *what, double value)
 }
 
 /* 96 latents, k 4, 3 maps a batch, so that the last of an epoch's 7 has 2 of ROWS = 20; a checkpoint every 4 steps of 14. */
+static void configure(training_options *o)
+{
+    train_defaults(&o->config, WIDTH);
+    o->config.n = 96;
+    o->config.k = 4;
+    o->config.batch = 3 * TOKENS;
+    o->config.dead_threshold = 100;
+    o->config.lr = 1e-2;
+}
+
 static int train_with(map_source *s, const char *name, how h, counter *c, const sae_host *with, sae_error *e)
 {
     sae_host host = with ? *with : (sae_host){ .user = c, .progress = on_progress };
     training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at(name), .resume = !h.fresh, .threads = h.threads ? h.threads : 1,
                            .watch = on_step, .user = c };
-    train_defaults(&o.config, WIDTH);
-    o.config.n = 96;
-    o.config.k = 4;
-    o.config.batch = 3 * TOKENS;
-    o.config.dead_threshold = 100;
-    o.config.lr = 1e-2;
+    configure(&o);
     alter(&o, h.what, h.value);
     return training_run(s, &host, &o, e);
 }
@@ -518,6 +524,43 @@ static void stops_at_nan(void)
     CHECK(there("nan/checkpoint.safetensors") && !there("nan/sae.safetensors"), "the checkpoint is gone, or an SAE is there");
 }
 
+/* A disk that fills in the middle of the second checkpoint: the first stays whole, and once there is room the end is that of one run. */
+typedef struct filling { long steps; struct rlimit before; } filling;
+
+static int fill_disk(void *user, const training_step *s)
+{
+    filling *f = user;
+    struct rlimit small = { 1024, f->before.rlim_max };
+    if (s->step == 6)
+        setrlimit(RLIMIT_FSIZE, &small);
+    f->steps = (long)s->step;
+    return 0;
+}
+
+static void full_disk(void)
+{
+    filling f = { 0, { 0, 0 } };
+    map_source s;
+    sae_error e = { 0 };
+    prepare();
+    trained("roomy", (how){ .data = { "whole.safetensors" } });
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &f.before);
+    const char *path = at("whole.safetensors");
+    CHECK(source_open(&s, NULL, &path, 1, &e) == SAE_OK, "%s", e.text);
+    training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at("tight"), .threads = 1, .watch = fill_disk, .user = &f };
+    configure(&o);
+    const int code = training_run(&s, NULL, &o, &e);
+    setrlimit(RLIMIT_FSIZE, &f.before);
+    signal(SIGXFSZ, SIG_DFL);
+    source_close(&s);
+    check_error("full disk", code, SAE_EIO, &e, "tight/checkpoint.safetensors");
+    CHECK(f.steps == 8 && shell("test \"$(ls '%s')\" = checkpoint.safetensors", at("tight"), "") == 0, "stopped after step %ld, or the first checkpoint is not alone", f.steps);
+    CHECK(shell("grep -q '\"step\":\"4\"' '%s'", at("tight/checkpoint.safetensors"), "") == 0, "the checkpoint is not the first");
+    trained("tight", (how){ .data = { "whole.safetensors" } });
+    CHECK(same_folders("roomy", "tight"), "after a full disk the run ends in other bytes");
+}
+
 /* Options out of range, by name, before anything is written. */
 static void bad_options(void)
 {
@@ -632,6 +675,6 @@ static void measures(void)
 
 const test_case training_tests[] = {
     { "order_of_files", order_of_files }, { "order_of_sampling", order_of_sampling }, { "same_bytes", same_bytes }, { "stopped", stopped }, { "killed", killed },
-    { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints }, { "mixed_files", mixed_files }, { "stops_at_nan", stops_at_nan }, { "bad_options", bad_options },
+    { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints }, { "mixed_files", mixed_files }, { "stops_at_nan", stops_at_nan }, { "full_disk", full_disk }, { "bad_options", bad_options },
     { "allocations", allocations }, { "results", results }, { "measures", measures }, { NULL, NULL },
 };
