@@ -1,0 +1,103 @@
+/* train.h: an SAE trained at a hook, and an SAE measured on activations it has not seen, declared; train.c does both.
+ *
+ *   first batch --trainer_start--> W_enc, b_enc, W_dec, b_dec --trainer_step, batch after batch--> the same, trained
+ *   any SAE, activations block by block --measure_add--> FVU, L0, how often each latent fires
+ *
+ * Not here: where batches come from, checkpoints, progress (the commands), the SAE at use (sae.c).
+ * None of this is public: the program is its user. Equations and their sources: train.c; bits: docs/contract.md, section 6.
+ * Letters: d width, n latents, k latents kept a token, M tokens of a batch, S steps of the learning rate. */
+#ifndef SAEURON_TRAIN_H
+#define SAEURON_TRAIN_H
+
+#include "model.h"
+
+typedef struct train_config {
+    size_t   d, n, k;
+    size_t   batch;                 /* tokens a step, nominal: the most that trainer_step takes, and what the dead counters advance by */
+    size_t   steps;                 /* S: the learning rate of step s is lr * max(0, (S - s) / S) */
+    bool     batch_topk;            /* the M*k largest of the batch; else the k largest of each token */
+    bool     multi_topk;            /* an eighth of the FVU with 4k latents joins the loss */
+    bool     released_auxk;         /* AUDIT A2: the released target of auxk */
+    double   lr, beta1, beta2, eps; /* Adam */
+    double   clip;                  /* the most that the joint norm of all gradients may be */
+    double   auxk_alpha;            /* 0: no auxk */
+    uint64_t dead_threshold;        /* a latent that has not fired for more tokens than this is dead */
+    uint64_t seed;                  /* of W_enc's start */
+} train_config;
+
+/* The paper's constants for an SAE of width d: n = 16 d, k = 32, 4,096 tokens, BatchTopK, alpha 1/32; steps stays 0: the caller knows. */
+void train_defaults(train_config *c, size_t d);
+
+/* What a step found, of the batch alone, before the update. */
+typedef struct train_report {
+    double loss, fvu, auxk, multi;  /* loss = fvu + alpha auxk + multi / 8 */
+    double explained, explained_dev; /* over tokens of 1 - |x^ - x|^2 / |x - mean|^2: mean, deviation (M - 1) */
+    double l0;                      /* latents above 0, a token */
+    double grad_norm, lr;           /* before clipping; of this step */
+    size_t dead;                    /* latents, before this step */
+    size_t fired;                   /* latents that this step's counters count as fired */
+    size_t tokens;                  /* M */
+    uint64_t step;                  /* from 0 */
+} train_report;
+
+/* Parameters, gradients, Adam's moments, counters and scratch: all allocated by trainer_open, nothing in a step. */
+typedef struct trainer trainer;
+
+/* The memory that trainer_open would take; 0 when it does not fit size_t. */
+size_t trainer_bytes(const train_config *c, int threads, const char *isa);
+/* isa NULL: the best that this CPU runs. After an error *t is NULL; else for trainer_close. All state is zero. */
+int  trainer_open(trainer **t, const sae_host *host, const train_config *c, int threads, const char *isa, sae_error *err);
+void trainer_close(trainer *t);
+
+/* The start: W_enc uniform, W_dec its rows made unit, b_enc 0, b_dec the geometric median of the first batch x [M,d]. Not on resume. */
+int trainer_start(trainer *t, const float *x, size_t M, sae_error *err);
+
+/* One step on x [M,d], 1 <= M <= batch. After an error (a value of x that is not finite, a loss that is not) moments, counters and step
+ * are as they were; W_dec's rows may have been made unit, which the next step does in any case. r may be NULL. */
+int trainer_step(trainer *t, const float *x, size_t M, train_report *r, sae_error *err);
+
+/* The three parts of a step, for tests: unit rows; forward and backward, which leave gradients and r (grad_norm included);
+ * clipping, projection, Adam, counters. */
+void trainer_unit_rows(trainer *t);
+int  trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, sae_error *err);
+void trainer_update(trainer *t);
+
+/* State by name, to save, restore (write through data, whole, between steps) and compare. In this order:
+ * "encoder.weight" [n,d], "encoder.bias" [n], "W_dec" [n,d], "b_dec" [d]; the same with "adam.m." and "adam.v." before them;
+ * "tokens_since_fired" [n] and "step" [1], uint64_t; then "grad.encoder.weight", ..., the gradients of the last batch before clipping,
+ * which need not be saved. */
+typedef struct trainer_tensor {
+    const char *name;
+    dtype  type;                    /* DT_F32: float in the machine's byte order; DT_I64: uint64_t likewise */
+    int    ndim;
+    size_t shape[2], count;
+    void  *data;
+} trainer_tensor;
+#define TRAINER_TENSORS 18          /* of which the last 4 are gradients */
+#define TRAINER_SAVED   14
+/* Fills list [room]; returns TRAINER_TENSORS. */
+size_t trainer_tensors(trainer *t, trainer_tensor *list, size_t room);
+
+const train_config *trainer_config(const trainer *t);
+/* The trainer's weights as an SAE for measure_open, sae_encode and so on; valid until trainer_close, and only then its own. */
+void trainer_sae(const trainer *t, sae *s);
+
+/* ---- held-out measurement ---- */
+
+/* An SAE at use (TopK a token) over any number of tokens, block by block; how they are cut changes no bit. */
+typedef struct measure measure;
+typedef struct measure_report {
+    double   fvu;                   /* sum (x^ - x)^2 / sum (x - mean)^2, mean a channel over all tokens */
+    double   l0;                    /* latents above 0, a token */
+    size_t   tokens, dead;          /* dead: latents that never fired */
+    const uint64_t *fired;          /* [n]: tokens at which each latent fired; the measure's own, until measure_close */
+} measure_report;
+
+int  measure_open(measure **m, const sae_host *host, const sae *s, int threads, const char *isa, sae_error *err); /* s stays the caller's */
+/* x [M,d], any M. A value that is not finite is an error that names token (from the first of all) and channel; nothing of x then counts. */
+int  measure_add(measure *m, const float *x, size_t M, sae_error *err);
+/* An error when fewer than two different tokens were added: FVU has no denominator. */
+int  measure_result(const measure *m, measure_report *r, sae_error *err);
+void measure_close(measure *m);
+
+#endif
