@@ -119,6 +119,13 @@ else
 	$(PYTHON) tests/bench_peer.py $(BENCH)
 endif
 
+# Training an SAE of the paper's size beside the released trainer's step, and what the paper's recipe would cost. PYTHON: with PyTorch; NumPy.
+bench-sae: saeuron
+	$(PYTHON) tests/bench_sae.py $(BENCH)
+
+costs: saeuron
+	$(PYTHON) docs/costs.py --write
+
 # The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
 fullsize: saeuron $(BUILD)/libsaeuron.so
 	$(PYTHON) tests/fullsize.py --dir $(BUILD)/fullsize --library $(BUILD)/libsaeuron.so $(TEST)
@@ -222,7 +229,7 @@ $(PORTABLE): $(PORTOBJS)
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive demo bench fullsize weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
