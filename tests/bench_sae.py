@@ -46,7 +46,9 @@ def activations(steps):
 def save(path, x):
     """The file that `saeuron collect` would have written of maps of 256 tokens."""
     maps = x.reshape(-1, MAP, D)
-    metadata = {"format": "saeuron-activations-1", "hook": "up_blocks.1.attentions.1"}
+    metadata = {"format": "saeuron-activations-1", "hook": "up_blocks.1.attentions.1", "model": "0000000000000000", "seed": "0", "cfg": "9", "steps": "50",
+                "timesteps": "981", "size": "512x512", "negative_prompt": "", "every": "50", "diff": "0", "first_prompt": "0", "prompts": str(len(maps)),
+                "all_prompts": str(len(maps)), "prompts_digest": "0000000000000000", "shard": "0/1"}
     header = {"__metadata__": metadata, "activations": {"dtype": "F16", "shape": list(maps.shape), "data_offsets": [0, maps.nbytes]}}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
