@@ -49,7 +49,7 @@ TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out mai
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-MAKING := collect
+MAKING := collect train
 COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.

@@ -132,7 +132,7 @@ size_t dtype_size(dtype t)
 {
     switch (t) {
     case DT_F64: case DT_I64:               return 8;
-    case DT_F32: case DT_I32:               return 4;
+    case DT_F32: case DT_I32: case DT_OWN:  return 4;
     case DT_F16: case DT_BF16: case DT_I16: return 2;
     case DT_I8: case DT_U8: case DT_BOOL:   return 1;
     case DT_NONE:                           break;
@@ -169,6 +169,7 @@ static float weight_at(weight w, size_t i)
     switch (w.type) {
     case DT_F32:  return f32_from(little32(w.data + 4 * i));
     case DT_F16:  return f16_widen(little16(w.data + 2 * i));
+    case DT_OWN:  return ((const float *)(const void *)w.data)[i];
     default:      return bf16_widen(little16(w.data + 2 * i));
     }
 }
@@ -770,6 +771,121 @@ double nn_quantile(const float *x, size_t n, double q, float *scratch)
     for (size_t i = at + 2; i < n; i++)
         next = scratch[i] < next ? scratch[i] : next;
     return low + (r - (double)at) * ((double)next - low);
+}
+
+/* ---- training ---- */
+
+void nn_sparse_sum(const nn *c, float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n)
+{
+    if (c->kernels) {
+        c->kernels->sparse_sum(y, x, ld, idx, val, count, n);
+        return;
+    }
+    const size_t nb = count / 128 + (count % 128 != 0);
+    for (size_t j = 0; j < n; j++) { /* nn_dot, its second row gathered */
+        float hi = 0.0f, lo = 0.0f;
+        for (size_t block = 0; block < nb; block++) {
+            const size_t end = block + 1 < nb ? 128 * (block + 1) : count;
+            float s = 0.0f;
+            for (size_t k = 128 * block; k < end; k++)
+                s = fma32(val ? val[k] : 1.0f, x[(idx ? idx[k] : k) * ld + j], s);
+            lo = block % 16 ? lo + s : s;
+            if (block % 16 == 15 && block + 1 < nb)
+                hi = block < 16 ? lo : hi + lo;
+        }
+        y[j] = nb > 16 ? hi + lo : lo;
+    }
+}
+
+/* Element j goes to chain j % 16; then the tree of tree16, in float. */
+static float dot16(const float *a, const float *b, size_t n)
+{
+    float lane[16] = { 0 };
+    for (size_t j = 0; j < n; j++)
+        lane[j % 16] = fma32(a[j], b[j], lane[j % 16]);
+    for (size_t half = 8; half; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+void nn_sparse_dot(const nn *c, float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n)
+{
+    if (c->kernels) {
+        c->kernels->sparse_dot(out, a, x, ld, idx, count, n);
+        return;
+    }
+    for (size_t k = 0; k < count; k++)
+        out[k] = dot16(a, x + idx[k] * ld, n);
+}
+
+double nn_sum_squares(const nn *c, const float *x, const double *mean, size_t n)
+{
+    if (c->kernels)
+        return c->kernels->sum_squares(x, mean, n);
+    double lane[16] = { 0 };
+    for (size_t j = 0; j < n; j++) {
+        const double d = (double)x[j] - (mean ? mean[j] : 0.0);
+        lane[j % 16] += d * d;
+    }
+    return tree16(lane);
+}
+
+void nn_unit_row(const nn *c, float *w, size_t n)
+{
+    if (c->kernels) {
+        c->kernels->unit_row(w, n);
+        return;
+    }
+    const float norm = (float)sqrt(nn_sum_squares(c, w, NULL, n)) + FLT_EPSILON;
+    for (size_t j = 0; j < n; j++)
+        w[j] = w[j] / norm;
+}
+
+void nn_project(const nn *c, float *g, const float *w, float scale, size_t n)
+{
+    if (c->kernels) {
+        c->kernels->project(g, w, scale, n);
+        return;
+    }
+    for (size_t j = 0; j < n; j++)
+        g[j] = scale * g[j];
+    const float along = -dot16(g, w, n);
+    for (size_t j = 0; j < n; j++)
+        g[j] = fma32(along, w[j], g[j]);
+}
+
+void nn_adam(const nn *c, float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n)
+{
+    if (c->kernels) {
+        c->kernels->adam(p, m, v, g, scale, a, n);
+        return;
+    }
+    for (size_t j = 0; j < n; j++)
+        adam32(&p[j], &m[j], &v[j], scale * g[j], a->rate1, a->beta2, a->rate2, a->step, a->root, a->eps);
+}
+
+size_t nn_at_least(const nn *c, uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first)
+{
+    if (c->kernels)
+        return c->kernels->at_least(idx, val, z, n, least, first);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        if (z[i] >= least) {
+            idx[count] = first + (uint32_t)i;
+            val[count++] = z[i];
+        }
+    return count;
+}
+
+size_t nn_count_at_least(const nn *c, const float *z, size_t n, float least)
+{
+    if (c->kernels)
+        return c->kernels->count_at_least(z, n, least);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += z[i] >= least;
+    return count;
 }
 
 /* ---- digest ---- */

@@ -64,12 +64,13 @@ bool nn_team_environment_ok(int threads);
 
 /* ---- weights ---- */
 
-typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16, DT_I8, DT_U8, DT_BOOL } dtype;
+typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16, DT_I8, DT_U8, DT_BOOL,
+               DT_OWN /* float as this machine keeps it: weights in training, never a file's */ } dtype;
 
 /* A matrix as it lies in its file: little-endian, row-major, of PyTorch's shape, any alignment. */
 typedef struct weight {
     const unsigned char *data;
-    dtype type; /* DT_F32, DT_F16 or DT_BF16 */
+    dtype type; /* DT_F32, DT_F16 or DT_BF16; or DT_OWN, aligned */
     const float *packed; /* the same as the kernels want it (nn_pack), or NULL: packed anew at every use */
 } weight;
 
@@ -168,6 +169,25 @@ unsigned char nn_pixel(float x);
 size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k);
 /* Quantile of x [n] at q in [0,1], linear, in double (contract 5); scratch [n]. */
 double nn_quantile(const float *x, size_t n, double q, float *scratch);
+
+/* ---- training (contract 3 and 6): of one row or a few, on the caller's thread ---- */
+
+/* y[j] = sum over k < count of val[k] x[idx[k] ld + j], j < n, by contract 3's sparse rule; idx NULL: 0, 1, ...; val NULL: all 1. */
+void nn_sparse_sum(const nn *c, float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n);
+/* out[k] = dot16(a, x + idx[k] ld), a and each row [n]: sixteen chains of fma, contract 6. */
+void nn_sparse_dot(const nn *c, float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n);
+/* sum16 of (x[j] - mean[j])^2 in double; mean NULL: zeros. */
+double nn_sum_squares(const nn *c, const float *x, const double *mean, size_t n);
+/* w = w / (|w| + eps of float), |w| a float. w [n]. */
+void nn_unit_row(const nn *c, float *w, size_t n);
+/* g = scale g, then less its part along w: g = g - dot16(g, w) w, fused. g, w [n]. */
+void nn_project(const nn *c, float *g, const float *w, float scale, size_t n);
+/* A step of Adam on p [n], with moments m and v, from gradient scale g. */
+typedef struct adam { float rate1, beta2, rate2, step, root, eps; } adam; /* 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t), sqrt(1 - beta2^t) */
+void nn_adam(const nn *c, float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n);
+/* Those of z [n] that are `least` or more, and where (first + i), in order; returns how many. A NaN is not among them. */
+size_t nn_at_least(const nn *c, uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first);
+size_t nn_count_at_least(const nn *c, const float *z, size_t n, float least);
 
 /* ---- random numbers (contract 6 and 7; rng.c) ---- */
 

@@ -255,8 +255,8 @@ static void transpose(float *dst, float *const *to, const float *const *row, siz
 static void widen(float *restrict y, weight w, size_t at, size_t n)
 {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    const unsigned char *p = w.data + at * (w.type == DT_F32 ? 4 : 2);
-    if (w.type == DT_F32) {
+    const unsigned char *p = w.data + at * dtype_size(w.type);
+    if (w.type == DT_F32 || w.type == DT_OWN) {
         memcpy(y, p, n * sizeof *y);
         return;
     }
@@ -280,7 +280,7 @@ static void widen(float *restrict y, weight w, size_t at, size_t n)
 static void fetch_ahead(weight w, size_t at, size_t n)
 {
 #if defined(__GNUC__)
-    const size_t size = w.type == DT_F32 ? 4 : 2;
+    const size_t size = dtype_size(w.type);
     for (size_t byte = 0; byte < n * size; byte += 64)
         __builtin_prefetch(w.data + at * size + byte);
 #else
@@ -927,6 +927,183 @@ static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
     (void)c;
 }
 
+/* ---- training ---- */
+
+/* y[j] += val[k] x[idx[k] ld + j], one chain a column from +0: a block of contract 3, count <= 128. A strip is the columns whose sums
+ * stay in registers: macros for the reason that TILE is one. */
+enum { PIECE = 2 * LANES, STRIP = 8 * PIECE };
+#define ADD(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = fma32(v, row[(i) * nr + j], s[(i) * nr + j]);
+#define KEEP(i, nr) for (int j = 0; j < nr; j++) y[(i) * nr + j] = s[(i) * nr + j];
+static void strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count)
+{
+    float s[STRIP];
+    EACH8(ZERO, PIECE)
+    for (size_t k = first; k < first + count; k++) {
+        const float *row = x + (idx ? idx[k] : k) * ld;
+        const float v = val ? val[k] : 1.0f;
+        EACH8(ADD, PIECE)
+    }
+    EACH8(KEEP, PIECE)
+}
+
+/* The same for w < STRIP columns. */
+static void narrow_strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count, size_t w)
+{
+    for (size_t j = 0; j < w; j++)
+        y[j] = 0.0f;
+    for (size_t k = first; k < first + count; k++) {
+        const float *row = x + (idx ? idx[k] : k) * ld;
+        const float v = val ? val[k] : 1.0f;
+        for (size_t j = 0; j < w; j++)
+            y[j] = fma32(v, row[j], y[j]);
+    }
+}
+
+static void sparse_sum(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n)
+{
+    float s[STRIP], lo[STRIP], hi[STRIP];
+    const size_t nb = (count + BLOCK - 1) / BLOCK;
+    for (size_t j = 0; j < n; j += STRIP) {
+        const size_t w = least(STRIP, n - j);
+        if (nb <= 1) {
+            if (w == STRIP)
+                strip(y + j, x + j, ld, idx, val, 0, count);
+            else
+                narrow_strip(y + j, x + j, ld, idx, val, 0, count, w);
+            continue;
+        }
+        for (size_t block = 0; block < nb; block++) {
+            const size_t k = block * BLOCK;
+            if (w == STRIP)
+                strip(s, x + j, ld, idx, val, k, least(BLOCK, count - k));
+            else
+                narrow_strip(s, x + j, ld, idx, val, k, least(BLOCK, count - k), w);
+            for (size_t i = 0; i < w; i++)
+                lo[i] = block % 16 ? lo[i] + s[i] : s[i];
+            for (size_t i = 0; block % 16 == 15 && block + 1 < nb && i < w; i++)
+                hi[i] = block < 16 ? lo[i] : hi[i] + lo[i];
+        }
+        for (size_t i = 0; i < w; i++)
+            y[j + i] = nb > 16 ? hi[i] + lo[i] : lo[i];
+    }
+}
+
+/* The sum of sixteen floats, in tree16's order. */
+static inline float tree16f(float *lane)
+{
+    for (int half = 8; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* out[i] = dot16(a, row[i]): four at a time, since a chain waits for itself. */
+static void dots4(float *out, const float *a, const float *const row[4], size_t n)
+{
+    const float *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    float s[4 * 16];
+    size_t at = 0;
+    EACH4(ZERO, 16)
+    for (; at + 16 <= n; at += 16) {
+#define DOT(i) for (int l = 0; l < 16; l++) s[i * 16 + l] = fma32(a[at + (size_t)l], r##i[at + (size_t)l], s[i * 16 + l]);
+        DOT(0) DOT(1) DOT(2) DOT(3)
+#undef DOT
+    }
+    for (int i = 0; i < 4; i++) {
+        for (size_t l = 0; at + l < n; l++)
+            s[i * 16 + (int)l] = fma32(a[at + l], row[i][at + l], s[i * 16 + (int)l]);
+        out[i] = tree16f(s + i * 16);
+    }
+}
+
+static void sparse_dot(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n)
+{
+    for (size_t k = 0; k < count; k += 4) {
+        const float *row[4];
+        float y[4];
+        for (size_t i = 0; i < 4; i++)
+            row[i] = x + idx[least(k + i, count - 1)] * ld;
+        dots4(y, a, row, n);
+        for (size_t i = 0; i < least(4, count - k); i++)
+            out[k + i] = y[i];
+    }
+}
+
+static double sum_squares(const float *x, const double *mean, size_t n)
+{
+    if (!mean)
+        return sum16_sq(x, n, 0.0);
+    double lane[16] = { 0 };
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16)
+        for (size_t l = 0; l < 16; l++) {
+            const double d = (double)x[j + l] - mean[j + l];
+            lane[l] += d * d;
+        }
+    for (size_t l = 0; j + l < n; l++) {
+        const double d = (double)x[j + l] - mean[j + l];
+        lane[l] += d * d;
+    }
+    return tree16(lane);
+}
+
+static void unit_row(float *w, size_t n)
+{
+    const float norm = (float)sqrt(sum16_sq(w, n, 0.0)) + FLT_EPSILON;
+    for (size_t j = 0; j < n; j++)
+        w[j] = w[j] / norm;
+}
+
+static void project(float *restrict g, const float *restrict w, float scale, size_t n)
+{
+    const uint32_t zero = 0;
+    float along;
+    for (size_t j = 0; j < n; j++)
+        g[j] = scale * g[j];
+    sparse_dot(&along, g, w, n, &zero, 1, n);
+    for (size_t j = 0; j < n; j++)
+        g[j] = fma32(-along, w[j], g[j]);
+}
+
+static void adam_row(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, float scale, const adam *a, size_t n)
+{
+    const adam k = *a;
+    for (size_t j = 0; j < n; j++)
+        adam32(&p[j], &m[j], &v[j], scale * g[j], k.rate1, k.beta2, k.rate2, k.step, k.root, k.eps);
+}
+
+enum { SCAN = 64 }; /* values looked at together: most such groups hold none that is wanted */
+
+static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float least_value, uint32_t first)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += SCAN) {
+        const size_t w = least(SCAN, n - i);
+        int any = w < SCAN;
+        for (size_t j = 0; w == SCAN && j < SCAN; j++)
+            any |= z[i + j] >= least_value;
+        for (size_t j = 0; any && j < w; j++)
+            if (z[i + j] >= least_value) {
+                idx[count] = first + (uint32_t)(i + j);
+                val[count++] = z[i + j];
+            }
+    }
+    return count;
+}
+
+static size_t count_at_least(const float *z, size_t n, float least_value)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += 4096) {
+        const size_t end = least(n, i + 4096);
+        int32_t part = 0;
+        for (size_t j = i; j < end; j++)
+            part += z[j] >= least_value;
+        count += (size_t)part;
+    }
+    return count;
+}
+
 /* ---- how fast ---- */
 
 /* Multiply-adds in registers and nothing else: the most that this processor does a second. Returns how many were done. */
@@ -960,5 +1137,6 @@ static double tile(size_t n, const float *a, const float *b, float *sink)
 }
 
 const nn_kernels JOIN(nn_kernels_, NN_ISA) = {
-    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, packed_size, pack, peak, tile
+    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, packed_size, pack,
+    sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least, count_at_least, peak, tile
 };

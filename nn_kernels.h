@@ -23,6 +23,14 @@ typedef struct nn_kernels {
     /* Floats that all of W [N,ci,taps] takes as this set's panels, and the packing itself: weight.packed. */
     size_t (*packed_size)(size_t N, size_t taps, size_t ci);
     void (*pack)(float *dst, weight W, size_t N, size_t taps, size_t ci);
+    void (*sparse_sum)(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n);
+    void (*sparse_dot)(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n);
+    double (*sum_squares)(const float *x, const double *mean, size_t n);
+    void (*unit_row)(float *w, size_t n);
+    void (*project)(float *g, const float *w, float scale, size_t n);
+    void (*adam)(float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n);
+    size_t (*at_least)(uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first);
+    size_t (*count_at_least)(const float *z, size_t n, float least);
     /* For nn_bench_*: n rounds of multiply-adds, in registers alone (sink [33]) and of the register tile
      * (a, b [2048 * 32], sink [12 * 32]). Return how many multiply-adds that was. */
     double (*peak)(size_t n, float *sink);

@@ -140,6 +140,14 @@ static inline float silu32(float x) { return x / (1.0f + exp32(-x)); }
 static inline float gelu32(float x) { return (0.5f * x) * (1.0f + erf32(x * 0x1.6a09e6p-1f)); }
 static inline float quick_gelu32(float x) { return x / (1.0f + exp32(-1.702f * x)); }
 
+/* One step of Adam on one number (contract 6); unfused. */
+static inline void adam32(float *p, float *m, float *v, float g, float rate1, float beta2, float rate2, float step, float root, float eps)
+{
+    *m = *m + rate1 * (g - *m);
+    *v = beta2 * *v + (rate2 * g) * g;
+    *p = *p - step * (*m / (sqrtf(*v) / root + eps));
+}
+
 /* Exact: a half's exponent and fraction put where a float's are are 2^112 times too small; all ones stay all ones. */
 static inline float f16_widen(uint16_t h)
 {
