@@ -45,8 +45,9 @@ int source_shuffle(map_source *s, uint64_t seed, sae_error *err)
 
 /* ---- files ---- */
 
-/* What files must have alike to be one list, by their metadata. */
-static const char *const alike[] = { "hook", "model", "diff", "steps", "timesteps", "every", "size", "cfg", "negative_prompt" };
+/* What files must have alike to be one list, by their metadata. Which steps of the sampling they hold may differ: more maps of the
+ * first steps (collect --first) make an SAE that tells concepts apart where pictures begin. */
+static const char *const alike[] = { "hook", "model", "diff", "steps", "size", "cfg", "negative_prompt" };
 
 #define TEXT_BYTES 8192
 

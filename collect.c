@@ -59,8 +59,8 @@ static void put_shard(metadata *m, shard s)
     put_text(m, "shard", m->number[m->n]);
 }
 
-/* What was sampled, and how: the same for both kinds of file. steps: of `timesteps`, every so many-th is named. */
-static void put_sampling(metadata *m, const sae_context *x, const sae_generate_options *o, const ddim *d, size_t every, size_t W, size_t H)
+/* What was sampled, and how: the same for both kinds of file. Of the first so many timesteps every so many-th is named. */
+static void put_sampling(metadata *m, const sae_context *x, const sae_generate_options *o, const ddim *d, size_t first, size_t every, size_t W, size_t H)
 {
     size_t at = 0;
     put_digest(m, "model", sae_model_digest(x));
@@ -68,7 +68,7 @@ static void put_sampling(metadata *m, const sae_context *x, const sae_generate_o
     io_format_float(m->number[m->n], sizeof m->number[0], o->has_guidance ? (float)o->guidance : x->default_guidance);
     put_text(m, "cfg", m->number[m->n]);
     put_whole(m, "steps", d->steps);
-    for (size_t i = 0; i < d->steps; i += every)
+    for (size_t i = 0; i < first; i += every)
         at += (size_t)snprintf(m->timesteps + at, sizeof m->timesteps - at, "%s%d", i ? "," : "", d->timesteps[i]);
     put_text(m, "timesteps", m->timesteps);
     snprintf(m->number[m->n], sizeof m->number[0], "%zux%zu", W, H);
@@ -93,6 +93,7 @@ typedef struct session {
     recorder r;
     ddim     ddim;
     size_t   W, H, steps, batch;
+    size_t   sampled;               /* of the steps, the first so many */
     size_t   N[RECORDED], d[RECORDED]; /* of each module recorded */
 } session;
 
@@ -112,6 +113,7 @@ static int session_open(session *s, sae_context *x, const sae_generate_options *
         return fail(err, SAE_EUSAGE, "activations are recorded of the model as it is: forget, steer and reconstruct nothing first");
     if ((code = sae_image_size(x, o, &s->W, &s->H, err)) != SAE_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAE_OK)
         return code;
+    s->sampled = s->steps;
     s->batch = o->batch ? o->batch : usual_batch(x, s->W, s->H);
     s->batch = s->batch < images ? s->batch : images ? images : 1;
     if (s->batch > 1024)
@@ -186,7 +188,7 @@ static int keep_step(void *user, size_t step, size_t first, size_t B, sae_error 
     (void)first;
     for (size_t h = 0; h < c->o->hook_count && step % every == 0; h++)
         keep_maps(c->kept[h], c->s.r.rows[h], c->o->diff ? c->s.r.rows[c->o->hook_count + h] : NULL, B, c->rows, step / every, c->s.N[h] * c->s.d[h]);
-    for (size_t h = 0; h < c->o->hook_count && step + 1 == c->s.steps && !code; h++) {
+    for (size_t h = 0; h < c->o->hook_count && step + 1 == c->s.sampled && !code; h++) {
         const size_t n = B * c->rows * c->s.N[h] * c->s.d[h];
         code = tensors_put(&c->out[h], &c->tensor[h], c->written[h], c->kept[h], n, err);
         c->written[h] += n;
@@ -211,7 +213,7 @@ static int begin_hook(collecting *c, size_t h, const char *name, size_t first, s
         return fail(err, SAE_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", name);
     put_text(&m, "format", ACTIVATIONS_FORMAT);
     put_text(&m, "hook", name);
-    put_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, o->every ? o->every : 1, c->s.W, c->s.H);
+    put_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, c->s.sampled, o->every ? o->every : 1, c->s.W, c->s.H);
     put_whole(&m, "every", o->every ? o->every : 1);
     put_text(&m, "diff", o->diff ? "1" : "0");
     put_whole(&m, "first_prompt", first);
@@ -233,7 +235,11 @@ static int collect(collecting *c, sae_error *err)
     int  code = session_open(&c->s, c->s.x, g, count, err);
     c->s.r.step = keep_step;
     c->s.r.user = c;
-    c->rows = (c->s.steps + (o->every ? o->every : 1) - 1) / (o->every ? o->every : 1);
+    if (!code && o->first > c->s.steps)
+        code = fail(err, SAE_EUSAGE, "there are no %zu first steps in a sampling of %zu", o->first, c->s.steps);
+    if (!code && o->first)
+        c->s.sampled = c->s.r.steps = o->first;
+    c->rows = (c->s.sampled + (o->every ? o->every : 1) - 1) / (o->every ? o->every : 1);
     for (size_t h = 0; h < o->hook_count && !code; h++)
         if ((code = hook_name(c->s.x, o->hooks[h], name[h], err)) == SAE_OK)
             code = session_add(&c->s, name[h], name[h], err);
@@ -308,7 +314,7 @@ static uint64_t sampling_digest(const sampler *p, const char *hook)
     metadata m = { .n = 0 };
     uint64_t h = 0;
     put_text(&m, "hook", hook);
-    put_sampling(&m, p->s.x, &p->o.sampling, &p->s.ddim, p->every, p->s.W, p->s.H);
+    put_sampling(&m, p->s.x, &p->o.sampling, &p->s.ddim, p->s.sampled, p->every, p->s.W, p->s.H);
     put_whole(&m, "noise_index", p->o.sampling.noise_index);
     put_text(&m, "diff", p->o.diff ? "1" : "0");
     for (size_t i = 0; i < 2 * m.n; i++)
@@ -827,7 +833,7 @@ static int begin_statistics(counting *c, size_t first, size_t count, sae_error *
     put_text(&m, "what", o->per_prompt ? "prompts" : "means");
     put_text(&m, "hook", c->s.r.module[0]);
     put_digest(&m, "sae", c->sae.digest);
-    put_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, 1, c->s.W, c->s.H);
+    put_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, c->s.sampled, 1, c->s.W, c->s.H);
     put_text(&m, "half", o->half ? "1" : "0");
     put_digest(&m, "prompts_digest", digest);
     put_whole(&m, "all_concepts", o->concepts->count);

@@ -27,6 +27,7 @@ typedef struct collect_options {
     size_t  hook_count;
     bool    diff;                   /* the hook's output less its input, as the released --output_or_diff=diff */
     size_t  every;                  /* 0 and 1: every step; else steps 0, every, 2 every, ... */
+    size_t  first;                  /* of the first so many steps alone, and the others are not sampled; 0: of all */
     dtype   type;                   /* DT_F32 or DT_F16 */
 } collect_options;
 

@@ -21,7 +21,7 @@ typedef struct options {
     const char *type, *concept_file, *density, *shared, *topk, *auxk;
     list     sae, stats, steer, reconstruct, inject, hooks;
     arguments rest, data;
-    uint64_t every, lines;
+    uint64_t every, first, lines;
     double   min_density;
     bool     diff, per_prompt, half, has_seed, has_min_density;
     uint64_t sae_latents, expansion, k, tokens, epochs, checkpoint_every, log_every, dead_threshold, buffer, noise_seed; /* of train, with the paper's defaults */

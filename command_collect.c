@@ -52,7 +52,7 @@ int run_collect(const options *o)
     char  *buffer = NULL, *memory = NULL;
     const char **prompts = NULL, **paths = NULL;
     float *noise = NULL;
-    collect_options c = { .part = { 0, 1 }, .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every };
+    collect_options c = { .part = { 0, 1 }, .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every, .first = (size_t)o->first };
 
     if (!o->hooks.count)
         return usage("collect", "%s is missing: where should it look?", "--hook HOOK");
@@ -62,6 +62,8 @@ int run_collect(const options *o)
         return usage("collect", "%s is missing: where should the activations go?", "--out FILE");
     if (o->every > 1000)
         return usage("collect", "%s must be from 1 to 1000", "--every");
+    if (o->first > 1000)
+        return usage("collect", "%s must be from 1 to 1000", "--first");
     if ((o->shard && read_shard(o->shard, &c.part.i, &c.part.N, &err)) || read_type(&c.type, o->type, DT_F32, &err))
         return complain(&err);
     int code = open_model(&x, o, &t);

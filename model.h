@@ -440,6 +440,7 @@ typedef struct recorder {
     int  (*step)(void *user, size_t step, size_t first, size_t B, sae_error *err);
     void  *user;
     size_t before, all;             /* images of earlier calls, of all calls */
+    size_t steps;                   /* sampling ends after so many, and nothing is decoded; 0: after the last */
 } recorder;
 
 struct sae_context {

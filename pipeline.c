@@ -884,7 +884,8 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
     float *both = arena_floats(g->c.work, R / B * n);
     float *e = arena_floats(g->c.work, R / B * n);
     const recorder *const recording = g->x->record;
-    const size_t total = recording ? recording->all * g->steps : (g->o->count + g->batch - 1) / g->batch * g->steps;
+    const size_t steps = recording && recording->steps && recording->steps < g->steps ? recording->steps : g->steps;
+    const size_t total = recording ? recording->all * steps : (g->o->count + g->batch - 1) / g->batch * g->steps;
     size_t count;
     g->network = "unet.";
     g->step = 0; /* planning stands for every step */
@@ -894,7 +895,7 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         show(g, "noise_pred", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
         show(g, "latents", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
     }
-    for (size_t i = 0; p && i < g->steps && !g->code; i++) {
+    for (size_t i = 0; p && i < steps && !g->code; i++) {
         g->step = (int)i;
         g->network = "unet.";
         for (size_t r = 0; r < R / B; r++)
@@ -914,7 +915,7 @@ static void sample(call *g, float *x, const text_kv *kv, size_t B)
         if (nn_first_bad(x, n) < n)
             g->code = fail(g->err, SAE_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
         else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling",
-                                                            recording ? (recording->before + g->first) * g->steps + (i + 1) * B : g->first / g->batch * g->steps + i + 1, total))
+                                                            recording ? (recording->before + g->first) * steps + (i + 1) * B : g->first / g->batch * g->steps + i + 1, total))
             g->code = fail(g->err, SAE_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
     }
     g->step = -1;

@@ -85,6 +85,7 @@ static const option table[] = {
     { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
     { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
     { "--every", NULL, C_COLLECT | C_TRAIN, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
+    { "--first", NULL, C_COLLECT, WHOLE, AT(first), NONE, "N", "the first N steps only; the others are not sampled (default: all)" },
     { "--diff", NULL, C_COLLECT | C_TRAIN, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
     { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
     { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },

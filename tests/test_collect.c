@@ -116,11 +116,11 @@ static void watch(sae_context *x, sae_generate_options g)
     CHECK(sae_generate(x, &g, rgb, &e) == SAE_OK, "%s", e.text);
 }
 
-static int collected(sae_context *x, sae_generate_options g, const char *const *paths, size_t hook_count, shard part, size_t every, bool diff, dtype type, sae_error *e)
+static int collected(sae_context *x, sae_generate_options g, const char *const *paths, size_t hook_count, shard part, size_t every, size_t first, bool diff, dtype type, sae_error *e)
 {
     g.prompts = prompts;
     g.count = IMAGES;
-    const collect_options o = { .sampling = g, .part = part, .hooks = hooks, .paths = paths, .hook_count = hook_count, .diff = diff, .every = every, .type = type };
+    const collect_options o = { .sampling = g, .part = part, .hooks = hooks, .paths = paths, .hook_count = hook_count, .diff = diff, .every = every, .first = first, .type = type };
     return collect_run(x, &o, e);
 }
 
@@ -130,18 +130,19 @@ static int collected(sae_context *x, sae_generate_options g, const char *const *
  * and batches, which split the batch differently, change no byte. */
 static void activations(void)
 {
-    static const struct { sae_generate_options g; size_t every; bool diff; dtype type; } cases[] = {
-        { { .seed = 3 }, 1, false, DT_F32 },       { { .seed = 3 }, 1, true, DT_F32 },
-        { { .seed = 4, .noise_index = 2 }, 2, false, DT_F32 }, { { .seed = 4 }, 3, true, DT_F32 },
-        { { .guidance = 1, .has_guidance = 1 }, 0, false, DT_F32 }, { { .negative_prompt = "dog", .guidance = 7, .has_guidance = 1 }, 5, false, DT_F16 },
+    static const struct { sae_generate_options g; size_t every, first; bool diff; dtype type; } cases[] = {
+        { { .seed = 3 }, 1, 0, false, DT_F32 },       { { .seed = 3 }, 1, 0, true, DT_F32 },
+        { { .seed = 4, .noise_index = 2 }, 2, 0, false, DT_F32 }, { { .seed = 4 }, 3, 0, true, DT_F32 },
+        { { .guidance = 1, .has_guidance = 1 }, 0, 0, false, DT_F32 }, { { .negative_prompt = "dog", .guidance = 7, .has_guidance = 1 }, 5, 0, false, DT_F16 },
+        { { .seed = 3 }, 1, 1, false, DT_F32 },       { { .seed = 3 }, 2, T, true, DT_F16 },
     };
     const char *paths[2] = { at("a.safetensors"), at("b.safetensors") }, *others[2] = { at("c.safetensors"), at("d.safetensors") };
     sae_error e = { 0 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const size_t every = cases[i].every ? cases[i].every : 1, rows = (T + every - 1) / every;
+        const size_t every = cases[i].every ? cases[i].every : 1, rows = ((cases[i].first ? cases[i].first : T) + every - 1) / every;
         sae_context *x = fresh();
         watch(x, cases[i].g);
-        CHECK(collected(x, cases[i].g, paths, 2, (shard){ 0, 1 }, cases[i].every, cases[i].diff, cases[i].type, &e) == SAE_OK, "%s", e.text);
+        CHECK(collected(x, cases[i].g, paths, 2, (shard){ 0, 1 }, cases[i].every, cases[i].first, cases[i].diff, cases[i].type, &e) == SAE_OK, "%s", e.text);
         for (size_t h = 0; h < 2; h++) {
             tensors t;
             CHECK(tensors_open(&t, NULL, paths[h], &e) == SAE_OK, "%s", e.text);
@@ -166,7 +167,7 @@ static void activations(void)
             sae_generate_options g = cases[i].g;
             g.batch = (size_t)threads;
             x = opened(threads);
-            CHECK(collected(x, g, others, 2, (shard){ 0, 1 }, cases[i].every, cases[i].diff, cases[i].type, &e) == SAE_OK, "%s", e.text);
+            CHECK(collected(x, g, others, 2, (shard){ 0, 1 }, cases[i].every, cases[i].first, cases[i].diff, cases[i].type, &e) == SAE_OK, "%s", e.text);
             CHECK(same_files(paths[0], others[0]) && same_files(paths[1], others[1]), "case %zu: other bytes with %d threads and batches of as many", i, threads);
             sae_close(x);
         }
@@ -206,7 +207,7 @@ static void parts_of_activations(void)
     const char *whole = at("whole.safetensors"), *merged = at("merged.safetensors");
     sae_error e = { 0 };
     sae_context *x = fresh();
-    CHECK(collected(x, (sae_generate_options){ .seed = 3 }, &whole, 1, (shard){ 0, 1 }, 2, true, DT_F16, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, (sae_generate_options){ .seed = 3 }, &whole, 1, (shard){ 0, 1 }, 2, 0, true, DT_F16, &e) == SAE_OK, "%s", e.text);
     for (size_t n = 1; n <= 7; n++) {
         const char *part[7];
         for (size_t i = 0; i < n; i++) {
@@ -214,7 +215,7 @@ static void parts_of_activations(void)
             const size_t p = (3 * i + 1) % n; /* out of order; n = 3 and 6 come in order, as they may */
             snprintf(name, sizeof name, "part%zu", n % 3 ? p : i);
             part[i] = at(name);
-            CHECK(collected(x, (sae_generate_options){ .seed = 3, .batch = 1 + i % 2 }, &part[i], 1, (shard){ n % 3 ? p : i, n }, 2, true, DT_F16, &e) == SAE_OK, "%s", e.text);
+            CHECK(collected(x, (sae_generate_options){ .seed = 3, .batch = 1 + i % 2 }, &part[i], 1, (shard){ n % 3 ? p : i, n }, 2, 0, true, DT_F16, &e) == SAE_OK, "%s", e.text);
         }
         CHECK(merge_parts(&x->host, part, 0, merged, &e) == SAE_EUSAGE, "merged nothing");
         CHECK(merge_parts(NULL, part, n, merged, &e) == SAE_OK, "%zu parts: %s", n, e.text);
@@ -485,19 +486,19 @@ static void parts_refused(void)
     sae_context *x = fresh();
     const sae_generate_options g = { .seed = 3 }, other = { .seed = 4 };
     test_write_file(merged, "old", 3);
-    CHECK(collected(x, g, &a, 1, (shard){ 0, 2 }, 1, false, DT_F32, &e) == SAE_OK && collected(x, g, &b, 1, (shard){ 1, 2 }, 1, false, DT_F32, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, g, &a, 1, (shard){ 0, 2 }, 1, 0, false, DT_F32, &e) == SAE_OK && collected(x, g, &b, 1, (shard){ 1, 2 }, 1, 0, false, DT_F32, &e) == SAE_OK, "%s", e.text);
     check_error("a part missing", merge_parts(NULL, (const char *const[]){ a }, 1, merged, &e), SAE_EFORMAT, &e, "shard 1/2 is missing");
     check_error("the first part missing", merge_parts(NULL, (const char *const[]){ b }, 1, merged, &e), SAE_EFORMAT, &e, "shard 0/2 is missing");
     check_error("a part twice", merge_parts(NULL, (const char *const[]){ a, b, b }, 3, merged, &e), SAE_EFORMAT, &e, "p1|both shard 1/2");
-    CHECK(collected(x, other, &c, 1, (shard){ 1, 2 }, 1, false, DT_F32, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, other, &c, 1, (shard){ 1, 2 }, 1, 0, false, DT_F32, &e) == SAE_OK, "%s", e.text);
     check_error("another seed", merge_parts(NULL, (const char *const[]){ a, c }, 2, merged, &e), SAE_EFORMAT, &e, "p2|seed \"4\"|p0|\"3\"");
-    CHECK(collected(x, g, &c, 1, (shard){ 1, 2 }, 2, false, DT_F32, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, g, &c, 1, (shard){ 1, 2 }, 2, 0, false, DT_F32, &e) == SAE_OK, "%s", e.text);
     check_error("other steps", merge_parts(NULL, (const char *const[]){ a, c }, 2, merged, &e), SAE_EFORMAT, &e, "p2|timesteps");
-    CHECK(collected(x, g, &c, 1, (shard){ 1, 2 }, 1, false, DT_F16, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, g, &c, 1, (shard){ 1, 2 }, 1, 0, false, DT_F16, &e) == SAE_OK, "%s", e.text);
     check_error("another type", merge_parts(NULL, (const char *const[]){ a, c }, 2, merged, &e), SAE_EFORMAT, &e, "p2|type");
-    CHECK(collected(x, g, &c, 1, (shard){ 1, 3 }, 1, false, DT_F32, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, g, &c, 1, (shard){ 1, 3 }, 1, 0, false, DT_F32, &e) == SAE_OK, "%s", e.text);
     check_error("another split", merge_parts(NULL, (const char *const[]){ a, c }, 2, merged, &e), SAE_EFORMAT, &e, "p2|1/3|different runs");
-    CHECK(collected(x, g, &c, 1, (shard){ 0, 1 }, 1, false, DT_F32, &e) == SAE_OK, "%s", e.text);
+    CHECK(collected(x, g, &c, 1, (shard){ 0, 1 }, 1, 0, false, DT_F32, &e) == SAE_OK, "%s", e.text);
     check_error("whole runs", merge_parts(NULL, (const char *const[]){ c, c }, 2, merged, &e), SAE_EFORMAT, &e, "p2|whole runs");
     check_error("no file", merge_parts(NULL, (const char *const[]){ a, at("none") }, 2, merged, &e), SAE_ENOENT, &e, "none");
     io_file f;
@@ -598,7 +599,7 @@ static int everything(sae_context *x, sae_error *e)
 {
     const char *paths[2] = { at("e0"), at("e1") }, *parts[2] = { at("e2"), at("e3") };
     concept_set c = { 0 };
-    int code = collected(x, (sae_generate_options){ .steps = 1 }, paths, 2, (shard){ 0, 1 }, 1, true, DT_F32, e);
+    int code = collected(x, (sae_generate_options){ .steps = 1 }, paths, 2, (shard){ 0, 1 }, 1, 0, true, DT_F32, e);
     if (!code)
         code = concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 1, e);
     for (size_t i = 0; i < 2 && !code; i++)
@@ -620,7 +621,7 @@ static void allocations_fail(void)
         for (size_t i = 0; i < 2 && kind; i++) {
             const char *part = at("m");
             io_file f;
-            CHECK(collected(x, (sae_generate_options){ .steps = 1 }, &part, 1, (shard){ i, 2 }, 1, false, DT_F32, &e) == SAE_OK && io_open(&f, NULL, part, &e) == SAE_OK, "%s", e.text);
+            CHECK(collected(x, (sae_generate_options){ .steps = 1 }, &part, 1, (shard){ i, 2 }, 1, 0, false, DT_F32, &e) == SAE_OK && io_open(&f, NULL, part, &e) == SAE_OK, "%s", e.text);
             tiny_set(&files, i ? "m1" : "m0", f.data, f.size);
             io_close(&f);
         }

@@ -3,10 +3,12 @@
 # is done is skipped, the interrupted stage goes on. Everything is set by environment:
 #   SAEURON  the program                        MODEL    the model's folder, weights/emojicanvas
 #   WORK     intermediate files and results, weights/train/work/sae
-#   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if it is to differ DOMAIN_LATENTS, DOMAIN_K, DOMAIN_EPOCHS
-#   NPROMPTS prompts of all 17,820, evenly chosen (0: all); every 20th of them is held out to measure on
+#   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if they differ DOMAIN_LATENTS, _K, _EPOCHS, _BATCH
+#   NPROMPTS prompts of all 35,200, evenly chosen; every 20th of them is held out to measure on
+#   EVERY    of their sampling steps every so many-th is trained on
+#   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on)
 #   PARTS    pieces that activations are collected in; what a stop loses
-#   LATENTS, K, EPOCHS, TRAIN                   of `saeuron train`; TRAIN: its further options
+#   LATENTS, K, EPOCHS, BATCH, TRAIN                 of `saeuron train`; TRAIN: its further options
 #   TYPE     of collected activations           THREADS  0: all cores
 #   LINES, STATS_SEED                           of `saeuron stats`
 #   INSTALL  1: the results go to MODEL/sae/HOOK in the end
@@ -21,14 +23,18 @@ WORK=$(absolute "${WORK:-$here/work/sae}")
 PROMPTS=$(absolute "${PROMPTS:-$here/prompts}")         # a folder: OBJECT.txt, a line a prompt
 STYLES=${STYLES:-Seed_Images Bricks Glowing_Sunset Ink_Art Mosaic Neon_Lines On_Fire Pop_Art Rust Sketch Winter}
 DOMAINS=${DOMAINS:-object style}
-object_HOOK=${object_HOOK:-up_blocks.1.attentions.1}
+object_HOOK=${object_HOOK:-up_blocks.0.attentions.2}
 style_HOOK=${style_HOOK:-up_blocks.1.attentions.2}
-NPROMPTS=${NPROMPTS:-2000}
-PARTS=${PARTS:-8}
-LATENTS=${LATENTS:-1024}
-K=${K:-16}
-EPOCHS=${EPOCHS:-1}
-TRAIN=${TRAIN:-}
+NPROMPTS=${NPROMPTS:-1000}
+EVERY=${EVERY:-2}
+EARLY=${EARLY:-8:1500 1:6000}
+PARTS=${PARTS:-4}
+LATENTS=${LATENTS:-512}
+K=${K:-8}
+BATCH=${BATCH:-1024}
+object_BATCH=${object_BATCH:-512}
+EPOCHS=${EPOCHS:-8}
+TRAIN=${TRAIN:---lr 1e-3 --dead-feature-threshold 400000}
 TYPE=${TYPE:-F16}
 THREADS=${THREADS:-0}
 LINES_A_CONCEPT=${LINES:-20}
@@ -49,9 +55,10 @@ of() {                                      # of DOMAIN NAME: the domain's own v
     eval "echo \"\${$1_$2:-\${$2:-}}\""
 }
 
-# The captions of every object in every style, and every calibration line in every style: stripped, one final full stop dropped,
-# then the style, its underscores spaces. Of all of them NPROMPTS in the order of multiples of the golden section, which are
-# even over objects, lines and styles wherever one stops; every 20th to heldout.txt, the others to train.txt.
+# Every calibration line in every style (stripped, one final full stop dropped, then the style, its underscores spaces), and as often
+# the captions of every object in every style. Of all of them NPROMPTS in the order of multiples of the golden section, which are
+# even over objects, lines and styles wherever one stops; every 20th to heldout.txt, the others to train.txt. Those that follow
+# go to early-N.txt, as EARLY asks.
 choose_prompts() {
     for file in "$PROMPTS"/*.txt; do
         object=$(basename "$file" .txt)
@@ -59,17 +66,22 @@ choose_prompts() {
             BEGIN { n = split(styles, style, " ") }
             function styled(text, s) { gsub(/_/, " ", s); return text " in " s " style." }
             function plain(s) { return s == "Seed_Images" }
-            { gsub(/^[ \t\r]+|[ \t\r]+$/, ""); if ($0 == "") next; sub(/\.$/, ""); for (i = 1; i <= n; i++) print plain(style[i]) ? $0 "." : styled($0, style[i]) }
-            END { for (i = 1; i <= n; i++) print plain(style[i]) ? "An image of " object "." : styled("An image of " object, style[i]) }' "$file"
+            { gsub(/^[ \t\r]+|[ \t\r]+$/, ""); if ($0 == "") next; sub(/\.$/, ""); for (i = 1; i <= n; i++) {
+                print plain(style[i]) ? $0 "." : styled($0, style[i])
+                print plain(style[i]) ? "An image of " object "." : styled("An image of " object, style[i])
+            } }' "$file"
     done > "$WORK/all.txt"
-    awk -v wanted="$NPROMPTS" -v held="$WORK/heldout.txt" -v train="$WORK/train.txt" '
+    awk -v wanted="$NPROMPTS" -v early="$EARLY" -v work="$WORK/" '
         function gcd(a, b) { return b ? gcd(b, a % b) : a }
         { line[NR - 1] = $0 }
         END {
             step = int(NR * 0.6180339887)
             while (gcd(step, NR) != 1) step++
-            if (wanted < 1 || wanted > NR) wanted = NR
-            for (i = 0; i < wanted; i++) print line[i * step % NR] > (i % 20 == 19 ? held : train)
+            for (i = 0; i < wanted; i++) print line[i * step % NR] > (work (i % 20 == 19 ? "heldout.txt" : "train.txt"))
+            for (j = split(early, piece, " "); j > 0; j--) {
+                split(piece[j], pair, ":")
+                for (end = i + pair[2]; i < end; i++) print line[i * step % NR] > (work "early-" pair[1] ".txt")
+            }
         }' "$WORK/all.txt"
     [ -s "$WORK/heldout.txt" ] && [ -s "$WORK/train.txt" ]
 }
@@ -79,14 +91,16 @@ for domain in $DOMAINS; do
     hooks="$hooks --hook $(of "$domain" HOOK)"
 done
 
-collect() {                                 # collect FOLDER PROMPTS SEED SHARD
-    "$SAEURON" collect -m "$MODEL" $threads $hooks --prompts "$2" --seed "$3" --shard "$4" --dtype "$TYPE" -o "$WORK/acts/$1/"
+collect() {                                 # collect FOLDER PROMPTS SEED SHARD OPTIONS...
+    folder=$1 prompts=$2 seed=$3 shard=$4; shift 4
+    "$SAEURON" collect -m "$MODEL" $threads $hooks --prompts "$prompts" --seed "$seed" --shard "$shard" --dtype "$TYPE" "$@" -o "$WORK/acts/$folder/"
 }
 
 train() {                                   # train DOMAIN
     hook=$(of "$1" HOOK)
-    "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" $TRAIN \
-        --data "$WORK"/acts/part-*/"$hook".safetensors -o "$WORK/sae/$hook" --resume
+    "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" --batch "$(of "$1" BATCH)" $TRAIN \
+        --data "$WORK"/acts/part-*/"$hook".safetensors $(for pair in $EARLY; do echo "$WORK/acts/early-${pair%:*}/$hook.safetensors"; done) \
+        -o "$WORK/sae/$hook" --resume
 }
 
 measure() {                                 # measure HOOK SAE FILE
@@ -108,8 +122,11 @@ stage prompts choose_prompts
 part=0
 while [ "$part" -lt "$PARTS" ]; do          # names that a shell sorts as numbers: the order of the files is that of the prompts
     name=part-$(printf %04d "$part")
-    stage "$name" collect "$name" "$WORK/train.txt" 7 "$part/$PARTS"
+    stage "$name" collect "$name" "$WORK/train.txt" 7 "$part/$PARTS" --every "$EVERY"
     part=$((part + 1))
+done
+for pair in $EARLY; do
+    stage "early-${pair%:*}" collect "early-${pair%:*}" "$WORK/early-${pair%:*}.txt" "$((1000 + ${pair%:*}))" 0/1 --first "${pair%:*}"
 done
 stage heldout collect heldout "$WORK/heldout.txt" 8 0/1
 for domain in $DOMAINS; do
