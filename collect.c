@@ -15,7 +15,7 @@
 
 /* ---- parts, metadata ---- */
 
-static size_t shard_first(shard s, size_t count) /* s.i * count / s.N, which no product of theirs overflows */
+size_t shard_first(shard s, size_t count)
 {
     return s.i * (count / s.N) + s.i * (count % s.N) / s.N;
 }

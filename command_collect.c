@@ -22,6 +22,9 @@ static void expect(talk *t, size_t images)
     t->images = t->now = images ? images : 1;
 }
 
+/* What part p has of count things. */
+static size_t share_of(shard p, size_t count) { return shard_first((shard){ p.i + 1, p.N }, count) - shard_first(p, count); }
+
 /* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors; made in *memory. */
 static int activation_paths(const options *o, const sae_context *x, const char ***paths, char **memory, sae_error *err)
 {
@@ -76,7 +79,7 @@ int run_collect(const options *o)
     if (!code)
         code = activation_paths(o, x, &paths, &memory, &err);
     c.paths = paths;
-    expect(&t, c.sampling.count);
+    expect(&t, share_of(c.part, c.sampling.count));
     if (!code)
         code = collect_run(x, &c, &err);
     clear_line();
@@ -117,7 +120,10 @@ int run_stats(const options *o)
         code = sampling(&s.sampling, &paper, x, &noise, &err);
     if (!code)
         code = concepts_open(&concepts, x, s.hook, o->concept_file, (size_t)o->lines, &err);
-    expect(&t, concepts.prompts);
+    size_t images = 0;
+    for (size_t i = 0; !code && i < share_of(s.part, concepts.count); i++)
+        images += concepts.list[shard_first(s.part, concepts.count) + i].count;
+    expect(&t, images);
     if (!code)
         code = stats_make(x, &s, &err);
     clear_line();
