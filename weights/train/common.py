@@ -20,7 +20,7 @@ MODEL = HERE.parent / "emojicanvas"
 OBJECTS = list(json.loads((HERE / "art.json").read_text())["objects"])
 STYLES = ["Seed_Images", "Bricks", "Glowing_Sunset", "Ink_Art", "Mosaic", "Neon_Lines",
           "On_Fire", "Pop_Art", "Rust", "Sketch", "Winter"]
-HOOKS = {"object": "up_blocks.1.attentions.1", "style": "up_blocks.1.attentions.2"}
+HOOKS = {"object": "up_blocks.0.attentions.2", "style": "up_blocks.1.attentions.2"}
 TEMPLATES = {"styled": "An image of {object} in {style} style.", "plain": "An image of {object}."}
 STEPS = 50
 SEED = 188
