@@ -133,7 +133,9 @@ for domain in $DOMAINS; do
     hook=$(of "$domain" HOOK)
     stage "train-$hook" train "$domain"
     stage "measure-$hook" measure "$hook" "$WORK/sae/$hook" "measure-$hook.json"
-    if [ -e "$MODEL/sae/$hook/cfg.json" ]; then stage "before-$hook" measure "$hook" "$MODEL/sae/$hook" "before-$hook.json"; fi
+    if [ -e "$MODEL/sae/$hook/cfg.json" ] && ! [ -e "$WORK/done.install-$hook" ]; then  # afterwards it is this one
+        stage "before-$hook" measure "$hook" "$MODEL/sae/$hook" "before-$hook.json"
+    fi
     stage "stats-$hook" statistics "$hook"
 done
 if [ "${INSTALL:-0}" = 1 ]; then
