@@ -4,58 +4,84 @@
 #   EMOJI   folder of the emoji sets            PYTHON  an interpreter with requirements.txt
 #   DEVICE  cpu, cuda, ...                      WORK    intermediate files, weights/train/work
 #   FROM    a model folder to start from, weights/emojicanvas say (empty: from nothing)
-#   THREADS, WORKERS                            CPU threads, UNet workers
-#   VAE_SECONDS UNET_SECONDS SWEEP_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
+#   NETWORKS  a model folder whose networks and judges stay as they are: only what comes after them is made anew
+#   SAEURON   the program                       THREADS, WORKERS  CPU threads, UNet workers
+#   VAE_SECONDS UNET_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
 #   GUIDANCE  the model's default guidance
+#   OBJECT_TOPS OBJECT_STRENGTHS STYLE_TOPS STYLE_STRENGTHS  the sweeps' grids; SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`
+# and what sae.sh lists at its head, save MODEL, INSTALL.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 EMOJI=$(absolute "${EMOJI:-$here/../../../shared/emoji}")
 WORK=$(absolute "${WORK:-$here/work}")
+SAEURON=$(absolute "${SAEURON:-$here/../../saeuron}")
 PYTHON=${PYTHON:-python3}
 DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
-export EMOJI WORK DEVICE THREADS
+OBJECT_TOPS=${OBJECT_TOPS:-8,16}
+OBJECT_STRENGTHS=${OBJECT_STRENGTHS:--5,-10}
+STYLE_TOPS=${STYLE_TOPS:-1,2}
+STYLE_STRENGTHS=${STYLE_STRENGTHS:--0.3,-1,-3,-6,-15}
+SWEEP=${SWEEP:---steps 25 --map-steps --seeds 1188,1288 --protocol sweep.json}
+EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
+export EMOJI WORK SAEURON DEVICE THREADS
 from=
 [ -z "${FROM:-}" ] || from="--from $(absolute "$FROM")"
-if ! [ -f "$EMOJI/manifest.json" ]; then
+[ -z "${NETWORKS:-}" ] || NETWORKS=$(absolute "$NETWORKS")
+if [ -z "${NETWORKS:-}" ] && ! [ -f "$EMOJI/manifest.json" ]; then
     echo "weights: no $EMOJI/manifest.json; EMOJI= names the folder of the emoji sets (weights/train/README.md)" >&2
+    exit 1
+fi
+if ! [ -x "$SAEURON" ]; then
+    echo "weights: no program $SAEURON; run make, or name it with SAEURON=" >&2
     exit 1
 fi
 case $PYTHON in */*) PYTHON=$(absolute "$PYTHON") ;; esac
 mkdir -p "$WORK"
 cd "$here"
 
-stage() {                                   # stage NAME SCRIPT ARGUMENTS: once
+stage() {                                   # stage NAME COMMAND...: once
     name=$1; shift
     if [ -e "$WORK/done.$name" ]; then return; fi
     echo "== $name" >&2
-    "$PYTHON" "$@"
+    "$@"
     : > "$WORK/done.$name"
 }
 
-stage prompts check_prompts.py
-stage set dataset.py set --per 144 --seed 2
-stage vae vae.py --seconds "${VAE_SECONDS:-3600}" $from
-stage latents dataset.py latents
-stage tokenizer tokenizer.py $from
-stage unet unet.py --seconds "${UNET_SECONDS:-14400}" --workers "$WORKERS" $from
-stage more dataset.py set --per 144 --seed 3 --name more
-stage fresh dataset.py set --per 20 --seed 4 --name fresh
-stage classifier classifier.py --pictures "${CLASSIFIER_PICTURES:-440000}" $from
-stage networks export.py networks --guidance "$GUIDANCE"
-stage collect sae.py collect --guidance "$GUIDANCE"
-stage sae sae.py train
-stage stats sae.py stats
-stage sweep sae.py sweep --guidance "$GUIDANCE" --seconds "${SWEEP_SECONDS:-1200}"
-stage verify sae.py verify --guidance "$GUIDANCE" --seed 588 --last 5
-stage card card.py --model "$WORK/emojicanvas" --guidance "$GUIDANCE"
-stage finish export.py finish --guidance "$GUIDANCE"
-"$PYTHON" stamp.py ../emojicanvas --saeuron ../../saeuron
+script() {                                  # script NAME SCRIPT ARGUMENTS...: a stage in Python
+    of=$1; shift
+    stage "$of" "$PYTHON" "$@"
+}
 
-# The statistics that are shipped: the program's own, on noise that neither sweep nor test sees.
-for hook in up_blocks.1.attentions.1 up_blocks.1.attentions.2; do
-    ../../saeuron stats -m ../emojicanvas --hook $hook --lines 20 --seed 42 --dtype F16 -o ../emojicanvas/sae/$hook/stats.safetensors
-done
+autoencoders() {                            # resumable by itself
+    MODEL=$model WORK=$WORK/sae INSTALL=1 sh sae.sh
+}
+
+sweep() {                                   # sweep DOMAIN TOPS STRENGTHS; goes on behind its last row
+    "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$1" -o "$WORK/sweep-$1" --tops "$2" --strengths="$3" $SWEEP --write
+}
+
+if [ -z "${NETWORKS:-}" ]; then
+    script prompts check_prompts.py
+    script set dataset.py set --per 144 --seed 2
+    script vae vae.py --seconds "${VAE_SECONDS:-3600}" $from
+    script latents dataset.py latents
+    script tokenizer tokenizer.py $from
+    script unet unet.py --seconds "${UNET_SECONDS:-14400}" --workers "$WORKERS" $from
+    script more dataset.py set --per 144 --seed 3 --name more
+    script fresh dataset.py set --per 20 --seed 4 --name fresh
+    script classifier classifier.py --pictures "${CLASSIFIER_PICTURES:-440000}" $from
+fi
+model=$WORK/emojicanvas
+script networks export.py networks --guidance "$GUIDANCE" ${NETWORKS:+--keep "$NETWORKS"}
+[ -n "${NETWORKS:-}" ] || script grid sample.py --model "$model" --json "$WORK/grid.json"
+script hooks hooks.py --model "$model" --guidance "$GUIDANCE"
+stage sae autoencoders
+stage sweep-object sweep object "$OBJECT_TOPS" "$OBJECT_STRENGTHS"
+stage sweep-style sweep style "$STYLE_TOPS" "$STYLE_STRENGTHS"
+stage eval "$SAEURON" eval -m "$model" --threads "$THREADS" -o "$WORK/eval" $EVAL
+script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"}
+script finish export.py finish

@@ -1,16 +1,16 @@
-"""The model card and the picture of the grid, from the facts the stages left in WORK.
+"""The model card, from the facts the stages left in WORK.
 
-Not here: sampling, except by name: the grid is what `sae.py collect` drew for the captions (seed 188), the same
-that `sample.py --png` draws again. Writes WORK/README.md (export.py puts it in the model folder), WORK/grid.json and,
-with --png, the picture.
+Not here: hooks, autoencoders and forgetting (forgetting.py); sampling: grid.json is what `sample.py` drew and judged.
+With --keep the sections on data, training and drawing are another card's: that of a model whose networks were not
+trained again. Writes WORK/README.md, which export.py puts in the model folder.
 """
 import json
+import re
 
-import numpy as np
-
-import classifier
 import common
-from sample import save_sheet, sheet
+import forgetting
+
+KEPT = ["Data", "Training", "What it draws"]                # and what stands before the first heading
 
 TEXT = """# EmojiCanvas
 
@@ -29,7 +29,7 @@ Default: {steps} DDIM steps, guidance {guidance:g}. All weights are float16. Obj
 | `text_encoder` | CLIPTextModel, 2 layers of 128, 32 tokens a prompt |
 | `tokenizer` | CLIP's byte-level BPE, {vocab} entries |
 | `classifier/style`, `classifier/object` | Vision Transformers in timm's layout, patches of 8: {shapes} |
-| `sae/HOOK` | TopK sparse autoencoder, 96 to {latents}, k = {k}; statistics at {steps} steps; `forget.json` |
+| `sae/HOOK` | TopK sparse autoencoder, statistics, `forget.json`: below |
 
 ## Data
 
@@ -72,59 +72,43 @@ autoencoder returns them:
 
 How far this carries to drawings they do not know: {held}.
 
-## Sparse autoencoders and forgetting
-
-| hook | held-out FVU | latents active | dead | tokens seen |
-|---|---|---|---|---|
-{saes}
-
-`sae.py sweep` chose top K and strength of each concept from few images. `sae.py verify` then drew
-{verify_images} images on other noise (seed {verify_seed}, {verify_steps} steps), half of the forgotten concept and
-half of others. In percent, by the classifiers' mean probabilities (not by counting right answers; pictures without
-forgetting would give less than 100 too):
-
-| | UA | IRA | CRA |
-|---|---|---|---|
-{sweep}
-
-Objects forgotten best: {best}; worst: {least} (UA + IRA). Statistics: {lines} calibration
-prompts an object, 20 a style, made by `saeuron stats` with seed 42 (the sweep used its own, with seed 188).
-
-## What fails
+What fails in drawing:
 
 {fails}
 """
 
 
-def main():
-    p = common.arguments(__doc__)
-    p.add_argument("--model", type=common.pathlib.Path, required=True)
-    p.add_argument("--guidance", type=float, default=6.0)
-    p.add_argument("--png", type=common.pathlib.Path, help="also write the grid here")
-    a = p.parse_args()
-    torch, _ = common.prepare(a)
+def sections(text):
+    """{title: text with its heading}, "" what stands before the first."""
+    parts = re.split(r"^(?=## )", text, flags=re.M)
+    return {"": parts[0], **{p[3:p.index("\n")].strip(): p for p in parts[1:]}}
+
+
+def kept(path):
+    """The networks' part of an older card."""
+    try:
+        found = sections(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        forgetting.wrong(f"there is no {path} to keep sections of")
+    missing = [t for t in KEPT if t not in found]
+    if missing:
+        forgetting.wrong(f"{path} has no section {' and no '.join(missing)}: it is no card of ours")
+    return "".join(found[t] for t in ["", *KEPT])
+
+
+def networks(a):
+    """The networks' part, from what training left in WORK."""
+    import numpy as np
+    from safetensors import safe_open
+
     import art
+    import classifier
 
     def facts(name):
-        return json.loads((a.work / f"{name}.json").read_text())
+        return forgetting.read(a.work / f"{name}.json")
 
-    pairs = [(o, s) for o in range(len(common.OBJECTS)) for s in range(len(common.STYLES))]
-    files = sorted((a.work / "acts").glob("grid-pictures-*.npy"), key=lambda f: int(f.stem.rsplit("-", 1)[1]))
-    pics = np.concatenate([np.load(f) for f in files])
-    v = classifier.verdict(a.work / "classifier", torch.from_numpy(pics), pairs)
-    (a.work / "grid.json").write_text(json.dumps(v, indent=1) + "\n")
-    if a.png:
-        save_sheet(sheet(pics, len(common.STYLES)), a.png)
-    unet, judges = facts("unet"), facts("classifier")
-    sweep = {k: facts(f"verify-{k}") for k in common.HOOKS}
-    order = sorted(sweep["object"]["concepts"], key=lambda n: -sum(sweep["object"]["concepts"][n][:2]))
-    saes = {k: facts(f"sae-{k}") for k in common.HOOKS}
+    v, unet, judges = facts("grid"), facts("unet"), facts("classifier")
     counts = np.bincount([r[0] for r in art.chosen(a.emoji)])
-    sae_dir = a.work / "sae" / common.HOOKS["object"]
-    cfg = json.loads((sae_dir / "cfg.json").read_text())
-    from safetensors import safe_open
-    with safe_open(sae_dir / "stats.safetensors", "pt") as f:
-        lines = f.metadata()["prompts"]
     earlier = json.loads((common.HERE / "history.json").read_text())
     history = " ".join(f"Started from the weights of an earlier run ({h['run']}): VAE {h['vae_pictures']:,} pictures, "
                        f"UNet {h['unet_samples']:,} samples." for h in earlier)
@@ -135,6 +119,7 @@ def main():
         right = common.OBJECTS[i + 10] if i < 10 else ""
         style = common.STYLES[i]
         rows.append(f"| {left} | {po.get(left, '')} | | {right} | {po.get(right, '')} | | {style} | {ps[style]} |")
+
     def of(pair):
         return f"{pair[0]:,} of {pair[1]:,} ({100 * pair[0] / pair[1]:.1f} %)"
 
@@ -142,22 +127,16 @@ def main():
         f"a judge of {k}s of the same shape that saw {h['pictures_seen']:,} pictures, none of them of {' or '.join(h['sets'])}, "
         f"is right on {of(h['fresh'])} of those sets' {h['drawings']} drawings' fresh renderings"
         for k, h in ((k, judges[k]["held_out"]) for k in ("style", "object")))
-    styles = sweep["style"]["concepts"]
-    stay = [n for n in styles if styles[n][0] < 0.5]
-    cost = f"recognised with a mean probability of {100 * sweep['object']['ira']:.0f} %"
     weak = [f"{o} ({n})" for o, n in sorted(po.items(), key=lambda x: x[1]) if n <= 7]
     fails = [f"Objects recognised in 7 or fewer of 11 styles: {', '.join(weak)}." if weak
              else "No object is recognised in 7 or fewer of its 11 styles.",
              "Fine detail is soft: the autoencoder keeps four numbers for 48 colour values, and drops the snow of "
-             "Winter and the grain of Rust.",
-             f"Object latents are not specific: forgetting one object leaves the others {cost} (table above).",
-             "Forgetting a style harms the object drawn: CRA in the table above."
-             + (f" Styles that mostly stay: {', '.join(stay)}." if stay else "")]
+             "Winter and the grain of Rust."]
     with safe_open(a.work / "unet" / "diffusion_pytorch_model.safetensors", "pt") as f:
         unet_m = sum(int(np.prod(f.get_slice(k).get_shape())) for k in f.keys()) / 1e6
-    text = TEXT.format(
-        steps=common.STEPS, guidance=a.guidance, seed=common.SEED, unet_m=unet_m, k=cfg["k"],
-        latents=cfg["num_latents"], vocab=len(json.loads((a.work / "tokenizer" / "vocab.json").read_text())),
+    return TEXT.format(
+        steps=v["steps"], guidance=v["guidance"], seed=v["seed"], unet_m=unet_m,
+        vocab=len(json.loads((a.work / "tokenizer" / "vocab.json").read_text())),
         drawings=int(counts.sum()), fewest=int(counts.min()), most=int(counts.max()), history=history,
         vae_pictures=facts("vae")["pictures"], unet_samples=unet["samples"], loss=unet["loss"],
         objects_right=v["objects_right"], styles_right=v["styles_right"], of=v["of"],
@@ -168,16 +147,21 @@ def main():
         noise=classifier.NOISE, held=held, judges="\n".join(
             f"| {k} | {judges[k]['pictures_seen']:,} | " + " | ".join(of(judges[k][w])
             for w in ("fresh", "noisy", "returned")) + " |" for k in ("style", "object")),
-        saes="\n".join(f"| `{s['hook']}` ({k}) | {s['fvu']:.3f} | {s['l0']:.1f} | {100 * s['dead']:.1f} % "
-                       f"| {s['tokens']:,} |" for k, s in saes.items()),
-        verify_images=sum(s["images"] for s in sweep.values()), lines=lines,
-        verify_seed=sweep["style"]["seed"], verify_steps=sweep["style"]["steps"],
-        best=", ".join(order[:3]), least=", ".join(order[-3:]),
-        sweep="\n".join(f"| {k} | {100 * s['ua']:.0f} | {100 * s['ira']:.0f} | {100 * s['cra']:.0f} |"
-                        for k, s in sweep.items()),
         fails="\n".join("- " + s for s in fails))
-    (a.work / "README.md").write_text(text, encoding="utf-8")
-    print({k: v[k] for k in ("objects_right", "styles_right", "of", "worst")})
+
+
+def main():
+    p = common.arguments(__doc__)
+    p.add_argument("--model", type=common.pathlib.Path, help="default: WORK/emojicanvas")
+    p.add_argument("--keep", type=common.pathlib.Path, help="the card whose networks' part stays")
+    p.add_argument("--out", type=common.pathlib.Path, help="default: WORK/README.md")
+    a = p.parse_args()
+    a.work = common.pathlib.Path(a.work)
+    measured = forgetting.sections(a.work, a.model or a.work / "emojicanvas")
+    text = kept(a.keep) if a.keep else networks(a)
+    out = a.out or a.work / "README.md"
+    out.write_text("\n".join([text.rstrip("\n") + "\n", *(t.rstrip("\n") + "\n" for t in measured)]), encoding="utf-8")
+    print(out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Checks the calibration prompts: 80 lines an object, and no two of all lines equal, case aside, once the
 object's name and its variants are taken out. Prints one line; exit status 1 where something is wrong.
 
-Not here: whether a prompt is a good one. The prompts are training data (unet.py), the activations' source (sae.py)
+Not here: whether a prompt is a good one. The prompts are training data (unet.py), the activations' source (sae.sh)
 and part of concepts.json (export.py).
 """
 import re

@@ -5,7 +5,9 @@ Not here: any network or any image. Data flow of the folder:
     art.json + emoji sets --art.py--> drawings --styles.py--> pictures --dataset.py--> WORK/set.npz
     set.npz --vae.py--> WORK/vae --dataset.py latents--> WORK/latents.npz --unet.py--> WORK/{unet,text}
     set.npz --classifier.py--> WORK/classifier
-    WORK/{unet,text,vae} --sae.py--> WORK/sae --export.py--> weights/emojicanvas
+    WORK/{unet,text,vae,classifier} --export.py networks--> WORK/emojicanvas --hooks.py--> WORK/hooks.json
+    WORK/emojicanvas --sae.sh, saeuron sweep--> WORK/emojicanvas/sae --saeuron eval--> WORK/eval
+    WORK/emojicanvas, all measurements --card.py, export.py finish--> weights/emojicanvas
 """
 import argparse
 import json

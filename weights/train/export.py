@@ -1,12 +1,12 @@
 """The model folder: from WORK's parts to weights/emojicanvas.
 
 Not here: any training. `export.py networks` writes WORK/emojicanvas, a diffusers pipeline folder in half precision
-(what the autoencoders, statistics and sweep are made on); `export.py finish` adds classifiers, autoencoders,
-concepts.json, licences and the model card, checks the whole, and puts it in the place of weights/emojicanvas;
-`export.py check` checks a folder: it loads in diffusers and transformers, holds every file, and is small enough.
+with the judges and concepts.json, on which sae.sh, the sweeps and the evaluation then work and where they put what
+they make; with --keep the networks, judges and licences of a model folder instead. `export.py finish` adds licences and
+the model card, checks the whole, and puts it in the place of weights/emojicanvas; `export.py check` checks a folder: it
+loads in diffusers and transformers, holds every file and no other SAE, and is small enough.
 """
 import json
-import os
 import shutil
 
 import common
@@ -36,10 +36,16 @@ def halve(source, target, prefix=""):
 
 def networks(a):
     out = a.work / "emojicanvas"
-    for older in (out, a.work / "acts", a.work / "sae"):    # activations and autoencoders belong to their networks
-        shutil.rmtree(older, ignore_errors=True)
-    for older in a.work.glob("sae-*.json"):
-        older.unlink()
+    # What is measured on networks belongs to them; of kept ones the marks alone go, so that all is put in place again.
+    marks = ["sae/done.install-*", *(f"done.{s}" for s in ("grid", "hooks", "sae", "sweep-*", "eval", "card", "finish"))]
+    for older in ["emojicanvas", *marks, *([] if a.keep else ["grid.json", "hooks.json", "sae", "sweep-*", "eval"])]:
+        for path in a.work.glob(older):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if a.keep:
+        shutil.copytree(a.keep, out, ignore=lambda at, names: {"sae", "README.md"} if at == str(a.keep) else set())
+        concepts(a, out)
+        print(out, size(out), "bytes")
+        return
     import diffusers
     scale = json.loads((a.work / "unet.json").read_text())["scale"]
     files = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
@@ -59,8 +65,7 @@ def networks(a):
     (out / "scheduler").mkdir()
     dump(out / "scheduler" / "scheduler_config.json", dict(SCHEDULER, _diffusers_version=diffusers.__version__))
     dump(out / "model_index.json", dict(INDEX, _diffusers_version=diffusers.__version__))
-    if (a.work / "classifier").exists():
-        shutil.copytree(a.work / "classifier", out / "classifier")
+    shutil.copytree(a.work / "classifier", out / "classifier")
     concepts(a, out)
     print(out, size(out), "bytes")
 
@@ -100,13 +105,9 @@ def finish(a):
     new = a.work / "emojicanvas.new"
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(a.work / "emojicanvas", new)
-    for name in ("classifier", "sae"):
-        if (a.work / name).exists():
-            shutil.copytree(a.work / name, new / name, dirs_exist_ok=True)
-    concepts(a, new)
-    (new / "LICENSES.md").write_text(licences(a), encoding="utf-8")
-    if (a.work / "README.md").exists():
-        shutil.copy(a.work / "README.md", new)
+    if not (new / "LICENSES.md").exists():                  # else they came with the networks
+        (new / "LICENSES.md").write_text(licences(a), encoding="utf-8")
+    shutil.copy(a.work / "README.md", new)
     check(a, new)
     staged = a.out.with_name(a.out.name + ".new")           # beside the target: a rename then suffices
     shutil.rmtree(staged, ignore_errors=True)
@@ -147,6 +148,8 @@ def check(a, folder):
             assert all(f.get_slice(k).get_shape() == [table["steps"], n] for k in f.keys())
             assert len(f.metadata()["timesteps"].split(",")) == table["steps"]
         assert set(json.loads((sae / "forget.json").read_text())) == set(d["concepts"])
+    theirs = {d["hook"] for d in table["domains"].values()}
+    assert {f.name for f in (folder / "sae").iterdir()} == theirs, f"{folder}/sae: only {', '.join(sorted(theirs))} belong there"
     assert (folder / "LICENSES.md").exists()
     total = size(folder)
     assert total <= LIMIT, total
@@ -158,6 +161,7 @@ def main():
     p.add_argument("stage", choices=["networks", "finish", "check"])
     p.add_argument("--out", type=common.pathlib.Path, default=common.MODEL)
     p.add_argument("--guidance", type=float, default=6.0, help="the model's default guidance")
+    p.add_argument("--keep", type=common.pathlib.Path, help="networks: take them from this model folder")
     a = p.parse_args()
     a.work, a.out = common.pathlib.Path(a.work), common.pathlib.Path(a.out)
     check(a, a.out) if a.stage == "check" else globals()[a.stage](a)

@@ -12,7 +12,7 @@ import numpy as np
 
 import classifier
 import common
-from sample import Model, tokens
+from sample import Model
 
 
 class Swap:
@@ -28,7 +28,7 @@ class Swap:
 
     def hook(self, name, out):
         if self.maps is not None:
-            self.maps.setdefault(name, []).append(tokens(out).chunk(2)[1].clone())
+            self.maps.setdefault(name, []).append(out[0].flatten(2).transpose(1, 2).chunk(2)[1].clone())
         if name != self.at:
             return None
         if self.other:

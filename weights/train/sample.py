@@ -1,7 +1,7 @@
-"""Guided DDIM sampling of the model folder, many prompts a batch, with a look at (or a hand in) the hooks.
+"""Guided DDIM sampling of the model folder, many prompts a batch.
 
-Not here: training. Works on a diffusers folder (the exported fp16 weights, widened to float32), because what is
-measured must be what ships. Noise of image j is elements [j*C*h*w, (j+1)*C*h*w) of the seed's torch.randn stream.
+Not here: training; a hand in the hooks (hooks.py). Works on a diffusers folder (the exported fp16 weights, widened to
+float32), because what is measured must be what ships. Noise of image j is elements [j*C*h*w, (j+1)*C*h*w) of the seed's torch.randn stream.
 """
 import json
 
@@ -24,7 +24,6 @@ class Model:
         self.text, self.unet, self.vae = (net(CLIPTextModel, "text_encoder"), net(UNet2DConditionModel, "unet"),
                                           net(AutoencoderKL, "vae"))
         self.schedule = DDIMScheduler.from_pretrained(folder / "scheduler")
-        self.predict = lambda z, t, text: self.unet(z, t, text, return_dict=False)[0]
         for part in (self.text, self.unet, self.vae):
             part.requires_grad_(False)
 
@@ -37,17 +36,15 @@ class Model:
         g = self.torch.Generator().manual_seed(seed)
         return self.torch.randn(first + count, 4, 16, 16, generator=g)[first:].to(self.device)
 
-    def sample(self, prompts, noise, guidance, steps=common.STEPS, on_step=None):
-        """Latents at the end. on_step(i) is called before step i."""
+    def sample(self, prompts, noise, guidance, steps=common.STEPS):
+        """Latents at the end."""
         torch = self.torch
         with torch.no_grad():
             text = torch.cat([self.embed([""]).expand(len(prompts), -1, -1), self.embed(prompts)])
             self.schedule.set_timesteps(steps)
             z = noise
-            for i, t in enumerate(self.schedule.timesteps):
-                if on_step:
-                    on_step(i)
-                u, c = self.predict(torch.cat([z, z]), t, text).chunk(2)
+            for t in self.schedule.timesteps:
+                u, c = self.unet(torch.cat([z, z]), t, text, return_dict=False)[0].chunk(2)
                 z = self.schedule.step(u + guidance * (c - u), t, z).prev_sample
             return z
 
@@ -56,52 +53,6 @@ class Model:
         with self.torch.no_grad():
             x = self.vae.decode(z / self.vae.config.scaling_factor).sample
         return (255 * (0.5 * x + 0.5).clamp(0, 1)).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def tokens(output):
-    """A hook's output [B,d,h,w] (or a tuple or object of it) as [B,h*w,d]."""
-    x = output[0] if isinstance(output, tuple) else output.sample if hasattr(output, "sample") else output
-    return x.flatten(2).transpose(1, 2)
-
-
-class Recorder:
-    """Conditional halves of the hooks' outputs, float32 [B,T,N,d] a hook. On a CPU the UNet is traced once for the
-    batch's shape, the hooks' outputs among its own: a quarter faster."""
-
-    def __init__(self, model, batch, length):
-        torch = self.torch = model.torch
-        self.seen, self.now = [], []
-        for h in common.HOOKS.values():
-            model.unet.get_submodule(h).register_forward_hook(lambda m, i, o: self.now.append(tokens(o)))
-
-        class Both(torch.nn.Module):
-            def __init__(me):
-                super().__init__()
-                me.unet = model.unet
-
-            def forward(me, z, t, text):
-                self.now = []
-                return (me.unet(z, t, text, return_dict=False)[0], *self.now)
-
-        self.plain, self.shape = Both().eval(), (2 * batch, 4, 16, 16)
-        self.run = self.plain
-        if model.device.type == "cpu":
-            width = model.text.config.hidden_size
-            example = torch.zeros(self.shape), torch.tensor(1), torch.zeros(2 * batch, length, width)
-            with torch.no_grad():
-                traced = torch.jit.trace(self.plain, example, check_trace=False)
-                self.run = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
-        model.predict = self.predict
-
-    def predict(self, z, t, text):
-        out, *hooked = (self.run if z.shape == self.shape else self.plain)(z, t, text)
-        self.seen.append([x.chunk(2)[1].clone() for x in hooked])
-        return out
-
-    def take(self):
-        out = {k: self.torch.stack([s[i] for s in self.seen], 1) for i, k in enumerate(common.HOOKS)}
-        self.seen = []
-        return out
 
 
 def sheet(pictures, columns, gap=2):
