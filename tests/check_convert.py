@@ -43,7 +43,6 @@ PROMPT = "An image of Cats in Sketch style."
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
 TEXT = "text_encoder/model.safetensors"
-HOOK = "up_blocks.1.attentions.1"
 
 
 class Program:
@@ -129,6 +128,9 @@ class Check:
     def __init__(self, a, folder):
         self.a, self.folder, self.failed = a, folder, 0
         self.marker = os.path.join(folder, "ran")
+        with open(os.path.join(a.model, "concepts.json")) as f:
+            domains = json.load(f)["domains"]
+        self.hook, self.other_hook = domains["object"]["hook"], domains["style"]["hook"]
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -234,20 +236,20 @@ class Check:
         return "tensors and config of both classifiers, and what saeuron info says of them"
 
     def stats(self):
-        sae = os.path.join(self.a.model, "sae", HOOK)
+        sae = os.path.join(self.a.model, "sae", self.hook)
         with safe_open(os.path.join(sae, "sae.safetensors"), "pt") as f:
             n = f.get_slice("encoder.weight").get_shape()[0]
         steps, g = 50, torch.Generator().manual_seed(1)
         counts = {"Cats": 3, "Dogs": 2, "Sea": 4}
         latents = {c: (torch.rand(p, steps, n, generator=g) ** 8).half() for c, p in counts.items()}
-        path = self.path(f"cls_latents_dict_unet.{HOOK}.pkl")
+        path = self.path(f"cls_latents_dict_unet.{self.hook}.pkl")
         with open(path, "wb") as f:
             pickle.dump(latents, f)
         out = self.path("stats.safetensors")
         self.convert("stats", path, "-o", out, "--sae", sae, "--saeuron", self.a.saeuron)
         with safe_open(out, "pt") as f:
             m = f.metadata()
-        assert m["hook"] == HOOK and m["steps"] == "50" and m["seed"] == "188" and m["cfg"] == "9" and json.loads(m["prompts"]) == counts, m
+        assert m["hook"] == self.hook and m["steps"] == "50" and m["seed"] == "188" and m["cfg"] == "9" and json.loads(m["prompts"]) == counts, m
         assert m["timesteps"].startswith("981,961,") and m["timesteps"].endswith(",21,1") and len(m["timesteps"].split(",")) == 50
         mu = {c: x.double().mean(0) for c, x in latents.items()}
         for c, x in load_file(out).items():
@@ -262,7 +264,7 @@ class Check:
             assert all(abs(s - score[t, i]) < 1e-7 for i, s in ours.items())
         self.saeuron("generate", "-m", self.a.model, "-p", PROMPT, "--stats", out, "--forget", "Cats", "--top", "3", "-q", "-o", self.path("c.png"))
         # statistics of another SAE are refused by the digest that --sae noted
-        other = os.path.join(self.a.model, "sae", "up_blocks.1.attentions.2")
+        other = os.path.join(self.a.model, "sae", self.other_hook)
         self.convert("stats", path, "-o", self.path("other.safetensors"), "--sae", other, "--saeuron", self.a.saeuron)
         r = subprocess.run([self.a.saeuron, "select", "-m", self.a.model, "--stats", self.path("other.safetensors"), "--forget", "Cats"], capture_output=True, text=True)
         assert r.returncode == 1 and "digest" in r.stderr, r.stderr
@@ -271,7 +273,7 @@ class Check:
     def params(self):
         torch.save({"Cats": {"percentile": 99.9, "multiplier": -10.0}, "Dogs": {"percentile": 99.0, "multiplier": -5.0}}, self.path("class_params.pth"))
         model = self.a_copy("with-params")
-        place = os.path.join(model, "sae", HOOK, "forget.json")
+        place = os.path.join(model, "sae", self.hook, "forget.json")
         self.convert("params", self.path("class_params.pth"), "-o", place)
         with open(place) as f:
             assert json.load(f) == {"Cats": {"percentile": 99.9, "strength": -10.0}, "Dogs": {"percentile": 99.0, "strength": -5.0}}
@@ -298,7 +300,7 @@ class Check:
         with open(self.path("nested.pkl"), "wb") as f:
             pickle.dump({"Cats": Nested()}, f)
         for name in ("plain", "key", "nested"):
-            said = self.convert("stats", self.path(f"{name}.pkl"), "-o", self.path("no.safetensors"), "--hook", HOOK, code=1)
+            said = self.convert("stats", self.path(f"{name}.pkl"), "-o", self.path("no.safetensors"), "--hook", self.hook, code=1)
             assert f"{name}.pkl" in said
         torch.save({"model_state_dict": bad}, self.path("bad.pth"))
         torch.save({"model_state_dict": bad}, self.path("bad-old.pth"), _use_new_zipfile_serialization=False)
@@ -336,7 +338,7 @@ class Check:
         assert "exists" in self.convert("classifier", self.path("none.pth"), "-o", self.folder, "--labels", "x", code=1)
         with open(self.path("ragged.pkl"), "wb") as f:
             pickle.dump({"Cats": torch.zeros(1, 2, 4).half(), "Dogs": torch.zeros(1, 3, 4).half()}, f)
-        assert "Dogs" in self.convert("stats", self.path("ragged.pkl"), "-o", self.path("no.safetensors"), "--hook", HOOK, code=1)
+        assert "Dogs" in self.convert("stats", self.path("ragged.pkl"), "-o", self.path("no.safetensors"), "--hook", self.hook, code=1)
         with open(self.path("nameless.pkl"), "wb") as f:
             pickle.dump({"Cats": torch.zeros(1, 2, 4).half()}, f)
         assert "--hook" in self.convert("stats", self.path("nameless.pkl"), "-o", self.path("no.safetensors"), code=1)

@@ -29,7 +29,6 @@ import torch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.numpy import load_file  # noqa: E402
 
-HOOKS = ("up_blocks.1.attentions.1", "up_blocks.1.attentions.2")
 CASES = (({"batch_topk": True}, []),
          ({"multi_topk": True, "released_auxk": True}, ["--topk", "token", "--multi-topk", "--auxk", "released"]))
 COLUMNS = {"loss": "loss", "fvu": "fvu", "auxk": "auxk", "multi": "multi", "explained_variance": "explained", "explained_variance_deviation": "explained_dev",
@@ -56,7 +55,7 @@ def collect(a, folder, rng):
     lines = [f"An image of {rng.choice(list(domains['object']['concepts']))} in {rng.choice(list(domains['style']['concepts']))} style." for _ in range(a.prompts)]
     with open(os.path.join(folder, "prompts.txt"), "w") as f:
         f.write("\n".join(lines) + "\n")
-    paths = {h: os.path.join(folder, h + ".safetensors") for h in HOOKS}
+    paths = {h: os.path.join(folder, h + ".safetensors") for h in sorted(d["hook"] for d in domains.values())}
     for hook, path in paths.items():
         saeuron(a, "collect", "-q", "-m", a.model, "--hook", hook, "--prompts", os.path.join(folder, "prompts.txt"), "--every", a.every, "-o", path)
     return paths
