@@ -44,13 +44,13 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy collect train golden eval cli
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny)
+TESTS := main nn rng io tokenizer model vit untidy collect train training golden golden_train eval cli
+TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny goldens)
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-MAKING := collect train
-COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
+MAKING := collect activations train training measure
+COMMANDS := saeuron command_eval command_collect command_train bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
@@ -118,6 +118,13 @@ ifeq ($(PYTHON),python3)
 else
 	$(PYTHON) tests/bench_peer.py $(BENCH)
 endif
+
+# Training an SAE of the paper's size beside the released trainer's step, and what the paper's recipe would cost. PYTHON: with PyTorch; NumPy.
+bench-sae: saeuron
+	$(PYTHON) tests/bench_sae.py $(BENCH)
+
+costs: saeuron
+	$(PYTHON) docs/costs.py --write
 
 # The real size: SD 1.5 with hash-filled weights, against diffusers in float64. PYTHON as for bench; 8 GB of disk, 16 GB of memory.
 fullsize: saeuron $(BUILD)/libsaeuron.so
@@ -222,7 +229,7 @@ $(PORTABLE): $(PORTOBJS)
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive demo bench fullsize weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;

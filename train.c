@@ -189,7 +189,7 @@ static void encode(trainer *t, size_t M, size_t first, size_t columns)
 void train_defaults(train_config *c, size_t d)
 {
     *c = (train_config){ .d = d, .n = d * 16, .k = 32, .batch = 4096, .batch_topk = true, .lr = 4e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 6.25e-10,
-                         .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000 };
+                         .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000, .seed = 42 };
 }
 
 static int check_config(const train_config *k, sae_error *err)

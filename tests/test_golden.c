@@ -2,11 +2,10 @@
  *
  *   configs/NAME.json --NAME_configure, bind_network (hash-filled)--> network --run--> tensors <--compare--> NAME.safetensors
  *
- * A golden's dtype says how it is compared: F64 is the truth, and our distance to it must stay within contract 9's bars
- * around PyTorch's own (NAME.distance); F32 bits, I64 integers and U8 pixels are equal. Weights and inputs are no part of
- * a golden: both sides draw them from the hash of contract 6 with the seed SEED. A golden that no test reads is a failure.
- * Not here: tokens (test_tokenizer.c), torch.randn (test_rng.c), fast paths against the reference (test_nn.c). */
+ * How a golden is compared: goldens.h. Weights and inputs are no part of it: both sides draw them from the hash of contract 6.
+ * Not here: training (test_golden_train.c), tokens (test_tokenizer.c), torch.randn (test_rng.c), fast paths against the reference (test_nn.c). */
 #include "../model.h"
+#include "goldens.h"
 #include "test.h"
 
 #include <inttypes.h>
@@ -15,173 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER "tests/golden"
-#define SEED   1
-#define SAMPLE 1500 /* elements of a golden that holds only some of a tensor: make.py */
-
 static const sae_host host; /* malloc and files */
 static sae_error err;
 
-/* ---- goldens ---- */
-
-static uint64_t little(const unsigned char *p, size_t bytes)
-{
-    uint64_t u = 0;
-    for (size_t i = bytes; i-- > 0;)
-        u = u << 8 | p[i];
-    return u;
-}
-
-static double f64_at(const tensor *t, size_t i)
-{
-    const uint64_t u = little(t->data + 8 * i, 8);
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
-
-static float f32_at(const tensor *t, size_t i)
-{
-    const uint32_t u = (uint32_t)little(t->data + 4 * i, 4);
-    float x;
-    memcpy(&x, &u, 4);
-    return x;
-}
-
-static int64_t i64_at(const tensor *t, size_t i) { return (int64_t)little(t->data + 8 * i, 8); }
-
-static bool golden_open(tensors *g, const char *part)
-{
-    char path[256];
-    snprintf(path, sizeof path, FOLDER "/%s.safetensors", part);
-    const int code = tensors_open(g, &host, path, &err);
-    CHECK(code == SAE_OK, "%s", err.text);
-    return code == SAE_OK;
-}
-
-static void golden_close(tensors *g)
-{
-    for (size_t i = 0; i < g->count; i++)
-        CHECK(g->list[i].used, "no test read the golden %s", g->list[i].name);
-    tensors_close(g);
-}
-
-/* The golden NAME of this type, marked as read; NULL (a failure) when there is none. */
-static const tensor *golden(tensors *g, dtype type, const char *name)
-{
-    tensor *t = tensors_find(g, name);
-    CHECK(t && t->type == type, "%s: the golden is missing or of another type", name);
-    if (!t || t->type != type)
-        return NULL;
-    t->used = true;
-    return t;
-}
-
-/* One float32 ulp of the largest magnitude: what a correctly rounded result may miss by, twice over. */
-static double ulp_of(double largest)
-{
-    int e;
-    frexp(largest, &e);
-    return ldexp(1.0, (e < -125 ? -125 : e) - 24);
-}
-
-typedef struct distance { double rms, max; } distance;
-
-/* How far y [count] lies from the truth, over the sampled elements, and the truth's largest magnitude. */
-static distance measure(const tensor *truth, const float *y, size_t count, double *largest)
-{
-    const uint64_t stream = nn_hash(0, truth->name, strlen(truth->name));
-    double sum = 0, max = 0;
-    *largest = 0;
-    for (size_t j = 0; j < truth->count; j++) {
-        const size_t i = truth->count == count ? j : (size_t)(rng_value(0, stream, j) % count);
-        const double x = f64_at(truth, j), e = fabs((double)y[i] - x);
-        sum += e * e;
-        max = e > max || isnan(e) ? e : max;
-        *largest = fabs(x) > *largest ? fabs(x) : *largest;
-    }
-    return (distance){ sqrt(sum / (double)truth->count), max };
-}
-
-/* Contract 9: y [count] against the float64 golden NAME and PyTorch's distance to it. */
-static void check_truth(tensors *g, const char *name, const float *y, size_t count)
-{
-    char   other[160];
-    double largest;
-    snprintf(other, sizeof other, "%s.distance", name);
-    const tensor *truth = golden(g, DT_F64, name), *torch = golden(g, DT_F64, other);
-    if (!truth || !torch)
-        return;
-    const bool fits = truth->count == count || (truth->count == SAMPLE && count > SAMPLE);
-    CHECK(fits, "%s: the golden has %zu elements, the tensor %zu", name, truth->count, count);
-    if (!fits)
-        return;
-    const distance ours = measure(truth, y, count, &largest), its = { f64_at(torch, 0), f64_at(torch, 1) };
-    const double floor = ulp_of(largest);
-    distance bar = { 1.5 * its.rms, 2 * its.max };
-    if (truth->count < 1000)
-        bar = (distance){ floor + 4 * its.rms, floor + 4 * its.max };
-    bar.rms = bar.rms > floor ? bar.rms : floor;
-    bar.max = bar.max > floor ? bar.max : floor;
-    CHECK(ours.rms <= bar.rms && ours.max <= bar.max, "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e",
-          name, ours.rms, ours.max, its.rms, its.max, bar.rms, bar.max);
-    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor, its.max > 0 ? ours.max / its.max : ours.max / floor);
-}
-
-/* Bits: y [count] equals the float32 golden NAME. */
-static void check_bits(tensors *g, const char *name, const float *y, size_t count)
-{
-    const tensor *t = golden(g, DT_F32, name);
-    size_t wrong = 0, first = 0;
-    if (!t)
-        return;
-    CHECK(t->count == count, "%s: the golden has %zu elements, not %zu", name, t->count, count);
-    for (size_t i = 0; t->count == count && i < count; i++) {
-        const float x = f32_at(t, i);
-        if (memcmp(&x, &y[i], sizeof x) && !wrong++)
-            first = i;
-    }
-    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first, (double)y[first], (double)f32_at(t, first));
-    if (!wrong)
-        test_note("%s equal bits", name);
-}
-
-/* ---- configs, inputs, memory ---- */
-
-static json config_open(io_file *f, const char *name)
-{
-    char path[256];
-    json v = { 0 };
-    memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, FOLDER "/configs/%s.json", name);
-    if (io_open(f, &host, path, &err) || json_open(&v, (const char *)f->data, f->size, path, &err))
-        CHECK(false, "%s", err.text);
-    return v;
-}
-
-/* The number at KEY, or absent. */
-static double number(json object, const char *key, double absent)
-{
-    json v;
-    double x;
-    return json_get(object, key, &v) && json_number(v, &x) ? x : absent;
-}
-
-static size_t size_at(json object, const char *key) { return (size_t)number(object, key, 0); }
-
-static bool flag(json object, const char *key)
-{
-    json v;
-    bool x;
-    return json_get(object, key, &v) && json_bool(v, &x) && x;
-}
-
-static void text_at(json object, const char *key, char *out, size_t size)
-{
-    json v;
-    out[0] = 0;
-    CHECK(json_get(object, key, &v) && json_string(v, out, size, NULL), "a config lacks \"%s\"", key);
-}
+/* ---- inputs, memory ---- */
 
 /* Input NAME, n elements in +-a; NULL while planning. */
 static float *input(arena *a, size_t n, float bound, const char *name)
@@ -189,7 +25,7 @@ static float *input(arena *a, size_t n, float bound, const char *name)
     float *y = arena_floats(a, n);
     const uint64_t stream = nn_hash(0, name, strlen(name));
     for (size_t i = 0; y && i < n; i++)
-        y[i] = rng_symmetric(SEED, stream, i, bound);
+        y[i] = rng_symmetric(GOLDEN_SEED, stream, i, bound);
     return y;
 }
 
@@ -416,7 +252,7 @@ static void layers(void)
         void *memory;
         text_at(v, "name", x.name, sizeof x.name);
         text_at(v, "op", x.op, sizeof x.op);
-        if (bind_network(&host, NULL, SEED, layer_bind, &x, &memory, &err)) {
+        if (bind_network(&host, NULL, GOLDEN_SEED, layer_bind, &x, &memory, &err)) {
             CHECK(false, "%s", err.text);
             continue;
         }
@@ -456,7 +292,7 @@ static void run_text(nn *c, void *user)
     snprintf(name, sizeof name, "%s.ids", r->w.network);
     const uint64_t stream = nn_hash(0, name, strlen(name));
     for (size_t i = 0; ids && i < r->B * r->N; i++)
-        ids[i] = (int32_t)(rng_value(SEED, stream, i) % r->t.vocab);
+        ids[i] = (int32_t)(rng_value(GOLDEN_SEED, stream, i) % r->t.vocab);
     clip_forward(c, &r->t, y, ids, r->B, r->N, &seen);
     if (y)
         check_truth(r->w.g, r->w.network, y, r->B * r->N * r->t.D);
@@ -475,7 +311,7 @@ static void text(void)
         io_file f;
         void *memory = NULL;
         const json v = config_open(&f, cases[i].name);
-        if (clip_configure(&r.t, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, clip_bind, &r.t, &memory, &err))
+        if (clip_configure(&r.t, v, cases[i].name, &err) || bind_network(&host, NULL, GOLDEN_SEED, clip_bind, &r.t, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run_text, &r);
@@ -532,7 +368,7 @@ static void unet_goldens(const char *name)
         return;
     r.w = (watcher){ &g, name };
     const json v = config_open(&f, name);
-    if (unet_configure(&r.u, v, name, &err) || bind_network(&host, NULL, SEED, unet_bind, &r.u, &memory, &err))
+    if (unet_configure(&r.u, v, name, &err) || bind_network(&host, NULL, GOLDEN_SEED, unet_bind, &r.u, &memory, &err))
         CHECK(false, "%s", err.text);
     else
         planned(run_unet, &r);
@@ -597,7 +433,7 @@ static void vae_goldens(tensors *g, void (*run)(nn *, void *))
         void *memory = NULL;
         r = (vae_run){ .w = { g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
         const json v = config_open(&f, cases[i].name);
-        if (vae_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, vae_bind, &r.v, &memory, &err))
+        if (vae_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, GOLDEN_SEED, vae_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run, &r);
@@ -638,7 +474,7 @@ static void fill_picture(unsigned char *rgb, size_t n, const char *name)
 {
     const uint64_t stream = nn_hash(0, name, strlen(name));
     for (size_t i = 0; rgb && i < n; i++)
-        rgb[i] = (unsigned char)(rng_value(SEED, stream, i) >> 56);
+        rgb[i] = (unsigned char)(rng_value(GOLDEN_SEED, stream, i) >> 56);
 }
 
 typedef struct vit_run { vit v; watcher w; size_t W, H; } vit_run; /* W, H: of the pictures before they are resized */
@@ -733,7 +569,7 @@ static void classifier(void)
         void *memory = NULL;
         r = (vit_run){ .w = { &g, cases[i].name }, .W = cases[i].W, .H = cases[i].H };
         const json v = config_open(&f, cases[i].name);
-        if (vit_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, SEED, vit_bind, &r.v, &memory, &err))
+        if (vit_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, GOLDEN_SEED, vit_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run_vit, &r);
@@ -786,7 +622,7 @@ enum { STEP_SIZE = 500 };
 static void hash_fill(float *y, const char *name)
 {
     for (size_t i = 0; i < STEP_SIZE; i++)
-        y[i] = rng_symmetric(SEED, nn_hash(0, name, strlen(name)), i, unit());
+        y[i] = rng_symmetric(GOLDEN_SEED, nn_hash(0, name, strlen(name)), i, unit());
 }
 
 static void check_step(tensors *g, const char *name, ddim *d, size_t steps, size_t i)
@@ -861,9 +697,9 @@ static bool sae_open_goldens(sae_run *r)
     r->v = config_open(&r->file, "sae");
     if (!golden_open(&r->g, "sae"))
         return false;
-    const int code = sae_load(&r->a.sae, &host, NULL, FOLDER "/sae", &err);
+    const int code = sae_load(&r->a.sae, &host, NULL, GOLDENS "/sae", &err);
     CHECK(code == SAE_OK, "%s", err.text);
-    const int more = code ? code : stats_load(&r->a.stats, &host, FOLDER "/sae/stats.safetensors", &err);
+    const int more = code ? code : stats_load(&r->a.stats, &host, GOLDENS "/sae/stats.safetensors", &err);
     CHECK(more == SAE_OK, "%s", err.text);
     side = size_at(r->v, "side");
     r->M = size_at(r->v, "batch") * side * side;
@@ -988,7 +824,7 @@ static void scores_and_selection(void)
     if (sae_open_goldens(&r) && json_get(r.v, "select", &list)) {
         size_t i = 0;
         check_scores(&r);
-        CHECK(stats_load(&one, &host, FOLDER "/sae/stats_one.safetensors", &err) == SAE_OK, "%s", err.text);
+        CHECK(stats_load(&one, &host, GOLDENS "/sae/stats_one.safetensors", &err) == SAE_OK, "%s", err.text);
         for (json_iter it = json_begin(list); json_next(&it, NULL, &how); i++) {
             text_at(how, "concept", concept, sizeof concept);
             snprintf(name, sizeof name, "select.%zu", i);

@@ -1,4 +1,4 @@
-"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c; a classifier whole, against vit.c.
+"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c; a classifier whole, against vit.c; training, against train.c.
 
 Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
 of float32 and float64 arithmetic, so that this file can be read as an executable specification.
@@ -395,6 +395,213 @@ def digest(state, data):
     return int(mix(U64(state ^ len(data))))
 
 
+# ---- 6. training ----
+
+TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
+
+
+def sums16(x):
+    """sum16 of the last axis."""
+    x = np.asarray(x, D)
+    lanes = np.zeros((*x.shape[:-1], 16), D)
+    for at in range(0, x.shape[-1], 16):
+        part = x[..., at:at + 16]
+        lanes[..., :part.shape[-1]] += part
+    for half in (8, 4, 2, 1):
+        lanes[..., :half] += lanes[..., half:2 * half]
+    return lanes[..., 0]
+
+
+def squares(x):
+    """sum16 of each row's squares."""
+    x = np.asarray(x, D)
+    return sums16(x * x)
+
+
+def dot16(a, b):
+    a, b = np.broadcast_arrays(a, b)
+    lanes = np.zeros((*a.shape[:-1], 16), F)
+    for at in range(0, a.shape[-1], 16):
+        w = min(16, a.shape[-1] - at)
+        lanes[..., :w] = fma(a[..., at:at + w], b[..., at:at + w], lanes[..., :w])
+    for half in (8, 4, 2, 1):
+        lanes[..., :half] = lanes[..., :half] + lanes[..., half:2 * half]
+    return lanes[..., 0]
+
+
+def sparse_sum(values, rows):
+    """[d]: the sum of values[k] rows[k,:], k ascending, by section 3."""
+    return dot(values, np.ascontiguousarray(rows.T))
+
+
+def channel_sums(x):
+    s = np.zeros(x.shape[1], D)
+    for row in x:
+        s = s + row
+    return s
+
+
+def unit_rows(w):
+    return w / (np.sqrt(squares(w)).astype(F) + h("0x1p-23"))[:, None]
+
+
+def geometric_median(x):
+    x = x.astype(D)
+    g = channel_sums(x) / D(len(x))
+    for _ in range(100):
+        r = squares(x - g)
+        w = np.where(r > 0, 1 / np.sqrt(r), 1 / D(1e-12))
+        w = w / sums16(w)
+        last, g = g, channel_sums(w[:, None] * x)
+        if np.sqrt(squares(g - last)) < 1e-5:
+            break
+    return g.astype(F)
+
+
+def first_of(z, want):
+    """The entries of the `want` largest of z's values above 0, [n] or [M,n]; and all that are selected, zeros too."""
+    flat = z.ravel()
+    order = np.lexsort((np.arange(len(flat)), -flat))[:want]
+    f = np.zeros(len(flat), F)
+    f[order] = flat[order]
+    chosen = np.zeros(len(flat), bool)
+    chosen[order] = True
+    return f.reshape(z.shape), chosen.reshape(z.shape)
+
+
+class Trainer:
+    """State by the names that train.h gives it."""
+
+    def __init__(self, c):
+        n, d = c["n"], c["d"]
+        shapes = {"encoder.weight": (n, d), "encoder.bias": (n,), "W_dec": (n, d), "b_dec": (d,)}
+        self.c, self.s = c, {prefix + k: np.zeros(v, F) for prefix in ("", "adam.m.", "adam.v.", "grad.") for k, v in shapes.items()}
+        self.s["tokens_since_fired"], self.s["step"] = np.zeros(n, U64), np.zeros(1, U64)
+
+    def start(self, x):
+        c, s = self.c, self.s
+        W = symmetric(c["seed"], digest(0, b"encoder.weight"), c["n"] * c["d"], F(1 / np.sqrt(D(c["d"])))).reshape(c["n"], c["d"])
+        s["encoder.weight"], s["W_dec"], s["b_dec"] = W, unit_rows(W), geometric_median(x)
+        s["encoder.bias"][:] = 0
+
+    def select(self, z, k):
+        """f [M,n], its entries above 0; and what counts as selected."""
+        z = np.where(z > 0, z, F(0))
+        if self.c["batch_topk"]:
+            return first_of(z, len(z) * k)
+        rows = [first_of(row, k) for row in z]
+        return np.stack([f for f, _ in rows]), np.stack([chosen for _, chosen in rows])
+
+    def step(self, x):
+        s = self.s
+        s["W_dec"] = unit_rows(s["W_dec"])
+        report, fired = self.gradients(x)
+        self.update(report["norm"])
+        s["tokens_since_fired"] += U64(self.c["batch"])
+        s["tokens_since_fired"][fired] = 0
+        s["step"] += U64(1)
+        return report
+
+    def gradients(self, x):
+        c, s = self.c, self.s
+        M, d = x.shape
+        W_enc, W_dec, b_dec = s["encoder.weight"], s["W_dec"], s["b_dec"]
+        mean = channel_sums(x.astype(D)) / D(M)
+        away = squares(x.astype(D) - mean)
+        V = sums16(away)
+        dead = s["tokens_since_fired"] > U64(c["dead_threshold"])
+        share = min(D(dead.sum()) / D(max(d // 2, 1)), D(1))
+        centred = x - b_dec
+        z = linear(centred, W_enc, s["encoder.bias"])
+
+        def decode(f):
+            return np.stack([sparse_sum(row[row > 0], W_dec[row > 0]) for row in f])
+
+        f, fired = self.select(z, c["k"])
+        e = (decode(f) + b_dec) - x
+        terms, losses = [(f, e, F(2 / V))], {"fvu": sums16(squares(e)) / V, "multi": D(0), "auxk": D(0)}
+        to_bias = [True]
+        if c["multi_topk"]:
+            g, fired = self.select(z, min(4 * c["k"], c["n"]))
+            error = (decode(g) + b_dec) - x
+            terms.append((g, error, F(2 / V / 8)))
+            to_bias.append(True)
+            losses["multi"] = sums16(squares(error)) / V
+        if c["auxk_alpha"] and dead.any() and d // 2:
+            g, _ = self.select(np.where(dead, z, F(0)), min(d // 2, int(dead.sum())))
+            scale = F(2 / V * share * c["auxk_alpha"])
+            if c["released_auxk"]:
+                error = (decode(g) + b_dec) - e
+                terms[0] = (f, terms[0][2] * e - scale * error, F(1))
+            else:
+                error = decode(g) + e
+            terms.append((g, error, scale))
+            to_bias.append(c["released_auxk"])
+            losses["auxk"] = share * sums16(squares(error)) / V
+        losses["loss"] = losses["fvu"] + c["auxk_alpha"] * losses["auxk"] + losses["multi"] / 8
+
+        grad = {k: np.zeros_like(s[k]) for k in TENSORS}
+        live = np.zeros(c["n"], bool)
+        for f, error, scale in terms:
+            df = np.where(f > 0, scale * dot16(error[:, None, :], W_dec[None]), F(0))
+            for i in np.flatnonzero((f > 0).any(0)):
+                at = np.flatnonzero(f[:, i] > 0)
+                parts = {"W_dec": sparse_sum(scale * f[at, i], error[at]), "encoder.weight": sparse_sum(df[at, i], centred[at]),
+                         "encoder.bias": dot(df[None, at, i], np.ones(len(at), F))[0]}
+                for k, part in parts.items():
+                    grad[k][i] = grad[k][i] + part if live[i] else part
+                live[i] = True
+        first = True
+        for (_, error, scale), counts in zip(terms, to_bias):
+            if counts:
+                part = scale * sparse_sum(np.ones(M, F), error)
+                grad["b_dec"], first = part if first else grad["b_dec"] + part, False
+        grad["b_dec"] = grad["b_dec"] - sparse_sum(grad["encoder.bias"][live], W_enc[live])
+        total = D(0)
+        for k in TENSORS:
+            rows = squares(np.atleast_2d(grad[k]))
+            total = total + (sums16(rows) if grad[k].ndim == 2 else rows[0])
+            s["grad." + k] = grad[k]
+        self.live = live
+
+        some = away > 0
+        gain = 1 - squares(e)[some] / away[some]
+        explained = sums16(gain) / D(len(gain))
+        return {**losses, "norm": np.sqrt(total).astype(F), "explained": explained, "dead": int(dead.sum()), "fired": int(fired.any(0).sum()),
+                "explained_dev": np.sqrt(sums16((gain - explained) * (gain - explained)) / D(len(gain) - 1))}, fired.any(0)
+
+    def update(self, norm):
+        c, s = self.c, self.s
+        scale = min(F(c["clip"]) / (norm + h("0x1.0c6f7ap-20")), F(1))
+        power1 = power2 = D(1)
+        for _ in range(int(s["step"][0]) + 1):
+            power1, power2 = power1 * D(c["beta1"]), power2 * D(c["beta2"])
+        S = c["steps"]
+        rate = D(c["lr"]) * (max(S - int(s["step"][0]), 0) / D(S))
+        step, root = F(rate / (1 - power1)), F(np.sqrt(1 - power2))
+        for k in TENSORS:
+            g, p = scale * s["grad." + k], s[k]
+            if k == "W_dec":
+                along = dot16(g, p)[:, None]
+                g = np.where(self.live[:, None], fma(-along, p, g), g)
+            m, v = s["adam.m." + k], s["adam.v." + k]
+            m = m + F(1 - c["beta1"]) * (g - m)
+            v = F(c["beta2"]) * v + (F(1 - c["beta2"]) * g) * g
+            s[k], s["adam.m." + k], s["adam.v." + k] = p - step * (m / (np.sqrt(v) / root + F(c["eps"]))), m, v
+
+    def held_out(self, x):
+        """FVU, latents a token, and at how many tokens each latent fires."""
+        s, E, q, total = self.s, D(0), D(0), D(0)
+        z = linear(x - s["b_dec"], s["encoder.weight"], s["encoder.bias"])
+        f = np.stack([first_of(np.where(row > 0, row, F(0)), self.c["k"])[0] for row in z])
+        for row, token in zip(f, x):
+            at = row > 0
+            E = E + squares((sparse_sum(row[at], s["W_dec"][at]) + s["b_dec"]) - token)
+        away = x.astype(D) - x[0].astype(D)
+        total, q = channel_sums(away), channel_sums(away * away)
+        return E / sums16(q - total * total / D(len(x))), D((f > 0).sum()) / D(len(x)), (f > 0).sum(0).astype(U64)
+
+
 # ---- 7. torch.randn ----
 
 class MT19937:
@@ -498,7 +705,7 @@ def build(folder):
     compiler = os.environ.get("CC", "gcc").split()
     if "clang" not in compiler[0]:
         flags.append("-fexcess-precision=fast")
-    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c", "vit.c", "model.c", "io.c", "json.c")]
+    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c", "vit.c", "model.c", "io.c", "json.c", "sae.c", "train.c")]
     subprocess.run([*compiler, *flags, "-DNN_ISA=scalar", *sources, "-o", str(library), "-lm"], check=True)
     return ctypes.CDLL(str(library))
 
@@ -741,10 +948,105 @@ def compare_resizes(c):
         c.same(f"resize {W} x {H} to {w} x {h}", resize(x, w, h), y)
 
 
+class TrainConfig(ctypes.Structure):
+    _fields_ = [*((name, SIZE) for name in ("d", "n", "k", "batch", "steps")), *((name, BOOL) for name in ("batch_topk", "multi_topk", "released_auxk")),
+                *((name, ctypes.c_double) for name in ("lr", "beta1", "beta2", "eps", "clip", "auxk_alpha")), ("dead_threshold", U64C), ("seed", U64C)]
+
+
+class TrainReport(ctypes.Structure):
+    _fields_ = [*((name, ctypes.c_double) for name in ("loss", "fvu", "auxk", "multi", "explained", "explained_dev", "l0", "grad_norm", "lr")),
+                *((name, SIZE) for name in ("dead", "fired", "tokens")), ("step", U64C)]
+
+
+class TrainerTensor(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("type", ctypes.c_int), ("ndim", ctypes.c_int), ("shape", SIZE * 2), ("count", SIZE), ("data", ctypes.c_void_p)]
+
+
+class MeasureReport(ctypes.Structure):
+    _fields_ = [("fvu", ctypes.c_double), ("l0", ctypes.c_double), ("tokens", SIZE), ("dead", SIZE), ("fired", ctypes.c_void_p)]
+
+
+def trainer_state(lib, handle):
+    """{name: array}, views of the trainer's own memory."""
+    lib.trainer_tensors.restype = SIZE
+    room = (TrainerTensor * 32)()
+    views = {}
+    for t in room[:lib.trainer_tensors(handle, room, SIZE(32))]:
+        kind = ctypes.c_float if t.type == DT_F32 else U64C
+        views[t.name.decode()] = np.ctypeslib.as_array(ctypes.cast(t.data, ctypes.POINTER(kind)), tuple(t.shape[:t.ndim]))
+    return views
+
+
+# Three steps each. d across sixteen lanes and the dot's blocks; n across train.c's blocks of 960 latents; entries of a latent and tokens across 128
+# and 2,048; batches that are short; latents dead from the start, some with equal rows (ties), some that never fire; more selected than are above 0.
+TRAINING = (
+    dict(d=20, n=40, k=5, M=(37, 37, 11)),
+    dict(d=20, n=40, k=5, M=(37, 37, 11), batch_topk=True, dead=15, ties=3),
+    dict(d=33, n=70, k=4, M=(50, 50, 50), multi_topk=True, dead=6, ties=2),
+    dict(d=16, n=64, k=4, M=(50, 50, 50), multi_topk=True, batch_topk=True, dead=30, released_auxk=True, ties=5),
+    dict(d=130, n=24, k=3, M=(30, 30, 7), dead=9, released_auxk=True, clip=1e6),
+    dict(d=7, n=9, k=6, M=(300, 300, 131), batch_topk=True, few=True),
+    dict(d=5, n=12, k=5, M=(60, 60, 60), multi_topk=True, few=True, dead=4, ties=2),
+    dict(d=6, n=8, k=2, M=(2300, 2049, 129), batch_topk=True, multi_topk=True, dead=3),
+    dict(d=17, n=1930, k=3, M=(9, 9, 9), dead=400, ties=20),
+    dict(d=17, n=1930, k=3, M=(9, 9, 9), batch_topk=True, multi_topk=True, dead=700, ties=20),
+)
+
+
+def compare_training(c):
+    defaults = dict(steps=4, batch_topk=False, multi_topk=False, released_auxk=False, lr=3e-3, beta1=0.9, beta2=0.999, eps=6.25e-10, clip=1.0, auxk_alpha=1 / 32,
+                    dead_threshold=1000, seed=9)
+    for number, case in enumerate(TRAINING):
+        names = [name for name, _ in TrainConfig._fields_]
+        config = {**defaults, "batch": max(case["M"]), **{k: v for k, v in case.items() if k in names}}
+        handle, error, report = ctypes.c_void_p(), ctypes.create_string_buffer(1024), TrainReport()
+        text = f"training {number}"
+
+        def good(code):
+            assert not code, error.raw[4:].split(b"\0")[0].decode()
+
+        good(c.lib.trainer_open(ctypes.byref(handle), None, ctypes.byref(TrainConfig(**config)), 1, (b"reference", b"scalar")[number % 2], error))
+        theirs, ours, n = trainer_state(c.lib, handle), Trainer(config), config["n"]
+        x = [c.filled(M, config["d"], a=2.0) + F(0.5) for M in case["M"]]
+        good(c.lib.trainer_start(handle, pointer(x[0]), SIZE(len(x[0])), error))
+        ours.start(x[0])
+        for k in TENSORS:
+            c.same(f"{text}, start: {k}", ours.s[k], theirs[k])
+
+        bias, since = c.filled(n, a=0.1) - F(1.5 if case.get("few") else 0), np.zeros(n, U64)
+        since[:case.get("dead", 0)] = 5000
+        for k, v in (("encoder.bias", bias), ("tokens_since_fired", since)):
+            theirs[k][...], ours.s[k] = v, v.copy()
+        ties = case.get("ties", 0)
+        for k in TENSORS[:2]:  # the last rows equal the first: dead, if any are
+            ours.s[k][n - ties:] = ours.s[k][:ties]
+            theirs[k][...] = ours.s[k]
+        for i, batch in enumerate(x):
+            good(c.lib.trainer_step(handle, pointer(batch), SIZE(len(batch)), ctypes.byref(report), error))
+            found = ours.step(batch)
+            for k in sorted(ours.s):
+                c.same(f"{text}, step {i}: {k}", ours.s[k], theirs[k])
+            numbers = ("loss", "fvu", "auxk", "multi", "explained", "explained_dev")
+            c.same(f"{text}, step {i}: report", np.array([found[k] for k in numbers] + [D(found["norm"])]), np.array([getattr(report, k) for k in numbers] + [report.grad_norm]))
+            c.same(f"{text}, step {i}: dead, fired", np.array([found["dead"], found["fired"]]), np.array([report.dead, report.fired]))
+
+        sae, measure, result = ctypes.create_string_buffer(8192), ctypes.c_void_p(), MeasureReport()
+        c.lib.trainer_sae(handle, sae)
+        good(c.lib.measure_open(ctypes.byref(measure), None, sae, 1, b"scalar", error))
+        for part in (x[0][:1], x[0][1:9], x[0][9:], x[1]):
+            good(c.lib.measure_add(measure, pointer(np.ascontiguousarray(part)), SIZE(len(part)), error))
+        good(c.lib.measure_result(measure, ctypes.byref(result), error))
+        fvu, l0, fired = ours.held_out(np.concatenate(x[:2]))
+        c.same(f"{text}: held out", np.array([fvu, l0]), np.array([result.fvu, result.l0]))
+        c.same(f"{text}: held out, fired", fired, np.ctypeslib.as_array(ctypes.cast(result.fired, ctypes.POINTER(U64C)), (n,)).copy())
+        c.lib.measure_close(measure)
+        c.lib.trainer_close(handle)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         c = Comparison(build(folder))
-        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers):
+        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training):
             part(c)
     print(f"{c.passed} passed, {c.failed} failed")
     return 1 if c.failed else 0

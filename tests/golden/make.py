@@ -3,8 +3,8 @@
 
     make.py [--only PART,...] [--model weights/emojicanvas] [--released DIR]
 
-    PART: layers text unet vae vit ddim sae emojicanvas classifier      (default: all; the last two only where --model is a whole folder)
-    --released DIR   also compares this file's SAE, scores and hooks with a checkout of the released SAeUron code
+    PART: layers text unet vae vit ddim sae train emojicanvas classifier      (default: all; the last two only where --model is a whole folder)
+    --released DIR   also compares this file's SAE, scores, hooks and training with a checkout of the released SAeUron code
                      (cywinski/SAeUron at commit 1a4302a) and writes the result to RELEASED.md. None of it is copied here.
 
 What a golden holds. One .safetensors file a part (of vae two, one each way); the dtype says how a tensor is compared:
@@ -774,6 +774,190 @@ def make_sae():
 
 
 
+# ---- training, written again from docs/method.md ----
+
+TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
+
+
+def training_data(cfg, name):
+    """[batches,batch,d] float32, every operation rounded once: a mean, three of 64 directions a token, noise."""
+    T, d = cfg["batches"] * cfg["batch"], cfg["d"]
+    mean = symmetric(name + ".mean", d, 1)
+    atoms = symmetric(name + ".atoms", 64 * d, 1).reshape(64, d)
+    which = (value(SEED, hash_text(name + ".which"), 3 * T) % np.uint64(64)).astype(np.int64).reshape(T, 3)
+    weight = uniform(SEED, hash_text(name + ".weight"), 3 * T).reshape(T, 3)
+    x = np.broadcast_to(mean, (T, d))
+    for r in range(3):
+        x = x + weight[:, r:r + 1] * atoms[which[:, r]]
+    x = x + symmetric(name + ".noise", T * d, 0.1).reshape(T, d)
+    assert x.dtype == np.float32
+    return torch.from_numpy(x.reshape(cfg["batches"], cfg["batch"], d))
+
+
+def training_start(cfg, case, name):
+    """Parameters, and tokens since each latent fired: the first `dead` of them are beyond the threshold, and shorter in
+    the encoder, so that they seldom are among the k largest and auxk has them for more than a step."""
+    d, n = cfg["d"], cfg["n"]
+    weight = torch.from_numpy(symmetric(name + ".encoder.weight", n * d, 1 / math.sqrt(d)).reshape(n, d))
+    weight[:case.get("dead", 0)] *= case.get("shrink", 0.25)
+    start = {"encoder.weight": weight, "encoder.bias": torch.from_numpy(symmetric(name + ".encoder.bias", n, 0.05)), "W_dec": weight.clone(),
+             "b_dec": torch.from_numpy(symmetric(name + ".mean", d, 1) + symmetric(name + ".b_dec", d, 0.1))}
+    count = torch.zeros(n, dtype=torch.long)
+    count[:case.get("dead", 0)] = cfg["dead_threshold"] + 1
+    return start, count
+
+
+def geometric_median(x):
+    """Weiszfeld from the mean: at most 100 rounds, until a change below 1e-5."""
+    guess = x.mean(0)
+    for _ in range(100):
+        w = 1 / (x - guess).norm(dim=1)
+        last, guess = guess, ((w / w.sum())[:, None] * x).sum(0)
+        if (guess - last).norm() < 1e-5:
+            break
+    return guess
+
+
+class Training:
+    """SaeTrainer's step and the SAE under it, dense, with torch's autograd and Adam, in one dtype. After step(): loss terms and
+    measures in `report`, gradients as backward left them in `grad`, the selected latents in `chosen`, and, in float64, how
+    near the closest decision was: `margin`."""
+
+    def __init__(self, cfg, case, start, count, dtype):
+        self.cfg, self.case, self.dtype = cfg, case, dtype
+        self.p = {k: start[k].to(dtype).clone().requires_grad_() for k in TENSORS}
+        self.count, self.steps = count.clone(), 0
+        self.adam = torch.optim.Adam(self.p.values(), lr=cfg["lr"], eps=6.25e-10, fused=True)
+        self.margin = math.inf
+
+    def topk(self, z, k):
+        """z but for the k largest of each row set to 0 (BatchTopK: the M*k largest of all rows); and which those are."""
+        rows = z.reshape(1, -1) if self.case.get("batch_topk") else z
+        top = rows.topk(k * z.shape[0] // rows.shape[0], sorted=False)
+        f = torch.zeros_like(rows).scatter(-1, top.indices, top.values)
+        chosen = torch.zeros_like(rows, dtype=torch.bool).scatter(-1, top.indices, True)
+        if self.dtype == torch.float64:
+            self.near(rows.detach(), k * z.shape[0] // rows.shape[0])
+        return f.view_as(z), chosen.view_as(z)
+
+    def near(self, rows, k):
+        """The least gap between a row's k-th value and the next, where one of them is positive: zeros are all alike."""
+        if k >= rows.shape[1]:
+            return
+        top = rows.topk(k + 1).values
+        gap = (top[:, k - 1] - top[:, k])[top[:, k - 1] > 0]
+        self.margin = min([self.margin, *gap.tolist()])
+
+    def step(self, x):
+        c, p, alpha = self.cfg, self.p, self.cfg["auxk_alpha"]
+        x, dead = x.to(self.dtype), self.count > c["dead_threshold"]
+        with torch.no_grad():
+            p["W_dec"] /= p["W_dec"].norm(dim=1, keepdim=True) + torch.finfo(self.dtype).eps
+
+        raw = torch.nn.functional.linear(x - p["b_dec"], p["encoder.weight"], p["encoder.bias"])
+        z = torch.relu(raw)
+        f, chosen = self.topk(z, c["k"])
+        y = f @ p["W_dec"] + p["b_dec"]
+        variance = (x - x.mean(0)).pow(2).sum()
+        fvu = (y - x).pow(2).sum() / variance
+
+        auxk, some = torch.zeros((), dtype=self.dtype), c["d"] // 2
+        if dead.any():
+            k = min(some, int(dead.sum()))
+            g, _ = self.topk(torch.where(dead, z, -math.inf), k)
+            if self.dtype == torch.float64:  # a dead latent near 0 may fire in one precision and not in the other
+                self.margin = min(self.margin, float(raw.detach()[:, dead].abs().min()))
+            if self.case.get("released_auxk"):  # audit A2: the error's sign is reversed, live latents get gradient, and the bias is added
+                error = (g @ p["W_dec"] + p["b_dec"]) - (y - x)
+            else:
+                error = g @ p["W_dec"] - (x - y).detach()
+            auxk = min(int(dead.sum()) / some, 1.0) * error.pow(2).sum() / variance
+
+        multi, fired = torch.zeros((), dtype=self.dtype), chosen
+        if self.case.get("multi_topk"):
+            g, fired = self.topk(z, 4 * c["k"])
+            multi = (g @ p["W_dec"] + p["b_dec"] - x).pow(2).sum() / variance
+        loss = fvu + alpha * auxk + multi / 8
+        self.adam.zero_grad()
+        loss.backward()
+        self.grad = {k: v.grad.clone() for k, v in p.items()}
+
+        norm = torch.nn.utils.clip_grad_norm_(p.values(), 1.0)
+        with torch.no_grad():
+            w, dw = p["W_dec"], p["W_dec"].grad
+            dw -= (dw * w).sum(1, keepdim=True) * w
+        self.adam.param_groups[0]["lr"] = c["lr"] * max(0.0, (c["steps"] - self.steps) / c["steps"])
+        self.adam.step()
+        self.steps += 1
+        self.count += c["batch"]
+        self.count[fired.any(0)] = 0
+
+        explained = 1 - (y - x).pow(2).sum(1) / (x - x.mean(0)).pow(2).sum(1)
+        self.chosen = fired
+        self.report = {"fvu": fvu, "auxk": auxk, "multi": multi, "loss": loss, "grad_norm": norm, "explained": explained.mean(), "explained_dev": explained.std(),
+                       "l0": (f > 0).sum(1).to(self.dtype).mean()}
+        self.integers = {"dead": int(dead.sum()), "fired": int(fired.any(0).sum())}
+
+    def tensors(self, prefix):
+        return {prefix + k: v.detach().clone() for k, v in self.p.items()}
+
+
+def train_case(g, cfg, case, attempt):
+    """One case's goldens, on the attempt-th draw of data; False where a decision of the first ten steps is float32's to flip."""
+    name, draw = f"train.{case['name']}", f"train.{case['name']}.{attempt}"
+    x, (start, count) = training_data(cfg, draw), training_start(cfg, case, draw)
+    seen = []
+
+    def run(dtype):
+        t, out, chosen, dead, fvu = Training(cfg, case, start, count, dtype), {}, [], [], []
+        for s in range(cfg["steps"]):
+            t.step(x[s % len(x)])
+            dead.append(int((t.count > cfg["dead_threshold"]).sum()))
+            fvu.append(t.report["fvu"].detach())
+            if s == 0:
+                out.update({f"{name}.grad.{k}": v for k, v in t.grad.items()})
+                out.update({f"{name}.{k}": v.reshape(1) for k, v in t.report.items()})
+                integers = t.integers
+            if s in (0, 9):
+                out.update(t.tensors(f"{name}.step{s + 1}."))
+            if s < 10:
+                chosen.append(t.chosen)
+                margin, since = t.margin, t.count.clone()
+        out[f"{name}.trace"] = torch.stack(fvu)
+        seen.append({"chosen": torch.stack(chosen), "dead": dead, "since": since, "integers": integers, "margin": margin})
+        return out
+
+    t = Golden("train")
+    t.measure(run)
+    exact, single = seen[0], seen[1:]
+    flips = [int((s["chosen"] != exact["chosen"]).sum()) for s in single]
+    if exact["margin"] < LEAST_MARGIN / 10 or any(flips) or any(not torch.equal(s["since"], exact["since"]) for s in single):
+        print(f"{name}: draw {attempt} is passed over: smallest margin {exact['margin']:.1e}, flips {flips}", flush=True)
+        return False
+    g.tensors.update(t.tensors)
+    dead = np.array([s["dead"] for s in seen])
+    g.exact(name + ".draw", np.array([attempt]), np.int64)
+    g.exact(name + ".dead", np.stack([dead.min(0), dead.max(0)], 1), np.int64)
+    g.exact(name + ".since", exact["since"].numpy(), np.int64)
+    g.exact(name + ".first", np.array([exact["integers"][k] for k in ("dead", "fired")]), np.int64)
+    trace = t.tensors[name + ".trace"]
+    print(f"{name}: draw {attempt}, smallest margin of ten steps {exact['margin']:.1e}; FVU {trace[0]:.4f}, after 100 steps {trace[-1]:.5f}, PyTorch's distance "
+          f"{t.tensors[name + '.trace.distance'][1]:.1e}; dead at most {dead.max()}, at the end {sorted(set(dead[:, -1].tolist()))}", flush=True)
+    return True
+
+
+def make_train():
+    cfg, g = config("train"), Golden("train")
+    for case in cfg["cases"]:
+        attempt = 0
+        while not train_case(g, cfg, case, attempt):
+            attempt += 1
+    x = training_data(cfg, "train.median")[0]
+    g.measure(lambda dtype: {"train.median": geometric_median(x.to(dtype))})
+    g.save()
+    return cfg,
+
+
 # ---- whole images ----
 
 class Unlearning:
@@ -961,6 +1145,122 @@ class Comparison:
         print(f"released: {what}: {found}: {verdict}")
 
 
+def released_trainer(folder, cfg, case, start, count, maps):
+    """The released SaeTrainer's own fit() over the maps [rows,N,d], from our start: what it computed on the way."""
+    import dataclasses
+    import importlib.machinery
+    import sys
+    import tempfile
+    import types
+    for name in ("datasets", "matplotlib", "matplotlib.pyplot"):  # imported there for an annotation and for wandb's pictures
+        if name not in sys.modules:
+            module = types.ModuleType(name)
+            module.__spec__, module.__path__ = importlib.machinery.ModuleSpec(name, None), []
+            module.Dataset = module.pyplot = object
+            sys.modules[name] = module
+    sys.path.insert(0, folder)
+    from SAE.config import SaeConfig, TrainConfig
+    from SAE.trainer import SaeTrainer
+    for name in ("datasets", "matplotlib", "matplotlib.pyplot"):
+        if not hasattr(sys.modules[name], "__file__"):
+            del sys.modules[name]
+    hook = "hook"
+    sae = SaeConfig(num_latents=cfg["n"], k=cfg["k"], batch_topk=case.get("batch_topk", False), multi_topk=case.get("multi_topk", False))
+    run = TrainConfig(sae=sae, effective_batch_size=cfg["batch"], num_workers=0, persistent_workers=False, prefetch_factor=None, lr=cfg["lr"],
+                      lr_scheduler="linear", lr_warmup_steps=0, auxk_alpha=cfg["auxk_alpha"], dead_feature_threshold=cfg["dead_threshold"],
+                      hookpoints=[hook], log_to_wandb=False)
+    run.device, run.dtype, run.num_epochs = "cpu", torch.float32, 1  # scripts/train.py adds these
+    with contextlib.redirect_stdout(None):
+        trainer = SaeTrainer(run, {hook: [{"activations": m, "timestep": 0} for m in maps]})
+    module, seen = trainer.saes[hook], {"grad": None, "reports": [], "after": []}
+    seen["fresh"] = {k: v.detach().clone() for k, v in module.named_parameters()}
+    with torch.no_grad():
+        for k, v in module.named_parameters():
+            v.copy_(start[k])
+    trainer.num_tokens_since_fired[hook] = count.clone()
+    module.register_forward_hook(lambda m, x, out: seen["reports"].append(out))
+
+    def before_clip(parameters, largest, stock=torch.nn.utils.clip_grad_norm_):
+        if seen["grad"] is None:
+            seen["median"] = module.b_dec.detach().clone()
+            seen["grad"] = {k: v.grad.clone() for k, v in module.named_parameters()}
+        return stock(parameters, largest)
+
+    trainer.optimizer.register_step_post_hook(lambda *_: seen["after"].append({k: v.detach().clone() for k, v in module.named_parameters()}))
+    stock, here, precision = torch.nn.utils.clip_grad_norm_, os.getcwd(), torch.get_float32_matmul_precision()
+    torch.nn.utils.clip_grad_norm_ = before_clip
+    with tempfile.TemporaryDirectory() as away:  # it saves where it stands
+        run.save_json = lambda path: None
+        os.chdir(away)
+        try:
+            with contextlib.redirect_stdout(None), contextlib.redirect_stderr(open(os.devnull, "w")):
+                trainer.fit()
+        finally:
+            os.chdir(here)
+            torch.nn.utils.clip_grad_norm_ = stock
+            torch.set_float32_matmul_precision(precision)
+    seen["since"] = trainer.num_tokens_since_fired[hook]
+    return seen
+
+
+def compare_trainer(table, folder):
+    """Rows of RELEASED.md: fit() over ten whole batches and a ragged one, every case of configs/train.json, beside Training."""
+    cfg = {**config("train"), "steps": 10}
+    rows, N = cfg["batch"] // cfg["map"], cfg["map"]
+    terms = ("fvu", "auxk", "multi", "explained", "explained_dev")
+    worst = {dtype: {k: 0.0 for k in (*terms, "grad", "after")} for dtype in (torch.float32, torch.float64)}
+    since, median, fresh = 0, 0.0, 0.0
+    paper = 0.0
+
+    def apart(a, b):  # of tensors: the largest difference, as a share of the largest magnitude
+        return float((a.double() - b.double()).abs().max() / max(float(b.double().abs().max()), 1e-30))
+
+    for case in cfg["cases"]:
+        draw = f"released.{case['name']}"
+        maps = training_data(cfg, draw).reshape(-1, N, cfg["d"])[:10 * rows + 2]
+        start, count = training_start(cfg, case, draw)
+        case = {**case, "released_auxk": True}
+        its = released_trainer(folder, cfg, case, start, count, maps)
+        first = maps[:rows].reshape(-1, cfg["d"])
+        median = max(median, apart(its["median"], geometric_median(first.double())))
+        w = its["fresh"]["encoder.weight"]
+        unit = w / (w.norm(dim=1, keepdim=True) + torch.finfo(torch.float32).eps)
+        fresh = max(fresh, float((its["fresh"]["W_dec"] - unit).abs().max()), float(its["fresh"]["encoder.bias"].abs().max()),
+                    float(its["fresh"]["b_dec"].abs().max()), float(w.abs().max()) - 1 / math.sqrt(cfg["d"]))
+        start = {**start, "b_dec": geometric_median(first)}
+        for dtype, far in worst.items():
+            t = Training(cfg, case, start, count, dtype)
+            for s in range(11):
+                t.step(maps[s * rows:(s + 1) * rows].reshape(-1, cfg["d"]))
+                out = its["reports"][s]
+                theirs = (out.fvu, out.auxk_loss, out.multi_topk_fvu, out.explained_variance.mean(), out.explained_variance.std())
+                for k, v in zip(terms, theirs):
+                    far[k] = max(far[k], abs(float(v.detach()) - float(t.report[k].detach())))
+                if s == 0:
+                    far["grad"] = max([far["grad"], *(apart(its["grad"][k], t.grad[k]) for k in TENSORS)])
+            far["after"] = max([far["after"], *(apart(its["after"][10][k], t.p[k].detach()) for k in TENSORS)])
+            since += int((its["since"] != t.count).sum())
+        if case.get("dead"):
+            ours = Training(cfg, {**case, "released_auxk": False}, start, count, torch.float64)
+            ours.step(first)
+            paper = max(paper, apart(its["grad"]["encoder.weight"], ours.grad["encoder.weight"]))
+
+    single, double = worst.values()
+    kinds = f"{len(cfg['cases'])} runs: TopK and BatchTopK, multi-topk on and off, 0, 6, 30 and 60 latents dead at the start"
+    for far, name in ((single, "float32"), (double, "float64")):
+        table.add(f"`SaeTrainer.fit`, ten whole batches and a ragged one ({kinds}), against `Training` in {name}: largest difference of a loss term or measure in any step",
+                  ", ".join(f"{k} {far[k]:.0e}" for k in terms), max(far[k] for k in terms) < 1e-5)
+        kinds = "the same runs"
+    table.add("its gradients after the first backward against float32, float64: largest difference as a share of the tensor's largest element",
+              f"{single['grad']:.1e}, {double['grad']:.1e}", double["grad"] < 1e-5)
+    table.add("its parameters after the eleven steps, likewise", f"{single['after']:.1e}, {double['after']:.1e}", double["after"] < 1e-4)
+    table.add("its counters of tokens since a latent fired: latents that differ (the ragged batch counts as a whole one)", f"{since}", since == 0)
+    table.add("its start: W_enc within 1/sqrt(d), biases 0, W_dec = W_enc's rows over (norm + eps): largest deviation", f"{fresh:.1e}", fresh < 1e-6)
+    table.add("its `geometric_median` of the first batch, b_dec at the first backward, against float64: largest difference as a share of the largest element", f"{median:.1e}", median < 1e-5)
+    table.add("A2: the paper's auxk (`--auxk paper`, ours by default) against the released one: the encoder's first gradient is another, by this share of its largest element",
+              f"{paper:.1e}")
+
+
 def as_output(cfg, x):
     """[M,d] tokens as the tuple that a hooked Transformer2DModel returns."""
     side = cfg["side"]
@@ -979,7 +1279,7 @@ def compare_released(folder, cfg, tensors, latents, mu, x):
     from SAE.sae import Sae as ReleasedSae
     from SAE.unlearning_utils import compute_feature_importance
     from utils import hooks
-    table, T, prompts = Comparison(), len(cfg["timesteps"]), cfg["concepts"]
+    table, T, prompts, small = Comparison(), len(cfg["timesteps"]), cfg["concepts"], config("train")
     sae = ReleasedSae.load_from_disk(os.path.join(HERE, "sae")).eval()
     exact = Sae(cfg["k"], tensors, torch.float64, (SAE_ROW, SAE_TWIN))
     M = x.shape[0]
@@ -1054,16 +1354,21 @@ def compare_released(folder, cfg, tensors, latents, mu, x):
     table.add(f"`SAEFeatureInterventionHook` (A20), latent {latent} times -3: largest difference", f"{largest(got[same], exact.decode(steered)[same]):.1e}",
               largest(got[same], exact.decode(steered)[same]) < 1e-5)
 
+    with torch.enable_grad():
+        compare_trainer(table, folder)
     with open(os.path.join(HERE, "RELEASED.md"), "w") as out:
         out.write(f"""# Our reading of the released code, run beside it
 
 `tests/golden/make.py --only sae --released DIR` writes this page, where DIR is a checkout of cywinski/SAeUron at commit
-1a4302a (with `einops`, `natsort` and `simple-parsing` installed, which it imports). None of its code is in this repository.
+1a4302a (with `einops`, `natsort` and `simple-parsing` installed, which it imports; `datasets` and `matplotlib`, which its trainer
+imports for a name and for pictures, may be absent). None of its code is in this repository, and none of it is changed to run.
 
 Both run in float32 on the CPU on the made-up SAE and statistics of `tests/golden/sae` ({cfg["d"]} wide, {cfg["n"]} latents, k = {cfg["k"]},
 {len(cfg["concepts"])} concepts, {T} steps, {M} tokens), torch {torch.__version__}. The released scripts convert SAE and latents to half precision (A8); that is not
 repeated here. "Ours" is make.py's rewriting in float64, which `tests/test_golden.c` holds the C code to. Where a row counts
 differences of outputs, tokens with an exact tie at k are left out, since torch.topk leaves open which latent it takes.
+The trainer's own rows are of the data of `configs/train.json` ({small["d"]} wide, {small["n"]} latents, k = {small["k"]}, {small["batch"]} tokens a step);
+`Training` is make.py's rewriting of it, of which train.safetensors is made.
 
 | what | found | verdict |
 |---|---|---|
@@ -1071,7 +1376,7 @@ differences of outputs, tokens with an exact tie at k are left out, since torch.
     if table.failed:
         raise SystemExit("the released code differs from our reading of it: see RELEASED.md")
 
-PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "vit": make_vit, "ddim": make_ddim, "sae": make_sae}
+PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "vit": make_vit, "ddim": make_ddim, "sae": make_sae, "train": make_train}
 TRAINED = {"emojicanvas": make_emojicanvas, "classifier": make_judges}  # from --model
 
 
