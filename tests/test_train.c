@@ -740,9 +740,9 @@ static void state_can_be_put_back(void)
 /* Every row operation of every kernel set against the reference, at the edges of its registers and chains. */
 static void rows_equal_reference(void)
 {
-    enum { MOST = 2200, WIDTH = 1300 };
+    enum { MOST = 4300, WIDTH = 1300 };
     static const size_t widths[] = { 0, 1, 3, 7, 8, 15, 16, 17, 31, 32, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 1280 };
-    static const size_t counts[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177 };
+    static const size_t counts[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177, 4096, 4097, 4225 };
     static float x[40 * WIDTH], y[2][WIDTH], val[MOST], m[2][WIDTH], v[2][WIDTH];
     static uint32_t idx[MOST];
     static double mean[WIDTH];
