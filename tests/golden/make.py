@@ -779,8 +779,9 @@ def make_sae():
 TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
 
 
-def training_data(cfg, name):
-    """[batches,batch,d] float32, every operation rounded once: a mean, three of 64 directions a token, noise."""
+def training_data(cfg, name, scale=1):
+    """[batches,batch,d] float32, every operation rounded once: a mean, three of 64 directions a token, noise; times scale, a power of
+    two: short tokens have long gradients, which clipping then meets."""
     T, d = cfg["batches"] * cfg["batch"], cfg["d"]
     mean = symmetric(name + ".mean", d, 1)
     atoms = symmetric(name + ".atoms", 64 * d, 1).reshape(64, d)
@@ -790,6 +791,7 @@ def training_data(cfg, name):
     for r in range(3):
         x = x + weight[:, r:r + 1] * atoms[which[:, r]]
     x = x + symmetric(name + ".noise", T * d, 0.1).reshape(T, d)
+    x = x * np.float32(scale)
     assert x.dtype == np.float32
     return torch.from_numpy(x.reshape(cfg["batches"], cfg["batch"], d))
 
@@ -801,7 +803,7 @@ def training_start(cfg, case, name):
     weight = torch.from_numpy(symmetric(name + ".encoder.weight", n * d, 1 / math.sqrt(d)).reshape(n, d))
     weight[:case.get("dead", 0)] *= case.get("shrink", 0.25)
     start = {"encoder.weight": weight, "encoder.bias": torch.from_numpy(symmetric(name + ".encoder.bias", n, 0.05)), "W_dec": weight.clone(),
-             "b_dec": torch.from_numpy(symmetric(name + ".mean", d, 1) + symmetric(name + ".b_dec", d, 0.1))}
+             "b_dec": torch.from_numpy((symmetric(name + ".mean", d, 1) + symmetric(name + ".b_dec", d, 0.1)) * np.float32(case.get("scale", 1)))}
     count = torch.zeros(n, dtype=torch.long)
     count[:case.get("dead", 0)] = cfg["dead_threshold"] + 1
     return start, count
@@ -905,7 +907,7 @@ class Training:
 def train_case(g, cfg, case, attempt):
     """One case's goldens, on the attempt-th draw of data; False where a decision of the first ten steps is float32's to flip."""
     name, draw = f"train.{case['name']}", f"train.{case['name']}.{attempt}"
-    x, (start, count) = training_data(cfg, draw), training_start(cfg, case, draw)
+    x, (start, count) = training_data(cfg, draw, case.get("scale", 1)), training_start(cfg, case, draw)
     seen = []
 
     def run(dtype):
@@ -931,7 +933,7 @@ def train_case(g, cfg, case, attempt):
     t.measure(run)
     exact, single = seen[0], seen[1:]
     flips = [int((s["chosen"] != exact["chosen"]).sum()) for s in single]
-    if exact["margin"] < LEAST_MARGIN / 10 or any(flips) or any(not torch.equal(s["since"], exact["since"]) for s in single):
+    if exact["margin"] < LEAST_MARGIN / 10 * case.get("scale", 1) or any(flips) or any(not torch.equal(s["since"], exact["since"]) for s in single):
         print(f"{name}: draw {attempt} is passed over: smallest margin {exact['margin']:.1e}, flips {flips}", flush=True)
         return False
     g.tensors.update(t.tensors)
@@ -941,7 +943,7 @@ def train_case(g, cfg, case, attempt):
     g.exact(name + ".since", exact["since"].numpy(), np.int64)
     g.exact(name + ".first", np.array([exact["integers"][k] for k in ("dead", "fired")]), np.int64)
     trace = t.tensors[name + ".trace"]
-    print(f"{name}: draw {attempt}, smallest margin of ten steps {exact['margin']:.1e}; FVU {trace[0]:.4f}, after 100 steps {trace[-1]:.5f}, PyTorch's distance "
+    print(f"{name}: draw {attempt}, smallest margin of ten steps {exact['margin']:.1e}; first norm of gradients {t.tensors[name + '.grad_norm'][0]:.2f}, FVU {trace[0]:.4f}, after 100 steps {trace[-1]:.5f}, PyTorch's distance "
           f"{t.tensors[name + '.trace.distance'][1]:.1e}; dead at most {dead.max()}, at the end {sorted(set(dead[:, -1].tolist()))}", flush=True)
     return True
 
@@ -1217,7 +1219,7 @@ def compare_trainer(table, folder):
 
     for case in cfg["cases"]:
         draw = f"released.{case['name']}"
-        maps = training_data(cfg, draw).reshape(-1, N, cfg["d"])[:10 * rows + 2]
+        maps = training_data(cfg, draw, case.get("scale", 1)).reshape(-1, N, cfg["d"])[:10 * rows + 2]
         start, count = training_start(cfg, case, draw)
         case = {**case, "released_auxk": True}
         its = released_trainer(folder, cfg, case, start, count, maps)
