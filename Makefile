@@ -44,13 +44,13 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
 OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy collect golden golden_train eval cli
+TESTS := main nn rng io tokenizer model vit untidy collect train training golden golden_train eval cli
 TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny goldens)
 
 # The program's own, beyond the library.
 EVAL := protocol metrics eval sweep picture
-MAKING := collect train
-COMMANDS := saeuron command_eval command_collect bench selftest $(EVAL) $(MAKING)
+MAKING := collect activations train training measure
+COMMANDS := saeuron command_eval command_collect command_train bench selftest $(EVAL) $(MAKING)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron

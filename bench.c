@@ -7,6 +7,7 @@
 #include "bench.h"
 #include "model.h"
 #include "nn_kernels.h"
+#include "train.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -311,31 +312,88 @@ static void profile(bench *b)
            100 * 2e-9 * total_multiply_adds(&k) / all / (b->peak * b->x->threads));
 }
 
+/* ---- an SAE's training, at the paper's size ---- */
+
+/* A batch [M,d] that has something to learn: noise, a mean, and a few of 512 directions a token. */
+static void make_batch(float *x, size_t M, size_t d)
+{
+    for (size_t m = 0; m < M; m++) {
+        float *row = x + m * d;
+        for (size_t j = 0; j < d; j++)
+            row[j] = rng_symmetric(1, 4, m * d + j, 1.0f) + rng_symmetric(1, 5, j, 0.5f);
+        for (size_t i = 0; i < 4; i++) {
+            const size_t which = (size_t)(rng_value(1, 6, m * 4 + i) >> 55);
+            const float  size = rng_uniform(1, 7, m * 4 + i) * 4;
+            for (size_t j = 0; j < d; j++)
+                row[j] += size * rng_symmetric(1, 8, which * d + j, 1.0f);
+        }
+    }
+}
+
+/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share of the peak. */
+static int train_rows(bench *b, const char *name, bool batch_topk)
+{
+    enum { WIDTH = 1280 };
+    train_config k;
+    trainer *t = NULL;
+    double   seconds[BENCH_RUNS_MAX];
+    char     share[32];
+    train_defaults(&k, WIDTH);
+    k.batch_topk = batch_topk;
+    k.steps = 1 << 20;
+    float *x = io_alloc(&b->x->host, k.batch, k.d * sizeof *x);
+    if (!x)
+        return fail(b->err, SAE_ENOMEM, "no memory for a batch of %zu tokens", k.batch);
+    make_batch(x, k.batch, k.d);
+    int code = trainer_open(&t, &b->x->host, &k, b->x->threads, nn_isa_name(&b->c), b->err);
+    if (!code)
+        code = trainer_start(t, x, k.batch, b->err);
+    if (!code)
+        code = trainer_step(t, x, k.batch, NULL, b->err); /* a warm-up */
+    for (size_t i = 0; i < b->o->runs && !code; i++) {
+        const double start = os_seconds();
+        code = trainer_step(t, x, k.batch, NULL, b->err);
+        seconds[i] = os_seconds() - start;
+    }
+    if (!code) {
+        qsort(seconds, b->o->runs, sizeof *seconds, by_value);
+        const double s = seconds[b->o->runs / 2];
+        row(b, name, (double)k.batch / s, "tokens/s, an SAE 1280 -> 20,480, k 32, batches of 4,096 tokens");
+        snprintf(share, sizeof share, "%s_share", name);
+        if (b->peak > 0)
+            row(b, share, 100 * 2e-9 * (double)k.batch * (double)k.d * (double)k.n / s / (b->peak * b->x->threads),
+                "% of the FMA peak of all threads, counting the encoder's forward pass alone");
+    }
+    trainer_close(t);
+    io_free(&b->x->host, x);
+    return code;
+}
+
 /* Memory for the parts, by running them without memory first. */
 static int plan(bench *b)
 {
     const size_t s = (size_t)1 << (b->x->vae.levels - 1), pixels = b->h * s * b->w * s * 3, n = 2 * latent(b);
-    arena measure = { 0 };
-    b->c.work = &measure;
+    arena only = { 0 };
+    b->c.work = &only;
     run_text(b);
     unet_text(&b->c, &b->x->unet, &b->kv, NULL, 2, b->N);
-    const size_t kv = arena_mark(&measure);
+    const size_t kv = arena_mark(&only);
     run_step(b);
     for (size_t i = 0; i < b->hooks; i++) { /* an ablation runs on top of a step */
         size_t scale = 1;
-        const size_t mark = measure.used;
+        const size_t mark = only.used;
         unet_hook_width(&b->x->unet, b->hook[i]->hook, &scale);
-        measure.used = measure.peak;
+        only.used = only.peak;
         ablate(&b->c, b->hook[i], NULL, 2 * (b->h / scale) * (b->w / scale), 0);
-        measure.used = mark;
+        only.used = mark;
     }
-    arena_release(&measure, kv);
+    arena_release(&only, kv);
     run_vae(b);
-    nn_linear(&b->c, arena_floats(&measure, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL, BIG_M, BIG_K, BIG_N);
-    measure.peak += BIG_N * BIG_K * 2;
+    nn_linear(&b->c, arena_floats(&only, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL, BIG_M, BIG_K, BIG_N);
+    only.peak += BIG_N * BIG_K * 2;
     const size_t out = pixels > n ? pixels : n, text = 2 * b->N * b->x->text.D;
-    const size_t bytes = measure.peak + 64 + (out + n + text + b->N) * sizeof(float) + 256;
-    b->memory = measure.failed ? NULL : io_alloc(&b->x->host, bytes, 1);
+    const size_t bytes = only.peak + 64 + (out + n + text + b->N) * sizeof(float) + 256;
+    b->memory = only.failed ? NULL : io_alloc(&b->x->host, bytes, 1);
     if (!b->memory)
         return fail(b->err, SAE_ENOMEM, "no memory for %zu bytes to measure with", bytes);
     b->work = (arena){ .base = b->memory, .size = bytes };
@@ -368,8 +426,13 @@ static void kernels(bench *b)
         fprintf(stderr, "saeuron bench: the kernels reach less than half of the peak: try another compiler, or see docs/contract.md section 3\n");
 }
 
-static int measure(bench *b)
+static int run_rows(bench *b)
 {
+    const bool batch = b->o->only && !strcmp(b->o->only, "sae_train_step"), token = b->o->only && !strcmp(b->o->only, "sae_train_topk");
+    if (batch || token) { /* over a gigabyte: to be asked for */
+        b->peak = nn_bench_peak(&b->c);
+        return b->code = train_rows(b, b->o->only, batch);
+    }
     const bool forgets = !b->o->only || !strcmp(b->o->only, "unet_forget");
     if (forgets && ((b->code = make_hook(b, "up_blocks.1.attentions.1")) != SAE_OK || (b->code = make_hook(b, "up_blocks.1.attentions.2")) != SAE_OK))
         return b->code;
@@ -401,7 +464,7 @@ int bench_run(sae_context *x, const bench_options *o, sae_error *err)
     bench b = { .o = o, .x = x, .err = err, .N = sae_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
     if (!nn_init(&b.c, x->host.isa, x->threads, &b.work))
         return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
-    const int code = measure(&b);
+    const int code = run_rows(&b);
     drop_hooks(&b);
     io_free(&x->host, b.memory);
     return code;

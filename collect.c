@@ -170,21 +170,22 @@ typedef struct collecting {
     size_t  written[RECORDED];      /* values */
 } collecting;
 
+/* Row `row` of each of B prompts, to [B,rows,map], from the hook's output [B,map]; in: its input, to be taken off, or NULL. */
+static void keep_maps(float *to, const float *out, const float *in, size_t B, size_t rows, size_t row, size_t map)
+{
+    for (size_t b = 0; b < B; b++)
+        for (size_t i = 0; i < map; i++)
+            to[(b * rows + row) * map + i] = in ? out[b * map + i] - in[b * map + i] : out[b * map + i];
+}
+
 static int keep_step(void *user, size_t step, size_t first, size_t B, sae_error *err)
 {
     collecting *c = user;
     const size_t every = c->o->every ? c->o->every : 1;
     int code = SAE_OK;
     (void)first;
-    for (size_t h = 0; h < c->o->hook_count && step % every == 0; h++) {
-        const size_t map = c->s.N[h] * c->s.d[h];
-        const float *out = c->s.r.rows[h], *in = c->o->diff ? c->s.r.rows[c->o->hook_count + h] : NULL;
-        for (size_t b = 0; b < B; b++) {
-            float *to = c->kept[h] + (b * c->rows + step / every) * map;
-            for (size_t i = 0; i < map; i++)
-                to[i] = in ? out[b * map + i] - in[b * map + i] : out[b * map + i];
-        }
-    }
+    for (size_t h = 0; h < c->o->hook_count && step % every == 0; h++)
+        keep_maps(c->kept[h], c->s.r.rows[h], c->o->diff ? c->s.r.rows[c->o->hook_count + h] : NULL, B, c->rows, step / every, c->s.N[h] * c->s.d[h]);
     for (size_t h = 0; h < c->o->hook_count && step + 1 == c->s.steps && !code; h++) {
         const size_t n = B * c->rows * c->s.N[h] * c->s.d[h];
         code = tensors_put(&c->out[h], &c->tensor[h], c->written[h], c->kept[h], n, err);
@@ -278,6 +279,118 @@ int collect_run(sae_context *x, const collect_options *o, sae_error *err)
     session_close(&c->s);
     io_free(&x->host, c);
     return code;
+}
+
+/* ---- the maps of any prompts ---- */
+
+struct sampler {
+    session s;
+    sampler_options o;
+    size_t  every, rows, latent;    /* rows: of a prompt; values of one image's latents */
+    float  *noise;                  /* [batch,latent] */
+    const char **prompts;           /* [batch] */
+    float  *to;                     /* where the maps of the call that runs go */
+};
+
+static int give_step(void *user, size_t step, size_t first, size_t B, sae_error *err)
+{
+    sampler *p = user;
+    const size_t map = p->s.N[0] * p->s.d[0];
+    (void)err;
+    if (step % p->every == 0)
+        keep_maps(p->to + first * p->rows * map, p->s.r.rows[0], p->o.diff ? p->s.r.rows[1] : NULL, B, p->rows, step / p->every, map);
+    return SAE_OK;
+}
+
+/* Of everything that decides what is sampled, by the metadata that collect would write; then of the prompts. */
+static uint64_t sampling_digest(const sampler *p, const char *hook)
+{
+    metadata m = { .n = 0 };
+    uint64_t h = 0;
+    put_text(&m, "hook", hook);
+    put_sampling(&m, p->s.x, &p->o.sampling, &p->s.ddim, p->every, p->s.W, p->s.H);
+    put_whole(&m, "noise_index", p->o.sampling.noise_index);
+    put_text(&m, "diff", p->o.diff ? "1" : "0");
+    for (size_t i = 0; i < 2 * m.n; i++)
+        h = nn_hash(h, m.pair[i], strlen(m.pair[i]));
+    return digest_prompts(h, p->o.sampling.prompts, p->o.sampling.count);
+}
+
+static int open_sampler(sampler *p, sampler_facts *f, sae_error *err)
+{
+    const sae_host *host = &p->s.x->host;
+    char input[96];
+    int  code;
+    if ((code = session_open(&p->s, p->s.x, &p->o.sampling, p->o.sampling.count, err)) != SAE_OK || (code = hook_name(p->s.x, p->o.hook, f->hook, err)) != SAE_OK ||
+        (code = session_add(&p->s, f->hook, f->hook, err)) != SAE_OK)
+        return code;
+    if (p->o.diff) {
+        input_of(input, f->hook);
+        if ((code = session_add(&p->s, input, f->hook, err)) != SAE_OK)
+            return code;
+    }
+    p->s.r.step = give_step;
+    p->s.r.user = p;
+    p->rows = (p->s.steps + p->every - 1) / p->every;
+    p->latent = p->s.x->unet.in_channels * (p->s.H >> (p->s.x->vae.levels - 1)) * (p->s.W >> (p->s.x->vae.levels - 1));
+    p->noise = io_alloc(host, p->s.batch, p->latent * sizeof *p->noise);
+    p->prompts = io_alloc(host, p->s.batch, sizeof *p->prompts);
+    if (!p->noise || !p->prompts)
+        return fail(err, SAE_ENOMEM, "no memory for the noise of %zu images", p->s.batch);
+    f->prompts = p->o.sampling.count;
+    f->rows = p->rows;
+    f->N = p->s.N[0];
+    f->d = p->s.d[0];
+    f->model = sae_model_digest(p->s.x);
+    f->digest = sampling_digest(p, f->hook);
+    return SAE_OK;
+}
+
+int sampler_open(sampler **s, sae_context *x, const sampler_options *o, sampler_facts *facts, sae_error *err)
+{
+    *s = NULL;
+    if (!o->sampling.prompts || !o->sampling.count || o->sampling.count > UINT32_MAX)
+        return fail(err, SAE_EUSAGE, "there is no prompt, or more than 4,294,967,295");
+    sampler *p = *s = io_alloc(&x->host, 1, sizeof *p);
+    if (!p)
+        return fail(err, SAE_ENOMEM, "no memory to begin");
+    memset(p, 0, sizeof *p);
+    p->o = *o;
+    p->s.x = x;
+    p->every = o->every ? o->every : 1;
+    return open_sampler(p, facts, err);
+}
+
+int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, sae_error *err)
+{
+    const size_t map = p->s.N[0] * p->s.d[0];
+    int code = SAE_OK;
+    p->s.r.all = count;
+    p->s.r.before = 0;
+    for (size_t i = 0, B; i < count && !code; i += B) {
+        B = count - i < p->s.batch ? count - i : p->s.batch;
+        for (size_t b = 0; b < B; b++) {
+            const uint64_t at = p->o.sampling.noise_index + prompt[i + b];
+            p->prompts[b] = p->o.sampling.prompts[prompt[i + b]];
+            if (!rng_randn(p->noise + b * p->latent, p->o.sampling.seed, (at + 1) * p->latent, at * p->latent, p->latent))
+                return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", at);
+        }
+        p->s.g.noise = p->noise;
+        p->to = maps + i * p->rows * map;
+        code = session_run(&p->s, p->prompts, B, 0, err);
+    }
+    return code;
+}
+
+void sampler_close(sampler *p)
+{
+    if (!p)
+        return;
+    const sae_host host = p->s.x->host;
+    session_close(&p->s);
+    io_free(&host, p->noise);
+    io_free(&host, (void *)p->prompts);
+    io_free(&host, p);
 }
 
 /* ---- concepts ---- */

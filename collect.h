@@ -2,6 +2,7 @@
  *
  *   prompts --collect_run--> activations, a file a hook          concepts --stats_make--> stats.safetensors, density.safetensors
  *                 parts of either --merge_parts--> the file that one run would have written, to the byte
+ *   prompts, some at a time --sampler_maps--> the same activations, in memory
  *
  * Not here: training (train.c), what statistics are for (select.c), options and messages (saeuron.c).
  * None of this is public: the program is its user. Files: docs/formats.md. */
@@ -32,6 +33,28 @@ typedef struct collect_options {
 /* Samples the part's prompts and writes each hook's activations, conditional half only: [rows,N,d], a row a map of one (prompt, step).
  * Prompt j starts from the same noise in every part. After an error no file of these is there that was not before. */
 int collect_run(sae_context *x, const collect_options *o, sae_error *err);
+
+/* ---- the maps of any prompts, for training while sampling ---- */
+
+typedef struct sampler sampler;
+typedef struct sampler_options {
+    sae_generate_options sampling;  /* prompts, count: all of them; they must outlive the sampler. noise_index is that of prompt 0 */
+    const char *hook;
+    bool    diff;
+    size_t  every;                  /* as of collect_options */
+} sampler_options;
+
+typedef struct sampler_facts {
+    char     hook[96];
+    size_t   prompts, rows, N, d;   /* rows: maps of a prompt */
+    uint64_t model, digest;         /* of the model; of all that decides what is sampled, the prompts too */
+} sampler_facts;
+
+/* Plans the sampling and takes its memory; for sampler_close, after an error too (*s is then NULL or not). x must outlive it. */
+int  sampler_open(sampler **s, sae_context *x, const sampler_options *o, sampler_facts *facts, sae_error *err);
+/* maps [count,rows,N,d] of the prompts of these numbers: for each the rows that collect_run writes of it, to the bit. */
+int  sampler_maps(sampler *s, float *maps, const uint32_t *prompt, size_t count, sae_error *err);
+void sampler_close(sampler *s);
 
 /* ---- statistics ---- */
 

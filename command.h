@@ -1,6 +1,6 @@
 /* command.h: what the program's commands share: their options, messages, and how they open a model.
  *
- *   saeuron.c --options--> commands there, in command_eval.c and command_collect.c --> exit codes
+ *   saeuron.c --options--> commands there, in command_eval.c, command_collect.c and command_train.c --> exit codes
  *
  * Not here: the library, which knows neither options nor a terminal. */
 #ifndef SAEURON_COMMAND_H
@@ -18,12 +18,15 @@ typedef struct arguments { char **item; size_t count; } arguments; /* what is no
 typedef struct options {
     const char *protocol, *domain, *concepts, *seeds, *classifier, *shard, *tops, *percentiles, *strengths;
     const char *model, *synthetic, *prompt, *negative, *out, *prompts, *forget, *residual, *noise, *dump, *image, *only, *isa;
-    const char *type, *concept_file, *density, *shared;
+    const char *type, *concept_file, *density, *shared, *topk, *auxk;
     list     sae, stats, steer, reconstruct, inject, hooks;
-    arguments rest;
+    arguments rest, data;
     uint64_t every, lines;
     double   min_density;
     bool     diff, per_prompt, half, has_seed, has_min_density;
+    uint64_t sae_latents, expansion, k, tokens, epochs, checkpoint_every, log_every, dead_threshold, buffer, noise_seed; /* of train, with the paper's defaults */
+    double   lr, beta1, beta2, adam_eps, clip, auxk_alpha;
+    bool     has_sae_latents, has_expansion, online, resume, multi_topk;
     uint64_t runs, threads, seed, noise_index, steps, count, batch, height, width, top, at, limit;
     double   guidance, percentile, strength;
     bool     profile, quiet, json, map_steps, quick, dry_run, print_protocol, overlap, install, explain, strings, latents, memory, tensors, listing, help;
@@ -58,6 +61,8 @@ int place_saes(sae_context *x, const options *o, sae_error *err);
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
 int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err);
 
+/* --dtype: otherwise, when it is not given. */
+int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err);
 /* --shard I/N. */
 int read_shard(const char *text, size_t *i, size_t *n, sae_error *err);
 /* The lines of --prompts, as pointers into *buffer; both are the caller's to free, after an error, too. */
@@ -68,6 +73,11 @@ int read_prompts(const options *o, const sae_host *host, char **buffer, const ch
 int run_collect(const options *o);
 int run_stats(const options *o);
 int run_merge(const options *o);
+
+/* ---- command_train.c ---- */
+
+int run_train(const options *o);
+int run_measure(const options *o);
 
 /* ---- command_eval.c ---- */
 

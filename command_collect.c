@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
+int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
 {
     *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
     return *type != DT_NONE ? SAE_OK : fail(err, SAE_EUSAGE, "--dtype must be F32 or F16");

@@ -821,12 +821,13 @@ static void put_header(text *t, const tensor_out *list, size_t count, const char
         put(t, " ");
 }
 
-static int check_out(const char *path, const tensor_out *list, size_t count, sae_error *err)
+/* raw: tensors of whole numbers and bytes, which the caller writes himself, may be among them. */
+static int check_out(const char *path, const tensor_out *list, size_t count, bool raw, sae_error *err)
 {
     size_t total = 0, n, bytes;
     for (size_t i = 0; i < count; i++) {
         const tensor_out *o = &list[i];
-        if (o->type != DT_F32 && o->type != DT_F16)
+        if (o->type != DT_F32 && o->type != DT_F16 && !(raw && (o->type == DT_I64 || o->type == DT_U8)))
             return fail(err, SAE_EUSAGE, "%s: tensor %s: only F32 and F16 are written", path, o->name);
         if (!*o->name || strlen(o->name) > NAME_MAX_BYTES || !strcmp(o->name, "__metadata__"))
             return fail(err, SAE_EUSAGE, "%s: \"%s\" cannot name a tensor: choose 1 to %d bytes", path, o->name, NAME_MAX_BYTES);
@@ -878,12 +879,25 @@ int tensors_put(io_out *out, const tensor_out *o, size_t first, const float *val
     return code;
 }
 
+int tensors_put_whole(io_out *out, const uint64_t *values, size_t n, sae_error *err)
+{
+    unsigned char buffer[4096];
+    int code = SAE_OK;
+    for (size_t i = 0, some; i < n && !code; i += some) {
+        some = n - i < sizeof buffer / 8 ? n - i : sizeof buffer / 8;
+        for (size_t j = 0; j < some; j++)
+            put_le(buffer + 8 * j, values[i + j], 8);
+        code = io_out_write(out, buffer, 8 * some, err);
+    }
+    return code;
+}
+
 int tensors_begin(io_out *out, const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err)
 {
     text header = { NULL, 0, 0 };
     unsigned char size[8];
     *out = (io_out){ .file = NULL };
-    int code = check_out(path, list, count, err);
+    int code = check_out(path, list, count, true, err);
     if (code)
         return code;
     put_header(&header, list, count, metadata);
@@ -905,8 +919,10 @@ int tensors_begin(io_out *out, const sae_host *host, const char *path, const ten
 
 int tensors_save(const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err)
 {
-    io_out out;
-    int code = tensors_begin(&out, host, path, list, count, metadata, err);
+    io_out out = { .file = NULL };
+    int code = check_out(path, list, count, false, err);
+    if (!code)
+        code = tensors_begin(&out, host, path, list, count, metadata, err);
     for (size_t i = 0, n; i < count && !code; i++) {
         out_count(&list[i], &n);
         code = tensors_put(&out, &list[i], 0, list[i].values, n, err);

@@ -162,9 +162,11 @@ int io_make_dir(const char *path, sae_error *err);  /* and its parents; fine whe
 
 /* tensors_save in pieces, for what no memory holds: begin writes the header of list, whose values are not looked at; then the caller
  * puts n values at a time, in the list's order, each tensor's to its end (first: how many of o's went before, for messages), and
- * commits. After an error of put, io_out_abort. */
+ * commits. After an error of put, io_out_abort. Here tensors may also be I64, whose values below 2^63 tensors_put_whole writes, and U8
+ * (io_out_write). */
 int  tensors_begin(io_out *out, const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err);
 int  tensors_put(io_out *out, const tensor_out *o, size_t first, const float *values, size_t n, sae_error *err);
+int  tensors_put_whole(io_out *out, const uint64_t *values, size_t n, sae_error *err);
 
 /* ---- memory through the host ---- */
 

@@ -2,11 +2,13 @@
  *
  *   argv --options--> sae_open, sae_forget, sae_generate, ... --> files, and their paths on stdout
  *
- * Not here: any mathematics (all else), timing (bench.c), the commands that measure (command_eval.c) and collect (command_collect.c).
+ * Not here: any mathematics (all else), timing (bench.c), the commands that evaluate (command_eval.c), collect
+ * (command_collect.c) and train (command_train.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
 #include "bench.h"
 #include "command.h"
 #include "picture.h"
+#include "train.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,11 +31,11 @@ enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, 
        C_SAMPLE = C_GENERATE | C_SELECT, C_DRAW = C_SAMPLE | C_MEASURE };
 
 /* What makes an SAE; bits from 4096 on. */
-enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS };
+enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS, C_TRAIN = 1 << 15, C_ASSESS = 1 << 16 };
 
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 
-typedef enum { FLAG, TEXT, LIST, WHOLE, REAL } value_kind;
+typedef enum { FLAG, TEXT, LIST, FILES, WHOLE, REAL } value_kind; /* FILES: what follows, up to the next option */
 
 /* One option: its names, the commands that take it, what follows it, where it goes, and the flag that says it was given. */
 typedef struct option {
@@ -48,23 +50,49 @@ typedef struct option {
 #define NONE ((size_t)-1)
 static const option table[] = {
     { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
-    /* collect, stats, merge */
+    /* collect, train, measure, stats, merge */
     { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
-    { "--prompts", NULL, C_COLLECT, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
+    { "--hook", NULL, C_TRAIN, LIST, AT(hooks), NONE, "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: where the data is from)" },
+    { "--data", NULL, C_TRAIN | C_ASSESS, FILES, AT(data), NONE, "FILE...", "activations that collect wrote: one list of maps, in the order given" },
+    { "--online", NULL, C_TRAIN, FLAG, AT(online), NONE, NULL, "sample --prompts while training, instead: nothing is stored" },
+    { "--prompts", NULL, C_COLLECT | C_TRAIN, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
+    { "--buffer", NULL, C_TRAIN, WHOLE, AT(buffer), NONE, "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)" },
+    { "--noise-seed", NULL, C_TRAIN, WHOLE, AT(noise_seed), NONE, "S", "with --online: of torch.randn (default 0)" },
+    { "--out", "-o", C_TRAIN, TEXT, AT(out), NONE, "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json" },
+    { "--resume", NULL, C_TRAIN, FLAG, AT(resume), NONE, NULL, "go on from the checkpoint in --out, or begin where there is none" },
+    { "--latents", NULL, C_TRAIN, WHOLE, AT(sae_latents), AT(has_sae_latents), "N", "number of latents (default: by --expansion)" },
+    { "--expansion", NULL, C_TRAIN, WHOLE, AT(expansion), AT(has_expansion), "E", "E times as many latents as the activation is wide (default 16)" },
+    { "--k", NULL, C_TRAIN, WHOLE, AT(k), NONE, "K", "latents kept a token (default 32)" },
+    { "--topk", NULL, C_TRAIN, TEXT, AT(topk), NONE, "batch|token", "keep the largest of the whole batch, K a token on average, or K of each token (default batch)" },
+    { "--batch", NULL, C_TRAIN, WHOLE, AT(tokens), NONE, "TOKENS", "tokens a step, a multiple of a map's (default 4096)" },
+    { "--epochs", NULL, C_TRAIN, WHOLE, AT(epochs), NONE, "N", "times over all maps (default 5; the paper's styles 10)" },
+    { "--lr", NULL, C_TRAIN, REAL, AT(lr), NONE, "RATE", "learning rate of the first step, falling to 0 (default 4e-4)" },
+    { "--beta1", NULL, C_TRAIN, REAL, AT(beta1), NONE, "B", "of Adam (default 0.9)" },
+    { "--beta2", NULL, C_TRAIN, REAL, AT(beta2), NONE, "B", "of Adam (default 0.999)" },
+    { "--adam-eps", NULL, C_TRAIN, REAL, AT(adam_eps), NONE, "EPS", "of Adam (default 6.25e-10)" },
+    { "--clip", NULL, C_TRAIN, REAL, AT(clip), NONE, "NORM", "most that the gradients' joint norm may be (default 1)" },
+    { "--auxk-alpha", NULL, C_TRAIN, REAL, AT(auxk_alpha), NONE, "A", "weight of the dead latents' loss; 0: none (default 1/32)" },
+    { "--auxk", NULL, C_TRAIN, TEXT, AT(auxk), NONE, "paper|released", "what dead latents are to explain (docs/audit.md A2; default paper)" },
+    { "--multi-topk", NULL, C_TRAIN, FLAG, AT(multi_topk), NONE, NULL, "add an eighth of the loss with 4 K latents" },
+    { "--dead-feature-threshold", NULL, C_TRAIN, WHOLE, AT(dead_threshold), NONE, "TOKENS", "a latent that has not fired for more is dead (default 10000000)" },
+    { "--seed", NULL, C_TRAIN, WHOLE, AT(seed), NONE, "S", "of the start and of the order of maps (default 42)" },
+    { "--checkpoint-every", NULL, C_TRAIN, WHOLE, AT(checkpoint_every), NONE, "STEPS", "write a checkpoint so often; changes no bit (default 1000)" },
+    { "--log-every", NULL, C_TRAIN, WHOLE, AT(log_every), NONE, "STEPS", "a row of train.tsv so often (default 10)" },
+    { "--dtype", NULL, C_TRAIN, TEXT, AT(type), NONE, "F32|F16", "of the SAE's tensors (default F32)" },
     { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
     { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
     { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
     { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
     { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
-    { "--every", NULL, C_COLLECT, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
-    { "--diff", NULL, C_COLLECT, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
+    { "--every", NULL, C_COLLECT | C_TRAIN, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
+    { "--diff", NULL, C_COLLECT | C_TRAIN, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
     { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
     { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
     { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
     { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
     { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
     /* generate, select, eval, sweep; some of the above */
-    { "--negative", "-n", C_DRAW | C_RECORD, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
+    { "--negative", "-n", C_DRAW | C_RECORD | C_TRAIN, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
     { "--out", "-o", C_GENERATE | C_ENCODE | C_MEASURE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
     { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
     { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
@@ -81,10 +109,10 @@ static const option table[] = {
     { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
     { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
     { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
-    { "--steps", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_DRAW | C_RECORD, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--steps", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
+    { "--cfg", NULL, C_DRAW | C_RECORD | C_TRAIN, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
+    { "--height", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
+    { "--width", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
     { "--batch", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
     { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
     { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
@@ -116,12 +144,12 @@ static const option table[] = {
     { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
     { "--min-density", NULL, C_SAMPLE, REAL, AT(min_density), AT(has_min_density), "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)" },
     { "--shared", NULL, C_SAMPLE, TEXT, AT(shared), NONE, "largest|released", "which of several concepts edits a latent they share (docs/audit.md A5; default largest)" },
-    { "--model", "-m", C_MODEL | C_RECORD, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
-    { "--synthetic", NULL, C_MODEL & ~(C_SELECT | C_MEASURE), TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
-    { "--threads", NULL, C_MODEL | C_RECORD | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
-    { "--isa", NULL, C_MODEL | C_RECORD | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
-    { "--json", NULL, C_MODEL | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
-    { "--quiet", "-q", C_MODEL | C_RECORD | C_MERGE | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
+    { "--model", "-m", C_MODEL | C_RECORD | C_TRAIN, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
+    { "--synthetic", NULL, (C_MODEL & ~(C_SELECT | C_MEASURE)) | C_TRAIN, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
+    { "--threads", NULL, C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
+    { "--isa", NULL, C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
+    { "--json", NULL, C_MODEL | C_TRAIN | C_ASSESS | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
+    { "--quiet", "-q", C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_MERGE | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
     { "--help", "-h", ~0, FLAG, AT(help), NONE, NULL, "this text" },
 };
 #define OPTIONS (sizeof table / sizeof *table)
@@ -291,6 +319,9 @@ static int set_option(options *o, const option *p, const char *value, const char
             return usage(command, "%s is given too often", p->name);
         l->item[l->count++] = value;
         break;
+    case FILES:
+        o->data.item[o->data.count++] = (char *)(uintptr_t)value; /* as many as the command line has words: there is room */
+        break;
     case WHOLE:
         if (!io_parse_uint(value, (uint64_t *)(void *)to))
             return usage(command, "%s wants a whole number", p->name);
@@ -308,7 +339,12 @@ static int set_option(options *o, const option *p, const char *value, const char
 static int parse(options *o, const subcommand *c, int argc, char **argv)
 {
     bool only_arguments = false; /* after "--" */
-    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA"), .rest.item = argv };
+    train_config paper;
+    train_defaults(&paper, 1);
+    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA"), .rest.item = argv, .data.item = o->data.item,
+                    .expansion = paper.n, .k = paper.k, .tokens = paper.batch, .epochs = 5, .checkpoint_every = 1000, .log_every = 10, .dead_threshold = paper.dead_threshold,
+                    .buffer = 1600, .lr = paper.lr, .beta1 = paper.beta1, .beta2 = paper.beta2, .adam_eps = paper.eps, .clip = paper.clip, .auxk_alpha = paper.auxk_alpha,
+                    .seed = c->bit == C_TRAIN ? paper.seed : 0 };
     if (o->isa && !*o->isa)
         o->isa = NULL;
     for (int i = 2; i < argc; i++) {
@@ -334,7 +370,9 @@ static int parse(options *o, const subcommand *c, int argc, char **argv)
             return usage(c->name, "%s takes no value", p->name);
         if (p->kind != FLAG && !(value = equals ? equals + 1 : i + 1 < argc ? argv[++i] : NULL))
             return usage(c->name, "%s wants a value", p->name);
-        const int code = set_option(o, p, value, c->name);
+        int code = set_option(o, p, value, c->name);
+        while (!code && p->kind == FILES && i + 1 < argc && argv[i + 1][0] != '-')
+            code = set_option(o, p, argv[++i], c->name);
         if (code)
             return code;
     }
@@ -1493,6 +1531,8 @@ static const subcommand commands[] = {
     { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
     { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
     { "collect", C_COLLECT, run_collect, "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on" },
+    { "train", C_TRAIN, run_train, "--data FILE... -o DIR", "an SAE, trained on activations or, with --online, while sampling" },
+    { "measure", C_ASSESS, run_measure, "DIR --data FILE...", "an SAE on activations it has not seen: FVU, L0, dead latents, densities" },
     { "stats", C_STATS, run_stats, "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step" },
     { "merge", C_MERGE, run_merge, "PART... -o FILE", "join the parts that collect and stats made" },
     { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
@@ -1551,7 +1591,7 @@ static int help_command(const subcommand *c)
 
 int main(int argc, char **argv)
 {
-    options o;
+    options o = { .data.item = NULL };
     if (argc < 2) {
         help();
         return 2;
@@ -1569,13 +1609,16 @@ int main(int argc, char **argv)
         fail(&err, SAE_EUSAGE, "there is no command %.60s%s%s%s; see saeuron --help", argv[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         return complain(&err);
     }
-    const int code = parse(&o, c, argc, argv);
-    if (code)
-        return code;
-    if (o.help)
-        return finish(help_command(c));
-    if (c->bit != C_INFO && c->bit != C_DIGEST && c->bit != C_TOKENIZE && c->bit != C_ENCODE && c->bit != C_MERGE && o.rest.count)
-        return usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
-    os_catch_interrupt();
-    return finish(c->run(&o));
+    o.data.item = io_alloc(NULL, (size_t)argc, sizeof *o.data.item);
+    int code = o.data.item ? parse(&o, c, argc, argv) : 1;
+    if (!code && o.help)
+        code = help_command(c);
+    else if (!code && !(c->bit & (C_INFO | C_DIGEST | C_TOKENIZE | C_ENCODE | C_MERGE | C_ASSESS)) && o.rest.count)
+        code = usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
+    else if (!code) {
+        os_catch_interrupt();
+        code = c->run(&o);
+    }
+    io_free(NULL, o.data.item);
+    return finish(code);
 }

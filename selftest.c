@@ -7,6 +7,7 @@
  * A line that changes is a new contract version (docs/contract.md, its last section), never a new golden on one machine. */
 #include "model.h"
 #include "nn_math.h"
+#include "train.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -361,6 +362,53 @@ static void networks(list *l, nn *c)
     }
 }
 
+/* An SAE from its start through a few steps, latents dying on the way; then its state, its gradients, and the reports. */
+static void training(list *l, const nn *c, const char *name, bool batch_topk)
+{
+    enum { M = 37, DIM = 40, STEPS = 5 };
+    train_config k;
+    train_report r;
+    trainer *t = NULL;
+    trainer_tensor state[TRAINER_TENSORS];
+    const size_t mark = arena_mark(l->work);
+    float *x = floats(l, M * DIM);
+    uint64_t *w = arena_bytes(l->work, 64, sizeof *w);
+    size_t n = 0;
+    train_defaults(&k, DIM);
+    k.n = 1000; /* more than one block of the encoder */
+    k.k = 5;
+    k.batch = M;
+    k.steps = 8;
+    k.dead_threshold = 2 * M - 1;
+    k.batch_topk = k.multi_topk = batch_topk;
+    k.released_auxk = !batch_topk;
+    k.seed = 3;
+    if (!x || !w || trainer_open(&t, NULL, &k, c->threads, nn_isa_name(c), NULL))
+        return;
+    for (uint64_t step = 0; step < STEPS; step++) {
+        for (size_t i = 0; i < M * DIM; i++) /* streams of their own, as run_vae's picture has */
+            x[i] = rng_symmetric(7, 2002 + step, i, 2.0f) + rng_symmetric(7, 2001, i % DIM, 1.0f);
+        const size_t tokens = M - (size_t)step % 2;
+        if ((step == 0 && trainer_start(t, x, tokens, NULL)) || trainer_step(t, x, tokens, &r, NULL))
+            break;
+        w[n++] = f64_bits(r.loss);
+        w[n++] = f64_bits(r.auxk);
+        w[n++] = r.dead;
+    }
+    trainer_tensors(t, state, TRAINER_TENSORS);
+    for (size_t i = 0; i < TRAINER_TENSORS; i++) {
+        uint64_t h = 0;
+        for (size_t j = 0; j < state[i].count; j++) {
+            const uint64_t v = state[i].type == DT_F32 ? f32_bits(((const float *)state[i].data)[j]) : ((const uint64_t *)state[i].data)[j];
+            h = rng_mix(h + v + 1);
+        }
+        w[n++] = h;
+    }
+    trainer_close(t);
+    add_words(l, name, w, n, 8);
+    arena_release(l->work, mark);
+}
+
 /* ---- the list, and what it should be ---- */
 
 static void compute(list *l, nn *c, arena *work)
@@ -373,6 +421,8 @@ static void compute(list *l, nn *c, arena *work)
     rest(l);
     networks(l, c);
     schedule(l);
+    training(l, c, "train_batch_topk", true);
+    training(l, c, "train_topk", false);
 }
 
 /* Lines of l that are not as expected, said on stdout. */

@@ -189,7 +189,7 @@ static void encode(trainer *t, size_t M, size_t first, size_t columns)
 void train_defaults(train_config *c, size_t d)
 {
     *c = (train_config){ .d = d, .n = d * 16, .k = 32, .batch = 4096, .batch_topk = true, .lr = 4e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 6.25e-10,
-                         .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000 };
+                         .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000, .seed = 42 };
 }
 
 static int check_config(const train_config *k, sae_error *err)
@@ -427,18 +427,26 @@ void trainer_unit_rows(trainer *t)
 
 /* ---- selection ---- */
 
+/* How many of x [count] are t or more; a long list is shared by the threads. */
+static size_t count_reach(const nn *c, const float *x, size_t count, float t)
+{
+    enum { PART = 1 << 15 };
+    size_t reach = 0;
+    if (count < 8 * PART) /* no pragma is met: a region of one thread costs more than a token's list */
+        return nn_count_at_least(c, x, count, t);
+    OMP(omp parallel for num_threads(c->threads) schedule(static) reduction(+:reach))
+    for (size_t i = 0; i < count; i += PART)
+        reach += nn_count_at_least(c, x + i, least(PART, count - i), t);
+    return reach;
+}
+
 /* The largest t that at least k of x [count], all above 0, reach: x's own k-th largest, found by halving the range of its bits. */
 static float kth_largest(const nn *c, const float *x, size_t count, size_t k)
 {
-    enum { PART = 1 << 15 };
     uint32_t low = 0, high = 0x7f800001u;
     while (high - low > 1) {
         const uint32_t middle = low + (high - low) / 2;
-        size_t reach = 0;
-        OMP(omp parallel for num_threads(c->threads) schedule(static) reduction(+:reach) if (count > 8 * PART))
-        for (size_t i = 0; i < count; i += PART)
-            reach += nn_count_at_least(c, x + i, least(PART, count - i), f32_from(middle));
-        if (reach >= k)
+        if (count_reach(c, x, count, f32_from(middle)) >= k)
             low = middle;
         else
             high = middle;

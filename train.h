@@ -25,7 +25,7 @@ typedef struct train_config {
     uint64_t seed;                  /* of W_enc's start */
 } train_config;
 
-/* The paper's constants for an SAE of width d: n = 16 d, k = 32, 4,096 tokens, BatchTopK, alpha 1/32; steps stays 0: the caller knows. */
+/* The paper's constants for an SAE of width d: n = 16 d, k = 32, 4,096 tokens, BatchTopK, alpha 1/32, seed 42; steps stays 0: the caller knows. */
 void train_defaults(train_config *c, size_t d);
 
 /* What a step found, of the batch alone, before the update. */

@@ -1091,6 +1091,125 @@ static void records_refused(void)
     }
 }
 
+/* ---- train, measure ---- */
+
+/* $A: activations of the styles' hook, 12 maps of 16 tokens, 32 wide; $F: options that make training on them quick. */
+static void prepare_maps(void)
+{
+    static bool ready;
+    prepare();
+    if (ready)
+        return;
+    ready = true;
+    test_write_file(at("prompts.txt"), recorded_prompts, sizeof recorded_prompts - 1);
+    works("collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $T/acts.safetensors");
+    works("collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $T/acts0.safetensors --shard 0/2");
+    works("collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $T/acts1.safetensors --shard 1/2");
+    works("collect $M --hook " TINY_OBJECTS " --prompts $T/prompts.txt -o $T/objects.safetensors");
+    setenv("A", at("acts.safetensors"), 1);
+    setenv("F", "--threads 1 -q --latents 64 --k 4 --batch 48 --epochs 3 --checkpoint-every 5 --log-every 1", 1);
+}
+
+/* From activations, from their parts, while sampling: the same SAE, which measure measures and generate uses. */
+static void trains(void)
+{
+    prepare_maps();
+    works("train $F --hook unet." TINY_STYLES " --data $A -o $O/a");
+    CHECK(lines_of(out) == 9 && test_holds(out, "sae\t|/out/a\nhook\t" TINY_STYLES "\nlatents\t64\nk\t4\nsteps\t12\ntokens\t576\nfvu\t|l0\t|dead\t"), "%s", out);
+    CHECK(entries("out/a") == 5, "%d files in the SAE's folder", entries("out/a"));
+    works("train $F --data $T/acts0.safetensors $T/acts1.safetensors -o $O/b --checkpoint-every 1 --threads 2");
+    CHECK(shell("diff -r $O/a $O/b") == 0, "parts, checkpoints or threads change the result");
+    works("train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/c --json");
+    CHECK(same_files(at("stdout"), at("out/c/train.json")) && test_holds(out, "\"buffer\": 1600|\"measured\": {\"maps\": 12|\"density\": [[0, 0, "), "%s", out);
+    CHECK(same_files(at("out/a/train.tsv"), at("out/c/train.tsv")) && same_files(at("out/a/density.tsv"), at("out/c/density.tsv")), "sampling meanwhile trains otherwise");
+    shell("$S digest $O/a | cut -c 1-16 >$T/one; $S digest $O/c | cut -c 1-16 >$T/two");
+    CHECK(same_files(at("one"), at("two")), "sampling meanwhile makes another SAE");
+    works("train $F --data $A -o $O/a --resume");
+    CHECK(lines_of(out) == 9 && shell("diff -r $O/a $O/b") == 0, "a finished run was changed");
+    works("train $F --data $A -o $O/d --topk token --auxk released --multi-topk --auxk-alpha 0.5 --dead-feature-threshold 50 --seed 7 --lr 0.01 --beta1 0.8 --beta2 0.99 --adam-eps 1e-8 --clip 2 --dtype F16");
+    works("info $O/d/sae.safetensors");
+    CHECK(test_holds(out, "encoder.weight\tF16\t[64, 32]|topk = token|auxk = released|multi_topk = 1|auxk_alpha = 0.5|dead_feature_threshold = 50|seed = 7|lr = 0.01|beta1 = 0.8|beta2 = 0.99|adam_eps = 1e-08|"
+                     "clip = 2|hook = " TINY_STYLES "|maps = 12|epochs = 3"), "%s", out);
+    works("train $F --data $A -o $O/e --k 2 --resume");
+    works("measure -q $O/a --data $A");
+    CHECK(test_holds(out, "maps\t12\ntokens\t192\nlatents\t64\nk\t4\nfvu\t|l0\t|dead\t|\n\nlow\thigh\tlatents\n0\t0\t") && lines_of(out) == 28, "%s", out);
+    works("measure -q $O/a --data $A --json");
+    CHECK(json_lines(out) == 1 && test_holds(out, "{\"sae\": \"|\"hook\": \"" TINY_STYLES "\"|\"fvu\": "), "%s", out);
+    shell("cp $T/stdout $T/one");
+    works("measure -q $O/a --json --threads 3 --data $T/acts0.safetensors $T/acts1.safetensors");
+    CHECK(same_files(at("one"), at("stdout")), "cut into parts the activations measure otherwise: %s", out);
+    works("generate $M -p cat -o $O/r.png --reconstruct " TINY_STYLES " --sae " TINY_STYLES "=$O/a");
+    works("info $O/a");
+    CHECK(test_holds(out, "latents\t64\nk\t4"), "%s", out);
+    CHECK(run_in("", "train --threads 1 --latents 64 --k 4 --batch 48 --epochs 1 --data $A -o $O/talks", "") == 0 && !*err, "a short run is not silent on a log: %s", err);
+    clean();
+}
+
+/* Each mistake names the option or the file, and leaves nothing. */
+static void trains_refused(void)
+{
+    static const struct { const char *arguments; int code; const char *words; } cases[] = {
+        { "train $F -o $O/a", 2, "--data|--online" }, { "train $F --data $A", 2, "--out" }, { "train $F --data", 2, "--data|value" }, { "train $F --data $A --online --hook x -o $O/a", 2, "--data|--online" },
+        { "train $F --online --hook " TINY_STYLES " -o $O/a", 2, "--prompts" }, { "train $F --online --prompts $T/prompts.txt -o $O/a", 2, "--hook" },
+        { "train $M $F --online --hook nowhere --prompts $T/prompts.txt -o $O/a", 2, "nowhere" }, { "train $M $F --online --hook " TINY_STYLES " --prompts $T/none.txt -o $O/a", 1, "none.txt" },
+        { "train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --buffer 3", 2, "--buffer|4" }, { "train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --every 1001", 2, "--every" },
+        { "train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --buffer 18446744073709551615 --steps 0 --width 17", 2, "width" },
+        { "train $F --hook " TINY_OBJECTS " --data $A -o $O/a", 2, TINY_OBJECTS "|" TINY_STYLES }, { "train $F --hook a --hook b --data $A -o $O/a", 2, "--hook" }, { "train $F --data $A -o $O/a --steps 4", 2, "--steps|--online" },
+        { "train $M $F --data $A -o $O/a", 2, "--model|--online" }, { "train $F --data $A -o $O/a --prompts x", 2, "--prompts|--online" }, { "train $F --data $A -o $O/a --noise-seed 3", 2, "--noise-seed|--online" },
+        { "train $F --data $T/none -o $O/a", 1, "none" }, { "train $F --data $T/model/sae/" TINY_STYLES "/sae.safetensors -o $O/a", 1, "sae.safetensors|collect" }, { "train $F --data $T/prompts.txt -o $O/a", 1, "prompts.txt" },
+        { "train $F --data $A $T/objects.safetensors -o $O/a", 1, "hook|objects.safetensors|acts.safetensors" }, { "train $F --data $A -o $O/a --k 0", 2, "--k" }, { "train $F --data $A -o $O/a --k 65", 2, "--k|64" },
+        { "train $F --data $A -o $O/a --expansion 2", 2, "--latents|--expansion" }, { "train $F --data $A -o $O/a --latents 0", 2, "--latents" }, { "train --data $A -o $O/a --expansion 0", 2, "--expansion" },
+        { "train $F --data $A -o $O/a --batch 47", 2, "--batch|16" }, { "train $F --data $A -o $O/a --batch 208", 2, "12 maps|13|--batch" }, { "train $F --data $A -o $O/a --batch 99999999999", 2, "--batch" },
+        { "train $F --data $A -o $O/a --epochs 0", 2, "--epochs" }, { "train $F --data $A -o $O/a --lr 0", 2, "--lr" }, { "train $F --data $A -o $O/a --lr nan", 2, "--lr" }, { "train $F --data $A -o $O/a --beta1 1", 2, "--beta1" },
+        { "train $F --data $A -o $O/a --adam-eps 0", 2, "--adam-eps" }, { "train $F --data $A -o $O/a --clip 0", 2, "--clip" }, { "train $F --data $A -o $O/a --auxk-alpha -1", 2, "--auxk-alpha" },
+        { "train $F --data $A -o $O/a --auxk both", 2, "--auxk|released" }, { "train $F --data $A -o $O/a --topk sample", 2, "--topk|batch or token" }, { "train $F --data $A -o $O/a --dtype BF16", 2, "--dtype" },
+        { "train $F --data $A -o $O/a --checkpoint-every 0", 2, "--checkpoint-every" }, { "train $F --data $A -o $O/a --log-every 0", 2, "--log-every" }, { "train --data $A -o $O/a --threads 0", 2, "--threads" },
+        { "train $F --data $A -o $O/a --isa mmx", 2, "mmx" }, { "train $F --data $A -o $T/prompts.txt", 1, "prompts.txt" }, { "train $F -o $O/a $A", 2, "acts.safetensors" }, { "train $F --data $A -o /proc/sae", 1, "/proc/sae" },
+        { "measure $T/model/sae/" TINY_STYLES, 2, "--data" }, { "measure --data $A", 2, "folder|first" }, { "measure $T/a $T/b --data $A", 2, "one SAE" }, { "measure $T/nowhere --data $A", 1, "/nowhere" },
+        { "measure $T/model/sae/" TINY_STYLES " --data $T/none", 1, "none" }, { "measure $T/model/sae/" TINY_STYLES " --data $A --threads 0", 2, "--threads" },
+        { "measure $T/model/sae/" TINY_STYLES " --data $A --isa mmx", 2, "mmx" }, { "measure $T/model/sae/" TINY_STYLES " --data $A $T/objects.safetensors", 1, "hook|objects.safetensors" },
+        { "measure $T/model/sae/" TINY_STYLES " --data $T/cut.safetensors", 1, "cut.safetensors" }, { "train $F --data $T/cut.safetensors -o $O/a", 1, "cut.safetensors" },
+    };
+    prepare_maps();
+    shell("cp $A $T/cut.safetensors && truncate -s -4 $T/cut.safetensors");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refused(cases[i].arguments, cases[i].code, cases[i].words);
+    works("train $F --data $A -o $T/there");
+    refused("train $F --data $A -o $T/there", 2, "/there/|--resume|--out");
+    refused("train $F --data $A -o $T/there --k 5 --resume", 1, "/there/sae.safetensors|k 4|has 5");
+    refused("train $F --data $T/objects.safetensors -o $T/there --resume", 1, "/there/sae.safetensors|hook " TINY_STYLES "|" TINY_OBJECTS);
+    refused("train $F --data $A -o $T/model/sae/" TINY_STYLES, 2, "sae.safetensors|--resume|--out");
+    refused("train $F --data $A -o $T/model/sae/" TINY_STYLES " --resume", 1, "sae.safetensors|not of this run");
+    if (run_in("", "measure -q $T/there --json --data $A", ">/dev/full") != 1)
+        CHECK(access("/dev/full", W_OK) != 0, "a full disk on standard output was not noticed");
+    shell("rm -r $T/there");
+}
+
+/* Killed outright, ten times, later each time; stopped by a signal; on a disk that fills: the end is that of one run. */
+static void training_killed(void)
+{
+    prepare_maps();
+    setenv("G", "--threads 1 -q --latents 256 --k 4 --batch 48 --epochs 40 --checkpoint-every 3 --data", 1);
+    works("train $G $A -o $O/whole");
+    for (int i = 1; i <= 10; i++) {
+        char line[300];
+        snprintf(line, sizeof line, "$S train $G $A -o $O/killed --resume >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p; wait $p 2>/dev/null", i - 1);
+        shell(line);
+    }
+    works("train $G $A -o $O/killed --resume");
+    CHECK(shell("rm -f $O/killed/*.tmp-*; diff -r $O/whole $O/killed >/dev/null") == 0, "a run killed ten times ends in other bytes");
+    shell("rm -r $O/killed");
+    const int code = shell("$S train $G $A --epochs 100000 -o $T/stopped >$T/stdout 2>$T/stderr </dev/null & p=$!; until [ -e $T/stopped/checkpoint.safetensors ]; do sleep 0.02; done; kill -INT $p; kill -TERM $p; wait $p");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    shell("rm -r $O/whole");
+    check_refusal("train, stopped", code, 1, "stopped after step|--resume");
+    CHECK(shell("ls $T/stopped | grep -qx checkpoint.safetensors && test $(ls $T/stopped | wc -l) = 1") == 0, "something beside the checkpoint was left");
+    shell("rm -r $T/stopped; (trap '' XFSZ; ulimit -f 2; $S train $G $A -o $T/full 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    CHECK(test_holds(err, "saeuron: |/full/checkpoint.safetensors") && err[strlen(err) - 2] == '1' && shell("test -z \"$(ls $T/full)\"") == 0, "a full disk: \"%s\"", err);
+    shell("rm -r $T/full");
+}
+
 /* A script of docs/scale.md, from the line that holds `first` to the fence after it, as a person would copy it. */
 static int run_script(const char *first, const char *before)
 {
@@ -1125,7 +1244,7 @@ static void scales(void)
 /* --help of each command lists its options; --version names the contract; each on stdout with exit code 0. */
 static void helps(void)
 {
-    static const char *const commands[] = { "generate", "tokenize", "encode", "select", "collect", "stats", "merge", "info", "digest", "selftest", "bench" };
+    static const char *const commands[] = { "generate", "tokenize", "encode", "select", "collect", "train", "measure", "stats", "merge", "info", "digest", "selftest", "bench" };
     char line[64];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(line, sizeof line, "%s --help", commands[i]);
@@ -1137,6 +1256,8 @@ static void helps(void)
     }
     works("collect -h");
     CHECK(test_holds(out, "--hook HOOK|--prompts FILE|--every N|--diff|--shard I/N|--dtype"), "%s", out);
+    works("train -h");
+    CHECK(test_holds(out, "--data FILE...|--online|--buffer MAPS|1600|--resume|--latents N|--k K|--topk batch|token|--batch TOKENS|--auxk paper|released|--dead-feature-threshold|--checkpoint-every"), "%s", out);
     works("stats -h");
     CHECK(test_holds(out, "--hook HOOK|--concepts FILE|--per-prompt|--half|--density|--lines|--shard I/N"), "%s", out);
     works("generate -h");
@@ -1264,6 +1385,6 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory }, { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets }, { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes }, { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
-    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records }, { "records_refused", records_refused }, { "scales", scales }, { "default_model", default_model }, { "helps", helps },
+    { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records }, { "records_refused", records_refused }, { "trains", trains }, { "trains_refused", trains_refused }, { "training_killed", training_killed }, { "scales", scales }, { "default_model", default_model }, { "helps", helps },
     { "measuring_errors", measuring_errors }, { "measures", measures }, { "killed", killed }, { "measuring_full_disk", measuring_full_disk }, { NULL, NULL },
 };

@@ -1,0 +1,680 @@
+/* test_training.c: training runs on activations of the tiny model of tiny.h: which map comes when; the same bytes from files, parts,
+ * sampling, any number of threads, however often stopped or killed; every foreign, mixed or damaged file named; measuring.
+ *
+ * Not here: the arithmetic of a step (test_train.c), the program's options and messages (test_cli.c). */
+#define _POSIX_C_SOURCE 200809L
+#include "../training.h"
+#include "test.h"
+#include "tiny.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TOKENS 16   /* of a map */
+#define WIDTH 32
+#define STEPS TINY_STEPS
+#define PROMPTS 5
+#define ROWS (PROMPTS * STEPS)
+
+/* ---- help ---- */
+
+static tiny files;
+
+static const char *at(const char *name)
+{
+    static char paths[64][256];
+    static int  next;
+    char *path = paths[next++ % 64];
+    snprintf(path, sizeof paths[0], "%s/%s", test_tmp(), name);
+    return path;
+}
+
+static int shell(const char *format, const char *a, const char *b)
+{
+    char line[4096];
+    snprintf(line, sizeof line, format, a, b);
+    return system(line);
+}
+
+static bool same_folders(const char *a, const char *b)
+{
+    shell("find '%s' '%s' -name '*.tmp-*' -delete", at(a), at(b)); /* what a killed process leaves */
+    return shell("diff -r '%s' '%s' >/dev/null", at(a), at(b)) == 0 && shell("test -s '%s/sae.safetensors' && test -s '%s/train.json'", at(a), at(b)) == 0;
+}
+
+static bool there(const char *name) { return access(at(name), F_OK) == 0; }
+
+static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
+{
+    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n'), "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted,
+          e->text, words);
+}
+
+static const char *const prompts[PROMPTS] = { "An image of Cats in Sketch style.", "dog", "the sea", "", "in Van Gogh style" };
+
+/* The files that most tests train on, once a run: F32, F16, and F32 in three parts. */
+static void prepare(void)
+{
+    static const char *const hook[] = { TINY_STYLES };
+    static const struct { const char *name; shard part; dtype type; } made[] = { { "whole.safetensors", { 0, 1 }, DT_F32 }, { "half.safetensors", { 0, 1 }, DT_F16 },
+        { "part0.safetensors", { 0, 3 }, DT_F32 }, { "part1.safetensors", { 1, 3 }, DT_F32 }, { "part2.safetensors", { 2, 3 }, DT_F32 } };
+    static bool ready;
+    sae_context *x = NULL;
+    sae_error e = { 0 };
+    if (ready)
+        return;
+    ready = true;
+    tiny_make(&files);
+    const sae_host host = tiny_host(&files);
+    CHECK(sae_open(&x, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        const char *path = at(made[i].name);
+        const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .part = made[i].part, .hooks = hook, .paths = &path, .hook_count = 1, .type = made[i].type };
+        CHECK(collect_run(x, &o, &e) == SAE_OK, "%s", e.text);
+    }
+    sae_close(x);
+    tiny_free(&files);
+}
+
+/* A file of collect's kind, made by hand: value = row number (from first) + token / 100; key=value of the metadata replaced. */
+static void make_file(const char *name, size_t rows, size_t first, size_t tokens, size_t width, const char *key, const char *value, dtype type)
+{
+    const char *pair[] = { "format", ACTIVATIONS_FORMAT, "hook", TINY_STYLES, "model", "0123456789abcdef", "seed", "0", "cfg", "7.5", "steps", "2", "timesteps", "501,1", "size", "16x16",
+                           "negative_prompt", "", "every", "1", "diff", "0", NULL };
+    sae_error e = { 0 };
+    float *x = malloc(rows * tokens * width * sizeof *x);
+    for (size_t i = 0; i < rows * tokens * width; i++)
+        x[i] = (float)(first + i / (tokens * width)) + (float)(i % (tokens * width) / width) * 0x1p-6f;
+    for (size_t i = 0; pair[i] && key; i += 2)
+        if (!strcmp(pair[i], key))
+            pair[i + 1] = value;
+    const tensor_out t = { .name = "activations", .type = type, .ndim = 3, .shape = { rows, tokens, width }, .values = x };
+    CHECK(tensors_save(NULL, at(name), &t, 1, pair, &e) == SAE_OK, "%s", e.text);
+    free(x);
+}
+
+/* ---- a run, and how it ends early ---- */
+
+typedef struct how {
+    const char *data[3];            /* none: sampled */
+    size_t buffer;                  /* then */
+    int    threads;
+    long   stop_at, kill_at;        /* call of progress or watch that stops it, or kills its process (from 1; 0: none) */
+    bool   fresh;                   /* without --resume */
+    const char *what;               /* the option that differs from the others', and its value */
+    double value;
+} how;
+
+typedef struct counter { long calls, stop_at, kill_at; } counter;
+
+static int count_call(counter *c)
+{
+    if (++c->calls == c->kill_at)
+        kill(getpid(), SIGKILL);
+    return c->stop_at && c->calls >= c->stop_at; /* as an interrupt does, it stays asked for */
+}
+static int on_progress(void *user, const char *stage, size_t done, size_t total) { (void)stage, (void)done, (void)total; return count_call(user); }
+static int on_step(void *user, const training_step *s) { (void)s; return count_call(user); }
+
+static void alter(training_options *o, const char *what, double value)
+{
+    train_config *c = &o->config;
+    const struct { const char *name; size_t *whole; double *real; bool *flag; uint64_t *number; } all[] = {
+        { "latents", &c->n, NULL, NULL, NULL }, { "k", &c->k, NULL, NULL, NULL }, { "batch", &c->batch, NULL, NULL, NULL }, { "epochs", &o->epochs, NULL, NULL, NULL },
+        { "topk", NULL, NULL, &c->batch_topk, NULL }, { "multi_topk", NULL, NULL, &c->multi_topk, NULL }, { "auxk", NULL, NULL, &c->released_auxk, NULL },
+        { "auxk_alpha", NULL, &c->auxk_alpha, NULL, NULL }, { "dead_feature_threshold", NULL, NULL, NULL, &c->dead_threshold }, { "lr", NULL, &c->lr, NULL, NULL },
+        { "beta1", NULL, &c->beta1, NULL, NULL }, { "beta2", NULL, &c->beta2, NULL, NULL }, { "adam_eps", NULL, &c->eps, NULL, NULL }, { "clip", NULL, &c->clip, NULL, NULL },
+        { "seed", NULL, NULL, NULL, &c->seed }, { "log_every", &o->log_every, NULL, NULL, NULL }, { "checkpoint_every", &o->checkpoint_every, NULL, NULL, NULL } };
+    for (size_t i = 0; what && i < sizeof all / sizeof *all; i++)
+        if (!strcmp(what, all[i].name)) {
+            if (all[i].whole)
+                *all[i].whole = (size_t)value;
+            if (all[i].real)
+                *all[i].real = value;
+            if (all[i].flag)
+                *all[i].flag = value > 0;
+            if (all[i].number)
+                *all[i].number = (uint64_t)value;
+        }
+    if (what && !strcmp(what, "dtype"))
+        o->type = DT_F16;
+}
+
+/* 96 latents, k 4, 3 maps a batch, so that the last of an epoch's 7 has 2 of ROWS = 20; a checkpoint every 4 steps of 14. */
+static void configure(training_options *o)
+{
+    train_defaults(&o->config, WIDTH);
+    o->config.n = 96;
+    o->config.k = 4;
+    o->config.batch = 3 * TOKENS;
+    o->config.dead_threshold = 100;
+    o->config.lr = 1e-2;
+}
+
+static int train_with(map_source *s, const char *name, how h, counter *c, const sae_host *with, sae_error *e)
+{
+    sae_host host = with ? *with : (sae_host){ .user = c, .progress = on_progress };
+    training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at(name), .resume = !h.fresh, .threads = h.threads ? h.threads : 1,
+                           .watch = on_step, .user = c };
+    configure(&o);
+    alter(&o, h.what, h.value);
+    return training_run(s, &host, &o, e);
+}
+
+static int run_into(const char *name, how h, long *calls, sae_error *e)
+{
+    const char *paths[3];
+    size_t count = 0;
+    counter c = { 0, h.stop_at, h.kill_at };
+    map_source s = { .rows = 0 };
+    static tiny model;
+    sae_context *x = NULL;
+    int code;
+    for (; count < 3 && h.data[count]; count++)
+        paths[count] = at(h.data[count]);
+    if (count)
+        code = source_open(&s, NULL, paths, count, e);
+    else {
+        tiny_make(&model);
+        sae_host host = tiny_host(&model);
+        host.threads = h.threads ? h.threads : 1;
+        host.user = &model;
+        const sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = TINY_STYLES };
+        model.cancel_at = 0;
+        code = sae_open(&x, &host, "tiny", e);
+        if (!code)
+            code = source_open_online(&s, x, &o, h.buffer, e);
+    }
+    if (!code)
+        code = train_with(&s, name, h, &c, NULL, e);
+    source_close(&s);
+    if (!count) {
+        sae_close(x);
+        CHECK(model.live == 0 && model.torn == 0, "%ld blocks are left, %ld torn", model.live, model.torn);
+        tiny_free(&model);
+    }
+    if (calls)
+        *calls = c.calls;
+    return code;
+}
+
+static void trained(const char *name, how h)
+{
+    sae_error e = { 0 };
+    const int code = run_into(name, h, NULL, &e);
+    CHECK(code == SAE_OK, "%s: %s", name, e.text);
+}
+
+/* ---- which map comes when ---- */
+
+/* Contract 6, written again. */
+static void shuffled(uint32_t *order, size_t n, uint64_t seed, uint64_t window, const char *stream)
+{
+    for (size_t i = 0; i < n; i++)
+        order[i] = (uint32_t)i;
+    for (size_t i = n - 1; i > 0; i--) {
+        const size_t j = (size_t)(((rng_value(seed, nn_hash(window, stream, 7), i) >> 32) * (i + 1)) >> 32);
+        const uint32_t keep = order[i];
+        order[i] = order[j];
+        order[j] = keep;
+    }
+}
+
+/* Files follow one another in the order given, whatever their type; places may be asked for in any order. A search that is off by one
+ * at a file's end, an order per file, or one that begins with the first element would show. */
+static void order_of_files(void)
+{
+    static float x[2 * 3];
+    uint32_t want[12];
+    map_source s;
+    sae_error e = { 0 };
+    make_file("o1", 5, 0, 2, 3, NULL, NULL, DT_F32);
+    make_file("o2", 1, 5, 2, 3, "seed", "9", DT_F16);
+    make_file("o3", 6, 6, 2, 3, NULL, NULL, DT_F32);
+    const char *const paths[] = { at("o1"), at("o2"), at("o3") };
+    CHECK(source_open(&s, NULL, paths, 3, &e) == SAE_OK && source_shuffle(&s, 42, &e) == SAE_OK, "%s", e.text);
+    CHECK(s.rows == 12 && s.N == 2 && s.d == 3 && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, "0123456789abcdef") && source_tail(&s) == 0, "%zu rows", s.rows);
+    shuffled(want, 12, 42, 0, "shuffle");
+    size_t moved = 0;
+    for (size_t pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < 12; i++) {
+            const size_t place = pass ? 11 - i : i;
+            CHECK(source_next(&s, x, place, &e) == SAE_OK, "%s", e.text);
+            CHECK((uint32_t)x[0] == want[place] && x[5] - x[0] == 0x1p-6f, "place %zu holds row %g, not %u", place, (double)x[0], want[place]);
+            CHECK(source_row(&s, x, place, &e) == SAE_OK && (size_t)x[0] == place, "row %zu is row %g", place, (double)x[0]);
+            moved += want[place] != place;
+        }
+    CHECK(moved > 12, "nothing is shuffled");
+    const uint64_t digest = s.digest;
+    source_close(&s);
+    const char *const other[] = { at("o3"), at("o2"), at("o1") };
+    CHECK(source_open(&s, NULL, other, 3, &e) == SAE_OK && s.digest != digest, "other rows have the same digest");
+    source_close(&s);
+    CHECK(source_open(&s, NULL, paths, 0, &e) == SAE_EUSAGE, "no file");
+    source_close(&s);
+}
+
+/* Window w holds prompts [w W, (w+1) W) of their shuffled order, the rows of each as collect writes them, shuffled together. A buffer
+ * for all is the files' order. */
+static void order_of_sampling(void)
+{
+    static const size_t buffers[] = { STEPS, 2 * STEPS, 3 * STEPS - 1, 5 * STEPS, 1000 };
+    static float rows[ROWS][TOKENS * WIDTH], x[TOKENS * WIDTH];
+    map_source f, s;
+    sae_context *c = NULL;
+    sae_error e = { 0 };
+    prepare();
+    const char *whole = at("whole.safetensors");
+    CHECK(source_open(&f, NULL, &whole, 1, &e) == SAE_OK, "%s", e.text);
+    for (size_t i = 0; i < ROWS; i++)
+        CHECK(source_row(&f, rows[i], i, &e) == SAE_OK, "%s", e.text);
+    tiny_make(&files);
+    const sae_host host = tiny_host(&files);
+    CHECK(sae_open(&c, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    const sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = "unet." TINY_STYLES };
+    for (size_t b = 0; b < sizeof buffers / sizeof *buffers; b++) {
+        const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS, last = (PROMPTS - 1) / W * W;
+        uint32_t order[PROMPTS], place[ROWS], want[ROWS];
+        CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAE_OK && source_shuffle(&s, 7, &e) == SAE_OK, "%s", e.text);
+        CHECK(s.rows == ROWS && s.N == TOKENS && s.d == WIDTH && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, f.model) && source_tail(&s) == last * STEPS, "buffer %zu", buffers[b]);
+        shuffled(order, PROMPTS, 7, 0, "prompts");
+        for (size_t first = 0; first < PROMPTS; first += W) {
+            const size_t count = PROMPTS - first < W ? PROMPTS - first : W;
+            for (size_t i = 0; i < count; i++) /* ascending within the window */
+                for (size_t j = i + 1; j < count; j++)
+                    if (order[first + j] < order[first + i]) {
+                        const uint32_t keep = order[first + i];
+                        order[first + i] = order[first + j];
+                        order[first + j] = keep;
+                    }
+            shuffled(place, count * STEPS, 7, first / W, "shuffle");
+            for (size_t i = 0; i < count * STEPS; i++)
+                want[first * STEPS + i] = (uint32_t)(order[first + place[i] / STEPS] * STEPS + place[i] % STEPS);
+        }
+        size_t wrong = 0;
+        for (size_t i = 0; i < ROWS; i++) {
+            CHECK(source_next(&s, x, i, &e) == SAE_OK, "%s", e.text);
+            wrong += memcmp(x, rows[want[i]], sizeof x) != 0;
+        }
+        for (size_t i = ROWS; i > 0; i -= STEPS + 1) /* a window made out of turn */
+            wrong += source_next(&s, x, i - 1, &e) || memcmp(x, rows[want[i - 1]], sizeof x);
+        CHECK(wrong == 0, "buffer %zu: %zu maps are not those of their place", buffers[b], wrong);
+        source_close(&s);
+    }
+    const int code = source_open_online(&s, c, &o, STEPS - 1, &e);
+    check_error("a buffer of less than a prompt", code, SAE_EUSAGE, &e, "--buffer|4");
+    source_close(&s);
+    sae_close(c);
+    CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
+    tiny_free(&files);
+    source_close(&f);
+}
+
+/* ---- the same bytes ---- */
+
+/* Whole and in parts, one thread and three, F16 and F32, files and sampling: what may not matter does not; and what may, does. */
+static void same_bytes(void)
+{
+    prepare();
+    trained("w", (how){ .data = { "whole.safetensors" } });
+    CHECK(!there("w/checkpoint.safetensors") && there("w/train.tsv") && there("w/density.tsv") && there("w/cfg.json"), "the folder is not whole, or its checkpoint was left");
+    trained("p", (how){ .data = { "part0.safetensors", "part1.safetensors", "part2.safetensors" } });
+    CHECK(same_folders("w", "p"), "parts, in order, are not the whole");
+    trained("t", (how){ .data = { "whole.safetensors" }, .threads = 3 });
+    CHECK(same_folders("w", "t"), "three threads are not one");
+    trained("e", (how){ .data = { "whole.safetensors" }, .what = "checkpoint_every", .value = 1 });
+    CHECK(same_folders("w", "e"), "the number of checkpoints changes the result");
+    trained("h", (how){ .data = { "half.safetensors" } });
+    trained("h3", (how){ .data = { "half.safetensors" }, .threads = 3 });
+    CHECK(same_folders("h", "h3") && !same_folders("w", "h"), "F16 with three threads is not F16 with one, or is F32");
+    trained("s", (how){ .buffer = 1000 });
+    CHECK(shell("cmp -s '%s/train.tsv' '%s/train.tsv'", at("w"), at("s")) == 0, "sampled whole is not trained like files");
+    trained("s2", (how){ .buffer = 2 * STEPS });
+    trained("s3", (how){ .buffer = 2 * STEPS, .threads = 3 });
+    CHECK(same_folders("s2", "s3") && shell("cmp -s '%s/train.tsv' '%s/train.tsv'", at("w"), at("s2")) != 0, "sampled by three threads is not sampled by one, or a small buffer does nothing");
+}
+
+/* Stopped cleanly at call after call, each time a bit later, so that every kind of call stops once: the end is that of one run. */
+static void stopped(void)
+{
+    static const how kinds[] = { { .data = { "whole.safetensors" } }, { .buffer = 2 * STEPS } };
+    prepare();
+    for (size_t i = 0; i < 2; i++) {
+        sae_error e = { 0 };
+        how  h = kinds[i];
+        long calls, all = 0, stops = 0;
+        int  code = SAE_ECANCEL;
+        shell("rm -rf '%s' '%s'", at("whole"), at("stops"));
+        CHECK(run_into("whole", h, &all, &e) == SAE_OK, "%s", e.text);
+        for (; code == SAE_ECANCEL && stops < 100; stops++) {
+            h.stop_at = 1 + stops % 3;
+            code = run_into("stops", h, &calls, &e);
+            CHECK(code == SAE_OK || (code == SAE_ECANCEL && test_holds(e.text, "--resume")), "%s", e.text);
+        }
+        h.stop_at = 0;
+        if (code == SAE_OK)
+            code = run_into("stops", h, &calls, &e);
+        CHECK(code == SAE_OK && stops > 5 && same_folders("whole", "stops"), "kind %zu: stopped %ld times it ends in other bytes: %s", i, stops, e.text);
+        CHECK(calls == 0, "a finished run went on for %ld calls", calls);
+        test_note("kind %zu: %ld calls, %ld stops", i, all, stops);
+    }
+}
+
+/* Killed outright at 20 seeded points each, some of them inside a checkpoint, one after the other and each from the start. */
+static void killed(void)
+{
+    static const how kinds[] = { { .data = { "whole.safetensors" } }, { .buffer = 2 * STEPS } };
+    prepare();
+    for (size_t i = 0; i < 2; i++) {
+        sae_error e = { 0 };
+        long all = 0, kills = 0;
+        shell("rm -rf '%s' '%s'", at("whole"), at("kills"));
+        CHECK(run_into("whole", kinds[i], &all, &e) == SAE_OK, "%s", e.text);
+        for (uint64_t p = 0; p < 20; p++) {
+            how h = kinds[i];
+            int status = 0;
+            h.kill_at = 1 + (long)(rng_value(6, i, p) % (uint64_t)(p % 4 ? all / 2 : all)); /* those that go on have less to do */
+            if (p % 4 == 0)
+                shell("rm -rf '%s' '%s'", at("kills"), at("none"));
+            fflush(NULL);
+            const pid_t child = fork();
+            if (child == 0)
+                _exit(run_into("kills", h, NULL, &e) != SAE_OK);
+            waitpid(child, &status, 0);
+            kills += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+            CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "kind %zu, point %d: a resumed run failed", i, (int)p);
+            if (p % 4 == 3) {
+                CHECK(run_into("kills", kinds[i], NULL, &e) == SAE_OK && same_folders("whole", "kills"), "kind %zu, point %d: other bytes after kills: %s", i, (int)p, e.text);
+            }
+        }
+        CHECK(kills >= 10, "only %ld of 20 runs were killed", kills);
+        test_note("kind %zu: %ld calls, %ld killed", i, all, kills);
+    }
+}
+
+/* ---- what is refused ---- */
+
+/* Each option that shapes the result is named when a resumed run has another; and other data is. */
+static void other_options(void)
+{
+    static const struct { const char *what; double value; const char *words; } cases[] = {
+        { "latents", 97, "latents 96|97" }, { "k", 5, "k 4|5" }, { "batch", 4 * TOKENS, "batch 48|64" }, { "epochs", 3, "epochs 2|3" }, { "topk", 0, "topk batch|token" },
+        { "multi_topk", 1, "multi_topk 0|1" }, { "auxk", 1, "auxk paper|released" }, { "auxk_alpha", 0, "auxk_alpha 0.03125|0" }, { "dead_feature_threshold", 101, "dead_feature_threshold 100|101" },
+        { "lr", 0.02, "lr 0.01|0.02" }, { "beta1", 0.8, "beta1 0.9|0.8" }, { "beta2", 0.99, "beta2 0.999|0.99" }, { "adam_eps", 1e-8, "adam_eps 6.25e-10|1e-08" }, { "clip", 2, "clip 1|2" },
+        { "seed", 43, "seed 42|43" }, { "log_every", 4, "log_every 3|4" }, { "dtype", 0, "dtype F32|F16" },
+    };
+    sae_error e = { 0 };
+    prepare();
+    CHECK(run_into("half-way", (how){ .data = { "whole.safetensors" }, .stop_at = 23 }, NULL, &e) == SAE_ECANCEL && there("half-way/checkpoint.safetensors"), "%s", e.text);
+    trained("finished", (how){ .data = { "whole.safetensors" } });
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const how h = { .data = { "whole.safetensors" }, .what = cases[i].what, .value = cases[i].value };
+        int code = run_into("half-way", h, NULL, &e);
+        check_error(cases[i].what, code, SAE_EFORMAT, &e, "checkpoint.safetensors|--out");
+        CHECK(test_holds(e.text, cases[i].words), "%s: %s", cases[i].what, e.text);
+        code = run_into("finished", h, NULL, &e);
+        check_error(cases[i].what, code, SAE_EFORMAT, &e, "sae.safetensors|--out");
+    }
+    int code = run_into("half-way", (how){ .data = { "half.safetensors" } }, NULL, &e);
+    check_error("other data", code, SAE_EFORMAT, &e, "data|checkpoint.safetensors");
+    code = run_into("half-way", (how){ .data = { "part0.safetensors", "part1.safetensors" } }, NULL, &e);
+    check_error("fewer data", code, SAE_EFORMAT, &e, "data|checkpoint.safetensors");
+    code = run_into("half-way", (how){ .buffer = 1000 }, NULL, &e);
+    check_error("sampled", code, SAE_EFORMAT, &e, "checkpoint.safetensors");
+    code = run_into("half-way", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
+    check_error("again", code, SAE_EUSAGE, &e, "checkpoint.safetensors|--resume|--out");
+    code = run_into("finished", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
+    check_error("again", code, SAE_EUSAGE, &e, "sae.safetensors|--resume|--out");
+    trained("half-way", (how){ .data = { "part0.safetensors", "part1.safetensors", "part2.safetensors" } });
+    CHECK(same_folders("half-way", "finished"), "after refusals the run ends in other bytes");
+}
+
+/* A checkpoint that was cut, altered, or is none. */
+static void damaged_checkpoints(void)
+{
+    static const struct { const char *command, *words; int code; } cases[] = {
+        { "truncate -s -1 '%s'", "checkpoint.safetensors", SAE_EFORMAT }, { "truncate -s 5 '%s'", "checkpoint.safetensors", SAE_EFORMAT }, { "truncate -s 0 '%s'", "checkpoint.safetensors", SAE_EFORMAT },
+        { "sed -i 's/adam.m.W_dec/adam.m.W_doc/' '%s'", "adam.m.W_dec", SAE_EFORMAT }, { "sed -i 's/saeuron-checkpoint-1/saeuron-checkpoint-2/' '%s'", "no checkpoint", SAE_EFORMAT },
+        { "sed -i 's/\"step\":\"8\"/\"step\":\"9\"/' '%s'", "step", SAE_EFORMAT }, { "sed -i 's/gradient_norm/gradient_form/' '%s'", "table", SAE_EFORMAT },
+        { "sed -i 's/\"contract\":\"1\"/\"contract\":\"0\"/' '%s'", "contract 0|has 1", SAE_EFORMAT },
+        { "o=$(($(head -c 8 '%s' | od -An -t u8) + 8)); printf '\\377\\377\\377\\377' | dd of=\"$F\" bs=1 seek=$o conv=notrunc 2>/dev/null", "encoder.weight|not finite", SAE_ENAN },
+    };
+    sae_error e = { 0 };
+    prepare();
+    CHECK(run_into("cut", (how){ .data = { "whole.safetensors" }, .kill_at = 0, .stop_at = 23 }, NULL, &e) == SAE_ECANCEL, "%s", e.text);
+    shell("cp '%s/checkpoint.safetensors' '%s'", at("cut"), at("good"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        shell("cp '%s' '%s/checkpoint.safetensors'", at("good"), at("cut"));
+        setenv("F", at("cut/checkpoint.safetensors"), 1);
+        shell(cases[i].command, at("cut/checkpoint.safetensors"), "");
+        CHECK(shell("cmp -s '%s' '%s/checkpoint.safetensors'", at("good"), at("cut")) != 0, "case %zu altered nothing", i);
+        const int code = run_into("cut", (how){ .data = { "whole.safetensors" } }, NULL, &e);
+        check_error(cases[i].command, code, cases[i].code, &e, cases[i].words);
+        CHECK(!there("cut/sae.safetensors"), "case %zu: something was written all the same", i);
+    }
+}
+
+/* Files that are not of one kind: the field and both are named. Files that hold no activations, or bad ones. */
+static void mixed_files(void)
+{
+    static const struct { const char *key, *value; size_t tokens, width; const char *words; } cases[] = {
+        { "hook", TINY_OBJECTS, 2, 3, "hook|" TINY_OBJECTS "|" TINY_STYLES }, { "model", "fedcba9876543210", 2, 3, "model|fedcba9876543210" }, { "diff", "1", 2, 3, "diff" },
+        { "steps", "4", 2, 3, "steps \"4\"|\"2\"" }, { "timesteps", "501", 2, 3, "timesteps" }, { "every", "2", 2, 3, "every" }, { "size", "32x32", 2, 3, "size" }, { "cfg", "9", 2, 3, "cfg" },
+        { "negative_prompt", "dog", 2, 3, "negative_prompt" }, { NULL, NULL, 3, 3, "3 x 3|2 x 3" }, { NULL, NULL, 2, 4, "2 x 4|2 x 3" },
+    };
+    map_source s;
+    sae_error e = { 0 };
+    float x[6];
+    make_file("m1", 3, 0, 2, 3, NULL, NULL, DT_F32);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_file("m2", 3, 0, cases[i].tokens, cases[i].width, cases[i].key, cases[i].value, DT_F32);
+        const char *const paths[] = { at("m1"), at("m2") };
+        const int code = source_open(&s, NULL, paths, 2, &e);
+        check_error("mixed", code, SAE_EFORMAT, &e, "/m1|/m2");
+        CHECK(test_holds(e.text, cases[i].words), "%s", e.text);
+        source_close(&s);
+    }
+    static const struct { const char *command, *words; int code; } bad[] = {
+        { "truncate -s -1 '%s'", "/m2", SAE_EFORMAT }, { "truncate -s 0 '%s'", "/m2", SAE_EFORMAT }, { "rm '%s'", "/m2", SAE_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/m2|collect", SAE_EFORMAT },
+        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/m2|collect", SAE_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/m2", SAE_EFORMAT },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
+        shell(bad[i].command, at("m2"), "");
+        const char *const paths[] = { at("m1"), at("m2") };
+        const int code = source_open(&s, NULL, paths, 2, &e);
+        check_error(bad[i].command, code, bad[i].code, &e, bad[i].words);
+        source_close(&s);
+    }
+    make_file("m0", 0, 0, 2, 3, NULL, NULL, DT_F32);
+    const char *empty = at("m0"), *nan = at("m2");
+    int code = source_open(&s, NULL, &empty, 1, &e);
+    check_error("empty", code, SAE_EFORMAT, &e, "/m0|empty");
+    source_close(&s);
+    make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
+    CHECK(shell("printf '\\377\\377\\377\\177' | dd of='%s%s' bs=1 seek=$(($(stat -c %%s \"$F\") - 4)) conv=notrunc 2>/dev/null", at("m2"), (setenv("F", at("m2"), 1), "")) == 0, "dd");
+    CHECK(source_open(&s, NULL, &nan, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_row(&s, x, 1, &e) == SAE_OK, "%s", e.text);
+    code = source_row(&s, x, 2, &e);
+    check_error("NaN", code, SAE_ENAN, &e, "/m2|row 2|token 1|channel 2");
+    source_close(&s);
+}
+
+/* A NaN far in the data ends a run, and its last checkpoint stays. */
+static void stops_at_nan(void)
+{
+    sae_error e = { 0 };
+    uint32_t order[ROWS];
+    char line[256];
+    prepare();
+    shuffled(order, ROWS, 42, 0, "shuffle");
+    shell("cp '%s' '%s'", at("whole.safetensors"), at("nan.safetensors"));
+    setenv("F", at("nan.safetensors"), 1); /* the row that comes last, so that four steps are done before it is read */
+    snprintf(line, sizeof line, "o=$(($(head -c 8 $F | od -An -t u8) + 8 + %zu)); printf '\\377\\377\\377\\377' | dd of=$F bs=1 seek=$o conv=notrunc 2>/dev/null", order[ROWS - 1] * (size_t)(TOKENS * WIDTH * 4));
+    shell(line, "", "");
+    const int code = run_into("nan", (how){ .data = { "nan.safetensors" } }, NULL, &e);
+    snprintf(line, sizeof line, "row %u,", order[ROWS - 1]);
+    check_error("NaN", code, SAE_ENAN, &e, "nan.safetensors");
+    CHECK(test_holds(e.text, line), "%s", e.text);
+    CHECK(there("nan/checkpoint.safetensors") && !there("nan/sae.safetensors"), "the checkpoint is gone, or an SAE is there");
+}
+
+/* A disk that fills in the middle of the second checkpoint: the first stays whole, and once there is room the end is that of one run. */
+typedef struct filling { long steps; struct rlimit before; } filling;
+
+static int fill_disk(void *user, const training_step *s)
+{
+    filling *f = user;
+    struct rlimit small = { 1024, f->before.rlim_max };
+    if (s->step == 6)
+        setrlimit(RLIMIT_FSIZE, &small);
+    f->steps = (long)s->step;
+    return 0;
+}
+
+static void full_disk(void)
+{
+    filling f = { 0, { 0, 0 } };
+    map_source s;
+    sae_error e = { 0 };
+    prepare();
+    trained("roomy", (how){ .data = { "whole.safetensors" } });
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &f.before);
+    const char *path = at("whole.safetensors");
+    CHECK(source_open(&s, NULL, &path, 1, &e) == SAE_OK, "%s", e.text);
+    training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at("tight"), .threads = 1, .watch = fill_disk, .user = &f };
+    configure(&o);
+    const int code = training_run(&s, NULL, &o, &e);
+    setrlimit(RLIMIT_FSIZE, &f.before);
+    signal(SIGXFSZ, SIG_DFL);
+    source_close(&s);
+    check_error("full disk", code, SAE_EIO, &e, "tight/checkpoint.safetensors");
+    CHECK(f.steps == 8 && shell("test \"$(ls '%s')\" = checkpoint.safetensors", at("tight"), "") == 0, "stopped after step %ld, or the first checkpoint is not alone", f.steps);
+    CHECK(shell("grep -q '\"step\":\"4\"' '%s'", at("tight/checkpoint.safetensors"), "") == 0, "the checkpoint is not the first");
+    trained("tight", (how){ .data = { "whole.safetensors" } });
+    CHECK(same_folders("roomy", "tight"), "after a full disk the run ends in other bytes");
+}
+
+/* Options out of range, by name, before anything is written. */
+static void bad_options(void)
+{
+    static const struct { const char *what; double value; const char *words; } cases[] = {
+        { "k", 0, "--k" }, { "k", 97, "--k|96" }, { "batch", 0, "--batch" }, { "batch", TOKENS - 1, "--batch|16" }, { "batch", TOKENS + 1, "--batch|16" }, { "batch", TOKENS * (ROWS + 1), "20 maps|21|--batch" },
+        { "epochs", 0, "--epochs" }, { "epochs", 1e19, "--epochs" }, { "checkpoint_every", 0, "--checkpoint-every" }, { "log_every", 0, "--log-every" }, { "lr", 0, "--lr" }, { "lr", -1, "--lr" }, { "lr", 1.5, "--lr" },
+        { "beta1", 1, "--beta1" }, { "beta2", -0.1, "--beta2" }, { "adam_eps", 0, "--adam-eps" }, { "clip", 0, "--clip" }, { "auxk_alpha", -1, "--auxk-alpha" },
+    };
+    sae_error e = { 0 };
+    prepare();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int code = run_into("bad", (how){ .data = { "whole.safetensors" }, .what = cases[i].what, .value = cases[i].value }, NULL, &e);
+        check_error(cases[i].what, code, SAE_EUSAGE, &e, cases[i].words);
+        CHECK(!there("bad"), "%s: a folder was made all the same", cases[i].what);
+    }
+}
+
+/* Every allocation fails once: one line, no leak, no SAE; and then it works. */
+static void allocations(void)
+{
+    sae_error e = { 0 };
+    long fail_at = 1;
+    int  code = SAE_ENOMEM;
+    prepare();
+    trained("plenty", (how){ .data = { "whole.safetensors" } });
+    static tiny memory;
+    memset(&memory, 0, sizeof memory);
+    for (; fail_at < 400 && code == SAE_ENOMEM; fail_at++) {
+        const char *path = at("whole.safetensors");
+        counter c = { 0, 0, 0 };
+        map_source s;
+        sae_host host = tiny_host(&memory);
+        host.map = NULL;
+        host.unmap = NULL;
+        memory.allocs = 0;
+        memory.fail_at = fail_at;
+        code = source_open(&s, &host, &path, 1, &e);
+        if (!code)
+            code = train_with(&s, "scarce", (how){ .threads = 1 }, &c, &host, &e);
+        source_close(&s);
+        CHECK(memory.live == 0 && memory.torn == 0, "allocation %ld: %ld blocks are left, %ld torn", fail_at, memory.live, memory.torn);
+        CHECK(code == SAE_OK || (code == SAE_ENOMEM && !strchr(e.text, '\n')), "allocation %ld: code %d, %s", fail_at, code, e.text);
+    }
+    CHECK(code == SAE_OK && fail_at > 15 && same_folders("plenty", "scarce"), "after %ld failures: %s", fail_at, e.text);
+    test_note("%ld allocations", fail_at - 2);
+}
+
+/* ---- what comes out ---- */
+
+/* The table has every third step and the last; cfg.json and sae.safetensors are an SAE of ours; F16 halves it. */
+static void results(void)
+{
+    static char text[1 << 16];
+    sae net;
+    sae_error e = { 0 };
+    prepare();
+    trained("r", (how){ .data = { "whole.safetensors" } });
+    trained("r16", (how){ .data = { "whole.safetensors" }, .what = "dtype" });
+    FILE *f = fopen(at("r/train.tsv"), "rb");
+    text[f ? fread(text, 1, sizeof text - 1, f) : 0] = 0;
+    if (f)
+        fclose(f);
+    static const size_t steps[] = { 1, 4, 7, 10, 13, 14 }, epochs[] = { 1, 1, 1, 2, 2, 2 }, tokens[] = { 48, 192, 320, 464, 608, 640 };
+    size_t line = 0;
+    for (char *p = strchr(text, '\n'); p && p[1]; p = strchr(p + 1, '\n'), line++) {
+        size_t found[3] = { 0 }, tabs = 0;
+        sscanf(p + 1, "%zu\t%zu\t%zu", &found[0], &found[1], &found[2]);
+        for (const char *q = p + 1; *q && *q != '\n'; q++)
+            tabs += *q == '\t';
+        CHECK(line < 6 && found[0] == steps[line] && found[1] == epochs[line] && found[2] == tokens[line] && tabs == 13, "row %zu: step %zu, epoch %zu, %zu tokens, %zu tabs", line, found[0],
+              found[1], found[2], tabs);
+    }
+    CHECK(line == 6 && test_holds(text, "step\tepoch\ttokens\tloss\tfvu|explained_variance|l0\tdead|lr\n"), "%zu rows", line);
+    CHECK(test_holds(text, "\t0\n"), "S is 6 batches of an epoch x 2, so steps 13 and 14 have a learning rate of 0");
+    CHECK(sae_load(&net, NULL, NULL, at("r"), &e) == SAE_OK && net.n == 96 && net.k == 4 && net.d == WIDTH && net.W_dec.type == DT_F32, "%s", e.text);
+    sae_unload(&net, NULL);
+    CHECK(sae_load(&net, NULL, NULL, at("r16"), &e) == SAE_OK && net.W_dec.type == DT_F16, "%s", e.text);
+    sae_unload(&net, NULL);
+}
+
+/* Whole, in parts, with one thread and three: the same numbers; densities count every latent once; a part alone is another number. */
+static void measures(void)
+{
+    static const char *const parts[] = { "part0.safetensors", "part1.safetensors", "part2.safetensors" };
+    measurement m[4];
+    map_source s;
+    sae_error e = { 0 };
+    prepare();
+    trained("m", (how){ .data = { "whole.safetensors" } });
+    memset(m, 0, sizeof m);
+    for (size_t i = 0; i < 4; i++) {
+        const char *paths[3] = { at(i == 1 ? parts[0] : i == 3 ? parts[1] : "whole.safetensors"), at(parts[1]), at(parts[2]) };
+        CHECK(source_open(&s, NULL, paths, i == 1 ? 3 : 1, &e) == SAE_OK, "%s", e.text);
+        const measure_options o = { .dir = at("m"), .count = s.rows, .threads = i == 2 ? 3 : 1 };
+        CHECK(measure_sae(&m[i], &s, NULL, &o, &e) == SAE_OK, "%s", e.text);
+        source_close(&s);
+        size_t latents = 0;
+        for (size_t b = 0; b < DENSITY_BINS; b++)
+            latents += m[i].bin[b];
+        CHECK(latents == 96 && m[i].n == 96 && m[i].bin[0] == m[i].dead && m[i].tokens == m[i].maps * TOKENS && m[i].l0 > 0 && m[i].l0 <= 4, "%zu latents in bins", latents);
+    }
+    CHECK(m[0].maps == ROWS && !memcmp(&m[0], &m[1], sizeof m[0]) && !memcmp(&m[0], &m[2], sizeof m[0]), "cut or threaded otherwise the numbers differ");
+    CHECK(m[3].maps < ROWS && (m[3].fvu < m[0].fvu || m[3].fvu > m[0].fvu), "a part has the whole's FVU");
+    make_file("narrow", 3, 0, 2, 3, NULL, NULL, DT_F32);
+    const char *narrow = at("narrow");
+    CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAE_OK, "%s", e.text);
+    const measure_options o = { .dir = at("m"), .count = s.rows, .threads = 1 };
+    const int code = measure_sae(&m[0], &s, NULL, &o, &e);
+    check_error("another width", code, SAE_EFORMAT, &e, "32 wide|3 wide");
+    source_close(&s);
+}
+
+const test_case training_tests[] = {
+    { "order_of_files", order_of_files }, { "order_of_sampling", order_of_sampling }, { "same_bytes", same_bytes }, { "stopped", stopped }, { "killed", killed },
+    { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints }, { "mixed_files", mixed_files }, { "stops_at_nan", stops_at_nan }, { "full_disk", full_disk }, { "bad_options", bad_options },
+    { "allocations", allocations }, { "results", results }, { "measures", measures }, { NULL, NULL },
+};
