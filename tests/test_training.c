@@ -276,10 +276,11 @@ static void order_of_sampling(void)
     tiny_make(&files);
     const sae_host host = tiny_host(&files);
     CHECK(sae_open(&c, &host, "tiny", &e) == SAE_OK, "%s", e.text);
-    const sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = "unet." TINY_STYLES };
+    sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = "unet." TINY_STYLES };
     for (size_t b = 0; b < sizeof buffers / sizeof *buffers; b++) {
         const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS, last = (PROMPTS - 1) / W * W;
         uint32_t order[PROMPTS], place[ROWS], want[ROWS];
+        o.sampling.batch = b % 2 ? 2 : 0; /* images at a time, the last fewer: no matter */
         CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAE_OK && source_shuffle(&s, 7, &e) == SAE_OK, "%s", e.text);
         CHECK(s.rows == ROWS && s.N == TOKENS && s.d == WIDTH && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, f.model) && source_tail(&s) == last * STEPS, "buffer %zu", buffers[b]);
         shuffled(order, PROMPTS, 7, 0, "prompts");
@@ -306,6 +307,17 @@ static void order_of_sampling(void)
         CHECK(wrong == 0, "buffer %zu: %zu maps are not those of their place", buffers[b], wrong);
         source_close(&s);
     }
+    source_close(&f);
+    const char *hook = TINY_STYLES, *path = at("every.safetensors"); /* every third step's output less its input */
+    const collect_options wanted = { .sampling = o.sampling, .part = { 0, 1 }, .hooks = &hook, .paths = &path, .hook_count = 1, .diff = true, .every = 3, .type = DT_F32 };
+    o.diff = true;
+    o.every = 3;
+    CHECK(collect_run(c, &wanted, &e) == SAE_OK && source_open(&f, NULL, &path, 1, &e) == SAE_OK && source_open_online(&s, c, &o, 100, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_shuffle(&f, 5, &e) == SAE_OK && source_shuffle(&s, 5, &e) == SAE_OK && f.rows == 2 * PROMPTS && s.rows == f.rows, "%zu maps", s.rows);
+    for (size_t i = 0; i < s.rows; i++)
+        CHECK(source_next(&f, rows[0], i, &e) == SAE_OK && source_next(&s, x, i, &e) == SAE_OK && !memcmp(x, rows[0], sizeof x), "with --diff --every 3, map %zu differs", i);
+    source_close(&s);
+    o.every = 1;
     const int code = source_open_online(&s, c, &o, STEPS - 1, &e);
     check_error("a buffer of less than a prompt", code, SAE_EUSAGE, &e, "--buffer|4");
     source_close(&s);
@@ -634,6 +646,8 @@ static void results(void)
               found[1], found[2], tabs);
     }
     CHECK(line == 6 && test_holds(text, "step\tepoch\ttokens\tloss\tfvu|explained_variance|l0\tdead|lr\n"), "%zu rows", line);
+    trained("window", (how){ .buffer = 2 * STEPS }); /* densities are counted on what the last window holds: one prompt's maps */
+    CHECK(shell("grep -q '\"measured\": {\"maps\": 4, \"tokens\": 64,' '%s/train.json'", at("window"), "") == 0, "the last window is not what was measured");
     CHECK(test_holds(text, "\t0\n"), "S is 6 batches of an epoch x 2, so steps 13 and 14 have a learning rate of 0");
     CHECK(sae_load(&net, NULL, NULL, at("r"), &e) == SAE_OK && net.n == 96 && net.k == 4 && net.d == WIDTH && net.W_dec.type == DT_F32, "%s", e.text);
     sae_unload(&net, NULL);
@@ -664,6 +678,11 @@ static void measures(void)
     }
     CHECK(m[0].maps == ROWS && !memcmp(&m[0], &m[1], sizeof m[0]) && !memcmp(&m[0], &m[2], sizeof m[0]), "cut or threaded otherwise the numbers differ");
     CHECK(m[3].maps < ROWS && (m[3].fvu < m[0].fvu || m[3].fvu > m[0].fvu), "a part has the whole's FVU");
+    const char *whole = at("whole.safetensors"); /* the same maps as part 1, out of the whole */
+    CHECK(source_open(&s, NULL, &whole, 1, &e) == SAE_OK, "%s", e.text);
+    const measure_options some = { .dir = at("m"), .first = STEPS * (PROMPTS / 3), .count = m[3].maps, .threads = 1 };
+    CHECK(measure_sae(&m[1], &s, NULL, &some, &e) == SAE_OK && !memcmp(&m[1], &m[3], sizeof m[1]), "rows %zu to %zu of the whole are not part 1", some.first, some.first + some.count);
+    source_close(&s);
     make_file("narrow", 3, 0, 2, 3, NULL, NULL, DT_F32);
     const char *narrow = at("narrow");
     CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAE_OK, "%s", e.text);
