@@ -4,7 +4,8 @@
  *                                                        --compared--> train.safetensors (make.py, class Training)
  *
  * Each case is a run of its own: TopK or BatchTopK, with and without multi-topk, dead latents, the released auxk (audit A2). No decision of
- * a case's first ten steps lies closer than float32 can tell (make.py draws other data where one does), so integers are equal there.
+ * a case's first ten steps lies closer than float32 can tell, and no first gradient sampled so near Adam's eps that its rounding grows (make.py draws
+ * other data where one does), so integers are equal there.
  * Not here: gradients by finite differences, equal bits for threads and kernels (test_train.c), the contract's bits (twin.py). */
 #include "../train.h"
 #include "goldens.h"
