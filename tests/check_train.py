@@ -95,7 +95,7 @@ def table(path):
 
 def far(rows, exact, key):
     """Root mean square and largest difference down the steps of rows."""
-    e = np.array([r[key] - t[key] for r, t in zip(rows, exact)])
+    e = np.array([r[key] - t[key] for r, t in zip(rows, exact)] or [0.0])
     return np.array([math.sqrt(np.mean(e * e)), np.abs(e).max()])
 
 
