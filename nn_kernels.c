@@ -931,16 +931,28 @@ static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
 
 /* y[j] += val[k] x[idx[k] ld + j], one chain a column from +0: a block of contract 3, count <= 128. A strip is the columns whose sums
  * stay in registers: macros for the reason that TILE is one. */
-enum { PIECE = 2 * LANES, STRIP = 8 * PIECE };
+enum { PIECE = 2 * LANES, STRIP = 8 * PIECE, AHEAD = 4 };
 #define ADD(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = fma32(v, row[(i) * nr + j], s[(i) * nr + j]);
 #define KEEP(i, nr) for (int j = 0; j < nr; j++) y[(i) * nr + j] = s[(i) * nr + j];
+static inline void fetch_row(const float *row)
+{
+#if defined(__GNUC__)
+    for (int j = 0; j < STRIP; j += 16)
+        __builtin_prefetch(row + j);
+#else
+    (void)row;
+#endif
+}
 static void strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count)
 {
     float s[STRIP];
+    const size_t end = first + count;
     EACH8(ZERO, PIECE)
-    for (size_t k = first; k < first + count; k++) {
+    for (size_t k = first; k < end; k++) {
         const float *row = x + (idx ? idx[k] : k) * ld;
         const float v = val ? val[k] : 1.0f;
+        if (idx && k + AHEAD < end)
+            fetch_row(x + idx[k + AHEAD] * ld);
         EACH8(ADD, PIECE)
     }
     EACH8(KEEP, PIECE)
@@ -1072,7 +1084,7 @@ static void adam_row(float *restrict p, float *restrict m, float *restrict v, co
         adam32(&p[j], &m[j], &v[j], scale * g[j], k.rate1, k.beta2, k.rate2, k.step, k.root, k.eps);
 }
 
-enum { SCAN = 64 }; /* values looked at together: most such groups hold none that is wanted */
+enum { SCAN = 32 }; /* values looked at together: most such groups hold none that is wanted */
 
 static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float least_value, uint32_t first)
 {

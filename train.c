@@ -524,22 +524,28 @@ static void pool_offer(trainer *t, pool *p, size_t M, size_t first, size_t colum
         }
         return;
     }
-    OMP(omp parallel for num_threads(c->threads) schedule(static) if (M * columns > FEW))
-    for (size_t m = 0; m < M; m++)
-        p->count[m] = nn_count_at_least(c, t->z + m * columns, columns, p->floor[0]);
-    for (size_t m = 0; m < M; m++) { /* count: now where each token's newcomers go */
-        const size_t newcomers = p->count[m];
-        p->count[m] = p->total;
-        p->total += newcomers;
+    /* The first block would find half of all above 0: a few tokens at a time, and the floor has risen before most have been looked at. */
+    const size_t part = p->total ? M : M / 8 + 1;
+    for (size_t from = 0; from < M; from += part) {
+        const size_t to = least(M, from + part);
+        const float  floor = p->floor[0];
+        OMP(omp parallel for num_threads(c->threads) schedule(static) if (M * columns > FEW))
+        for (size_t m = from; m < to; m++)
+            p->count[m] = nn_count_at_least(c, t->z + m * columns, columns, floor);
+        for (size_t m = from; m < to; m++) { /* count: now where each token's newcomers go */
+            const size_t newcomers = p->count[m];
+            p->count[m] = p->total;
+            p->total += newcomers;
+        }
+        OMP(omp parallel for num_threads(c->threads) schedule(static) if (M * columns > FEW))
+        for (size_t m = from; m < to; m++) {
+            const size_t at = p->count[m], newcomers = nn_at_least(c, p->latent + at, p->val + at, t->z + m * columns, columns, floor, (uint32_t)first);
+            for (size_t i = 0; i < newcomers; i++)
+                p->token[at + i] = (uint32_t)m;
+        }
+        if (p->total > 2 * M * p->want)
+            pool_trim(t, p, 0, M);
     }
-    OMP(omp parallel for num_threads(c->threads) schedule(static) if (M * columns > FEW))
-    for (size_t m = 0; m < M; m++) {
-        const size_t at = p->count[m], newcomers = nn_at_least(c, p->latent + at, p->val + at, t->z + m * columns, columns, p->floor[0], (uint32_t)first);
-        for (size_t i = 0; i < newcomers; i++)
-            p->token[at + i] = (uint32_t)m;
-    }
-    if (p->total > 2 * M * p->want)
-        pool_trim(t, p, 0, M);
 }
 
 /* The best of p as e, by token. p stays, so that fewer of them may be asked for next. */

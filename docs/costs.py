@@ -64,7 +64,7 @@ def training(program):
         data = os.path.join(folder, "activations.safetensors")
         bench_sae.save(data, bench_sae.activations(bench_sae.BATCHES))
         a = argparse.Namespace(saeuron=program, threads=1, dir=folder)
-        return bench_sae.ours(a, "batch_topk", data)[1]
+        return 1 / bench_sae.ours(a, "batch_topk", data)[1]
     finally:
         shutil.rmtree(folder)
 

@@ -6,7 +6,8 @@
 Activations of a few prompts, drawn by the day, are collected at both hooks. An SAE is trained on each by the program, and by golden/make.py's
 `Training` (torch's autograd and Adam, the released step) in float64 and four times in float32, which draw the same start and take the maps in
 the same order by docs/contract.md section 6 alone. FVU, dead latents and all else that train.tsv holds must then lie as near to float64 as
-PyTorch's own runs do, by the bars of section 9. The folder is read by the safetensors library; `measure` is counted again in float64. The
+PyTorch's own runs do, by the bars of section 9, down to the first step at which a TopK decision lies closer than float32 can tell: from there on
+runs may part, PyTorch's too, and must stay within 2 % of one another. The folder is read by the safetensors library; `measure` is counted again in float64. The
 last line is "N passed, N failed"."""
 
 import argparse
@@ -82,7 +83,7 @@ def train_here(cfg, case, batches, seed, dtype):
     t, rows = make.Training(cfg, case, start(cfg, seed, batches[0]), torch.zeros(cfg["n"], dtype=torch.long), dtype), []
     for x in batches:
         t.step(x)
-        rows.append({**{k: float(v.detach()) for k, v in t.report.items()}, **t.integers})
+        rows.append({**{k: float(v.detach()) for k, v in t.report.items()}, **t.integers, "margin": t.margin})
     return rows, {k: v.detach().double().numpy() for k, v in t.p.items()}
 
 
@@ -92,9 +93,13 @@ def table(path):
 
 
 def far(rows, exact, key):
-    """Largest and root mean square difference down the steps."""
-    e = np.array([r[key] - t[key] for r, t in zip(rows, exact)])
+    """Root mean square and largest difference down the steps of rows."""
+    e = np.array([r[key] - t[key] for r, t in zip(rows, exact)] or [0.0])
     return np.array([math.sqrt(np.mean(e * e)), np.abs(e).max()])
+
+
+def rms(a, b):
+    return float(np.sqrt(np.mean((a.astype(np.float64) - b) ** 2)))
 
 
 def compare(a, name, path, case, options, folder, rng):
@@ -114,22 +119,26 @@ def compare(a, name, path, case, options, folder, rng):
     mine = [{**{ours: float(r[column]) for column, ours in COLUMNS.items()}, "dead": int(r["dead"]), "fired": int(r["fired"]), "lr": float(r["lr"])} for r in table(os.path.join(out, "train.tsv"))]
     check(len(mine) == len(exact), f"{name}: {len(mine)} steps in train.tsv, {len(exact)} here")
     check(all(abs(r["lr"] - cfg["lr"] * max(0, (cfg["steps"] - s) / cfg["steps"])) < 1e-12 for s, r in enumerate(mine)), f"{name}: the learning rates")
+    told = sum(r["margin"] >= make.LEAST_SHARE for r in exact)  # steps whose decisions, and all before, float32 can tell
     for key in COLUMNS.values():
-        its = np.max([far(t, exact, key) for t, _ in torches], axis=0)
-        ours = far(mine, exact, key)
+        its = np.max([far(t[:told], exact, key) for t, _ in torches], axis=0)
+        ours = far(mine[:told], exact, key)
         floor = make_floor(max(abs(r[key]) for r in exact))
-        check((ours <= np.maximum(floor, floor + 4 * its)).all(), f"{name}: {key} down {len(mine)} steps: rms {ours[0]:.1e}, largest {ours[1]:.1e} from float64; PyTorch {its[0]:.1e}, {its[1]:.1e}")
+        rest = max((abs(r[key] - t[key]) / max(abs(t[key]), 1e-3) for r, t in zip(mine[told:], exact[told:])), default=0.0)
+        check((ours <= floor + 4 * its).all() and rest < 0.02, f"{name}: {key} down {told} steps: rms {ours[0]:.1e}, largest {ours[1]:.1e} from float64; PyTorch {its[0]:.1e}, {its[1]:.1e}; "
+              f"in the others within {rest:.1e} of it")
     for key in ("dead", "fired"):
         every = np.array([[r[key] for r in t] for t in (exact, *(t for t, _ in torches))])
-        low, high = every.min(0), every.max(0)
-        x = np.array([r[key] for r in mine])
-        check(((x >= low - (high - low)) & (x <= high + (high - low))).all(), f"{name}: {key}: up to {x.max()}, at the end {x[-1]}; PyTorch {low[-1]} to {high[-1]}")
+        low, high, x = every.min(0), every.max(0), np.array([r[key] for r in mine])
+        room = np.where(np.arange(len(x)) < told, high - low, cfg["n"] // 50)
+        check(((x >= low - room) & (x <= high + room)).all(), f"{name}: {key}: up to {x.max()}, at the end {x[-1]}; PyTorch {low[-1]} to {high[-1]}")
 
     tensors = load_file(os.path.join(out, "sae.safetensors"))
+    begun = start(cfg, seed, one[0])
     for key in make.TENSORS:
-        its = max(float(np.sqrt(np.mean((p[key] - last[key]) ** 2))) for _, p in torches)
-        ours = float(np.sqrt(np.mean((tensors[key].astype(np.float64) - last[key]) ** 2)))
-        check(ours <= max(1.5 * its, make_floor(float(np.abs(last[key]).max()))), f"{name}: {key}, by safetensors: rms {ours:.1e} from float64; PyTorch {its:.1e}")
+        its, ours, moved = max(rms(p[key], last[key]) for _, p in torches), rms(tensors[key], last[key]), rms(begun[key].numpy(), last[key])
+        allowed = max(1.5 * its, make_floor(float(np.abs(last[key]).max())), 0.02 * moved if told < len(exact) else 0)
+        check(ours <= allowed, f"{name}: {key}, by safetensors: rms {ours:.1e} from float64; PyTorch {its:.1e}; training moved it by {moved:.1e}")
     with open(os.path.join(out, "cfg.json")) as f:
         kept = json.load(f)
     check(sorted(tensors) == sorted(make.TENSORS) and kept["d_in"] == d and kept["k"] == cfg["k"] and kept["num_latents"] == cfg["n"], f"{name}: cfg.json and the tensors' names")

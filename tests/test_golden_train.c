@@ -4,7 +4,8 @@
  *                                                        --compared--> train.safetensors (make.py, class Training)
  *
  * Each case is a run of its own: TopK or BatchTopK, with and without multi-topk, dead latents, the released auxk (audit A2). No decision of
- * a case's first ten steps lies closer than float32 can tell (make.py draws other data where one does), so integers are equal there.
+ * a case's first ten steps lies closer than float32 can tell, and no first gradient sampled so near Adam's eps that its rounding grows (make.py draws
+ * other data where one does), so integers are equal there.
  * Not here: gradients by finite differences, equal bits for threads and kernels (test_train.c), the contract's bits (twin.py). */
 #include "../train.h"
 #include "goldens.h"
@@ -40,8 +41,8 @@ static uint64_t stream(const char *draw, const char *what)
 
 static float drawn(uint64_t of, size_t i, float bound) { return rng_symmetric(GOLDEN_SEED, of, i, bound); }
 
-/* make.py's training_data: a mean, three of 64 directions a token with weights in [0,1), noise; every operation rounded once. */
-static void fill_data(float *x, const char *draw, size_t tokens, size_t d)
+/* make.py's training_data: a mean, three of 64 directions a token with weights in [0,1), noise; times scale; every operation rounded once. */
+static void fill_data(float *x, const char *draw, float scale, size_t tokens, size_t d)
 {
     const uint64_t mean = stream(draw, "mean"), atoms = stream(draw, "atoms"), which = stream(draw, "which"), share = stream(draw, "weight"), noise = stream(draw, "noise");
     for (size_t t = 0; t < tokens; t++)
@@ -51,7 +52,7 @@ static void fill_data(float *x, const char *draw, size_t tokens, size_t d)
                 const size_t atom = (size_t)(rng_value(GOLDEN_SEED, which, EACH * t + r) % ATOMS);
                 sum += rng_uniform(GOLDEN_SEED, share, EACH * t + r) * drawn(atoms, atom * d + j, 1);
             }
-            x[t * d + j] = sum + drawn(noise, t * d + j, 0.1f);
+            x[t * d + j] = (sum + drawn(noise, t * d + j, 0.1f)) * scale;
         }
 }
 
@@ -67,7 +68,7 @@ static trainer_tensor *state(run *r, const char *name)
 }
 
 /* make.py's training_start: W_dec's rows are made unit by the first step; the first `dead` latents are short and have not fired for too long. */
-static void fill_start(run *r, size_t dead, float shrink)
+static void fill_start(run *r, size_t dead, float shrink, float scale)
 {
     const size_t d = r->c.d, n = r->c.n;
     float *W_enc = state(r, "encoder.weight")->data, *b_enc = state(r, "encoder.bias")->data, *W_dec = state(r, "W_dec")->data, *b_dec = state(r, "b_dec")->data;
@@ -85,7 +86,7 @@ static void fill_start(run *r, size_t dead, float shrink)
         since[i] = i < dead ? r->c.dead_threshold + 1 : 0;
     }
     for (size_t j = 0; j < d; j++)
-        b_dec[j] = drawn(mean, j, 1) + drawn(away, j, 0.1f);
+        b_dec[j] = (drawn(mean, j, 1) + drawn(away, j, 0.1f)) * scale;
 }
 
 static const char *const parameters[] = { "encoder.weight", "encoder.bias", "W_dec", "b_dec" };
@@ -220,6 +221,7 @@ static bool trainer_for(run *r)
 
 static void check_case(run *r, json v)
 {
+    const float scale = (float)number(v, "scale", 1); /* short tokens have long gradients, which clipping meets */
     char name[48], full[96];
     text_at(v, "name", name, sizeof name);
     snprintf(r->name, sizeof r->name, "train.%s", name);
@@ -233,8 +235,8 @@ static void check_case(run *r, json v)
     r->c.released_auxk = flag(v, "released_auxk");
     if (!trainer_for(r))
         return;
-    fill_data(r->x, r->draw, r->batches * r->c.batch, r->c.d);
-    fill_start(r, size_at(v, "dead"), (float)number(v, "shrink", 0.25));
+    fill_data(r->x, r->draw, scale, r->batches * r->c.batch, r->c.d);
+    fill_start(r, size_at(v, "dead"), (float)number(v, "shrink", 0.25), scale);
     check_run(r);
     trainer_close(r->t);
 }
@@ -242,7 +244,7 @@ static void check_case(run *r, json v)
 /* b_dec's start. */
 static void check_median(run *r)
 {
-    fill_data(r->x, "train.median", r->c.batch, r->c.d);
+    fill_data(r->x, "train.median", 1, r->c.batch, r->c.d);
     if (!trainer_for(r))
         return;
     CHECK(!trainer_start(r->t, r->x, r->c.batch, &err), "%s", err.text);

@@ -345,16 +345,17 @@ static void gradients_are_derivatives(void)
 static void gradients_are_the_dense_ones(void)
 {
     static const struct { size_t d, n, k, M; } sizes[] = {
-        { 1, 1, 1, 2 }, { 3, 7, 2, 5 }, { 17, 959, 4, 9 }, { 16, 960, 5, 10 }, { 15, 961, 3, 11 }, { 8, 12, 12, 30 }, { 33, 400, 150, 3 }, { 4, 6, 2, 2200 },
+        { 1, 1, 1, 2 }, { 3, 7, 2, 5 }, { 17, 959, 4, 9 }, { 16, 960, 5, 10 }, { 15, 961, 3, 11 }, { 5, 966, 200, 150 }, { 8, 12, 12, 30 }, { 33, 400, 150, 3 }, { 4, 6, 2, 2200 },
     };
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         train_config k = small(sizes[s].d, sizes[s].n, sizes[s].k, sizes[s].M + 3); /* fewer tokens than nominal */
         const char  *what;
         for (int c = 0; combination(&k, c, &what); c++) {
-            float *x = batch(12 + s, sizes[s].M, k.d);
+            float *x = batch(12 + s, sizes[s].M, k.d), *other = batch(40 + s, sizes[s].M, k.d);
             trainer *t = prepared(&k, x, sizes[s].M, NULL);
             train_report r;
             sae_error e = { 0 };
+            CHECK(trainer_gradients(t, other, sizes[s].M, &r, &e) == SAE_OK, "%s", e.text); /* rows that it fills and x does not are empty again */
             CHECK(trainer_gradients(t, x, sizes[s].M, &r, &e) == SAE_OK, "%s", e.text);
             model m = model_of(t, x, sizes[s].M);
             model_run(&m, true);
@@ -368,6 +369,7 @@ static void gradients_are_the_dense_ones(void)
             model_free(&m);
             trainer_close(t);
             free(x);
+            free(other);
         }
     }
 }
@@ -704,12 +706,43 @@ static void same_bytes_when_shared(void)
     }
 }
 
+/* State put back into the trainer it came from, which has gone on meanwhile: Adam's corrections go back too. */
+static void state_can_be_put_back(void)
+{
+    enum { D = 9, N = 30, M = 20 };
+    const train_config k = small(D, N, 3, M);
+    trainer_tensor list[TRAINER_TENSORS];
+    void *kept[TRAINER_SAVED];
+    float *x = batch(3, M, D), after[2][N];
+    trainer *t = opened(&k, 1, NULL);
+    started(t, x, M);
+    stepped(t, x, M, NULL);
+    trainer_tensors(t, list, TRAINER_TENSORS);
+    for (size_t i = 0; i < TRAINER_SAVED; i++) {
+        const size_t bytes = list[i].count * dtype_size(list[i].type);
+        kept[i] = malloc(bytes);
+        memcpy(kept[i], list[i].data, bytes);
+    }
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < TRAINER_SAVED; i++)
+            memcpy(list[i].data, kept[i], list[i].count * dtype_size(list[i].type));
+        for (int s = 0; s < 3; s++)
+            stepped(t, x, M, NULL);
+        memcpy(after[again], floats_of(t, "encoder.bias"), sizeof after[0]);
+    }
+    CHECK(memcmp(after[0], after[1], sizeof after[0]) == 0, "the same three steps end elsewhere");
+    for (size_t i = 0; i < TRAINER_SAVED; i++)
+        free(kept[i]);
+    trainer_close(t);
+    free(x);
+}
+
 /* Every row operation of every kernel set against the reference, at the edges of its registers and chains. */
 static void rows_equal_reference(void)
 {
-    enum { MOST = 2200, WIDTH = 1300 };
+    enum { MOST = 4300, WIDTH = 1300 };
     static const size_t widths[] = { 0, 1, 3, 7, 8, 15, 16, 17, 31, 32, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 1280 };
-    static const size_t counts[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177 };
+    static const size_t counts[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177, 4096, 4097, 4225 };
     static float x[40 * WIDTH], y[2][WIDTH], val[MOST], m[2][WIDTH], v[2][WIDTH];
     static uint32_t idx[MOST];
     static double mean[WIDTH];
@@ -1021,7 +1054,7 @@ const test_case train_tests[] = {
     { "dead_latents_learn_but_stay_dead", dead_latents_learn_but_stay_dead }, { "rates_rows_and_clipping", rates_rows_and_clipping },
     { "adam_is_adam", adam_is_adam }, { "median_of_points", median_of_points }, { "rows_equal_reference", rows_equal_reference },
     { "own_weights_are_files_weights", own_weights_are_files_weights }, { "same_bytes_from_all", same_bytes_from_all },
-    { "same_bytes_when_shared", same_bytes_when_shared }, { "bad_batches_are_refused", bad_batches_are_refused },
+    { "same_bytes_when_shared", same_bytes_when_shared }, { "state_can_be_put_back", state_can_be_put_back }, { "bad_batches_are_refused", bad_batches_are_refused },
     { "bad_settings_are_refused", bad_settings_are_refused }, { "measured_is_counted", measured_is_counted },
     { "allocations_fail", allocations_fail }, { "it_learns", it_learns }, { NULL, NULL },
 };

@@ -6,7 +6,8 @@
 #   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if they differ DOMAIN_LATENTS, _K, _EPOCHS, _BATCH
 #   NPROMPTS prompts of all 35,200, evenly chosen; every 20th of them is held out to measure on
 #   EVERY    of their sampling steps every so many-th is trained on
-#   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on)
+#   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on);
+#            DOMAIN_TIMES, or TIMES: how often each of these is taken, "1 1" for once
 #   PARTS    pieces that activations are collected in; what a stop loses
 #   LATENTS, K, EPOCHS, BATCH, TRAIN                 of `saeuron train`; TRAIN: its further options
 #   TYPE     of collected activations           THREADS  0: all cores
@@ -33,7 +34,12 @@ LATENTS=${LATENTS:-512}
 K=${K:-8}
 BATCH=${BATCH:-1024}
 object_BATCH=${object_BATCH:-512}
+object_LATENTS=${object_LATENTS:-1024}
+object_K=${object_K:-16}
 EPOCHS=${EPOCHS:-8}
+style_EPOCHS=${style_EPOCHS:-5}
+TIMES=${TIMES:-1 1}
+style_TIMES=${style_TIMES:-3 1}
 TRAIN=${TRAIN:---lr 1e-3 --dead-feature-threshold 400000}
 TYPE=${TYPE:-F16}
 THREADS=${THREADS:-0}
@@ -96,10 +102,22 @@ collect() {                                 # collect FOLDER PROMPTS SEED SHARD 
     "$SAEURON" collect -m "$MODEL" $threads $hooks --prompts "$prompts" --seed "$seed" --shard "$shard" --dtype "$TYPE" "$@" -o "$WORK/acts/$folder/"
 }
 
+early() {                                   # early DOMAIN: the files of EARLY, each as often as it is taken
+    times=$(of "$1" TIMES)
+    for pair in $EARLY; do
+        i=0
+        while [ "$i" -lt "${times%% *}" ]; do
+            echo "$WORK/acts/early-${pair%:*}/$(of "$1" HOOK).safetensors"
+            i=$((i + 1))
+        done
+        times=${times#* }
+    done
+}
+
 train() {                                   # train DOMAIN
     hook=$(of "$1" HOOK)
     "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" --batch "$(of "$1" BATCH)" $TRAIN \
-        --data "$WORK"/acts/part-*/"$hook".safetensors $(for pair in $EARLY; do echo "$WORK/acts/early-${pair%:*}/$hook.safetensors"; done) \
+        --data "$WORK"/acts/part-*/"$hook".safetensors $(early "$1") \
         -o "$WORK/sae/$hook" --resume
 }
 
