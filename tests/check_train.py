@@ -3,7 +3,7 @@
 
     check_train.py [--model weights/emojicanvas] [--saeuron ./saeuron] [--date YYYY-MM-DD] [--prompts 12] [--every 5]
 
-Activations of a few prompts, drawn by the day, are collected at both hooks. An SAE is trained on each by the program, and by golden/make.py's
+Activations of a few prompts, drawn by the day, are collected at the hook of each domain. An SAE is trained on each by the program, and by golden/make.py's
 `Training` (torch's autograd and Adam, the released step) in float64 and four times in float32, which draw the same start and take the maps in
 the same order by docs/contract.md section 6 alone. FVU, dead latents and all else that train.tsv holds must then lie as near to float64 as
 PyTorch's own runs do, by the bars of section 9, down to the first step at which a TopK decision lies closer than float32 can tell: from there on
@@ -56,7 +56,7 @@ def collect(a, folder, rng):
     lines = [f"An image of {rng.choice(list(domains['object']['concepts']))} in {rng.choice(list(domains['style']['concepts']))} style." for _ in range(a.prompts)]
     with open(os.path.join(folder, "prompts.txt"), "w") as f:
         f.write("\n".join(lines) + "\n")
-    paths = {h: os.path.join(folder, h + ".safetensors") for h in sorted(d["hook"] for d in domains.values())}
+    paths = {d["hook"]: os.path.join(folder, d["hook"] + ".safetensors") for d in domains.values()}
     for hook, path in paths.items():
         saeuron(a, "collect", "-q", "-m", a.model, "--hook", hook, "--prompts", os.path.join(folder, "prompts.txt"), "--every", a.every, "-o", path)
     return paths

@@ -1204,10 +1204,10 @@ static void training_killed(void)
     shell("rm -r $O/whole");
     check_refusal("train, stopped", code, 1, "stopped after step|--resume");
     CHECK(shell("ls $T/stopped | grep -qx checkpoint.safetensors && test $(ls $T/stopped | wc -l) = 1") == 0, "something beside the checkpoint was left");
-    shell("rm -r $T/stopped; (trap '' XFSZ; ulimit -f 2; $S train $G $A -o $T/full 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr");
+    shell("rm -r $T/stopped; (trap '' XFSZ; ulimit -f 2; $S train $G $A -o $T/trained-full 2>&1 >/dev/null </dev/null; echo $?) | cat >$T/stderr");
     err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
-    CHECK(test_holds(err, "saeuron: |/full/checkpoint.safetensors") && err[strlen(err) - 2] == '1' && shell("test -z \"$(ls $T/full)\"") == 0, "a full disk: \"%s\"", err);
-    shell("rm -r $T/full");
+    CHECK(test_holds(err, "saeuron: |/trained-full/checkpoint.safetensors") && err[strlen(err) - 2] == '1' && shell("test -z \"$(ls $T/trained-full)\"") == 0, "a full disk: \"%s\"", err);
+    shell("rm -r $T/trained-full");
 }
 
 /* A script of docs/scale.md, from the line that holds `first` to the fence after it, as a person would copy it. */

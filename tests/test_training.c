@@ -30,7 +30,7 @@ static const char *at(const char *name)
     static char paths[64][256];
     static int  next;
     char *path = paths[next++ % 64];
-    snprintf(path, sizeof paths[0], "%s/%s", test_tmp(), name);
+    snprintf(path, sizeof paths[0], "%s/training-%s", test_tmp(), name); /* other files' tests leave theirs in the same folder */
     return path;
 }
 
