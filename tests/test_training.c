@@ -489,13 +489,13 @@ static void mixed_files(void)
         make_file("m2", 3, 0, cases[i].tokens, cases[i].width, cases[i].key, cases[i].value, DT_F32);
         const char *const paths[] = { at("m1"), at("m2") };
         const int code = source_open(&s, NULL, paths, 2, &e);
-        check_error("mixed", code, SAE_EFORMAT, &e, "/m1|/m2");
+        check_error("mixed", code, SAE_EFORMAT, &e, "/training-m1|/training-m2");
         CHECK(test_holds(e.text, cases[i].words), "%s", e.text);
         source_close(&s);
     }
     static const struct { const char *command, *words; int code; } bad[] = {
-        { "truncate -s -1 '%s'", "/m2", SAE_EFORMAT }, { "truncate -s 0 '%s'", "/m2", SAE_EFORMAT }, { "rm '%s'", "/m2", SAE_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/m2|collect", SAE_EFORMAT },
-        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/m2|collect", SAE_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/m2", SAE_EFORMAT },
+        { "truncate -s -1 '%s'", "/training-m2", SAE_EFORMAT }, { "truncate -s 0 '%s'", "/training-m2", SAE_EFORMAT }, { "rm '%s'", "/training-m2", SAE_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/training-m2|collect", SAE_EFORMAT },
+        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/training-m2|collect", SAE_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/training-m2", SAE_EFORMAT },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
@@ -515,7 +515,7 @@ static void mixed_files(void)
     CHECK(source_open(&s, NULL, &nan, 1, &e) == SAE_OK, "%s", e.text);
     CHECK(source_row(&s, x, 1, &e) == SAE_OK, "%s", e.text);
     code = source_row(&s, x, 2, &e);
-    check_error("NaN", code, SAE_ENAN, &e, "/m2|row 2|token 1|channel 2");
+    check_error("NaN", code, SAE_ENAN, &e, "/training-m2|row 2|token 1|channel 2");
     source_close(&s);
 }
 
