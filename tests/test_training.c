@@ -508,7 +508,7 @@ static void mixed_files(void)
     make_file("m0", 0, 0, 2, 3, NULL, NULL, DT_F32);
     const char *empty = at("m0"), *nan = at("m2");
     int code = source_open(&s, NULL, &empty, 1, &e);
-    check_error("empty", code, SAE_EFORMAT, &e, "/m0|empty");
+    check_error("empty", code, SAE_EFORMAT, &e, "/training-m0|empty");
     source_close(&s);
     make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
     CHECK(shell("printf '\\377\\377\\377\\177' | dd of='%s%s' bs=1 seek=$(($(stat -c %%s \"$F\") - 4)) conv=notrunc 2>/dev/null", at("m2"), (setenv("F", at("m2"), 1), "")) == 0, "dd");
