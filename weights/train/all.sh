@@ -8,7 +8,8 @@
 #   SAEURON   the program                       THREADS, WORKERS  CPU threads, UNet workers
 #   VAE_SECONDS UNET_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
 #   GUIDANCE  the model's default guidance
-#   OBJECT_TOPS OBJECT_STRENGTHS STYLE_TOPS STYLE_STRENGTHS  the sweeps' grids; SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`
+#   OBJECT_TOPS OBJECT_STRENGTHS STYLE_TOPS STYLE_STRENGTHS  the sweeps' grids; STYLE_MORE  further ones, CONCEPT:TOPS:STRENGTHS
+#   SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`
 # and what sae.sh lists at its head, save MODEL, INSTALL.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -21,10 +22,11 @@ DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
-OBJECT_TOPS=${OBJECT_TOPS:-8,16}
-OBJECT_STRENGTHS=${OBJECT_STRENGTHS:--5,-10}
-STYLE_TOPS=${STYLE_TOPS:-1,2}
-STYLE_STRENGTHS=${STYLE_STRENGTHS:--0.3,-1,-3,-6,-15}
+OBJECT_TOPS=${OBJECT_TOPS:-8}
+OBJECT_STRENGTHS=${OBJECT_STRENGTHS:--10,-5}
+STYLE_TOPS=${STYLE_TOPS:-1}
+STYLE_STRENGTHS=${STYLE_STRENGTHS:--3,-12,-0.3}
+STYLE_MORE=${STYLE_MORE-Ink_Art:1:-12,-40 Winter:1:-0.3,-1 Neon_Lines:1:-0.3,-0.1 Pop_Art:1:-3,-6 Winter:1:-0.3,-0.6 Ink_Art:1,2:-12,-3 Pop_Art:1,2:-3,-0.7}
 SWEEP=${SWEEP:---steps 25 --map-steps --seeds 1188,1288 --protocol sweep.json}
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
 export EMOJI WORK SAEURON DEVICE THREADS
@@ -60,8 +62,16 @@ autoencoders() {                            # resumable by itself
     MODEL=$model WORK=$WORK/sae INSTALL=1 sh sae.sh
 }
 
-sweep() {                                   # sweep DOMAIN TOPS STRENGTHS; goes on behind its last row
-    "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$1" -o "$WORK/sweep-$1" --tops "$2" --strengths="$3" $SWEEP --write
+sweep() {                                   # sweep DOMAIN TOPS STRENGTHS [OPTION...]; goes on behind its last row
+    domain=$1 tops=$2 strengths=$3; shift 3
+    "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$domain" -o "$WORK/sweep-$domain" --tops "$tops" --strengths="$strengths" $SWEEP "$@" --write
+}
+
+more() {                                    # the grids of STYLE_MORE, each of one concept
+    for grid in $STYLE_MORE; do
+        pairs=${grid#*:}
+        sweep style "${pairs%%:*}" "${pairs#*:}" --concepts "${grid%%:*}"
+    done
 }
 
 if [ -z "${NETWORKS:-}" ]; then
@@ -82,6 +92,7 @@ script hooks hooks.py --model "$model" --guidance "$GUIDANCE"
 stage sae autoencoders
 stage sweep-object sweep object "$OBJECT_TOPS" "$OBJECT_STRENGTHS"
 stage sweep-style sweep style "$STYLE_TOPS" "$STYLE_STRENGTHS"
+stage sweep-more more
 stage eval "$SAEURON" eval -m "$model" --threads "$THREADS" -o "$WORK/eval" $EVAL
 script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"}
 script finish export.py finish
