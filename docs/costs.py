@@ -126,6 +126,13 @@ def main():
     p.add_argument("--write", action="store_true")
     p.add_argument("--check", action="store_true")
     a = p.parse_args()
+    with open(PAGE) as f:
+        page = f.read()
+    head, rest = page.split(BEGIN)
+    old, tail = rest.split(END)
+    if a.kept and not os.path.exists(KEPT):
+        print("nothing was measured yet: make costs")
+        return 1 if old or not a.check else 0
     if a.kept:
         with open(KEPT) as f:
             m = json.load(f)
@@ -136,17 +143,14 @@ def main():
                 json.dump(m, f, indent=1)
                 f.write("\n")
     text = tables(m)
-    with open(PAGE) as f:
-        page = f.read()
-    head, rest = page.split(BEGIN)
-    old, tail = rest.split(END)
     if a.write:
         with open(PAGE, "w") as f:
             f.write(head + BEGIN + text + END + tail)
     if a.check and old != text:
         raise SystemExit("docs/scale.md: its tables are not those of docs/costs.json: python docs/costs.py --kept --write")
     print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
