@@ -122,16 +122,20 @@ def peer(x, kind):
     return M * BATCHES / sum(seconds[1:]), M * BATCHES / sum(work[1:])
 
 
+# A process of its own between this one and the command: what a fork had resident counts for what it then executes.
+WATCH = """import json, resource, subprocess, sys, time
+start = time.perf_counter()
+p = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([p.returncode, p.stdout, time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))"""
+
+
 def run(command):
-    """Seconds, the processor's seconds and the largest resident set of a command; its output if it fails."""
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
-        said = p.stdout.read()
-        _, status, used = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-    if p.returncode:
+    """Seconds, the processor's seconds and the largest resident set of a command."""
+    code, said, *used = json.loads(subprocess.run([sys.executable, "-S", "-c", WATCH, *command], check=True, capture_output=True, text=True).stdout)
+    if code:
         raise SystemExit(f"{' '.join(command)}: {said.strip()}")
-    return time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+    return used
 
 
 def train(a, kind, data, epochs):
