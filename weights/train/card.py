@@ -20,7 +20,7 @@ made for testing and showing concept unlearning with sparse autoencoders; it is 
 
     An image of Cats in Sketch style.        An image of Waterfalls.
 
-Default: {steps} DDIM steps, guidance {guidance:g}. All weights are float16. Objects and styles: `concepts.json`.
+Default: {steps} DDIM steps, guidance {guidance:g}. All tensors are float16, those of the SAEs float32. Objects and styles: `concepts.json`.
 
 | part | shape |
 |---|---|
