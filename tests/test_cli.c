@@ -1193,7 +1193,7 @@ static void training_killed(void)
     works("train $G $A -o $O/whole");
     for (int i = 1; i <= 10; i++) {
         char line[300];
-        snprintf(line, sizeof line, "$S train $G $A -o $O/killed --resume >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p; wait $p 2>/dev/null", i - 1);
+        snprintf(line, sizeof line, "$S train $G $A -o $O/killed --resume >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p 2>/dev/null; wait $p 2>/dev/null", i - 1);
         shell(line);
     }
     works("train $G $A -o $O/killed --resume");
@@ -1351,7 +1351,7 @@ static void killed(void)
     works("eval $E -o $O/whole");
     for (int i = 1; i <= 10; i++) {
         char line[300];
-        snprintf(line, sizeof line, "$S eval $E -o $O/killed >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p; wait $p 2>/dev/null", i - 1);
+        snprintf(line, sizeof line, "$S eval $E -o $O/killed >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; kill -9 $p 2>/dev/null; wait $p 2>/dev/null", i - 1);
         shell(line);
     }
     CHECK(shell("test ! -e $O/killed/eval.json || cmp -s $O/killed/eval.json $O/whole/eval.json") == 0, "a killed run left results that are not whole");
