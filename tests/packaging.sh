@@ -157,11 +157,11 @@ manual() {
     local c o
     for c in $("$work/out/saeuron" --help | sed -n 's/^  saeuron \([a-z]*\) .*/\1/p'); do
         grep -qE "^     $c  " "$work/manual" || wrong "the manual lacks the command $c"
-        for o in $("$work/out/saeuron" "$c" --help | grep -oE '^  (-[a-z], )?--[a-z-]+' | grep -oE '\-\-[a-z-]+'); do
+        for o in $("$work/out/saeuron" "$c" --help | grep -oE '^  (-[a-z], )?--[a-z0-9-]+' | grep -oE '\-\-[a-z0-9-]+'); do
             grep -qE "^     (.*[ ,])?$o( |,|\$)" "$work/manual" || wrong "the manual lacks $o of $c"
         done
     done
-    for o in $(sed -n '/^OPTIONS/,/^ENVIRONMENT/p' "$work/manual" | grep -oE '(^|[ ,])--[a-z-]+' | grep -oE '\-\-[a-z-]+' | sort -u); do
+    for o in $(sed -n '/^OPTIONS/,/^ENVIRONMENT/p' "$work/manual" | grep -oE '(^|[ ,])--[a-z0-9-]+' | grep -oE '\-\-[a-z0-9-]+' | sort -u); do
         for c in $("$work/out/saeuron" --help | sed -n 's/^  saeuron \([a-z]*\) .*/\1/p'); do
             { "$work/out/saeuron" "$c" --help; echo "  --version "; } | grep -E -- "^  (-[a-z], )?$o " > /dev/null && continue 2
         done
