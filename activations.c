@@ -14,19 +14,6 @@
 
 /* ---- the order ---- */
 
-/* order [n] = 0 .. n-1, shuffled: Fisher-Yates with the numbers of one stream (contract 6). */
-static void shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream)
-{
-    for (size_t i = 0; i < n; i++)
-        order[i] = (uint32_t)i;
-    for (size_t i = n; i-- > 1;) {
-        const size_t   j = (size_t)(((rng_value(seed, stream, i) >> 32) * (i + 1)) >> 32);
-        const uint32_t swap = order[i];
-        order[i] = order[j];
-        order[j] = swap;
-    }
-}
-
 /* Streams are named as those of hash-filled weights are: window w of the maps continues the digest from w. Files are window 0. */
 static uint64_t map_stream(size_t w) { return nn_hash(w, "shuffle", 7); }
 static uint64_t prompt_stream(void)  { return nn_hash(0, "prompts", 7); }
@@ -39,7 +26,7 @@ int source_shuffle(map_source *s, uint64_t seed, sae_error *err)
         return fail(err, SAE_EUSAGE, "%zu maps are more than can be shuffled: at most 4,294,967,295", n);
     if (!s->order && !(s->order = io_alloc(s->host, n, sizeof *s->order)))
         return fail(err, SAE_ENOMEM, "no memory for the order of %zu maps", n);
-    shuffle(s->order, n, seed, s->buffer ? prompt_stream() : map_stream(0));
+    rng_shuffle(s->order, n, seed, s->buffer ? prompt_stream() : map_stream(0));
     return SAE_OK;
 }
 
@@ -224,7 +211,7 @@ static int fill_window(map_source *s, size_t w, sae_error *err)
     const int code = sampler_maps(s->sampler, s->maps, now, count, err);
     if (code)
         return code;
-    shuffle(s->place, count * s->T, s->seed, map_stream(w));
+    rng_shuffle(s->place, count * s->T, s->seed, map_stream(w));
     s->held = w + 1;
     s->held_rows = count * s->T;
     return SAE_OK;

@@ -195,6 +195,8 @@ uint64_t rng_mix(uint64_t x);
 uint64_t rng_value(uint64_t seed, uint64_t stream, uint64_t i);
 float    rng_uniform(uint64_t seed, uint64_t stream, uint64_t i);          /* [0,1) */
 float    rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a); /* +-a */
+/* order [n] = 0 .. n-1, n below 2^32, shuffled by Fisher-Yates with the numbers of one stream (contract 6). */
+void     rng_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
 typedef struct rng_mt { uint32_t state[624]; int at; } rng_mt;
 void     rng_mt_seed(rng_mt *r, uint64_t seed);

@@ -38,20 +38,6 @@ typedef struct sweep {
 
 /* ---- what is drawn ---- */
 
-/* Fisher-Yates by contract 6: the same order for every concept, model and machine. */
-static void shuffle(uint32_t *order, size_t n)
-{
-    const uint64_t stream = nn_hash(0, "sweep", 5);
-    for (size_t i = 0; i < n; i++)
-        order[i] = (uint32_t)i;
-    for (size_t i = n; i-- > 1;) {
-        const size_t j = (size_t)(((rng_value(0, stream, i) >> 32) * (uint64_t)(i + 1)) >> 32);
-        const uint32_t swap = order[i];
-        order[i] = order[j];
-        order[j] = swap;
-    }
-}
-
 /* The images of a stage, into wanted [seeds,entries]: stage one, at the first seed, the concept's own places and the first
  * `retained` others of the shuffled order; stage two, at the other seeds, every place that counts. Returns how many. */
 static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
@@ -427,7 +413,7 @@ static int open_sweep(sweep *s, sae_context *x, char path[1024], sae_error *err)
     if (!s->order || !s->concept || !(s->results = io_alloc(&x->host, n, sizeof *s->results)))
         return fail(err, SAE_ENOMEM, "no memory for a sweep");
     memset(s->results, 0, n * sizeof *s->results);
-    shuffle(s->order, s->p->entries);
+    rng_shuffle(s->order, s->p->entries, 0, nn_hash(0, "sweep", 5)); /* the same order for every concept, model and machine */
     if ((code = load_hook(s, path, err)) != SAE_OK || (code = check_seeds(s, err)) != SAE_OK || (code = digest_run(s, err)) != SAE_OK)
         return code;
     return (code = io_make_dir(e->dir, err)) != SAE_OK ? code : open_table(s, err);
