@@ -8,8 +8,8 @@
 #   SAEURON   the program                       THREADS, WORKERS  CPU threads, UNet workers
 #   VAE_SECONDS UNET_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
 #   GUIDANCE  the model's default guidance
-#   OBJECT_TOPS OBJECT_STRENGTHS STYLE_TOPS STYLE_STRENGTHS  the sweeps' grids; STYLE_MORE  further ones, CONCEPT:TOPS:STRENGTHS
-#   SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`
+#   OBJECT_TOPS OBJECT_STRENGTHS  the sweep's grid; STYLE_GRIDS  one a style, CONCEPT:TOPS:STRENGTHS
+#   SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`; OBJECT_SWEEP, STYLE_SWEEP, OBJECT_EVAL, STYLE_EVAL: further ones, or those of a domain
 # and what sae.sh lists at its head, save MODEL, INSTALL.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -24,11 +24,13 @@ WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
 OBJECT_TOPS=${OBJECT_TOPS:-8}
 OBJECT_STRENGTHS=${OBJECT_STRENGTHS:--10,-5}
-STYLE_TOPS=${STYLE_TOPS:-1}
-STYLE_STRENGTHS=${STYLE_STRENGTHS:--3,-12,-0.3}
-STYLE_MORE=${STYLE_MORE-Ink_Art:1:-12,-40 Winter:1:-0.3,-1 Neon_Lines:1:-0.3,-0.1 Pop_Art:1:-3,-6 Winter:1:-0.3,-0.6 Ink_Art:1,2:-12,-3 Pop_Art:1,2:-3,-0.7}
-SWEEP=${SWEEP:---steps 25 --map-steps --seeds 1188,1288 --protocol sweep.json}
+STYLE_GRIDS=${STYLE_GRIDS:-Bricks:1:-12 Glowing_Sunset:1:-2 Ink_Art:1:-12 Mosaic:1:-0.5 Neon_Lines:1:-0.3 On_Fire:1:-6 Pop_Art:1:-6 Rust:1:-2 Sketch:1:-1.5 Winter:1:-2,-3,-12}
+SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json}
+OBJECT_SWEEP=${OBJECT_SWEEP---steps 25 --map-steps}
+STYLE_SWEEP=${STYLE_SWEEP-}                 # 25 steps flatter a style: they see only every other step's latents
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
+OBJECT_EVAL=${OBJECT_EVAL-$EVAL}
+STYLE_EVAL=${STYLE_EVAL-$EVAL}
 export EMOJI WORK SAEURON DEVICE THREADS
 from=
 [ -z "${FROM:-}" ] || from="--from $(absolute "$FROM")"
@@ -67,10 +69,15 @@ sweep() {                                   # sweep DOMAIN TOPS STRENGTHS [OPTIO
     "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$domain" -o "$WORK/sweep-$domain" --tops "$tops" --strengths="$strengths" $SWEEP "$@" --write
 }
 
-more() {                                    # the grids of STYLE_MORE, each of one concept
-    for grid in $STYLE_MORE; do
+evaluate() {                                # evaluate DOMAIN [OPTION...]; resumable by itself
+    domain=$1; shift
+    "$SAEURON" eval -m "$model" --threads "$THREADS" --domain "$domain" -o "$WORK/eval-$domain" "$@"
+}
+
+styles() {                                  # the grids of STYLE_GRIDS, found by hand with sweeps like these
+    for grid in $STYLE_GRIDS; do
         pairs=${grid#*:}
-        sweep style "${pairs%%:*}" "${pairs#*:}" --concepts "${grid%%:*}"
+        sweep style "${pairs%%:*}" "${pairs#*:}" --concepts "${grid%%:*}" $STYLE_SWEEP
     done
 }
 
@@ -90,9 +97,9 @@ script networks export.py networks --guidance "$GUIDANCE" ${NETWORKS:+--keep "$N
 [ -n "${NETWORKS:-}" ] || script grid sample.py --model "$model" --json "$WORK/grid.json"
 script hooks hooks.py --model "$model" --guidance "$GUIDANCE"
 stage sae autoencoders
-stage sweep-object sweep object "$OBJECT_TOPS" "$OBJECT_STRENGTHS"
-stage sweep-style sweep style "$STYLE_TOPS" "$STYLE_STRENGTHS"
-stage sweep-more more
-stage eval "$SAEURON" eval -m "$model" --threads "$THREADS" -o "$WORK/eval" $EVAL
+stage sweep-object sweep object "$OBJECT_TOPS" "$OBJECT_STRENGTHS" $OBJECT_SWEEP
+stage sweep-style styles
+stage eval-object evaluate object $OBJECT_EVAL
+stage eval-style evaluate style $STYLE_EVAL
 script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"}
 script finish export.py finish

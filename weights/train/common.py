@@ -6,7 +6,7 @@ Not here: any network or any image. Data flow of the folder:
     set.npz --vae.py--> WORK/vae --dataset.py latents--> WORK/latents.npz --unet.py--> WORK/{unet,text}
     set.npz --classifier.py--> WORK/classifier
     WORK/{unet,text,vae,classifier} --export.py networks--> WORK/emojicanvas --hooks.py--> WORK/hooks.json
-    WORK/emojicanvas --sae.sh, saeuron sweep--> WORK/emojicanvas/sae --saeuron eval--> WORK/eval
+    WORK/emojicanvas --sae.sh, saeuron sweep--> WORK/emojicanvas/sae --saeuron eval--> WORK/eval-DOMAIN
     WORK/emojicanvas, all measurements --card.py, export.py finish--> weights/emojicanvas
 """
 import argparse

@@ -4,7 +4,7 @@ Not here: measuring (hooks.py, `saeuron measure`, `sweep`, `eval`), the rest of 
     hooks.json                                      which attention decides what
     sae/sae/HOOK/train.json, sae/measure-HOOK.json  the SAEs; sae/before-HOOK.json, if there, of those they replace
     sweep-DOMAIN/{results.tsv,forget.json,images/none/}
-    eval/{eval.json,predictions.tsv}
+    eval-DOMAIN/{eval.json,predictions.tsv}
 and of MODEL sae/HOOK/stats.safetensors, sae.safetensors. A file that is absent, and files that are not of one model and
 one SAE, are errors: nothing is left out and nothing made up.
 """
@@ -84,8 +84,8 @@ class Facts:
         self.before = {k: read(f) for k, f in before.items() if f.exists()}
         self.stats = {k: self.statistics(h) for k, h in self.hook.items()}
         self.swept = {k: self.sweep(k) for k in self.hook}
-        self.eval = read(work / "eval" / "eval.json")
-        self.drawn = rows(work / "eval" / "predictions.tsv")
+        self.eval = {k: read(work / f"eval-{k}" / "eval.json") for k in self.hook}
+        self.drawn = {k: rows(work / f"eval-{k}" / "predictions.tsv") for k in self.hook}
         self.check()
 
     def statistics(self, hook):
@@ -118,12 +118,13 @@ class Facts:
 
     def check(self):
         """One model, one SAE a hook, one choice a concept."""
-        model, tested = self.eval["model"], set(self.eval["seeds"])
         for k, hook in self.hook.items():
+            e = self.eval[k]
+            model, tested = e["model"], set(e["seeds"])
             if hook not in self.attentions:
                 wrong(f"{self.work}/hooks.json does not know {hook}")
-            if k not in self.eval or set(self.eval[k]["concepts"]) != set(self.concepts[k]):
-                wrong(f"{self.work}/eval/eval.json lacks {k}s of concepts.json: run `saeuron eval` without --domain and --concepts")
+            if k not in e or set(e[k]["concepts"]) != set(self.concepts[k]):
+                wrong(f"{self.work}/eval-{k}/eval.json lacks {k}s of concepts.json: run `saeuron eval --domain {k}` without --concepts")
             for what, digest in (("SAE", self.train[k]["model"]), ("statistics", self.stats[k].get("model"))):
                 if digest != model:
                     wrong(f"{hook}: made on model {digest}: its {what}; on model {model}: eval.json; make the older again")
@@ -133,10 +134,10 @@ class Facts:
                 wrong(f"{self.work}/sae: measure-{hook}.json is of another SAE than train.json: delete done.measure-{hook}, run sae.sh")
             if set(self.swept[k]["seeds"]) & (tested | {int(self.stats[k]["seed"])}):
                 wrong(f"sweep-{k} has a seed that the statistics or eval.json have, too: sweep again with others")
-            for c, row in self.eval[k]["concepts"].items():
+            for c, row in e[k]["concepts"].items():
                 chosen, sae = self.swept[k]["forget"].get(c), self.stats[k].get("sae")
                 if not chosen or self.choice(row) != (self.selection(chosen), f"{chosen['strength']:g}", sae):
-                    wrong(f"eval.json forgot \"{row['forget']}\", but sweep-{k}/forget.json says {chosen} and the statistics are of SAE {sae}: "
+                    wrong(f"eval-{k}/eval.json forgot \"{row['forget']}\", but sweep-{k}/forget.json says {chosen} and the statistics are of SAE {sae}: "
                           "evaluate again, in another folder")
 
     @staticmethod
@@ -216,18 +217,19 @@ def sweeps(f):
 
 
 def evaluation(f):
-    e, seeds, lines = f.eval, listed(map(str, f.eval["seeds"])), []
-    none, places = sum(r["list"] == "none" for r in f.drawn), len({r["place"] for r in f.drawn})
-    how = f"protocol {e['protocol']}, {e['steps']} steps, guidance {e['guidance']:g}, seed{'s' * (len(e['seeds']) > 1)} {seeds}"
-    text = [f"`saeuron eval{' --quick' if e['quick'] else ''}` then drew {len(f.drawn):,} pictures ({how}, {places} places, each a caption with "
-            f"noise of its own): {none:,} with nothing forgotten, {len(f.drawn) - none:,} with one concept forgotten. In per cent, with 95 % "
-            "intervals, by the judges' first answers:"]
+    text, lines = [], []
     for k in ("style", "object"):
+        e, drawn = f.eval[k], f.drawn[k]
+        none, places = sum(r["list"] == "none" for r in drawn), len({r["place"] for r in drawn})
+        how = f"protocol {e['protocol']}, {e['steps']} steps, guidance {e['guidance']:g}, seed{'s' * (len(e['seeds']) > 1)} {listed(map(str, e['seeds']))}"
+        text.append(f"For {k}s `saeuron eval --domain {k}{' --quick' * e['quick']}` drew {len(drawn):,} pictures ({how}; {places} places, each "
+                    f"a caption with noise of its own): {none:,} with nothing forgotten, {len(drawn) - none:,} with one {k} forgotten.")
         lines.append([f"{k}s, mean of {len(e[k]['concepts'])}", *(interval(e[k]["average"], m) for m in METRICS)])
         lines.append([f"{k}s, nothing forgotten", *(interval(e[k]["without_forgetting"], m) for m in METRICS)])
-    text.append(table(["", *METRICS], lines))
+    text = [" ".join(text) + " In per cent, with 95 % intervals, by the judges' first answers:", table(["", *METRICS], lines)]
     for k in ("style", "object"):
-        got, lines = e[k]["concepts"], []
+        e, lines = f.eval[k], []
+        got = e[k]["concepts"]
         counts = "; ".join(f"{m}: {e[k]['counts'][m]} ({span([row[m + '_images'] for row in got.values()])} pictures a concept)"
                            for m in METRICS)
         for c, row in got.items():
@@ -252,7 +254,7 @@ def fails(f):
     """By the numbers: what is not forgotten, and what forgetting costs."""
     lines = []
     for k, other in (("style", "object"), ("object", "style")):
-        got, average, without = (f.eval[k][x] for x in ("concepts", "average", "without_forgetting"))
+        got, average, without = (f.eval[k][k][x] for x in ("concepts", "average", "without_forgetting"))
         order = sorted((row["UA"], c) for c, row in got.items() if row["UA"] is not None)
         stay = [(ua, c) for ua, c in order if ua < 50]
         words = ", ".join(f"{c} ({ua:.0f})" for ua, c in stay or order[:3])
@@ -264,7 +266,7 @@ def fails(f):
         lines.append(f"{other.capitalize()}s drawn, where {'an' * (k == 'object') or 'a'} {k} is forgotten: CRA {rate(without['CRA'])} to "
                      f"{rate(average['CRA'])} on average; lowered by more than {BOUND} points, the sweep's bound, by {many} of {len(got)} {k}s"
                      + (f", {words}." if many else "."))
-    every = [row for k in f.hook for row in f.eval[k]["concepts"].values() if row["UA"] is not None]
+    every = [row for k in f.hook for row in f.eval[k][k]["concepts"].values() if row["UA"] is not None]
     wide = max(row["UA_interval"][1] - row["UA_interval"][0] for row in every)
     left = listed(f"{100 * f.measured[k]['fvu']:.0f} % of the variance at `{h}`" for k, h in f.hook.items())
     lines.append(f"A concept's UA rests on {span([row['UA_images'] for row in every])} pictures, its interval is up to {wide:.0f} points "

@@ -3,7 +3,7 @@
 # is done is skipped, the interrupted stage goes on. Everything is set by environment:
 #   SAEURON  the program                        MODEL    the model's folder, weights/emojicanvas
 #   WORK     intermediate files and results, weights/train/work/sae
-#   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if they differ DOMAIN_LATENTS, _K, _EPOCHS, _BATCH
+#   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if they differ DOMAIN_LATENTS, _K, _EPOCHS, _BATCH, _TRAIN
 #   NPROMPTS prompts of all 35,200, evenly chosen; every 20th of them is held out to measure on
 #   EVERY    of their sampling steps every so many-th is trained on
 #   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on);
@@ -30,17 +30,18 @@ NPROMPTS=${NPROMPTS:-1000}
 EVERY=${EVERY:-2}
 EARLY=${EARLY:-8:1500 1:6000}
 PARTS=${PARTS:-4}
-LATENTS=${LATENTS:-512}
+LATENTS=${LATENTS:-256}
 K=${K:-8}
 BATCH=${BATCH:-1024}
 object_BATCH=${object_BATCH:-512}
 object_LATENTS=${object_LATENTS:-1024}
 object_K=${object_K:-16}
 EPOCHS=${EPOCHS:-8}
-style_EPOCHS=${style_EPOCHS:-5}
+style_EPOCHS=${style_EPOCHS:-4}
 TIMES=${TIMES:-1 1}
-style_TIMES=${style_TIMES:-3 1}
+style_TIMES=${style_TIMES:-4 2}
 TRAIN=${TRAIN:---lr 1e-3 --dead-feature-threshold 400000}
+style_TRAIN=${style_TRAIN:-$TRAIN --topk token}
 TYPE=${TYPE:-F16}
 THREADS=${THREADS:-0}
 LINES_A_CONCEPT=${LINES:-20}
@@ -116,7 +117,7 @@ early() {                                   # early DOMAIN: the files of EARLY, 
 
 train() {                                   # train DOMAIN
     hook=$(of "$1" HOOK)
-    "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" --batch "$(of "$1" BATCH)" $TRAIN \
+    "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" --batch "$(of "$1" BATCH)" $(of "$1" TRAIN) \
         --data "$WORK"/acts/part-*/"$hook".safetensors $(early "$1") \
         -o "$WORK/sae/$hook" --resume
 }
