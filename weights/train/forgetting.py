@@ -127,13 +127,13 @@ class Facts:
                 wrong(f"{self.work}/eval-{k}/eval.json lacks {k}s of concepts.json: run `saeuron eval --domain {k}` without --concepts")
             for what, digest in (("SAE", self.train[k]["model"]), ("statistics", self.stats[k].get("model"))):
                 if digest != model:
-                    wrong(f"{hook}: made on model {digest}: its {what}; on model {model}: eval.json; make the older again")
+                    wrong(f"{hook}: made on model {digest}: its {what}; on model {model}: eval-{k}/eval.json; make the older again")
             if self.train[k]["hook"] != hook or self.measured[k]["hook"] != hook:
                 wrong(f"{self.work}/sae: train.json or measure-{hook}.json is of another hook than {hook}")
             if self.measured[k]["latents"] != self.train[k]["latents"]:
                 wrong(f"{self.work}/sae: measure-{hook}.json is of another SAE than train.json: delete done.measure-{hook}, run sae.sh")
             if set(self.swept[k]["seeds"]) & (tested | {int(self.stats[k]["seed"])}):
-                wrong(f"sweep-{k} has a seed that the statistics or eval.json have, too: sweep again with others")
+                wrong(f"sweep-{k} has a seed that the statistics or eval-{k}/eval.json have, too: sweep again with others")
             for c, row in e[k]["concepts"].items():
                 chosen, sae = self.swept[k]["forget"].get(c), self.stats[k].get("sae")
                 if not chosen or self.choice(row) != (self.selection(chosen), f"{chosen['strength']:g}", sae):
