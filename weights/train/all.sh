@@ -5,6 +5,7 @@
 #   DEVICE  cpu, cuda, ...                      WORK    intermediate files, weights/train/work
 #   FROM    a model folder to start from, weights/emojicanvas say (empty: from nothing)
 #   NETWORKS  a model folder whose networks and judges stay as they are: only what comes after them is made anew
+#   JUDGES  with NETWORKS, the judges to train all the same: "style object", or one of them
 #   SAEURON   the program                       THREADS, WORKERS  CPU threads, UNet workers
 #   VAE_SECONDS UNET_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
 #   GUIDANCE  the model's default guidance
@@ -34,7 +35,9 @@ export EMOJI WORK SAEURON DEVICE THREADS
 from=
 [ -z "${FROM:-}" ] || from="--from $(absolute "$FROM")"
 [ -z "${NETWORKS:-}" ] || NETWORKS=$(absolute "$NETWORKS")
-if [ -z "${NETWORKS:-}" ] && ! [ -f "$EMOJI/manifest.json" ]; then
+[ -n "${NETWORKS:-}" ] || JUDGES="style object"
+JUDGES=${JUDGES:-}
+if [ -n "$JUDGES" ] && ! [ -f "$EMOJI/manifest.json" ]; then
     echo "weights: no $EMOJI/manifest.json; EMOJI= names the folder of the emoji sets (weights/train/README.md)" >&2
     exit 1
 fi
@@ -85,18 +88,21 @@ if [ -z "${NETWORKS:-}" ]; then
     script latents dataset.py latents
     script tokenizer tokenizer.py $from
     script unet unet.py --seconds "${UNET_SECONDS:-14400}" --workers "$WORKERS" $from
+fi
+if [ -n "$JUDGES" ]; then
+    script set dataset.py set --per 144 --seed 2
     script more dataset.py set --per 144 --seed 3 --name more
     script fresh dataset.py set --per 20 --seed 4 --name fresh
-    script classifier classifier.py --pictures "${CLASSIFIER_PICTURES:-440000}" $from
+    script classifier classifier.py --judges $JUDGES --vae "${NETWORKS:-$WORK}/vae" --pictures "${CLASSIFIER_PICTURES:-1000000}" $from
 fi
 model=$WORK/emojicanvas
-script networks export.py networks --guidance "$GUIDANCE" ${NETWORKS:+--keep "$NETWORKS"}
-[ -n "${NETWORKS:-}" ] || script grid sample.py --model "$model" --json "$WORK/grid.json"
+script networks export.py networks --guidance "$GUIDANCE" ${NETWORKS:+--keep "$NETWORKS"} ${JUDGES:+--judges}
+[ -z "$JUDGES" ] || script grid sample.py --model "$model" --json "$WORK/grid.json"
 script hooks hooks.py --model "$model" --guidance "$GUIDANCE"
 stage sae autoencoders
 stage sweep-object sweep object "$OBJECT_GRIDS" $OBJECT_SWEEP
 stage sweep-style sweep style "$STYLE_GRIDS" $STYLE_SWEEP
 stage eval-object evaluate object $OBJECT_EVAL
 stage eval-style evaluate style $STYLE_EVAL
-script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"}
+script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"} ${JUDGES:+--judges}
 script finish export.py finish

@@ -1,8 +1,9 @@
 """The model card, from the facts the stages left in WORK.
 
 Not here: hooks, autoencoders and forgetting (forgetting.py); sampling: grid.json is what `sample.py` drew and judged.
-With --keep the sections on data, training and drawing are another card's: that of a model whose networks were not
-trained again. Writes WORK/README.md, which export.py puts in the model folder.
+With --keep the sections on data, training, drawing and judges are another card's: that of a model whose networks were
+not trained again; with --judges besides, the last two are made anew. Writes WORK/README.md, which export.py puts in the
+model folder.
 """
 import json
 import re
@@ -10,9 +11,9 @@ import re
 import common
 import forgetting
 
-KEPT = ["Data", "Training", "What it draws"]                # and what stands before the first heading
+TRAINED, JUDGED = ["", "Data", "Training"], ["What it draws", "The judges"]
 
-TEXT = """# EmojiCanvas
+NETWORKS = """# EmojiCanvas
 
 A latent diffusion model small enough to be kept in a repository: UnlearnCanvas' experiment (20 objects, unstyled and
 in styles) on emoji art at 64 x 64 pixels. `StableDiffusionPipeline.from_pretrained` loads this folder as it is. It is
@@ -46,8 +47,9 @@ This run: VAE on {vae_pictures:,} pictures; UNet and text encoder on {unet_sampl
 squared error of the noise {loss:.3f} at the end; min-SNR-5; a moving average of the weights, decay (1+n)/(10+n) at step n).
 It was stopped when nine tenths of its time were over, the learning rate not quite at 0. `weights/train/README.md` has
 the command.
+"""
 
-## What it draws
+DRAWN = """## What it draws
 
 The grid `docs/grid.png`: every object in every style, seed {seed}, noise 0 to 219, guidance {guidance:g}, {steps}
 steps, nothing selected. `python weights/train/sample.py --png docs/grid.png` draws it again, and prints its verdict.
@@ -62,7 +64,13 @@ in more than half of their pictures.
 
 The ten worst pictures, by the classifier's probability of the intended object: {worst}.
 
-The classifiers themselves (`classifier.py`), on drawings they know, rendered anew (other places, sizes, mirrorings,
+What fails in drawing:
+
+{fails}
+
+## The judges
+
+{history}The classifiers themselves (`classifier.py`), on drawings they know, rendered anew (other places, sizes, mirrorings,
 phases of the styles), the same with noise of a deviation up to {noise:g} (pictures in -1 to 1), and the same as the
 autoencoder returns them:
 
@@ -71,10 +79,6 @@ autoencoder returns them:
 {judges}
 
 How far this carries to drawings they do not know: {held}.
-
-What fails in drawing:
-
-{fails}
 """
 
 
@@ -84,16 +88,26 @@ def sections(text):
     return {"": parts[0], **{p[3:p.index("\n")].strip(): p for p in parts[1:]}}
 
 
-def kept(path):
-    """The networks' part of an older card."""
+def kept(path, titles):
+    """These sections of an older card."""
     try:
         found = sections(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         forgetting.wrong(f"there is no {path} to keep sections of")
-    missing = [t for t in KEPT if t not in found]
+    missing = [t for t in titles if t not in found]
     if missing:
         forgetting.wrong(f"{path} has no section {' and no '.join(missing)}: it is no card of ours")
-    return "".join(found[t] for t in ["", *KEPT])
+    return "".join(found[t] for t in titles)
+
+
+def facts(a, name):
+    return forgetting.read(a.work / f"{name}.json")
+
+
+def earlier(key, sentence):
+    """A sentence on each run of history.json with such a count."""
+    runs = json.loads((common.HERE / "history.json").read_text())
+    return " ".join(sentence.format(**r) for r in runs if key in r)
 
 
 def networks(a):
@@ -104,14 +118,25 @@ def networks(a):
     import art
     import classifier
 
-    def facts(name):
-        return forgetting.read(a.work / f"{name}.json")
-
-    v, unet, judges = facts("grid"), facts("unet"), facts("classifier")
+    v, unet = facts(a, "grid"), facts(a, "unet")
     counts = np.bincount([r[0] for r in art.chosen(a.emoji)])
-    earlier = json.loads((common.HERE / "history.json").read_text())
-    history = " ".join(f"Started from the weights of an earlier run ({h['run']}): VAE {h['vae_pictures']:,} pictures, "
-                       f"UNet {h['unet_samples']:,} samples." for h in earlier)
+    with safe_open(a.work / "unet" / "diffusion_pytorch_model.safetensors", "pt") as f:
+        unet_m = sum(int(np.prod(f.get_slice(k).get_shape())) for k in f.keys()) / 1e6
+    return NETWORKS.format(
+        steps=v["steps"], guidance=v["guidance"], unet_m=unet_m,
+        vocab=len(json.loads((a.work / "tokenizer" / "vocab.json").read_text())),
+        drawings=int(counts.sum()), fewest=int(counts.min()), most=int(counts.max()),
+        history=earlier("unet_samples", "Started from the weights of an earlier run ({run}): VAE {vae_pictures:,} "
+                        "pictures, UNet {unet_samples:,} samples."),
+        vae_pictures=facts(a, "vae")["pictures"], unet_samples=unet["samples"], loss=unet["loss"],
+        shapes=", ".join("{depth} layers of {embed_dim}".format(**classifier.SHAPE[k]) for k in ("style", "object")))
+
+
+def drawn(a):
+    """What the model draws and who judges it, from grid.json and classifier.json."""
+    import classifier
+
+    v, judges = facts(a, "grid"), facts(a, "classifier")
     po, ps = v["per_object"], v["per_style"]
     rows = []
     for i in range(11):
@@ -123,6 +148,9 @@ def networks(a):
     def of(pair):
         return f"{pair[0]:,} of {pair[1]:,} ({100 * pair[0] / pair[1]:.1f} %)"
 
+    def seen(judge):
+        return "kept as it was" if judge["pictures_seen"] is None else f"{judge['pictures_seen']:,}"
+
     held = "; ".join(
         f"a judge of {k}s of the same shape that saw {h['pictures_seen']:,} pictures, none of them of {' or '.join(h['sets'])}, "
         f"is right on {of(h['fresh'])} of those sets' {h['drawings']} drawings' fresh renderings"
@@ -132,20 +160,16 @@ def networks(a):
              else "No object is recognised in 7 or fewer of its 11 styles.",
              "Fine detail is soft: the autoencoder keeps four numbers for 48 colour values, and drops the snow of "
              "Winter and the grain of Rust."]
-    with safe_open(a.work / "unet" / "diffusion_pytorch_model.safetensors", "pt") as f:
-        unet_m = sum(int(np.prod(f.get_slice(k).get_shape())) for k in f.keys()) / 1e6
-    return TEXT.format(
-        steps=v["steps"], guidance=v["guidance"], seed=v["seed"], unet_m=unet_m,
-        vocab=len(json.loads((a.work / "tokenizer" / "vocab.json").read_text())),
-        drawings=int(counts.sum()), fewest=int(counts.min()), most=int(counts.max()), history=history,
-        vae_pictures=facts("vae")["pictures"], unet_samples=unet["samples"], loss=unet["loss"],
+    history = " ".join(filter(None, (earlier(f"{k}_pictures", f"The judge of {k}s comes from an earlier run ({{run}}), in "
+                                             f"which it saw {{{k}_pictures:,}} pictures.") for k in ("style", "object"))))
+    return DRAWN.format(
+        steps=v["steps"], guidance=v["guidance"], seed=v["seed"],
         objects_right=v["objects_right"], styles_right=v["styles_right"], of=v["of"],
         objects_pc=100 * v["objects_right"] / v["of"], styles_pc=100 * v["styles_right"] / v["of"],
         objects_half=sum(n >= 6 for n in po.values()), styles_half=sum(n >= 11 for n in ps.values()),
         table="\n".join(rows), worst=", ".join(f"{o} in {s} ({q:.2g})" for o, s, q in v["worst"]),
-        shapes=", ".join("{depth} layers of {embed_dim}".format(**classifier.SHAPE[k]) for k in ("style", "object")),
-        noise=classifier.NOISE, held=held, judges="\n".join(
-            f"| {k} | {judges[k]['pictures_seen']:,} | " + " | ".join(of(judges[k][w])
+        noise=classifier.NOISE, held=held, history=history + "\n\n" if history else "", judges="\n".join(
+            f"| {k} | {seen(judges[k])} | " + " | ".join(of(judges[k][w])
             for w in ("fresh", "noisy", "returned")) + " |" for k in ("style", "object")),
         fails="\n".join("- " + s for s in fails))
 
@@ -154,13 +178,15 @@ def main():
     p = common.arguments(__doc__)
     p.add_argument("--model", type=common.pathlib.Path, help="default: WORK/emojicanvas")
     p.add_argument("--keep", type=common.pathlib.Path, help="the card whose networks' part stays")
+    p.add_argument("--judges", action="store_true", help="--keep less of it: what is drawn, and its judges, are described anew")
     p.add_argument("--out", type=common.pathlib.Path, help="default: WORK/README.md")
     a = p.parse_args()
     a.work = common.pathlib.Path(a.work)
     measured = forgetting.sections(a.work, a.model or a.work / "emojicanvas")
-    text = kept(a.keep) if a.keep else networks(a)
+    first = [kept(a.keep, TRAINED) if a.keep else networks(a),
+             kept(a.keep, JUDGED) if a.keep and not a.judges else drawn(a)]
     out = a.out or a.work / "README.md"
-    out.write_text("\n".join([text.rstrip("\n") + "\n", *(t.rstrip("\n") + "\n" for t in measured)]), encoding="utf-8")
+    out.write_text("\n".join(t.rstrip("\n") + "\n" for t in [*first, *measured]), encoding="utf-8")
     print(out)
 
 

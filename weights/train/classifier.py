@@ -9,6 +9,7 @@ timm itself is not used: it needs torchvision, whose PyPI wheel does not load be
 import json
 import math
 import os
+import shutil
 
 import numpy as np
 import torch
@@ -115,8 +116,9 @@ def verdict(folder, pictures, pairs):
                 worst=[[common.OBJECTS[pairs[i][0]], common.STYLES[pairs[i][1]], round(p[i].item(), 5)] for i in worst])
 
 
-def augment(x):
+def augment(x, freely=False):
     """Mirror, size, place, blur, brightness and noise of each picture anew: what a generated one may differ by.
+    Freely: turned, sheared, warped and recoloured too, which leaves an object what it is, but not a style.
     x [B,3,64,64] in -1..1."""
     n = len(x)
 
@@ -126,9 +128,23 @@ def augment(x):
     size, at = between(0.9, 1.1).view(n), torch.zeros(n, 2, 3, device=x.device)
     at[:, 0, 0], at[:, 1, 1] = size * (1 - 2 * torch.randint(2, (n,), device=x.device)), size
     at[:, :, 2] = 0.24 * torch.rand(n, 2, device=x.device) - 0.12
-    x = F.grid_sample(x, F.affine_grid(at, x.shape, align_corners=False), padding_mode="border", align_corners=False)
+    if freely:
+        turn, shear, flat = between(-0.2, 0.2).view(n), between(-0.12, 0.12).view(n), between(0.88, 1.12).view(n)
+        turned = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).view(n, 2, 2)
+        sheared = torch.stack([torch.ones_like(flat), shear, torch.zeros_like(flat), flat], 1).view(n, 2, 2)
+        at[:, :, :2] = at[:, :, :2] @ turned @ sheared
+    grid = F.affine_grid(at, x.shape, align_corners=False)
+    if freely:                                  # 5 x 5 points pushed about, all between them following smoothly
+        push = between(0, 0.08) * torch.randn(n, 2, 5, 5, device=x.device)
+        grid = grid + F.interpolate(push, x.shape[2:], mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    x = torch.where(between(0, 1) < 0.25, soft, x) * between(0.85, 1.1) + between(-0.1, 0.1)
+    x = torch.where(between(0, 1) < 0.25, soft, x)
+    if freely:
+        mixed = torch.eye(3, device=x.device) + between(0, 0.35)[..., 0] * torch.randn(n, 3, 3, device=x.device)
+        x = torch.einsum("nij,njhw->nihw", mixed, x) * between(0.6, 1.2) + between(-0.2, 0.2)
+    else:
+        x = x * between(0.85, 1.1) + between(-0.1, 0.1)
     return x + between(0, NOISE) * torch.randn_like(x)
 
 
@@ -149,7 +165,7 @@ def round_trips(a, x, device):
 def returned(a, x, device, noise):
     """uint8 pictures as the autoencoder returns them; the noise's deviation is up to `noise` (half of them: 0)."""
     from diffusers import AutoencoderKL
-    vae, back = AutoencoderKL.from_pretrained(a.work / "vae").to(device).eval(), []
+    vae, back = AutoencoderKL.from_pretrained(a.vae or a.work / "vae").to(device).eval(), []
     for b in torch.from_numpy(x).split(64):
         with torch.no_grad(), torch.autocast(device.type, dtype=torch.bfloat16):
             z = vae.encode(scaled(b.to(device))).latent_dist.sample()
@@ -160,7 +176,8 @@ def returned(a, x, device, noise):
 
 
 def train(a, name, pictures, x, labels, rows, device, tag=""):
-    """A judge trained on so many pictures, drawn from the rows of x: labels {style, object, drawing}. Half precision where autocast allows it.
+    """A judge trained on so many pictures, drawn from the rows of x: labels {style, object, drawing, placement: the
+    first row of the same drawing in the same place}. Half precision where autocast allows it.
     The judge of objects also learns to name the drawing, by a second head that is then dropped: it says more about a
     picture than the object's name. Returns the network and the pictures it saw."""
     config = dict(CONFIG, **SHAPE[name])
@@ -194,7 +211,12 @@ def train(a, name, pictures, x, labels, rows, device, tag=""):
         for g in opt.param_groups:
             g["lr"] = a.lr * min(1, (step + 1) / 300) * (0.5 + 0.5 * math.cos(math.pi * share))
         i = rng.choice(rows, a.batch)
-        b, i = augment(scaled(torch.from_numpy(x[i]).to(device))), torch.from_numpy(i).to(device)
+        b = scaled(torch.from_numpy(x[i]).to(device))
+        if name == "object":                    # half of them part way to another style of the same placement
+            far = 0.5 * (2 * torch.rand(len(b), 1, 1, 1, device=device) - 1).clamp(min=0)
+            other = labels["placement"][i] + rng.integers(len(common.STYLES), size=len(i))
+            b = b.lerp(scaled(torch.from_numpy(x[other]).to(device)), far)
+        b, i = augment(b, freely=name == "object"), torch.from_numpy(i).to(device)
         kept = torch.rand(len(b), 64, device=device).topk(a.patches, -1)[1] if share < 0.9 else None
         with torch.autocast(device.type, dtype=torch.bfloat16):
             token = net.features(b) if kept is None else features(b, kept)
@@ -224,20 +246,24 @@ def count(net, x, label):
 
 def main():
     p = common.arguments(__doc__)
-    p.add_argument("--pictures", type=int, default=440_000, help="shown in training; the judge of styles takes an eighth")
+    p.add_argument("--pictures", type=int, default=1_000_000, help="shown in training; the judge of styles takes an eighth")
     p.add_argument("--until", help="end each training at this time of day (HH:MM) if it has not seen them all by then")
-    p.add_argument("--judges", nargs="+", default=["style", "object"], choices=["style", "object"])
+    p.add_argument("--judges", nargs="+", default=["style", "object"], choices=["style", "object"],
+                   help="to train; another is --from's, and only measured")
     p.add_argument("--hold-out", nargs="*", default=["noto", "noto-v1"], help="icon sets a second, shorter training "
                    "does without and is judged by (none: no such training)")
-    p.add_argument("--hold-out-pictures", type=int, default=100_000)
+    p.add_argument("--hold-out-pictures", type=int, default=250_000)
     p.add_argument("--batch", type=int, default=128)
-    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--patches", type=int, default=32, help="of 64, drawn anew for each picture, that are looked at in "
                    "the first nine tenths of the training: twice as fast")
+    p.add_argument("--vae", type=common.pathlib.Path, help="the autoencoder (default: WORK/vae)")
     p.add_argument("--round-trips", type=int, default=20000,
                    help="pictures also shown as the autoencoder returns them: half of all that is shown")
     p.add_argument("--compile", action="store_true", help="torch.compile: needs a C++ compiler, trains a third faster")
     a = p.parse_args()
+    if not a.start and set(a.judges) != set(CLASSES):
+        p.error("a judge that --judges does not name needs --from, the model folder that has it")
     _, device = common.prepare(a)
     torch.manual_seed(0)
     parts = [np.load(a.work / f"{n}.npz") for n in ("set", "more")]
@@ -247,7 +273,8 @@ def main():
     rows = np.concatenate([np.arange(len(x)), np.repeat(np.arange(len(x), len(x) + len(which)), len(x) // len(which))])
     x, obj, sty, art = (np.concatenate([v, w]) for v, w in
                         ((x, back), (obj, obj[which]), (sty, sty[which]), (art, art[which])))
-    labels = dict(object=obj, style=sty, drawing=art)
+    placed = np.concatenate([np.arange(len(x) - len(which)), which])        # dataset.py: every style of a placement in turn
+    labels = dict(object=obj, style=sty, drawing=art, placement=placed - placed % len(common.STYLES))
     fresh = np.load(a.work / "fresh.npz")
     grain = np.random.default_rng(5)
     noisy = (fresh["x"] + 127.5 * NOISE * grain.random((len(fresh["x"]), 1, 1, 1))
@@ -258,10 +285,13 @@ def main():
 
     facts_file = a.work / "classifier.json"
     facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
-    for name in a.judges:
-        share = 1 / 8 if name == "style" else 1
-        net, config, seen = train(a, name, a.pictures * share, x, labels, rows, device)
-        write(a.work / "classifier" / name, net, config, CLASSES[name])
+    for name in CLASSES:
+        share, seen = 1 / 8 if name == "style" else 1, None
+        if name in a.judges:
+            net, config, seen = train(a, name, a.pictures * share, x, labels, rows, device)
+            write(a.work / "classifier" / name, net, config, CLASSES[name])
+        else:
+            shutil.copytree(a.start / "classifier" / name, a.work / "classifier" / name, dirs_exist_ok=True)
         net = load(a.work / "classifier" / name)[0]             # judged as it ships: in half precision
         if "returned" not in test:
             test["returned"] = returned(a, fresh["x"], device, 0)

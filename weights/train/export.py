@@ -2,7 +2,7 @@
 
 Not here: any training. `export.py networks` writes WORK/emojicanvas, a diffusers pipeline folder in half precision
 with the judges and concepts.json, on which sae.sh, the sweeps and the evaluation then work and where they put what
-they make; with --keep the networks, judges and licences of a model folder instead. `export.py finish` adds licences and
+they make; with --keep the networks, judges and licences of a model folder instead (--judges: but WORK's judges). `export.py finish` adds licences and
 the model card, checks the whole, and puts it in the place of weights/emojicanvas; `export.py check` checks a folder: it
 loads in diffusers and transformers, holds every file and no other SAE, and is small enough.
 """
@@ -37,12 +37,14 @@ def halve(source, target, prefix=""):
 def networks(a):
     out = a.work / "emojicanvas"
     # What is measured on networks belongs to them; of kept ones the marks alone go, so that all is put in place again.
-    marks = ["sae/done.install-*", *(f"done.{s}" for s in ("grid", "hooks", "sae", "sweep-*", "eval", "card", "finish"))]
-    for older in ["emojicanvas", *marks, *([] if a.keep else ["grid.json", "hooks.json", "sae", "sweep-*", "eval"])]:
+    marks = ["sae/done.install-*", *(f"done.{s}" for s in ("grid", "hooks", "sae", "sweep-*", "eval-*", "card", "finish"))]
+    for older in ["emojicanvas", *marks, *([] if a.keep else ["grid.json", "hooks.json", "sae", "sweep-*", "eval-*"])]:
         for path in a.work.glob(older):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if a.keep:
         shutil.copytree(a.keep, out, ignore=lambda at, names: {"sae", "README.md"} if at == str(a.keep) else set())
+        if a.judges:
+            shutil.copytree(a.work / "classifier", out / "classifier", dirs_exist_ok=True)
         concepts(a, out)
         print(out, size(out), "bytes")
         return
@@ -162,6 +164,7 @@ def main():
     p.add_argument("--out", type=common.pathlib.Path, default=common.MODEL)
     p.add_argument("--guidance", type=float, default=6.0, help="the model's default guidance")
     p.add_argument("--keep", type=common.pathlib.Path, help="networks: take them from this model folder")
+    p.add_argument("--judges", action="store_true", help="networks --keep: take the judges from WORK all the same")
     a = p.parse_args()
     a.work, a.out = common.pathlib.Path(a.work), common.pathlib.Path(a.out)
     check(a, a.out) if a.stage == "check" else globals()[a.stage](a)
