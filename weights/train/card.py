@@ -160,7 +160,7 @@ def drawn(a):
              else "No object is recognised in 7 or fewer of its 11 styles.",
              "Fine detail is soft: the autoencoder keeps four numbers for 48 colour values, and drops the snow of "
              "Winter and the grain of Rust."]
-    history = " ".join(filter(None, (earlier(f"{k}_pictures", f"The judge of {k}s comes from an earlier run ({{run}}), in "
+    history = " ".join(filter(None, (earlier(f"{k}_pictures", f"The judge of {k}s began in an earlier run ({{run}}), in "
                                              f"which it saw {{{k}_pictures:,}} pictures.") for k in ("style", "object"))))
     return DRAWN.format(
         steps=v["steps"], guidance=v["guidance"], seed=v["seed"],
