@@ -81,16 +81,15 @@ evaluate() {                                # evaluate DOMAIN [OPTION...]; resum
     "$SAEURON" eval -m "$model" --threads "$THREADS" --domain "$domain" -o "$WORK/eval-$domain" "$@"
 }
 
+[ -z "$JUDGES" ] || script set dataset.py set --per 144 --seed 2
 if [ -z "${NETWORKS:-}" ]; then
     script prompts check_prompts.py
-    script set dataset.py set --per 144 --seed 2
     script vae vae.py --seconds "${VAE_SECONDS:-3600}" $from
     script latents dataset.py latents
     script tokenizer tokenizer.py $from
     script unet unet.py --seconds "${UNET_SECONDS:-14400}" --workers "$WORKERS" $from
 fi
 if [ -n "$JUDGES" ]; then
-    script set dataset.py set --per 144 --seed 2
     script more dataset.py set --per 144 --seed 3 --name more
     script fresh dataset.py set --per 20 --seed 4 --name fresh
     script classifier classifier.py --judges $JUDGES --vae "${NETWORKS:-$WORK}/vae" --pictures "${CLASSIFIER_PICTURES:-1000000}" $from

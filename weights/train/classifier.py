@@ -283,8 +283,7 @@ def main():
     answer = dict(object=fresh["obj"], style=fresh["sty"])
     outside = np.array([n.split("/")[0] in a.hold_out for n in names])
 
-    facts_file = a.work / "classifier.json"
-    facts = json.loads(facts_file.read_text()) if facts_file.exists() else {}
+    facts = {}
     for name in CLASSES:
         share, seen = 1 / 8 if name == "style" else 1, None
         if name in a.judges:
@@ -303,7 +302,7 @@ def main():
             facts[name]["held_out"] = dict(sets=a.hold_out, drawings=int(outside.sum()), pictures_seen=seen,
                                            fresh=count(net, fresh["x"][theirs], answer[name][theirs]))
         print(name, facts[name], flush=True)
-        facts_file.write_text(json.dumps(facts, indent=1) + "\n")
+    (a.work / "classifier.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
