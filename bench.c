@@ -114,7 +114,7 @@ static double total_multiply_adds(const counted *k)
 
 typedef struct bench {
     const bench_options *o;
-    sae_context *x;
+    saeuron_context *x;
     nn      c;
     arena   work;
     void   *memory;
@@ -126,7 +126,7 @@ typedef struct bench {
     size_t  hooks;
     double  peak;
     int     code;
-    sae_error *err;
+    saeuron_error *err;
 } bench;
 
 static size_t latent(const bench *b) { return b->h * b->w * b->x->unet.in_channels; }
@@ -159,13 +159,13 @@ static void run_vae(bench *b) { vae_decode(&b->c, &b->x->vae, b->out, b->in, 1, 
 static void run_images(bench *b)
 {
     static const char *const prompt[16] = { "An image of Cats in Sketch style.", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "" };
-    const sae_generate_options g = { .prompts = prompt, .count = b->images };
+    const saeuron_generate_options g = { .prompts = prompt, .count = b->images };
     size_t W, H;
     unsigned char *rgb = NULL;
-    if (sae_image_size(b->x, &g, &W, &H, b->err) || !(rgb = io_alloc(&b->x->host, b->images * W * H, 3)))
-        b->code = b->err->code ? b->err->code : fail(b->err, SAE_ENOMEM, "no memory for %zu images", b->images);
+    if (saeuron_image_size(b->x, &g, &W, &H, b->err) || !(rgb = io_alloc(&b->x->host, b->images * W * H, 3)))
+        b->code = b->err->code ? b->err->code : fail(b->err, SAEURON_ENOMEM, "no memory for %zu images", b->images);
     else
-        b->code = sae_generate(b->x, &g, rgb, b->err);
+        b->code = saeuron_generate(b->x, &g, rgb, b->err);
     io_free(&b->x->host, rgb);
 }
 
@@ -189,9 +189,9 @@ static int make_hook(bench *b, const char *hook)
     ablation *a = d ? io_alloc(&b->x->host, 1, sizeof *a) : NULL;
     int code;
     if (!d)
-        return SAE_OK; /* this UNet has no such hook */
+        return SAEURON_OK; /* this UNet has no such hook */
     if (!a)
-        return fail(b->err, SAE_ENOMEM, "no memory for an SAE at %s", hook);
+        return fail(b->err, SAEURON_ENOMEM, "no memory for an SAE at %s", hook);
     memset(a, 0, sizeof *a);
     b->hook[b->hooks++] = a;
     snprintf(a->hook, sizeof a->hook, "%s", hook);
@@ -200,11 +200,11 @@ static int make_hook(bench *b, const char *hook)
     a->sae.k = SAE_K;
     a->count = 1;
     selection *s = &a->forget[0];
-    if ((code = bind_hashed(&b->x->host, b->hooks, DT_F32, b->x->threads, sae_bind, &a->sae, &a->sae.memory, b->err)) != SAE_OK)
+    if ((code = bind_hashed(&b->x->host, b->hooks, DT_F32, b->x->threads, sae_bind, &a->sae, &a->sae.memory, b->err)) != SAEURON_OK)
         return code;
     float *m = io_alloc(&b->x->host, 2 + 4 * SELECTED, sizeof *m);
     if (!m)
-        return fail(b->err, SAE_ENOMEM, "no memory for a selection");
+        return fail(b->err, SAEURON_ENOMEM, "no memory for a selection");
     memset(m, 0, (2 + 4 * SELECTED) * sizeof *m);
     *s = (selection){ .how = { .top = SELECTED, .strength = -1 }, .steps = 1, .memory = m, .start = (uint32_t *)(void *)m };
     s->latent = s->start + 2;
@@ -216,7 +216,7 @@ static int make_hook(bench *b, const char *hook)
         s->latent[i] = (uint32_t)(a->sae.n / 4 * (i + 1));
         s->mu[i] = 1;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- timing ---- */
@@ -343,7 +343,7 @@ static int train_rows(bench *b, const char *name, bool batch_topk)
     k.steps = 1 << 20;
     float *x = io_alloc(&b->x->host, k.batch, k.d * sizeof *x);
     if (!x)
-        return fail(b->err, SAE_ENOMEM, "no memory for a batch of %zu tokens", k.batch);
+        return fail(b->err, SAEURON_ENOMEM, "no memory for a batch of %zu tokens", k.batch);
     make_batch(x, k.batch, k.d);
     int code = trainer_open(&t, &b->x->host, &k, b->x->threads, nn_isa_name(&b->c), b->err);
     if (!code)
@@ -395,7 +395,7 @@ static int plan(bench *b)
     const size_t bytes = only.peak + 64 + (out + n + text + b->N) * sizeof(float) + 256;
     b->memory = only.failed ? NULL : io_alloc(&b->x->host, bytes, 1);
     if (!b->memory)
-        return fail(b->err, SAE_ENOMEM, "no memory for %zu bytes to measure with", bytes);
+        return fail(b->err, SAEURON_ENOMEM, "no memory for %zu bytes to measure with", bytes);
     b->work = (arena){ .base = b->memory, .size = bytes };
     b->c.work = &b->work;
     b->in = arena_floats(&b->work, n);
@@ -403,7 +403,7 @@ static int plan(bench *b)
     b->text = arena_floats(&b->work, text);
     b->ids = arena_bytes(&b->work, b->N, sizeof *b->ids);
     if (b->work.failed)
-        return fail(b->err, SAE_ENOMEM, "the plan of the bench's memory was too small: this is a bug");
+        return fail(b->err, SAEURON_ENOMEM, "the plan of the bench's memory was too small: this is a bug");
     for (size_t i = 0; i < n; i++)
         b->in[i] = rng_symmetric(1, 2, i, 1.0f);
     for (size_t i = 0; i < text; i++)
@@ -411,7 +411,7 @@ static int plan(bench *b)
     for (size_t i = 0; i < b->N; i++)
         b->ids[i] = (int32_t)(i % b->x->text.vocab);
     unet_text(&b->c, &b->x->unet, &b->kv, b->text, 2, b->N);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Tile against peak: the kernels' own ceiling on this machine, one thread. */
@@ -434,14 +434,14 @@ static int run_rows(bench *b)
         return b->code = train_rows(b, b->o->only, batch);
     }
     const bool forgets = !b->o->only || !strcmp(b->o->only, "unet_forget");
-    if (forgets && ((b->code = make_hook(b, "up_blocks.1.attentions.1")) != SAE_OK || (b->code = make_hook(b, "up_blocks.1.attentions.2")) != SAE_OK))
+    if (forgets && ((b->code = make_hook(b, "up_blocks.1.attentions.1")) != SAEURON_OK || (b->code = make_hook(b, "up_blocks.1.attentions.2")) != SAEURON_OK))
         return b->code;
-    if ((b->code = plan(b)) != SAE_OK)
+    if ((b->code = plan(b)) != SAEURON_OK)
         return b->code;
     b->peak = nn_bench_peak(&b->c);
     if (b->o->profile) {
         profile(b);
-        return SAE_OK;
+        return SAEURON_OK;
     }
     if (!b->o->only)
         kernels(b);
@@ -459,11 +459,11 @@ static int run_rows(bench *b)
     return b->code;
 }
 
-int bench_run(sae_context *x, const bench_options *o, sae_error *err)
+int bench_run(saeuron_context *x, const bench_options *o, saeuron_error *err)
 {
-    bench b = { .o = o, .x = x, .err = err, .N = sae_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
+    bench b = { .o = o, .x = x, .err = err, .N = saeuron_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
     if (!nn_init(&b.c, x->host.isa, x->threads, &b.work))
-        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
     const int code = run_rows(&b);
     drop_hooks(&b);
     io_free(&x->host, b.memory);

@@ -13,7 +13,7 @@ typedef struct bench_options {
     const char *only;   /* one row, by its name; NULL: all but those that take minutes */
 } bench_options;
 
-/* Prints the rows on stdout. Returns SAE_OK or an error. */
-int bench_run(sae_context *x, const bench_options *o, sae_error *err);
+/* Prints the rows on stdout. Returns SAEURON_OK or an error. */
+int bench_run(saeuron_context *x, const bench_options *o, saeuron_error *err);
 
 #endif

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int clip_configure(clip *t, json object, const char *path, sae_error *err)
+int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = { "vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size",
         "num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act", "pruned_heads", NULL };
@@ -45,7 +45,7 @@ int clip_configure(clip *t, json object, const char *path, sae_error *err)
         /* CLIPConfig lets it override text_config, CLIPTextConfig does not look: the two differ unless it is absent or null. */
         config_only(&c, "text_config_dict", "null");
         if (!c.code && json_kind(part) != '{')
-            c.code = fail(err, SAE_EFORMAT, "%s: \"text_config\" must be an object", path);
+            c.code = fail(err, SAEURON_EFORMAT, "%s: \"text_config\" must be an object", path);
         c.object = part;
     }
     config_known(&c, read, ignored);
@@ -60,9 +60,9 @@ int clip_configure(clip *t, json object, const char *path, sae_error *err)
     config_string(&c, "hidden_act", "quick_gelu", act, sizeof act);
     t->act = strcmp(act, "gelu") ? ACT_QUICK_GELU : ACT_GELU;
     if (!c.code && strcmp(act, "gelu") && strcmp(act, "quick_gelu"))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"hidden_act\" is %.20s; quick_gelu and gelu are supported", path, act);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"hidden_act\" is %.20s; quick_gelu and gelu are supported", path, act);
     if (!c.code && t->D % t->heads)
-        c.code = fail(err, SAE_EFORMAT, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", path, t->D, t->heads);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", path, t->D, t->heads);
     return c.code;
 }
 

@@ -1,6 +1,6 @@
 /* collect.c: hooks read while sampling: their activations for training an SAE, and an SAE's statistics for forgetting.
  *
- *   prompts --sae_generate (recorder: conditional half)--> maps [N,d] --as they are--> activations, one file a hook
+ *   prompts --saeuron_generate (recorder: conditional half)--> maps [N,d] --as they are--> activations, one file a hook
  *                                                            `--sae_encode, means--> mu(c,t), one tensor a concept
  *
  * Not here: the sampler (pipeline.c), the SAE (sae.c), what statistics select (select.c), training, files' bytes (io.c).
@@ -20,9 +20,9 @@ size_t shard_first(shard s, size_t count)
     return s.i * (count / s.N) + s.i * (count % s.N) / s.N;
 }
 
-static int check_shard(shard s, sae_error *err)
+static int check_shard(shard s, saeuron_error *err)
 {
-    return s.N && s.N <= IO_PARTS && s.i < s.N ? SAE_OK : fail(err, SAE_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most %d", IO_PARTS);
+    return s.N && s.N <= IO_PARTS && s.i < s.N ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most %d", IO_PARTS);
 }
 
 /* Key, value, key, value, ..., NULL of a header; every number as text. */
@@ -60,10 +60,10 @@ static void put_shard(metadata *m, shard s)
 }
 
 /* What was sampled, and how: the same for both kinds of file. Of the first so many timesteps every so many-th is named. */
-static void put_sampling(metadata *m, const sae_context *x, const sae_generate_options *o, const ddim *d, size_t first, size_t every, size_t W, size_t H)
+static void put_sampling(metadata *m, const saeuron_context *x, const saeuron_generate_options *o, const ddim *d, size_t first, size_t every, size_t W, size_t H)
 {
     size_t at = 0;
-    put_digest(m, "model", sae_model_digest(x));
+    put_digest(m, "model", saeuron_model_digest(x));
     put_whole(m, "seed", o->seed);
     io_format_float(m->number[m->n], sizeof m->number[0], o->has_guidance ? (float)o->guidance : x->default_guidance);
     put_text(m, "cfg", m->number[m->n]);
@@ -88,8 +88,8 @@ static uint64_t digest_prompts(uint64_t h, const char *const *prompts, size_t co
 
 /* What both kinds of recording share: the run's sizes, and where a hook's maps come to lie. */
 typedef struct session {
-    sae_context *x;
-    sae_generate_options g;         /* of the call to come */
+    saeuron_context *x;
+    saeuron_generate_options g;         /* of the call to come */
     recorder r;
     ddim     ddim;
     size_t   W, H, steps, batch;
@@ -97,7 +97,7 @@ typedef struct session {
     size_t   N[RECORDED], d[RECORDED]; /* of each module recorded */
 } session;
 
-static int session_open(session *s, sae_context *x, const sae_generate_options *o, size_t images, sae_error *err)
+static int session_open(session *s, saeuron_context *x, const saeuron_generate_options *o, size_t images, saeuron_error *err)
 {
     int code;
     memset(s, 0, sizeof *s);
@@ -110,20 +110,20 @@ static int session_open(session *s, sae_context *x, const sae_generate_options *
     s->steps = o->steps ? o->steps : x->default_steps;
     s->r.all = images;
     if (x->hooks)
-        return fail(err, SAE_EUSAGE, "activations are recorded of the model as it is: forget, steer and reconstruct nothing first");
-    if ((code = sae_image_size(x, o, &s->W, &s->H, err)) != SAE_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAE_OK)
+        return fail(err, SAEURON_EUSAGE, "activations are recorded of the model as it is: forget, steer and reconstruct nothing first");
+    if ((code = saeuron_image_size(x, o, &s->W, &s->H, err)) != SAEURON_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAEURON_OK)
         return code;
     s->sampled = s->steps;
     s->batch = o->batch ? o->batch : usual_batch(x, s->W, s->H);
     s->batch = s->batch < images ? s->batch : images ? images : 1;
     if (s->batch > 1024)
-        return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
+        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
     s->g.batch = s->batch;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Records module name of the UNet, an attention or the ResNet before it; hook is the attention. */
-static int session_add(session *s, const char *name, const char *hook, sae_error *err)
+static int session_add(session *s, const char *name, const char *hook, saeuron_error *err)
 {
     const size_t i = s->r.count;
     size_t scale = 1, values;
@@ -131,9 +131,9 @@ static int session_add(session *s, const char *name, const char *hook, sae_error
     s->N[i] = (s->H >> (s->x->vae.levels - 1)) / scale * ((s->W >> (s->x->vae.levels - 1)) / scale);
     snprintf(s->r.module[i], sizeof s->r.module[i], "%s", name);
     if (!nn_mul(s->batch, s->N[i] * s->d[i], &values) || !(s->r.rows[i] = io_alloc(&s->x->host, values, sizeof(float))))
-        return fail(err, SAE_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", hook);
+        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", hook);
     s->r.count++;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 static void session_close(session *s)
@@ -144,16 +144,16 @@ static void session_close(session *s)
 }
 
 /* Samples `count` prompts whose noise begins at index. */
-static int session_run(session *s, const char *const *prompts, size_t count, uint64_t index, sae_error *err)
+static int session_run(session *s, const char *const *prompts, size_t count, uint64_t index, saeuron_error *err)
 {
     int code;
     if (!count)
-        return SAE_OK;
+        return SAEURON_OK;
     s->g.prompts = prompts;
     s->g.count = count;
     s->g.noise_index = index;
     s->x->record = &s->r;
-    code = sae_generate(s->x, &s->g, NULL, err); /* NULL: nothing is decoded */
+    code = saeuron_generate(s->x, &s->g, NULL, err); /* NULL: nothing is decoded */
     s->x->record = NULL;
     s->r.before += count;
     return code;
@@ -180,11 +180,11 @@ static void keep_maps(float *to, const float *out, const float *in, size_t B, si
             to[(b * rows + row) * map + i] = in ? out[b * map + i] - in[b * map + i] : out[b * map + i];
 }
 
-static int keep_step(void *user, size_t step, size_t first, size_t B, sae_error *err)
+static int keep_step(void *user, size_t step, size_t first, size_t B, saeuron_error *err)
 {
     collecting *c = user;
     const size_t every = c->o->every ? c->o->every : 1;
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     (void)first;
     for (size_t h = 0; h < c->o->hook_count && step % every == 0; h++)
         keep_maps(c->kept[h], c->s.r.rows[h], c->o->diff ? c->s.r.rows[c->o->hook_count + h] : NULL, B, c->rows, step / every, c->s.N[h] * c->s.d[h]);
@@ -203,14 +203,14 @@ static void input_of(char out[96], const char *hook)
     snprintf(out, 96, "%.*sresnets%s", (int)(word - hook), hook, word + strlen("attentions"));
 }
 
-static int begin_hook(collecting *c, size_t h, const char *name, size_t first, size_t count, uint64_t digest, sae_error *err)
+static int begin_hook(collecting *c, size_t h, const char *name, size_t first, size_t count, uint64_t digest, saeuron_error *err)
 {
     const collect_options *o = c->o;
     metadata m = { .n = 0 };
     size_t   values;
     c->tensor[h] = (tensor_out){ .name = "activations", .type = o->type, .ndim = 3, .shape = { count * c->rows, c->s.N[h], c->s.d[h] } };
     if (!nn_mul(c->s.batch, c->rows * c->s.N[h] * c->s.d[h], &values) || !(c->kept[h] = io_alloc(&c->s.x->host, values, sizeof(float))))
-        return fail(err, SAE_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", name);
+        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", name);
     put_text(&m, "format", ACTIVATIONS_FORMAT);
     put_text(&m, "hook", name);
     put_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, c->s.sampled, o->every ? o->every : 1, c->s.W, c->s.H);
@@ -224,10 +224,10 @@ static int begin_hook(collecting *c, size_t h, const char *name, size_t first, s
     return tensors_begin(&c->out[h], &c->s.x->host, o->paths[h], &c->tensor[h], 1, m.pair, err);
 }
 
-static int collect(collecting *c, sae_error *err)
+static int collect(collecting *c, saeuron_error *err)
 {
     const collect_options *o = c->o;
-    const sae_generate_options *g = &o->sampling;
+    const saeuron_generate_options *g = &o->sampling;
     const shard  after = { o->part.i + 1, o->part.N };
     const size_t first = shard_first(o->part, g->count), count = shard_first(after, g->count) - first;
     const uint64_t digest = digest_prompts(0, g->prompts, g->count);
@@ -236,17 +236,17 @@ static int collect(collecting *c, sae_error *err)
     c->s.r.step = keep_step;
     c->s.r.user = c;
     if (!code && o->first > c->s.steps)
-        code = fail(err, SAE_EUSAGE, "there are no %zu first steps in a sampling of %zu", o->first, c->s.steps);
+        code = fail(err, SAEURON_EUSAGE, "there are no %zu first steps in a sampling of %zu", o->first, c->s.steps);
     if (!code && o->first)
         c->s.sampled = c->s.r.steps = o->first;
     c->rows = (c->s.sampled + (o->every ? o->every : 1) - 1) / (o->every ? o->every : 1);
     for (size_t h = 0; h < o->hook_count && !code; h++)
-        if ((code = hook_name(c->s.x, o->hooks[h], name[h], err)) == SAE_OK)
+        if ((code = hook_name(c->s.x, o->hooks[h], name[h], err)) == SAEURON_OK)
             code = session_add(&c->s, name[h], name[h], err);
     for (size_t h = 0; h < o->hook_count && !code; h++)
         for (size_t i = 0; i < h && !code; i++)
             if (!strcmp(name[i], name[h]))
-                code = fail(err, SAE_EUSAGE, "hook %s is named twice", name[h]);
+                code = fail(err, SAEURON_EUSAGE, "hook %s is named twice", name[h]);
     for (size_t h = 0; h < o->hook_count && o->diff && !code; h++) {
         input_of(input, name[h]);
         code = session_add(&c->s, input, name[h], err);
@@ -260,20 +260,20 @@ static int collect(collecting *c, sae_error *err)
     return code;
 }
 
-int collect_run(sae_context *x, const collect_options *o, sae_error *err)
+int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err)
 {
     int code = check_shard(o->part, err);
     if (!code && (!o->hook_count || o->hook_count > RECORDED / 2))
-        code = fail(err, SAE_EUSAGE, "from 1 to %d hooks can be collected at once", RECORDED / 2);
+        code = fail(err, SAEURON_EUSAGE, "from 1 to %d hooks can be collected at once", RECORDED / 2);
     if (!code && (!o->sampling.prompts || !o->sampling.count))
-        code = fail(err, SAE_EUSAGE, "there is no prompt");
+        code = fail(err, SAEURON_EUSAGE, "there is no prompt");
     if (!code && o->type != DT_F32 && o->type != DT_F16)
-        code = fail(err, SAE_EUSAGE, "activations are written as F32 or F16");
+        code = fail(err, SAEURON_EUSAGE, "activations are written as F32 or F16");
     if (code)
         return code;
     collecting *c = io_alloc(&x->host, 1, sizeof *c);
     if (!c)
-        return fail(err, SAE_ENOMEM, "no memory to begin");
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
     memset(c, 0, sizeof *c);
     c->o = o;
     c->s.x = x;
@@ -298,14 +298,14 @@ struct sampler {
     float  *to;                     /* where the maps of the call that runs go */
 };
 
-static int give_step(void *user, size_t step, size_t first, size_t B, sae_error *err)
+static int give_step(void *user, size_t step, size_t first, size_t B, saeuron_error *err)
 {
     sampler *p = user;
     const size_t map = p->s.N[0] * p->s.d[0];
     (void)err;
     if (step % p->every == 0)
         keep_maps(p->to + first * p->rows * map, p->s.r.rows[0], p->o.diff ? p->s.r.rows[1] : NULL, B, p->rows, step / p->every, map);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Of everything that decides what is sampled, by the metadata that collect would write; then of the prompts. */
@@ -322,17 +322,17 @@ static uint64_t sampling_digest(const sampler *p, const char *hook)
     return digest_prompts(h, p->o.sampling.prompts, p->o.sampling.count);
 }
 
-static int open_sampler(sampler *p, sampler_facts *f, sae_error *err)
+static int open_sampler(sampler *p, sampler_facts *f, saeuron_error *err)
 {
-    const sae_host *host = &p->s.x->host;
+    const saeuron_host *host = &p->s.x->host;
     char input[96];
     int  code;
-    if ((code = session_open(&p->s, p->s.x, &p->o.sampling, p->o.sampling.count, err)) != SAE_OK || (code = hook_name(p->s.x, p->o.hook, f->hook, err)) != SAE_OK ||
-        (code = session_add(&p->s, f->hook, f->hook, err)) != SAE_OK)
+    if ((code = session_open(&p->s, p->s.x, &p->o.sampling, p->o.sampling.count, err)) != SAEURON_OK || (code = hook_name(p->s.x, p->o.hook, f->hook, err)) != SAEURON_OK ||
+        (code = session_add(&p->s, f->hook, f->hook, err)) != SAEURON_OK)
         return code;
     if (p->o.diff) {
         input_of(input, f->hook);
-        if ((code = session_add(&p->s, input, f->hook, err)) != SAE_OK)
+        if ((code = session_add(&p->s, input, f->hook, err)) != SAEURON_OK)
             return code;
     }
     p->s.r.step = give_step;
@@ -342,24 +342,24 @@ static int open_sampler(sampler *p, sampler_facts *f, sae_error *err)
     p->noise = io_alloc(host, p->s.batch, p->latent * sizeof *p->noise);
     p->prompts = io_alloc(host, p->s.batch, sizeof *p->prompts);
     if (!p->noise || !p->prompts)
-        return fail(err, SAE_ENOMEM, "no memory for the noise of %zu images", p->s.batch);
+        return fail(err, SAEURON_ENOMEM, "no memory for the noise of %zu images", p->s.batch);
     f->prompts = p->o.sampling.count;
     f->rows = p->rows;
     f->N = p->s.N[0];
     f->d = p->s.d[0];
-    f->model = sae_model_digest(p->s.x);
+    f->model = saeuron_model_digest(p->s.x);
     f->digest = sampling_digest(p, f->hook);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int sampler_open(sampler **s, sae_context *x, const sampler_options *o, sampler_facts *facts, sae_error *err)
+int sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, sampler_facts *facts, saeuron_error *err)
 {
     *s = NULL;
     if (!o->sampling.prompts || !o->sampling.count || o->sampling.count > UINT32_MAX)
-        return fail(err, SAE_EUSAGE, "there is no prompt, or more than 4,294,967,295");
+        return fail(err, SAEURON_EUSAGE, "there is no prompt, or more than 4,294,967,295");
     sampler *p = *s = io_alloc(&x->host, 1, sizeof *p);
     if (!p)
-        return fail(err, SAE_ENOMEM, "no memory to begin");
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
     memset(p, 0, sizeof *p);
     p->o = *o;
     p->s.x = x;
@@ -367,10 +367,10 @@ int sampler_open(sampler **s, sae_context *x, const sampler_options *o, sampler_
     return open_sampler(p, facts, err);
 }
 
-int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, sae_error *err)
+int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, saeuron_error *err)
 {
     const size_t map = p->s.N[0] * p->s.d[0];
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     p->s.r.all = count;
     p->s.r.before = 0;
     for (size_t i = 0, B; i < count && !code; i += B) {
@@ -379,7 +379,7 @@ int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, 
             const uint64_t at = p->o.sampling.noise_index + prompt[i + b];
             p->prompts[b] = p->o.sampling.prompts[prompt[i + b]];
             if (!rng_randn(p->noise + b * p->latent, p->o.sampling.seed, (at + 1) * p->latent, at * p->latent, p->latent))
-                return fail(err, SAE_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", at);
+                return fail(err, SAEURON_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", at);
         }
         p->s.g.noise = p->noise;
         p->to = maps + i * p->rows * map;
@@ -392,7 +392,7 @@ void sampler_close(sampler *p)
 {
     if (!p)
         return;
-    const sae_host host = p->s.x->host;
+    const saeuron_host host = p->s.x->host;
     session_close(&p->s);
     io_free(&host, p->noise);
     io_free(&host, (void *)p->prompts);
@@ -420,28 +420,28 @@ static const char *put_string(filling *f, const char *text)
     return to ? strcpy(to, text) : NULL;
 }
 
-static int begin_concept(filling *f, const char *name, sae_error *err)
+static int begin_concept(filling *f, const char *name, saeuron_error *err)
 {
     if (!*name || strlen(name) > CONCEPT_BYTES || strchr(name, ',') || !strncmp(name, "__", 2))
-        return fail(err, SAE_EFORMAT, "%s: \"%.100s\" cannot name a concept: choose 1 to %d bytes without commas", f->path, name, CONCEPT_BYTES);
+        return fail(err, SAEURON_EFORMAT, "%s: \"%.100s\" cannot name a concept: choose 1 to %d bytes without commas", f->path, name, CONCEPT_BYTES);
     for (size_t i = 0; f->list && i < f->concepts; i++)
         if (!strcmp(f->list[i].name, name))
-            return fail(err, SAE_EFORMAT, "%s: concept %s is there twice", f->path, name);
+            return fail(err, SAEURON_EFORMAT, "%s: concept %s is there twice", f->path, name);
     const char *own = put_string(f, name);
     if (f->list)
         f->list[f->concepts] = (concept_entry){ .name = own, .prompts = f->prompt + f->prompts, .first = f->prompts };
     f->concepts++;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* One prompt of the concept begun last: line as it stands, without white space at its ends if it is a calibration line; styled: one
  * final full stop dropped, then " in STYLE style.", STYLE's underscores being spaces (released gather_sae_acts_ca_prompts.py). */
-static int add_prompt(filling *f, json line, bool strip, const char *style, sae_error *err)
+static int add_prompt(filling *f, json line, bool strip, const char *style, saeuron_error *err)
 {
     char   text[PROMPT_BYTES + 2 * CONCEPT_BYTES], *from = text;
     size_t n;
     if (!json_string(line, text, PROMPT_BYTES, &n))
-        return fail(err, SAE_EFORMAT, "%s: a prompt is no text of fewer than %d bytes", f->path, PROMPT_BYTES);
+        return fail(err, SAEURON_EFORMAT, "%s: a prompt is no text of fewer than %d bytes", f->path, PROMPT_BYTES);
     while (strip && n && strchr(" \t\r\n\v\f", text[n - 1]))
         text[--n] = 0;
     while (strip && *from && strchr(" \t\r\n\v\f", *from))
@@ -458,47 +458,47 @@ static int add_prompt(filling *f, json line, bool strip, const char *style, sae_
         f->list[f->concepts - 1].count++;
     }
     f->prompts++;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The first `lines` of an array of prompts. */
-static int add_lines(filling *f, json array, const char *concept_name, size_t lines, sae_error *err)
+static int add_lines(filling *f, json array, const char *concept_name, size_t lines, saeuron_error *err)
 {
     json   line;
     size_t n = 0;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     if (json_kind(array) != '[' || !json_length(array))
-        return fail(err, SAE_EFORMAT, "%s: concept %.95s has no list of prompts: {\"%.95s\": [\"a prompt\", ...]}", f->path, concept_name, concept_name);
+        return fail(err, SAEURON_EFORMAT, "%s: concept %.95s has no list of prompts: {\"%.95s\": [\"a prompt\", ...]}", f->path, concept_name, concept_name);
     for (json_iter it = json_begin(array); !code && (!lines || n < lines) && json_next(&it, NULL, &line); n++)
         code = add_prompt(f, line, false, NULL, err);
     return code;
 }
 
 /* A file of our own: {"NAME": ["prompt", ...], ...}. */
-static int fill_file(filling *f, json root, size_t lines, sae_error *err)
+static int fill_file(filling *f, json root, size_t lines, saeuron_error *err)
 {
     json key, array;
     char name[512];
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     if (json_kind(root) != '{')
-        return fail(err, SAE_EFORMAT, "%s: is no object {\"CONCEPT\": [\"a prompt\", ...], ...}", f->path);
+        return fail(err, SAEURON_EFORMAT, "%s: is no object {\"CONCEPT\": [\"a prompt\", ...], ...}", f->path);
     for (json_iter it = json_begin(root); !code && json_next(&it, &key, &array);) {
         if (!json_string(key, name, sizeof name, NULL))
-            return fail(err, SAE_EFORMAT, "%s: the name of concept %zu is longer than %d bytes or holds a zero", f->path, f->concepts, CONCEPT_BYTES);
-        if ((code = begin_concept(f, name, err)) == SAE_OK)
+            return fail(err, SAEURON_EFORMAT, "%s: the name of concept %zu is longer than %d bytes or holds a zero", f->path, f->concepts, CONCEPT_BYTES);
+        if ((code = begin_concept(f, name, err)) == SAEURON_OK)
             code = add_lines(f, array, name, lines, err);
     }
     return code;
 }
 
 /* concepts.json's domain at hook: objects take their own calibration lines, styles the first line of every object. */
-static int fill_domain(filling *f, json root, const char *hook, size_t lines, sae_error *err)
+static int fill_domain(filling *f, json root, const char *hook, size_t lines, saeuron_error *err)
 {
     const json none = { NULL, NULL };
     json domains = none, domain = none, key, value = none, calibration = none, array, line;
     char name[512], at[96];
     bool style = false, found = false;
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     json_get(root, "calibration", &calibration);
     json_get(root, "domains", &domains);
     for (json_iter it = json_begin(domains); !found && json_next(&it, &key, &domain);) {
@@ -506,14 +506,14 @@ static int fill_domain(filling *f, json root, const char *hook, size_t lines, sa
         style = json_equals(key, "style");
     }
     if (!found || !calibration.at)
-        return fail(err, SAE_EFORMAT, "%s: %s: name the concepts and their prompts with --concepts FILE", f->path,
+        return fail(err, SAEURON_EFORMAT, "%s: %s: name the concepts and their prompts with --concepts FILE", f->path,
                     found ? "it has no \"calibration\"" : "none of its \"domains\" has this hook");
     value = none;
     json_get(domain, "concepts", &value);
     for (json_iter it = json_begin(value); !code && json_next(&it, NULL, &key);) {
         if (!json_string(key, name, sizeof name, NULL))
-            return fail(err, SAE_EFORMAT, "%s: the name of concept %zu is no text of at most %d bytes", f->path, f->concepts, CONCEPT_BYTES);
-        if ((code = begin_concept(f, name, err)) != SAE_OK)
+            return fail(err, SAEURON_EFORMAT, "%s: the name of concept %zu is no text of at most %d bytes", f->path, f->concepts, CONCEPT_BYTES);
+        if ((code = begin_concept(f, name, err)) != SAEURON_OK)
             return code;
         const size_t before = f->prompts;
         if (!style && json_get(calibration, name, &array))
@@ -525,12 +525,12 @@ static int fill_domain(filling *f, json root, const char *hook, size_t lines, sa
                 code = add_prompt(f, line, true, name, err);
         }
         if (!code && f->prompts == before)
-            code = fail(err, SAE_EFORMAT, "%s: \"calibration\" has no prompts for %.95s: name them with --concepts FILE", f->path, name);
+            code = fail(err, SAEURON_EFORMAT, "%s: \"calibration\" has no prompts for %.95s: name them with --concepts FILE", f->path, name);
     }
     return code;
 }
 
-int concepts_open(concept_set *c, const sae_context *x, const char *hook, const char *path, size_t lines, sae_error *err)
+int concepts_open(concept_set *c, const saeuron_context *x, const char *hook, const char *path, size_t lines, saeuron_error *err)
 {
     char    name[96];
     io_file file;
@@ -538,11 +538,11 @@ int concepts_open(concept_set *c, const sae_context *x, const char *hook, const 
     filling f = { .path = path ? path : x->concepts_file.path };
     int     code;
     memset(c, 0, sizeof *c);
-    if ((code = hook_name(x, hook, name, err)) != SAE_OK)
+    if ((code = hook_name(x, hook, name, err)) != SAEURON_OK)
         return code;
     if (!path && !root.at)
-        return fail(err, SAE_ENOENT, "%.300s/concepts.json: there is none, so name the concepts and their prompts with --concepts FILE", x->dir);
-    if (path && (code = io_open(&file, &x->host, path, err)) != SAE_OK)
+        return fail(err, SAEURON_ENOENT, "%.300s/concepts.json: there is none, so name the concepts and their prompts with --concepts FILE", x->dir);
+    if (path && (code = io_open(&file, &x->host, path, err)) != SAEURON_OK)
         return code;
     if (path)
         code = json_open(&root, (const char *)file.data, file.size, path, err);
@@ -550,7 +550,7 @@ int concepts_open(concept_set *c, const sae_context *x, const char *hook, const 
         if (pass) {
             const size_t lists = f.concepts * sizeof(concept_entry) + f.prompts * sizeof(char *);
             if (!(c->memory = io_alloc(&x->host, lists + f.bytes, 1))) {
-                code = fail(err, SAE_ENOMEM, "%s: no memory for its prompts", f.path);
+                code = fail(err, SAEURON_ENOMEM, "%s: no memory for its prompts", f.path);
                 break;
             }
             c->list = c->memory;
@@ -560,7 +560,7 @@ int concepts_open(concept_set *c, const sae_context *x, const char *hook, const 
         }
         code = path ? fill_file(&f, root, lines, err) : fill_domain(&f, root, name, lines, err);
         if (!code && !f.concepts)
-            code = fail(err, SAE_EFORMAT, "%s: there is no concept in it", f.path);
+            code = fail(err, SAEURON_EFORMAT, "%s: there is no concept in it", f.path);
     }
     if (path)
         io_close(&file);
@@ -569,7 +569,7 @@ int concepts_open(concept_set *c, const sae_context *x, const char *hook, const 
     return code;
 }
 
-void concepts_close(concept_set *c, const sae_host *host)
+void concepts_close(concept_set *c, const saeuron_host *host)
 {
     io_free(host, c->memory);
     memset(c, 0, sizeof *c);
@@ -594,37 +594,37 @@ typedef struct counting {
     size_t   now, written;          /* concept of the part, its values written */
 } counting;
 
-/* x rounded to half precision; SAE_ENAN where it has no such number. */
-static int round_half(float *x, size_t n, const char *what, sae_error *err)
+/* x rounded to half precision; SAEURON_ENAN where it has no such number. */
+static int round_half(float *x, size_t n, const char *what, saeuron_error *err)
 {
     uint16_t h;
     for (size_t i = 0; i < n; i++) {
         if (!nn_f32_to_f16(&h, x[i]))
-            return fail(err, SAE_ENAN, "%s: element %zu is too large for half precision: make statistics without --half", what, i);
+            return fail(err, SAEURON_ENAN, "%s: element %zu is too large for half precision: make statistics without --half", what, i);
         x[i] = nn_f16_to_f32(h);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* AUDIT A8: the SAE's tensors as sae.to(torch.float16) has them; c->sae then points at them. W_dec is not needed. */
-static int round_sae(counting *c, sae_error *err)
+static int round_sae(counting *c, saeuron_error *err)
 {
     sae *s = &c->sae;
     const size_t weights = s->n * s->d;
     unsigned char *w = c->rounded = io_alloc(&c->s.x->host, 2 * weights + (s->n + s->d) * sizeof(float), 1);
     if (!w)
-        return fail(err, SAE_ENOMEM, "no memory to round the SAE at %s to half precision", c->o->hook);
+        return fail(err, SAEURON_ENOMEM, "no memory to round the SAE at %s to half precision", c->o->hook);
     float *bias = (float *)(void *)w, *b_dec = bias + s->n, row[256];
     int    code;
     memcpy(bias, s->encoder.bias, s->n * sizeof *bias);
     memcpy(b_dec, s->b_dec, s->d * sizeof *b_dec);
-    if ((code = round_half(bias, s->n, "encoder.bias", err)) != SAE_OK || (code = round_half(b_dec, s->d, "b_dec", err)) != SAE_OK)
+    if ((code = round_half(bias, s->n, "encoder.bias", err)) != SAEURON_OK || (code = round_half(b_dec, s->d, "b_dec", err)) != SAEURON_OK)
         return code;
     w += (s->n + s->d) * sizeof(float);
     for (size_t i = 0; i < weights; i += 256) {
         const size_t some = weights - i < 256 ? weights - i : 256;
         nn_widen(row, s->encoder.w, i, some);
-        if ((code = round_half(row, some, "encoder.weight", err)) != SAE_OK)
+        if ((code = round_half(row, some, "encoder.weight", err)) != SAEURON_OK)
             return code;
         for (size_t j = 0; j < some; j++) {
             uint16_t h = 0;
@@ -636,17 +636,17 @@ static int round_sae(counting *c, sae_error *err)
     s->encoder.w = (weight){ .data = w, .type = DT_F16 };
     s->encoder.bias = bias;
     s->b_dec = b_dec;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* sae_encode where x, x - b_dec and z are each rounded to half precision (products are summed as ours are, in float: a GPU's tensor cores
  * do so, too). x [M,d] is changed. x NULL: planning. */
-static int encode_half(counting *c, float *x, size_t M, sae_error *err)
+static int encode_half(counting *c, float *x, size_t M, saeuron_error *err)
 {
     const sae *s = &c->sae;
     const size_t block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->c.work);
     float *z = arena_floats(c->c.work, block * s->n);
-    int    code = z ? round_half(x, M * s->d, c->o->hook, err) : SAE_OK;
+    int    code = z ? round_half(x, M * s->d, c->o->hook, err) : SAEURON_OK;
     for (size_t m = 0; z && m < M; m++)
         for (size_t j = 0; j < s->d; j++)
             x[m * s->d + j] = x[m * s->d + j] - s->b_dec[j];
@@ -657,7 +657,7 @@ static int encode_half(counting *c, float *x, size_t M, sae_error *err)
         apply_linear(&c->c, z, x ? x + m * s->d : NULL, &s->encoder, tokens);
         if (!z)
             break;
-        if ((code = round_half(z, tokens * s->n, c->o->hook, err)) != SAE_OK)
+        if ((code = round_half(z, tokens * s->n, c->o->hook, err)) != SAEURON_OK)
             break;
         for (size_t t = 0; t < tokens; t++) {
             const size_t row = (m + t) * s->k;
@@ -685,18 +685,18 @@ static void token_mean(const counting *c, float *y, double *fired, size_t first)
         y[i] = (float)(c->token[i] / (double)N);
 }
 
-static int count_step(void *user, size_t step, size_t first, size_t B, sae_error *err)
+static int count_step(void *user, size_t step, size_t first, size_t B, saeuron_error *err)
 {
     counting *c = user;
     const size_t n = c->sae.n, T = c->s.steps, N = c->s.N[0];
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     (void)first;
     if (c->o->half)
         code = encode_half(c, c->s.r.rows[0], B * N, err);
     else
         sae_encode(&c->c, &c->sae, c->idx, c->val, c->count, c->s.r.rows[0], B * N);
     if (!code && c->work.failed)
-        code = fail(err, SAE_ENOMEM, "the plan of the encoder's memory was too small: this is a bug");
+        code = fail(err, SAEURON_ENOMEM, "the plan of the encoder's memory was too small: this is a bug");
     for (size_t b = 0; b < B && !code; b++) {
         float *mean = c->mean + (b * T + step) * n;
         token_mean(c, mean, c->fired ? c->fired + step * n : NULL, b * N);
@@ -716,10 +716,10 @@ static int count_step(void *user, size_t step, size_t first, size_t B, sae_error
 }
 
 /* Writes mu(c,.) = sum / prompts, and the share of tokens that fired; c->mean is free by now. */
-static int end_concept(counting *c, size_t prompts, sae_error *err)
+static int end_concept(counting *c, size_t prompts, saeuron_error *err)
 {
     const size_t values = c->s.steps * c->sae.n;
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t i = 0; i < values; i++)
         c->mean[i] = (float)(c->sum[i] / (double)prompts);
     if (c->o->half)
@@ -734,14 +734,14 @@ static int end_concept(counting *c, size_t prompts, sae_error *err)
 }
 
 /* Memory for everything but the maps: arrays in one block, the encoder's scratch in another. */
-static int plan_counting(counting *c, size_t concepts, sae_error *err)
+static int plan_counting(counting *c, size_t concepts, saeuron_error *err)
 {
     const sae *s = &c->sae;
     const size_t T = c->s.steps, M = c->s.batch * c->s.N[0];
     size_t bytes;
     c->work = (arena){ 0 };
     if (!nn_init(&c->c, c->s.x->host.isa, c->s.x->threads, &c->work))
-        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", c->s.x->host.isa);
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", c->s.x->host.isa);
     if (c->o->half)
         encode_half(c, NULL, M, err);
     else
@@ -765,15 +765,15 @@ static int plan_counting(counting *c, size_t concepts, sae_error *err)
         bytes = a.peak + 64;
         c->memory = a.failed ? NULL : io_alloc(&c->s.x->host, bytes, 1);
         if (!c->memory || !c->scratch)
-            return fail(err, SAE_ENOMEM, "no memory for statistics of %zu latents and %zu steps: a smaller --batch needs less", s->n, T);
+            return fail(err, SAEURON_ENOMEM, "no memory for statistics of %zu latents and %zu steps: a smaller --batch needs less", s->n, T);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 #define COUNTS_BYTES 16384 /* of metadata "prompts" that stats_load reads */
 
 /* "20" where all concepts have as many prompts, else {"Cats": 80, ...}; to be freed. NULL: no memory. */
-static char *describe_counts(const sae_host *host, const char *const *name, const size_t *count, size_t concepts)
+static char *describe_counts(const saeuron_host *host, const char *const *name, const size_t *count, size_t concepts)
 {
     bool   alike = true;
     size_t at = 0, size = 64;
@@ -797,23 +797,23 @@ static char *describe_counts(const sae_host *host, const char *const *name, cons
     return out;
 }
 
-static int too_many(const char *path, sae_error *err)
+static int too_many(const char *path, saeuron_error *err)
 {
-    return fail(err, SAE_EUSAGE, "%s: too many concepts of unequal numbers of prompts for its header: make several files", path);
+    return fail(err, SAEURON_EUSAGE, "%s: too many concepts of unequal numbers of prompts for its header: make several files", path);
 }
 
 /* The headers of both files, for concepts first .. first + count - 1. */
-static int begin_statistics(counting *c, size_t first, size_t count, sae_error *err)
+static int begin_statistics(counting *c, size_t first, size_t count, saeuron_error *err)
 {
     const stats_options *o = c->o;
     const concept_entry *list = o->concepts->list + first;
-    const sae_host *host = &c->s.x->host;
+    const saeuron_host *host = &c->s.x->host;
     metadata m = { .n = 0 };
     uint64_t digest = 0;
     const char **names = io_alloc(host, count, sizeof *names);
     size_t *counts = io_alloc(host, count, sizeof *counts);
     char   *prompts = NULL;
-    int     code = SAE_OK;
+    int     code = SAEURON_OK;
     for (size_t i = 0; names && counts && i < count; i++) {
         names[i] = list[i].name;
         counts[i] = list[i].count;
@@ -826,7 +826,7 @@ static int begin_statistics(counting *c, size_t first, size_t count, sae_error *
     for (size_t i = 0; i < o->concepts->count; i++)
         digest = digest_prompts(nn_hash(digest, o->concepts->list[i].name, strlen(o->concepts->list[i].name)), o->concepts->list[i].prompts, o->concepts->list[i].count);
     if (!names || !counts || !(prompts = describe_counts(host, names, counts, count)))
-        code = fail(err, SAE_ENOMEM, "%s: no memory for its header", o->path);
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its header", o->path);
     else if (strlen(prompts) >= COUNTS_BYTES)
         code = too_many(o->path, err);
     put_text(&m, "format", STATISTICS_FORMAT);
@@ -851,7 +851,7 @@ static int begin_statistics(counting *c, size_t first, size_t count, sae_error *
 }
 
 /* The SAE at the hook; rounded, it is not what would be packed. */
-static int open_sae(counting *c, const char *hook, sae_error *err)
+static int open_sae(counting *c, const char *hook, saeuron_error *err)
 {
     char dir[1024];
     int  code = hook_folder(c->s.x, hook, dir, err);
@@ -860,7 +860,7 @@ static int open_sae(counting *c, const char *hook, sae_error *err)
     return !code && c->o->half ? round_sae(c, err) : code;
 }
 
-static int count_concepts(counting *c, sae_error *err)
+static int count_concepts(counting *c, saeuron_error *err)
 {
     const stats_options *o = c->o;
     const shard  after = { o->part.i + 1, o->part.N };
@@ -871,9 +871,9 @@ static int count_concepts(counting *c, sae_error *err)
     int    code;
     for (size_t i = 0; i < count; i++)
         images += list[i].count;
-    if ((code = session_open(&c->s, c->s.x, &o->sampling, images, err)) != SAE_OK || (code = hook_name(c->s.x, o->hook, name, err)) != SAE_OK ||
-        (code = open_sae(c, name, err)) != SAE_OK || (code = session_add(&c->s, name, name, err)) != SAE_OK || (code = plan_counting(c, count, err)) != SAE_OK ||
-        (code = begin_statistics(c, first, count, err)) != SAE_OK)
+    if ((code = session_open(&c->s, c->s.x, &o->sampling, images, err)) != SAEURON_OK || (code = hook_name(c->s.x, o->hook, name, err)) != SAEURON_OK ||
+        (code = open_sae(c, name, err)) != SAEURON_OK || (code = session_add(&c->s, name, name, err)) != SAEURON_OK || (code = plan_counting(c, count, err)) != SAEURON_OK ||
+        (code = begin_statistics(c, first, count, err)) != SAEURON_OK)
         return code;
     c->s.r.step = count_step;
     c->s.r.user = c;
@@ -896,18 +896,18 @@ static int count_concepts(counting *c, sae_error *err)
     return code;
 }
 
-int stats_make(sae_context *x, const stats_options *o, sae_error *err)
+int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err)
 {
     int code = check_shard(o->part, err);
     if (!code && o->type != DT_F32 && o->type != DT_F16)
-        code = fail(err, SAE_EUSAGE, "statistics are written as F32 or F16");
+        code = fail(err, SAEURON_EUSAGE, "statistics are written as F32 or F16");
     if (!code && o->density && !strcmp(o->density, o->path))
-        code = fail(err, SAE_EUSAGE, "%s: statistics and densities want a file each", o->path);
+        code = fail(err, SAEURON_EUSAGE, "%s: statistics and densities want a file each", o->path);
     if (code)
         return code;
     counting *c = io_alloc(&x->host, 1, sizeof *c);
     if (!c)
-        return fail(err, SAE_ENOMEM, "no memory to begin");
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
     memset(c, 0, sizeof *c);
     c->o = o;
     c->s.x = x;
@@ -939,7 +939,7 @@ static bool meta_text(const part_file *p, const char *key, char *out, size_t siz
     return false;
 }
 
-static int open_part(part_file *p, const sae_host *host, const char *path, sae_error *err)
+static int open_part(part_file *p, const saeuron_host *host, const char *path, saeuron_error *err)
 {
     json v;
     char text[64], format[64];
@@ -947,7 +947,7 @@ static int open_part(part_file *p, const sae_host *host, const char *path, sae_e
     if (code)
         return code;
     if (!(p->order = io_alloc(host, p->t.count, sizeof *p->order)))
-        return fail(err, SAE_ENOMEM, "%s: no memory for the order of its tensors", path);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for the order of its tensors", path);
     for (size_t j = 0; j < p->t.count; j++) { /* by place; `tensors` sorts by name */
         size_t at = j;
         for (; at && p->t.list[p->order[at - 1]].data > p->t.list[j].data; at--)
@@ -956,26 +956,26 @@ static int open_part(part_file *p, const sae_host *host, const char *path, sae_e
     }
     meta_text(p, "format", format, sizeof format);
     if (strcmp(format, ACTIVATIONS_FORMAT) && strcmp(format, STATISTICS_FORMAT) && (*format || !json_get(p->t.metadata, "timesteps", &v)))
-        return fail(err, SAE_EFORMAT, "%s: holds neither activations nor statistics: merge joins what collect and stats write", path);
+        return fail(err, SAEURON_EFORMAT, "%s: holds neither activations nor statistics: merge joins what collect and stats write", path);
     meta_text(p, "shard", text, sizeof text);
     p->s = (shard){ 0, 1 };
     if (*text && !io_parse_part(text, &p->s.i, &p->s.N))
-        return fail(err, SAE_EFORMAT, "%s: metadata \"shard\" is \"%.40s\", not I/N", path, text);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"shard\" is \"%.40s\", not I/N", path, text);
+    return SAEURON_OK;
 }
 
 /* Puts the parts in order; every one must be there, once. whole: they are no parts of one run, but runs. */
-static int order_parts(part_file *p, size_t count, bool *whole, sae_error *err)
+static int order_parts(part_file *p, size_t count, bool *whole, saeuron_error *err)
 {
     *whole = true;
     for (size_t i = 0; i < count; i++)
         *whole &= p[i].s.N == 1;
     for (size_t i = 0; i < count && !*whole; i++) {
         if (p[i].s.N != p[0].s.N)
-            return fail(err, SAE_EFORMAT, "%s is shard %zu/%zu, but %s is of %zu: they are of different runs", p[i].t.path, p[i].s.i, p[i].s.N, p[0].t.path, p[0].s.N);
+            return fail(err, SAEURON_EFORMAT, "%s is shard %zu/%zu, but %s is of %zu: they are of different runs", p[i].t.path, p[i].s.i, p[i].s.N, p[0].t.path, p[0].s.N);
         for (size_t j = i; j && p[j - 1].s.i >= p[j].s.i; j--) {
             if (p[j - 1].s.i == p[j].s.i)
-                return fail(err, SAE_EFORMAT, "%s and %s are both shard %zu/%zu", p[j - 1].t.path, p[j].t.path, p[j].s.i, p[j].s.N);
+                return fail(err, SAEURON_EFORMAT, "%s and %s are both shard %zu/%zu", p[j - 1].t.path, p[j].t.path, p[j].s.i, p[j].s.N);
             const part_file swap = p[j];
             p[j] = p[j - 1];
             p[j - 1] = swap;
@@ -983,8 +983,8 @@ static int order_parts(part_file *p, size_t count, bool *whole, sae_error *err)
     }
     for (size_t i = 0; i < count && !*whole; i++)
         if (p[i].s.i != i || (i + 1 == count && count != p[0].s.N))
-            return fail(err, SAE_EFORMAT, "shard %zu/%zu is missing: %zu parts were given, all %zu are needed", p[i].s.i != i ? i : count, p[0].s.N, count, p[0].s.N);
-    return SAE_OK;
+            return fail(err, SAEURON_EFORMAT, "shard %zu/%zu is missing: %zu parts were given, all %zu are needed", p[i].s.i != i ? i : count, p[0].s.N, count, p[0].s.N);
+    return SAEURON_OK;
 }
 
 /* Keys that may differ between parts of one run: their sums and the whole's values stand in the merged file. */
@@ -1003,12 +1003,12 @@ static bool binding_key(json key)
 #define META_BYTES 32768
 
 /* Whether all parts have what the first has under key, unless the key is a part's own; *all: they do. */
-static int compare_key(const part_file *p, size_t count, json key, bool whole, bool *all, char *a, char *b, sae_error *err)
+static int compare_key(const part_file *p, size_t count, json key, bool whole, bool *all, char *a, char *b, saeuron_error *err)
 {
     char name[64];
     *all = true;
     if (!json_string(key, name, sizeof name, NULL))
-        return fail(err, SAE_EFORMAT, "%s: its metadata has a key longer than %zu bytes", p[0].t.path, sizeof name - 1);
+        return fail(err, SAEURON_EFORMAT, "%s: its metadata has a key longer than %zu bytes", p[0].t.path, sizeof name - 1);
     meta_text(&p[0], name, a, META_BYTES);
     for (size_t i = 1; i < count; i++) {
         meta_text(&p[i], name, b, META_BYTES);
@@ -1016,13 +1016,13 @@ static int compare_key(const part_file *p, size_t count, json key, bool whole, b
             continue;
         *all = false;
         if (!own_key(key) && (!whole || (binding_key(key) && *a && *b)))
-            return fail(err, SAE_EFORMAT, "%s: its metadata has %s \"%.60s\", but that of %s has \"%.60s\": they are of different runs", p[i].t.path, name, b, p[0].t.path, a);
+            return fail(err, SAEURON_EFORMAT, "%s: its metadata has %s \"%.60s\", but that of %s has \"%.60s\": they are of different runs", p[i].t.path, name, b, p[0].t.path, a);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Prompts of one part's concept `name`, from metadata "prompts". */
-static int concept_prompts(const part_file *p, const char *text, const char *name, size_t *count, sae_error *err)
+static int concept_prompts(const part_file *p, const char *text, const char *name, size_t *count, saeuron_error *err)
 {
     json    v, n;
     int64_t x;
@@ -1030,15 +1030,15 @@ static int concept_prompts(const part_file *p, const char *text, const char *nam
     if (code)
         return code;
     if (json_kind(v) == '{' && !json_get(v, name, &n))
-        return fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", p->t.path, name);
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", p->t.path, name);
     if (!json_integer(json_kind(v) == '{' ? n : v, &x) || x < 1)
-        return fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", p->t.path);
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", p->t.path);
     *count = (size_t)x;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 typedef struct merging {
-    const sae_host *host;
+    const saeuron_host *host;
     const char *path;               /* of the merged file */
     part_file *part;
     size_t parts, tensors, pairs;
@@ -1051,48 +1051,48 @@ typedef struct merging {
 } merging;
 
 /* Every part's tensors, in order: the list of the merged file. */
-static int list_tensors(merging *w, sae_error *err)
+static int list_tensors(merging *w, saeuron_error *err)
 {
     size_t at = 0, all = 0;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (size_t i = 0; i < w->parts; i++) {
         const part_file *p = &w->part[i];
         if (!meta_text(p, "prompts", w->a, META_BYTES))
-            return fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" is longer than %d bytes", p->t.path, META_BYTES);
+            return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" is longer than %d bytes", p->t.path, META_BYTES);
         for (size_t j = 0; j < p->t.count; j++, at++) {
             const tensor *t = &p->t.list[p->order[j]], *f = w->part[0].t.count ? &w->part[0].t.list[w->part[0].order[0]] : t;
             if (t->ndim < 2 || t->ndim > 3 || (t->type != DT_F32 && t->type != DT_F16) || (w->activations && (p->t.count != 1 || strcmp(t->name, "activations"))))
-                return fail(err, SAE_EFORMAT, "%s: tensor %.80s is nothing that collect or stats write", p->t.path, t->name);
+                return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is nothing that collect or stats write", p->t.path, t->name);
             if (t->type != f->type || t->ndim != f->ndim || t->shape[t->ndim - 1] != f->shape[f->ndim - 1] || t->shape[t->ndim - 2] != f->shape[f->ndim - 2])
-                return fail(err, SAE_EFORMAT, "%s: tensor %.80s has another type or shape than %s has: they are of different runs", p->t.path, t->name, w->part[0].t.path);
+                return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s has another type or shape than %s has: they are of different runs", p->t.path, t->name, w->part[0].t.path);
             w->list[at] = (tensor_out){ .name = t->name, .type = t->type, .ndim = t->ndim, .shape = { t->shape[0], t->shape[1], t->ndim == 3 ? t->shape[2] : 0 } };
             w->name[at] = t->name;
             all += t->shape[0];
-            if (!w->activations && (code = concept_prompts(p, *w->a ? w->a : "1", t->name, &w->counts[at], err)) != SAE_OK)
+            if (!w->activations && (code = concept_prompts(p, *w->a ? w->a : "1", t->name, &w->counts[at], err)) != SAEURON_OK)
                 return code;
         }
         if (w->activations && !p->t.count)
-            return fail(err, SAE_EFORMAT, "%s: tensor activations is missing", p->t.path);
+            return fail(err, SAEURON_EFORMAT, "%s: tensor activations is missing", p->t.path);
     }
     w->tensors = w->activations ? 1 : at;
     if (w->activations)
         w->list[0].shape[0] = all;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The merged file's metadata: the first part's, in its order, as a whole run would have written it. */
-static int merge_metadata(merging *w, sae_error *err)
+static int merge_metadata(merging *w, saeuron_error *err)
 {
     json   key, v;
     size_t at = 0, room = 0;
     bool   all;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (size_t i = 0; i < w->parts; i++) { /* none may have keys that the first lacks */
         json_iter it = json_begin(w->part[i].t.metadata);
         while (!w->whole && json_next(&it, &key, NULL)) {
             char name[64];
             if (json_string(key, name, sizeof name, NULL) && !json_get(w->part[0].t.metadata, name, &v))
-                return fail(err, SAE_EFORMAT, "%s: its metadata has %s, which that of %s lacks: they are of different runs", w->part[i].t.path, name, w->part[0].t.path);
+                return fail(err, SAEURON_EFORMAT, "%s: its metadata has %s, which that of %s lacks: they are of different runs", w->part[i].t.path, name, w->part[0].t.path);
         }
     }
     room = (size_t)(w->part[0].t.metadata.end - w->part[0].t.metadata.at) + META_BYTES;
@@ -1100,11 +1100,11 @@ static int merge_metadata(merging *w, sae_error *err)
     w->text = io_alloc(w->host, room, 1);
     w->prompts = w->activations ? NULL : describe_counts(w->host, w->name, w->counts, w->tensors);
     if (!w->pair || !w->text || (!w->activations && !w->prompts))
-        return fail(err, SAE_ENOMEM, "no memory for the merged file's header");
+        return fail(err, SAEURON_ENOMEM, "no memory for the merged file's header");
     if (w->prompts && strlen(w->prompts) >= COUNTS_BYTES)
         return too_many(w->path, err);
     for (json_iter it = json_begin(w->part[0].t.metadata); !code && json_next(&it, &key, NULL);) {
-        if ((code = compare_key(w->part, w->parts, key, w->whole, &all, w->a, w->b, err)) != SAE_OK)
+        if ((code = compare_key(w->part, w->parts, key, w->whole, &all, w->a, w->b, err)) != SAEURON_OK)
             return code;
         const char *value = w->a;
         if (json_equals(key, "shard"))
@@ -1125,7 +1125,7 @@ static int merge_metadata(merging *w, sae_error *err)
         w->pair[w->pairs++] = value == w->prompts ? value : w->text + at;
         if (value != w->prompts) {
             if (at + strlen(value) + 1 > room)
-                return fail(err, SAE_EFORMAT, "%s: its metadata is longer than its header", w->part[0].t.path);
+                return fail(err, SAEURON_EFORMAT, "%s: its metadata is longer than its header", w->part[0].t.path);
             strcpy(w->text + at, value);
             at += strlen(value) + 1;
         }
@@ -1134,30 +1134,30 @@ static int merge_metadata(merging *w, sae_error *err)
     return code;
 }
 
-static int merge(merging *w, const char *const *paths, sae_error *err)
+static int merge(merging *w, const char *const *paths, saeuron_error *err)
 {
     size_t all = 0;
     char   format[64];
     io_out out;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (size_t i = 0; i < w->parts && !code; i++) {
         code = open_part(&w->part[i], w->host, paths[i], err);
         all += w->part[i].t.count;
     }
-    if (code || (code = order_parts(w->part, w->parts, &w->whole, err)) != SAE_OK)
+    if (code || (code = order_parts(w->part, w->parts, &w->whole, err)) != SAEURON_OK)
         return code;
     meta_text(&w->part[0], "format", format, sizeof format);
     w->activations = !strcmp(format, ACTIVATIONS_FORMAT);
     if (w->activations && w->whole && w->parts > 1)
-        return fail(err, SAE_EFORMAT, "%s and %s hold the activations of whole runs, no parts of one: train takes several files", w->part[0].t.path, w->part[1].t.path);
+        return fail(err, SAEURON_EFORMAT, "%s and %s hold the activations of whole runs, no parts of one: train takes several files", w->part[0].t.path, w->part[1].t.path);
     w->list = io_alloc(w->host, all, sizeof *w->list);
     w->name = io_alloc(w->host, all, sizeof *w->name);
     w->counts = io_alloc(w->host, all, sizeof *w->counts);
     w->a = io_alloc(w->host, META_BYTES, 2);
     if (!w->list || !w->name || !w->counts || !w->a)
-        return fail(err, SAE_ENOMEM, "no memory for the list of %zu tensors", all);
+        return fail(err, SAEURON_ENOMEM, "no memory for the list of %zu tensors", all);
     w->b = w->a + META_BYTES;
-    if ((code = list_tensors(w, err)) != SAE_OK || (code = merge_metadata(w, err)) != SAE_OK)
+    if ((code = list_tensors(w, err)) != SAEURON_OK || (code = merge_metadata(w, err)) != SAEURON_OK)
         return code;
     code = tensors_begin(&out, w->host, w->path, w->list, w->tensors, w->pair, err);
     for (size_t i = 0; i < w->parts && !code; i++) {
@@ -1172,14 +1172,14 @@ static int merge(merging *w, const char *const *paths, sae_error *err)
     return code;
 }
 
-int merge_parts(const sae_host *host, const char *const *paths, size_t count, const char *out, sae_error *err)
+int merge_parts(const saeuron_host *host, const char *const *paths, size_t count, const char *out, saeuron_error *err)
 {
     merging w = { .host = host, .path = out, .parts = count };
     int code;
     if (!count)
-        return fail(err, SAE_EUSAGE, "there is nothing to merge");
+        return fail(err, SAEURON_EUSAGE, "there is nothing to merge");
     if (!(w.part = io_alloc(host, count, sizeof *w.part)))
-        return fail(err, SAE_ENOMEM, "no memory for %zu parts", count);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu parts", count);
     memset(w.part, 0, count * sizeof *w.part);
     code = merge(&w, paths, err);
     for (size_t i = 0; i < count; i++) {

@@ -22,7 +22,7 @@ size_t shard_first(shard s, size_t count);
 /* ---- activations ---- */
 
 typedef struct collect_options {
-    sae_generate_options sampling;  /* prompts, count: of all parts; noise_index is that of prompt 0 */
+    saeuron_generate_options sampling;  /* prompts, count: of all parts; noise_index is that of prompt 0 */
     shard   part;
     const char *const *hooks;       /* at least one */
     const char *const *paths;       /* where the activations of each go */
@@ -35,13 +35,13 @@ typedef struct collect_options {
 
 /* Samples the part's prompts and writes each hook's activations, conditional half only: [rows,N,d], a row a map of one (prompt, step).
  * Prompt j starts from the same noise in every part. After an error no file of these is there that was not before. */
-int collect_run(sae_context *x, const collect_options *o, sae_error *err);
+int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err);
 
 /* ---- the maps of any prompts, for training while sampling ---- */
 
 typedef struct sampler sampler;
 typedef struct sampler_options {
-    sae_generate_options sampling;  /* prompts, count: all of them; they must outlive the sampler. noise_index is that of prompt 0 */
+    saeuron_generate_options sampling;  /* prompts, count: all of them; they must outlive the sampler. noise_index is that of prompt 0 */
     const char *hook;
     bool    diff;
     size_t  every;                  /* as of collect_options */
@@ -54,9 +54,9 @@ typedef struct sampler_facts {
 } sampler_facts;
 
 /* Plans the sampling and takes its memory; for sampler_close, after an error too (*s is then NULL or not). x must outlive it. */
-int  sampler_open(sampler **s, sae_context *x, const sampler_options *o, sampler_facts *facts, sae_error *err);
+int  sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, sampler_facts *facts, saeuron_error *err);
 /* maps [count,rows,N,d] of the prompts of these numbers: for each the rows that collect_run writes of it, to the bit. */
-int  sampler_maps(sampler *s, float *maps, const uint32_t *prompt, size_t count, sae_error *err);
+int  sampler_maps(sampler *s, float *maps, const uint32_t *prompt, size_t count, saeuron_error *err);
 void sampler_close(sampler *s);
 
 /* ---- statistics ---- */
@@ -66,11 +66,11 @@ typedef struct concept_set { concept_entry *list; size_t count, prompts; void *m
 
 /* The concepts of file path, {"NAME": ["prompt", ...], ...}, in its order; or, path NULL, those of concepts.json's domain at hook with its
  * calibration prompts (method: paper section 4; released gather_sae_acts_ca_prompts.py). At most `lines` prompts a concept; 0: all. */
-int  concepts_open(concept_set *c, const sae_context *x, const char *hook, const char *path, size_t lines, sae_error *err);
-void concepts_close(concept_set *c, const sae_host *host);
+int  concepts_open(concept_set *c, const saeuron_context *x, const char *hook, const char *path, size_t lines, saeuron_error *err);
+void concepts_close(concept_set *c, const saeuron_host *host);
 
 typedef struct stats_options {
-    sae_generate_options sampling;  /* without prompts; prompt p of concept c starts from noise_index + first + p */
+    saeuron_generate_options sampling;  /* without prompts; prompt p of concept c starts from noise_index + first + p */
     shard   part;                   /* of the concepts */
     const char *hook, *path;
     const char *density;            /* where the share of tokens at which each latent fires goes; NULL: nowhere */
@@ -80,11 +80,11 @@ typedef struct stats_options {
     bool    half;                   /* AUDIT A8: rounded to half precision wherever the released code holds such a number */
 } stats_options;
 
-int stats_make(sae_context *x, const stats_options *o, sae_error *err);
+int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err);
 
 /* ---- parts ---- */
 
 /* Joins the parts of one run, in any order, or the statistics of several runs that differ in their concepts alone. */
-int merge_parts(const sae_host *host, const char *const *paths, size_t count, const char *out, sae_error *err);
+int merge_parts(const saeuron_host *host, const char *const *paths, size_t count, const char *out, saeuron_error *err);
 
 #endif

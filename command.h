@@ -43,7 +43,7 @@ void clear_line(void);
 
 /* ---- messages: each returns the exit code ---- */
 
-int complain(const sae_error *err);
+int complain(const saeuron_error *err);
 int usage(const char *command, const char *format, const char *what);
 
 /* ---- stdout: names and texts from files can neither end a line nor talk to the terminal ---- */
@@ -55,18 +55,18 @@ void print_concept(const char *concept, bool as_json); /* the first column, or t
 /* ---- opening what the options name ---- */
 
 /* The model, with this talk's progress; an exit code, 0 if it is open. */
-int open_model(sae_context **x, const options *o, talk *t);
+int open_model(saeuron_context **x, const options *o, talk *t);
 /* --sae HOOK=DIR and --stats FILE. */
-int place_saes(sae_context *x, const options *o, sae_error *err);
+int place_saes(saeuron_context *x, const options *o, saeuron_error *err);
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
-int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err);
+int sampling(saeuron_generate_options *g, const options *o, const saeuron_context *x, float **noise, saeuron_error *err);
 
 /* --dtype: otherwise, when it is not given. */
-int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err);
+int read_type(dtype *type, const char *text, dtype otherwise, saeuron_error *err);
 /* --shard I/N. */
-int read_shard(const char *text, size_t *i, size_t *n, sae_error *err);
+int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err);
 /* The lines of --prompts, as pointers into *buffer; both are the caller's to free, after an error, too. */
-int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err);
+int read_prompts(const options *o, const saeuron_host *host, char **buffer, const char ***prompts, size_t *count, saeuron_error *err);
 
 /* ---- command_collect.c ---- */
 

@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-int read_type(dtype *type, const char *text, dtype otherwise, sae_error *err)
+int read_type(dtype *type, const char *text, dtype otherwise, saeuron_error *err)
 {
     *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
-    return *type != DT_NONE ? SAE_OK : fail(err, SAE_EUSAGE, "--dtype must be F32 or F16");
+    return *type != DT_NONE ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
 }
 
 /* Progress over all images of a run: the library counts them (recorder). */
@@ -26,7 +26,7 @@ static void expect(talk *t, size_t images)
 static size_t share_of(shard p, size_t count) { return shard_first((shard){ p.i + 1, p.N }, count) - shard_first(p, count); }
 
 /* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors; made in *memory. */
-static int activation_paths(const options *o, const sae_context *x, const char ***paths, char **memory, sae_error *err)
+static int activation_paths(const options *o, const saeuron_context *x, const char ***paths, char **memory, saeuron_error *err)
 {
     const size_t n = strlen(o->out);
     const bool folder = o->hooks.count > 1 || o->out[n - 1] == '/';
@@ -34,23 +34,23 @@ static int activation_paths(const options *o, const sae_context *x, const char *
     *paths = io_alloc(&x->host, o->hooks.count, sizeof **paths);
     *memory = io_alloc(&x->host, o->hooks.count, 1024);
     if (!*paths || !*memory)
-        return fail(err, SAE_ENOMEM, "no memory for the paths of %zu hooks", o->hooks.count);
+        return fail(err, SAEURON_ENOMEM, "no memory for the paths of %zu hooks", o->hooks.count);
     for (size_t i = 0; i < o->hooks.count; i++) {
         const char *hook = o->hooks.item[i];
         (*paths)[i] = *memory + 1024 * i;
         if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAE_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+            return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
         snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
         if (folder ? !io_join(*memory + 1024 * i, 1024, o->out, name) : (size_t)snprintf(*memory + 1024 * i, 1024, "%s", o->out) >= 1024)
-            return fail(err, SAE_EUSAGE, "--out: the path is too long");
+            return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
     }
-    return folder ? io_make_dir(o->out, err) : SAE_OK;
+    return folder ? io_make_dir(o->out, err) : SAEURON_OK;
 }
 
 int run_collect(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk   t;
     char  *buffer = NULL, *memory = NULL;
     const char **prompts = NULL, **paths = NULL;
@@ -89,14 +89,14 @@ int run_collect(const options *o)
     io_free(&x->host, memory);
     io_free(&x->host, (void *)prompts);
     io_free(&x->host, buffer);
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
 int run_stats(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk   t;
     float *noise = NULL;
     concept_set concepts = { 0 };
@@ -132,13 +132,13 @@ int run_stats(const options *o)
     if (!code && s.density)
         printf("%s\n", s.density);
     concepts_close(&concepts, &x->host);
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
 int run_merge(const options *o)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     if (!o->rest.count)
         return usage("merge", "%s", "no part is named");
     if (!o->out || !*o->out)

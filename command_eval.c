@@ -15,12 +15,12 @@
 
 /* What both measuring commands open: the model, both classifiers, the protocol; and how images are drawn. */
 typedef struct measuring {
-    sae_context *x;
-    sae_classifier *k[DOMAINS];
+    saeuron_context *x;
+    saeuron_classifier *k[DOMAINS];
     protocol p;
     bool    concept[DOMAINS][LABELS];
     talk    t;
-    sae_generate_options g;
+    saeuron_generate_options g;
     bool    json, open, begun;      /* begun: the table's head is printed */
 } measuring;
 
@@ -36,7 +36,7 @@ static bool next_piece(const char **names, char *piece, size_t size)
 }
 
 /* --seeds instead of the protocol's, or for the sweep's. */
-static int read_seeds(protocol *p, const char *names, sae_error *err)
+static int read_seeds(protocol *p, const char *names, saeuron_error *err)
 {
     char piece[32];
     p->seeds = 0;
@@ -45,14 +45,14 @@ static int read_seeds(protocol *p, const char *names, sae_error *err)
         for (size_t i = 0; ok && i < p->seeds; i++)
             ok = p->seed[i] != p->seed[p->seeds];
         if (!ok)
-            return fail(err, SAE_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as 188,288; not \"%s\"", SEEDS, piece);
+            return fail(err, SAEURON_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as 188,288; not \"%s\"", SEEDS, piece);
         p->seeds++;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* --domain and --concepts: which are forgotten, each alone. */
-static int choose_concepts(measuring *w, const options *o, sae_error *err)
+static int choose_concepts(measuring *w, const options *o, saeuron_error *err)
 {
     const char *names = o->concepts;
     char piece[128];
@@ -63,9 +63,9 @@ static int choose_concepts(measuring *w, const options *o, sae_error *err)
             w->concept[d][c] = w->p.label[d].concept[c];
     }
     if (o->domain && strcmp(o->domain, "style") && strcmp(o->domain, "object"))
-        return fail(err, SAE_EUSAGE, "--domain must be style or object");
+        return fail(err, SAEURON_EUSAGE, "--domain must be style or object");
     if (!asked[STYLE] && !asked[OBJECT])
-        return fail(err, SAE_EUSAGE, "protocol %s measures no %s", w->p.name, o->domain);
+        return fail(err, SAEURON_EUSAGE, "protocol %s measures no %s", w->p.name, o->domain);
     while (next_piece(&names, piece, sizeof piece)) {
         bool found = false;
         for (int d = 0; d < DOMAINS; d++) {
@@ -74,21 +74,21 @@ static int choose_concepts(measuring *w, const options *o, sae_error *err)
                 found = w->concept[d][c] = true;
         }
         if (!found)
-            return fail(err, SAE_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: concepts.json and the classifiers name them", piece,
+            return fail(err, SAEURON_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: concepts.json and the classifiers name them", piece,
                         o->domain ? " in domain " : "", o->domain ? o->domain : "");
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int open_classifiers(measuring *w, const options *o, sae_error *err)
+static int open_classifiers(measuring *w, const options *o, saeuron_error *err)
 {
     char dir[1024], path[1024];
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     if (o->classifier ? (size_t)snprintf(dir, sizeof dir, "%s", o->classifier) >= sizeof dir : !io_join(dir, sizeof dir, w->x->dir, "classifier"))
-        return fail(err, SAE_EUSAGE, "--classifier: the path is too long");
+        return fail(err, SAEURON_EUSAGE, "--classifier: the path is too long");
     for (int d = 0; d < DOMAINS && !code; d++)
-        code = io_join(path, sizeof path, dir, domain_names[d]) ? sae_classifier_open(&w->k[d], &w->x->host, path, err)
-                                                                : fail(err, SAE_EUSAGE, "--classifier: the path is too long");
+        code = io_join(path, sizeof path, dir, domain_names[d]) ? saeuron_classifier_open(&w->k[d], &w->x->host, path, err)
+                                                                : fail(err, SAEURON_EUSAGE, "--classifier: the path is too long");
     return code;
 }
 
@@ -97,22 +97,22 @@ static void close_measuring(measuring *w)
     if (w->open)
         protocol_close(&w->p);
     for (int d = 0; d < DOMAINS; d++)
-        sae_classifier_close(w->k[d]);
-    sae_close(w->x);
+        saeuron_classifier_close(w->k[d]);
+    saeuron_close(w->x);
 }
 
 /* Opens all of it; after an error, too, it wants close_measuring. The model's own errors are told at once, as *status. */
-static int open_measuring(measuring *w, const options *o, int *status, sae_error *err)
+static int open_measuring(measuring *w, const options *o, int *status, saeuron_error *err)
 {
     float *noise;
     int    code;
     *w = (measuring){ .json = o->json };
     if ((*status = open_model(&w->x, o, &w->t)) != 0)
-        return SAE_EUSAGE;
-    if ((code = open_classifiers(w, o, err)) != SAE_OK || (code = protocol_open(&w->p, w->x, w->k, o->protocol, err)) != SAE_OK)
+        return SAEURON_EUSAGE;
+    if ((code = open_classifiers(w, o, err)) != SAEURON_OK || (code = protocol_open(&w->p, w->x, w->k, o->protocol, err)) != SAEURON_OK)
         return code;
     w->open = true;
-    if ((code = choose_concepts(w, o, err)) != SAE_OK || (code = place_saes(w->x, o, err)) != SAE_OK || (code = sampling(&w->g, o, w->x, &noise, err)) != SAE_OK)
+    if ((code = choose_concepts(w, o, err)) != SAEURON_OK || (code = place_saes(w->x, o, err)) != SAEURON_OK || (code = sampling(&w->g, o, w->x, &noise, err)) != SAEURON_OK)
         return code;
     if (!o->steps)
         w->g.steps = w->p.steps;
@@ -127,12 +127,12 @@ static int open_measuring(measuring *w, const options *o, int *status, sae_error
  * forgotten meanwhile. */
 static double plan_seconds(measuring *w, size_t images)
 {
-    sae_generate_options g = w->g;
+    saeuron_generate_options g = w->g;
     const bool quiet = w->t.quiet;
     const size_t steps = g.steps ? g.steps : w->x->default_steps, most = w->x->unet.sample_size <= 32 ? 8 : 1, batch = images < most ? images : most;
     size_t W, H;
     double took[2] = { 0, 0 };
-    unsigned char *rgb = sae_image_size(w->x, &g, &W, &H, NULL) ? NULL : io_alloc(&w->x->host, batch, W * H * 3);
+    unsigned char *rgb = saeuron_image_size(w->x, &g, &W, &H, NULL) ? NULL : io_alloc(&w->x->host, batch, W * H * 3);
     const char **prompts = io_alloc(&w->x->host, batch, sizeof *prompts);
     bool ok = rgb && prompts && images;
     for (size_t i = 0; ok && i < batch; i++)
@@ -144,7 +144,7 @@ static double plan_seconds(measuring *w, size_t images)
     for (size_t i = 0; ok && i < 4; i++) {
         const double start = os_seconds();
         g.steps = i % 2 + 1;
-        ok = sae_generate(w->x, &g, rgb, NULL) == SAE_OK;
+        ok = saeuron_generate(w->x, &g, rgb, NULL) == SAEURON_OK;
         if (i < 2 || os_seconds() - start < took[i % 2])
             took[i % 2] = os_seconds() - start;
     }
@@ -215,27 +215,27 @@ static void show_result(void *user, int domain, const char *concept, const rate 
 }
 
 /* DIR/NAME as it is, to stdout: the product as JSON. */
-static int print_file(const sae_host *host, const char *dir, const char *name, sae_error *err)
+static int print_file(const saeuron_host *host, const char *dir, const char *name, saeuron_error *err)
 {
     char    path[1024];
     io_file f;
-    int     code = io_join(path, sizeof path, dir, name) ? io_open(&f, host, path, err) : fail(err, SAE_EUSAGE, "--out: the path is too long");
+    int     code = io_join(path, sizeof path, dir, name) ? io_open(&f, host, path, err) : fail(err, SAEURON_EUSAGE, "--out: the path is too long");
     if (code)
         return code;
     fwrite(f.data, 1, f.size, stdout);
     io_close(&f);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-/* Everything that sae_forget takes but the concept's name, checked as `generate` checks it. */
-static int read_choice(sae_forget_options *f, const options *o, sae_error *err)
+/* Everything that saeuron_forget takes but the concept's name, checked as `generate` checks it. */
+static int read_choice(saeuron_forget_options *f, const options *o, saeuron_error *err)
 {
-    *f = (sae_forget_options){ .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength, .has_strength = o->has_strength };
+    *f = (saeuron_forget_options){ .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength, .has_strength = o->has_strength };
     if (o->has_percentile && o->top)
-        return fail(err, SAE_EUSAGE, "--top and --percentile exclude each other");
+        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
     if (o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
-        return fail(err, SAE_EUSAGE, "--percentile must be above 0 and at most 100");
-    return SAE_OK;
+        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
+    return SAEURON_OK;
 }
 
 static int print_protocol(const protocol *p)
@@ -246,13 +246,13 @@ static int print_protocol(const protocol *p)
         fwrite(t.at, 1, t.n, stdout);
     const bool failed = t.failed;
     text_free(&t);
-    return failed ? SAE_ENOMEM : SAE_OK;
+    return failed ? SAEURON_ENOMEM : SAEURON_OK;
 }
 
 int run_eval(const options *o)
 {
     measuring w;
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     size_t    left = 0;
     int       status;
     if ((!o->out || !*o->out) && !o->print_protocol)
@@ -269,7 +269,7 @@ int run_eval(const options *o)
     if (!code)
         code = read_choice(&e.how, o, &err);
     if (!code && o->print_protocol) {
-        code = print_protocol(&w.p) ? fail(&err, SAE_ENOMEM, "no memory to print a protocol") : SAE_OK;
+        code = print_protocol(&w.p) ? fail(&err, SAEURON_ENOMEM, "no memory to print a protocol") : SAEURON_OK;
     } else if (!code) {
         code = eval_run(w.x, &e, &left, &err);
         clear_line();
@@ -285,13 +285,13 @@ int run_eval(const options *o)
 /* ---- sweep ---- */
 
 /* The numbers of "A,B,C", each within [low, high]; how many, or 0 and an error. */
-static size_t read_reals(const char *option_name, const char *names, double low, double high, double *out, size_t size, sae_error *err)
+static size_t read_reals(const char *option_name, const char *names, double low, double high, double *out, size_t size, saeuron_error *err)
 {
     char   piece[40];
     size_t n = 0;
     while (next_piece(&names, piece, sizeof piece)) {
         if (n == size || !io_parse_double(piece, &out[n]) || !(out[n] >= low && out[n] <= high)) {
-            fail(err, SAE_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"", option_name, size, low, high, piece);
+            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"", option_name, size, low, high, piece);
             return 0;
         }
         n++;
@@ -300,29 +300,29 @@ static size_t read_reals(const char *option_name, const char *names, double low,
 }
 
 /* Tops, then percentiles, each with every strength: where scores tie, the first stays. */
-static int read_grid(sweep_options *s, const options *o, sae_error *err)
+static int read_grid(sweep_options *s, const options *o, saeuron_error *err)
 {
     double tops[16], percentiles[16], strengths[32];
     const char *const paper = s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
     size_t t = 0, p = 0;
     const size_t g = read_reals("--strengths", o->strengths ? o->strengths : paper, -1e6, 1e6, strengths, 32, err);
     if (!g || (o->percentiles && !(p = read_reals("--percentiles", o->percentiles, 1e-9, 100, percentiles, 16, err))))
-        return SAE_EUSAGE;
+        return SAEURON_EUSAGE;
     if ((o->tops || !o->percentiles) && !(t = read_reals("--tops", o->tops ? o->tops : "1,2,4,8", 1, 1 << 20, tops, 16, err)))
-        return SAE_EUSAGE;
+        return SAEURON_EUSAGE;
     if ((t + p) * g > GRID)
-        return fail(err, SAE_EUSAGE, "a grid of %zu points is too large: at most %d", (t + p) * g, GRID);
+        return fail(err, SAEURON_EUSAGE, "a grid of %zu points is too large: at most %d", (t + p) * g, GRID);
     for (size_t i = 0; i < t + p; i++)
         for (size_t j = 0; j < g; j++) {
             const choice c = { .top = i < t ? (size_t)tops[i] : 0, .percentile = i < t ? 0 : percentiles[i - t], .strength = (float)strengths[j] };
             if (i < t && (double)c.top < tops[i])
-                return fail(err, SAE_EUSAGE, "--tops wants whole numbers");
+                return fail(err, SAEURON_EUSAGE, "--tops wants whole numbers");
             for (size_t k = 0; k < s->points; k++)
                 if (s->grid[k].top == c.top && s->grid[k].strength == c.strength && !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
-                    return fail(err, SAE_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
+                    return fail(err, SAEURON_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
             s->grid[s->points++] = c;
         }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 static void show_choice(void *user, const char *concept, const choice *c, const double numbers[4], bool kept)
@@ -346,7 +346,7 @@ int run_sweep(const options *o)
 {
     static sweep_options s; /* a grid is large for a stack */
     measuring w;
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     char      installed[1024] = "";
     uint64_t  test_seed[SEEDS];
     int       status;
@@ -358,7 +358,7 @@ int run_sweep(const options *o)
         for (size_t c = 0; c < LABELS; c++)
             any[d] |= w.concept[d][c];
     if (!code && any[STYLE] && any[OBJECT])
-        code = fail(&err, SAE_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
+        code = fail(&err, SAEURON_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
     s = (sweep_options){ .e = { .p = &w.p, .k = { w.k[STYLE], w.k[OBJECT] }, .dir = o->out, .sampling = w.g, .concept = { w.concept[STYLE], w.concept[OBJECT] },
                                 .overlap = o->overlap, .watch = { &w, show_plan, show_next, NULL } },
                          .domain = any[OBJECT] ? OBJECT : STYLE, .test_seed = test_seed, .test_seeds = w.p.seeds, .retained = 40, .finalists = 3,

@@ -61,19 +61,19 @@ static int heed(void *user, const char *stage, size_t done, size_t total)
 
 /* ---- train ---- */
 
-static int read_config(training_options *r, const options *o, size_t d, sae_error *err)
+static int read_config(training_options *r, const options *o, size_t d, saeuron_error *err)
 {
     train_config *c = &r->config;
     train_defaults(c, d);
     if (o->has_sae_latents && o->has_expansion)
-        return fail(err, SAE_EUSAGE, "--latents and --expansion exclude each other");
+        return fail(err, SAEURON_EUSAGE, "--latents and --expansion exclude each other");
     if (o->sae_latents > (1u << 26) || o->expansion > 4096 || !o->expansion || (o->has_sae_latents && !o->sae_latents))
-        return fail(err, SAE_EUSAGE, "--latents must be from 1 to 67108864, --expansion from 1 to 4096");
+        return fail(err, SAEURON_EUSAGE, "--latents must be from 1 to 67108864, --expansion from 1 to 4096");
     c->n = o->has_sae_latents ? (size_t)o->sae_latents : d * (size_t)o->expansion;
     if (!o->k || o->k > c->n || o->k > 2048)
-        return fail(err, SAE_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu", c->n);
+        return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu", c->n);
     if (o->tokens > (1u << 24) || o->epochs > 1000000 || o->checkpoint_every > SIZE_MAX / 2 || o->log_every > SIZE_MAX / 2)
-        return fail(err, SAE_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
+        return fail(err, SAEURON_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
     c->k = (size_t)o->k;
     c->batch = (size_t)o->tokens;
     c->lr = o->lr;
@@ -86,9 +86,9 @@ static int read_config(training_options *r, const options *o, size_t d, sae_erro
     c->seed = o->seed;
     c->multi_topk = o->multi_topk;
     if (o->topk && strcmp(o->topk, "batch") && strcmp(o->topk, "token"))
-        return fail(err, SAE_EUSAGE, "--topk must be batch or token");
+        return fail(err, SAEURON_EUSAGE, "--topk must be batch or token");
     if (o->auxk && strcmp(o->auxk, "paper") && strcmp(o->auxk, "released"))
-        return fail(err, SAE_EUSAGE, "--auxk must be paper or released");
+        return fail(err, SAEURON_EUSAGE, "--auxk must be paper or released");
     c->batch_topk = !o->topk || !strcmp(o->topk, "batch");
     c->released_auxk = o->auxk && !strcmp(o->auxk, "released");
     r->epochs = (size_t)o->epochs;
@@ -105,19 +105,19 @@ static const char *only_online(const options *o)
 }
 
 /* The files of --data; of the hook named, if one is. */
-static int open_files(map_source *s, const options *o, sae_error *err)
+static int open_files(map_source *s, const options *o, saeuron_error *err)
 {
     const char *hook = o->hooks.count ? o->hooks.item[0] : NULL;
     const int code = source_open(s, NULL, (const char *const *)(void *)o->data.item, o->data.count, err);
     if (!code && hook && strcmp(strncmp(hook, "unet.", 5) ? hook : hook + 5, s->hook))
-        return fail(err, SAE_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or other data", hook, o->data.item[0], s->hook);
+        return fail(err, SAEURON_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or other data", hook, o->data.item[0], s->hook);
     return code;
 }
 
 /* The model and its prompts, to be sampled. */
-typedef struct online { sae_context *x; char *buffer; const char **prompts; } online;
+typedef struct online { saeuron_context *x; char *buffer; const char **prompts; } online;
 
-static int open_online(online *w, map_source *s, const options *o, int *status, talk *t, sae_error *err)
+static int open_online(online *w, map_source *s, const options *o, int *status, talk *t, saeuron_error *err)
 {
     sampler_options p = { .hook = o->hooks.item[0], .diff = o->diff, .every = (size_t)o->every };
     options noise = *o;
@@ -125,12 +125,12 @@ static int open_online(online *w, map_source *s, const options *o, int *status, 
     size_t  count = 0;
     int     code;
     if (o->every > 1000)
-        return fail(err, SAE_EUSAGE, "--every must be from 1 to 1000");
+        return fail(err, SAEURON_EUSAGE, "--every must be from 1 to 1000");
     if ((*status = open_model(&w->x, o, t)) != 0)
-        return SAE_EUSAGE;
+        return SAEURON_EUSAGE;
     noise.seed = o->noise_seed;
     noise.batch = 0;
-    if ((code = read_prompts(o, &w->x->host, &w->buffer, &w->prompts, &count, err)) != SAE_OK || (code = sampling(&p.sampling, &noise, w->x, &none, err)) != SAE_OK)
+    if ((code = read_prompts(o, &w->x->host, &w->buffer, &w->prompts, &count, err)) != SAEURON_OK || (code = sampling(&p.sampling, &noise, w->x, &none, err)) != SAEURON_OK)
         return code;
     p.sampling.prompts = w->prompts;
     p.sampling.count = count;
@@ -143,7 +143,7 @@ static void close_online(online *w)
         return;
     io_free(&w->x->host, (void *)w->prompts);
     io_free(&w->x->host, w->buffer);
-    sae_close(w->x);
+    saeuron_close(w->x);
 }
 
 static void print_member(json object, const char *key)
@@ -163,13 +163,13 @@ static void print_member(json object, const char *key)
 }
 
 /* DIR/train.json: as it is, or the most of it as a table. */
-static int print_summary(const char *dir, bool as_json, sae_error *err)
+static int print_summary(const char *dir, bool as_json, saeuron_error *err)
 {
     static const char *const of_run[] = { "hook", "latents", "k", "steps", "tokens" }, *const of_sae[] = { "fvu", "l0", "dead" };
     char    path[1024];
     io_file f;
     json    root, measured;
-    int     code = io_join(path, sizeof path, dir, TRAINING_SUMMARY) ? io_open(&f, NULL, path, err) : fail(err, SAE_EUSAGE, "--out: the path is too long");
+    int     code = io_join(path, sizeof path, dir, TRAINING_SUMMARY) ? io_open(&f, NULL, path, err) : fail(err, SAEURON_EUSAGE, "--out: the path is too long");
     if (code)
         return code;
     code = json_open(&root, (const char *)f.data, f.size, path, err);
@@ -190,13 +190,13 @@ static int print_summary(const char *dir, bool as_json, sae_error *err)
 
 int run_train(const options *o)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     talk      t = { .quiet = o->quiet, .images = 1, .now = 1 };
     telling   told = { .t = &t };
     map_source s = { .rows = 0 };
     online    w = { NULL, NULL, NULL };
     int       status = 0, code;
-    const sae_host host = { .progress = heed };
+    const saeuron_host host = { .progress = heed };
     training_options r = { .dir = o->out, .resume = o->resume, .threads = o->threads ? (int)(o->threads > 1024 ? 1024 : o->threads) : os_cores(), .isa = o->isa, .watch = show_step, .user = &told };
 
     if (o->online == (o->data.count > 0))
@@ -240,7 +240,7 @@ static int show_measuring(void *user, const char *stage, size_t done, size_t tot
     return 0;
 }
 
-static int print_measurement(const measurement *m, const char *dir, const map_source *s, bool as_json, sae_error *err)
+static int print_measurement(const measurement *m, const char *dir, const map_source *s, bool as_json, saeuron_error *err)
 {
     text_out t = { .host = NULL };
     if (as_json) {
@@ -262,19 +262,19 @@ static int print_measurement(const measurement *m, const char *dir, const map_so
         density_table(m, &t);
     }
     if (t.failed)
-        return fail(err, SAE_ENOMEM, "no memory to print");
+        return fail(err, SAEURON_ENOMEM, "no memory to print");
     fwrite(t.at, 1, t.n, stdout);
     text_free(&t);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 int run_measure(const options *o)
 {
-    sae_error   err = { 0 };
+    saeuron_error   err = { 0 };
     talk        t = { .quiet = o->quiet, .start = os_seconds(), .last = os_seconds() };
     map_source  s = { .rows = 0 };
     measurement m;
-    const sae_host host = { .user = &t, .progress = show_measuring };
+    const saeuron_host host = { .user = &t, .progress = show_measuring };
 
     if (o->rest.count != 1)
         return usage("measure", "%s", o->rest.count ? "one SAE's folder at a time; activations follow --data" : "no SAE's folder is named; it goes first: saeuron measure DIR --data FILE...");

@@ -40,7 +40,7 @@ static bool compatible(const char *name)
 /* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of a saved scheduler, whichever it was: keys that the file
  * lacks take DDIM's defaults, after StableDiffusionPipeline has forced steps_offset 1 and clip_sample false where the file
  * sets them otherwise. (What it forces where the file says nothing, from_config forgets: _use_default_values.) */
-int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
+int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = { "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "set_alpha_to_one",
         "steps_offset", "clip_sample", "timestep_spacing", "trained_betas", "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas", NULL };
@@ -59,7 +59,7 @@ int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
     memset(d, 0, sizeof *d);
     config_string(&c, "_class_name", "DDIMScheduler", type, sizeof type);
     if (!c.code && !compatible(type))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"_class_name\" is %.47s: models for this scheduler cannot be sampled by DDIM", path, type);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"_class_name\" is %.47s: models for this scheduler cannot be sampled by DDIM", path, type);
     config_known(&c, read, ignored);
     config_only(&c, "beta_schedule", "\"scaled_linear\"");
     config_only(&c, "timestep_spacing", "\"leading\"");
@@ -74,33 +74,33 @@ int ddim_configure(ddim *d, json object, const char *path, sae_error *err)
         d->steps_offset = 1;
     config_bool(&c, "clip_sample", true);
     if (!c.code && !config_has(&c, "clip_sample"))
-        c.code = fail(err, SAE_EFORMAT, "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add \"clip_sample\": false", path, type);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add \"clip_sample\": false", path, type);
     config_string(&c, "prediction_type", "epsilon", type, sizeof type);
     d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
     if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
     if (!c.code && !config_has(&c, "beta_schedule"))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
     start = config_double(&c, "beta_start", 0.0001);
     end = config_double(&c, "beta_end", 0.02);
     if (!c.code && !(start > 0 && start <= end && end < 1))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"beta_start\" and \"beta_end\" must rise between 0 and 1", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"beta_start\" and \"beta_end\" must rise between 0 and 1", path);
     if (!c.code)
         scaled_linear(d->alphas_cumprod, d->train_steps, start, end);
     return c.code;
 }
 
-int ddim_set_timesteps(ddim *d, size_t steps, sae_error *err)
+int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
 {
     if (steps < 1 || steps > d->train_steps)
-        return fail(err, SAE_EUSAGE, "steps must be from 1 to %zu", d->train_steps);
+        return fail(err, SAEURON_EUSAGE, "steps must be from 1 to %zu", d->train_steps);
     const size_t ratio = d->train_steps / steps;
     d->steps = steps;
     for (size_t i = 0; i < steps; i++) /* the last may reach 1000 with an offset of 1 at 1,000 steps: diffusers indexes out of range there */
         d->timesteps[i] = (int)((steps - 1 - i) * ratio) + d->steps_offset;
     if ((size_t)d->timesteps[0] >= d->train_steps)
-        return fail(err, SAE_EUSAGE, "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps", steps, d->steps_offset, d->timesteps[0]);
-    return SAE_OK;
+        return fail(err, SAEURON_EUSAGE, "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps", steps, d->steps_offset, d->timesteps[0]);
+    return SAEURON_OK;
 }
 
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)

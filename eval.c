@@ -15,21 +15,21 @@
 
 /* ---- drawing ---- */
 
-int maker_open(maker *m, sae_context *x, const protocol *p, const sae_generate_options *options, sae_error *err)
+int maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err)
 {
     size_t large;
     int    code;
-    *m = (maker){ .x = x, .p = p, .options = *options, .digest = sae_model_digest(x) };
+    *m = (maker){ .x = x, .p = p, .options = *options, .digest = saeuron_model_digest(x) };
     m->options.noise_index = 0;
-    if ((code = sae_image_size(x, options, &m->W, &m->H, err)) != SAE_OK)
+    if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
         return code;
     m->latent = x->unet.in_channels * (m->W * m->H >> 2 * (x->vae.levels - 1));
-    m->text = sae_text_length(x) * sae_text_width(x);
+    m->text = saeuron_text_length(x) * saeuron_text_width(x);
     m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
     if (m->latent % 16)
-        return fail(err, SAE_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
+        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
     if (m->batch > 1024)
-        return fail(err, SAE_EUSAGE, "the batch must be at most 1024 images");
+        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
     m->embeds = io_alloc(&x->host, p->entries, sizeof *m->embeds);
     if (m->embeds)
         memset(m->embeds, 0, p->entries * sizeof *m->embeds);
@@ -39,9 +39,9 @@ int maker_open(maker *m, sae_context *x, const protocol *p, const sae_generate_o
     m->rgb = nn_mul(m->batch, m->W * m->H * 3, &large) ? io_alloc(&x->host, large, 1) : NULL;
     m->prompts = io_alloc(&x->host, m->batch, sizeof *m->prompts);
     if (!m->embeds || !m->negative || !m->batch_embeds || !m->noise || !m->rgb || !m->prompts)
-        code = fail(err, SAE_ENOMEM, "no memory for %zu images at a time: a smaller --batch needs less", m->batch);
+        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller --batch needs less", m->batch);
     else
-        code = sae_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
+        code = saeuron_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
     if (code)
         maker_close(m);
     return code;
@@ -49,7 +49,7 @@ int maker_open(maker *m, sae_context *x, const protocol *p, const sae_generate_o
 
 void maker_close(maker *m)
 {
-    const sae_host *host = &m->x->host;
+    const saeuron_host *host = &m->x->host;
     for (size_t i = 0; m->embeds && i < m->p->entries; i++)
         io_free(host, m->embeds[i]);
     io_free(host, m->embeds);
@@ -62,14 +62,14 @@ void maker_close(maker *m)
 }
 
 /* The text states of a place, encoded when it is first drawn. */
-static int embed(maker *m, size_t place, const float **states, sae_error *err)
+static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
 {
     float **at = &m->embeds[place];
-    int     code = SAE_OK;
+    int     code = SAEURON_OK;
     if (!*at) {
         if (!(*at = io_alloc(&m->x->host, m->text, sizeof **at)))
-            return fail(err, SAE_ENOMEM, "no memory for the texts of a protocol");
-        if ((code = sae_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAE_OK) {
+            return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
+        if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
             io_free(&m->x->host, *at);
             *at = NULL;
         }
@@ -79,9 +79,9 @@ static int embed(maker *m, size_t place, const float **states, sae_error *err)
 }
 
 /* Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on no batch, shard or list. */
-int maker_draw(maker *m, const size_t *jobs, size_t count, sae_error *err)
+int maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
 {
-    sae_generate_options g = m->options;
+    saeuron_generate_options g = m->options;
     for (size_t i = 0; i < count; i++) {
         const size_t place = jobs[i] % m->p->entries;
         const uint64_t seed = m->p->seed[jobs[i] / m->p->entries];
@@ -91,7 +91,7 @@ int maker_draw(maker *m, const size_t *jobs, size_t count, sae_error *err)
             return code;
         memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
         if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
-            return fail(err, SAE_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", m->latent);
+            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", m->latent);
         m->prompts[i] = m->p->entry[place].prompt;
     }
     g.prompts = m->prompts;
@@ -99,13 +99,13 @@ int maker_draw(maker *m, const size_t *jobs, size_t count, sae_error *err)
     g.prompt_embeds = m->batch_embeds;
     g.negative_prompt_embeds = m->negative;
     g.noise = m->noise;
-    return sae_generate(m->x, &g, m->rgb, err);
+    return saeuron_generate(m->x, &g, m->rgb, err);
 }
 
 /* What the file of an image says of it. */
-static int describe(const maker *m, picture *d, size_t job, sae_error *err)
+static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
 {
-    sae_generate_options g = m->options;
+    saeuron_generate_options g = m->options;
     const size_t place = job % m->p->entries;
     g.prompts = (const char *const *)&m->p->entry[place].prompt;
     g.count = 1;
@@ -116,7 +116,7 @@ static int describe(const maker *m, picture *d, size_t job, sae_error *err)
 
 /* ---- lists ---- */
 
-int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, sae_error *err)
+int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err)
 {
     const size_t n = p->seeds * p->entries;
     memset(l, 0, sizeof *l);
@@ -127,13 +127,13 @@ int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, sa
     l->made = io_alloc(p->host, n, sizeof *l->made);
     if (!l->wanted || !l->made) {
         list_close(l, p);
-        return fail(err, SAE_ENOMEM, "no memory for a list of %zu images", n);
+        return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
     }
     memset(l->wanted, 0, 2 * n * sizeof *l->wanted);
     l->there = l->wanted + n;
     for (size_t i = 0; i < n; i++)
         l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 void list_close(image_list *l, const protocol *p)
@@ -144,13 +144,13 @@ void list_close(image_list *l, const protocol *p)
     l->made = NULL;
 }
 
-int list_enter(image_list *l, maker *m, const sae_forget_options *how, sae_error *err)
+int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
 {
-    sae_forget_options   f = { 0 };
-    sae_generate_options g = m->options;
+    saeuron_forget_options   f = { 0 };
+    saeuron_generate_options g = m->options;
     picture d;
     size_t  work, weights;
-    int     code = SAE_OK;
+    int     code = SAEURON_OK;
     pipeline_rest(m->x);
     if (how)
         f = *how;
@@ -158,17 +158,17 @@ int list_enter(image_list *l, maker *m, const sae_forget_options *how, sae_error
     g.prompts = (const char *const *)&m->p->entry[0].prompt;
     g.count = 1;
     if (l->concept != NO_LABEL)
-        code = sae_forget(m->x, &f, err);
+        code = saeuron_forget(m->x, &f, err);
     if (!code)
-        code = sae_memory(m->x, &g, &work, &weights, err); /* what sae_generate would refuse, it refuses now */
-    if (code || (code = describe(m, &d, 0, err)) != SAE_OK)
+        code = saeuron_memory(m->x, &g, &work, &weights, err); /* what saeuron_generate would refuse, it refuses now */
+    if (code || (code = describe(m, &d, 0, err)) != SAEURON_OK)
         return code;
     snprintf(l->forget, sizeof l->forget, "%s", d.forget);
     picture_free(&d, m->x);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-bool statistics_seed(const sae_context *x, uint64_t *seed)
+bool statistics_seed(const saeuron_context *x, uint64_t *seed)
 {
     char text[32];
     json v;
@@ -179,20 +179,20 @@ bool statistics_seed(const sae_context *x, uint64_t *seed)
 }
 
 /* DIR/images/LIST, or with the name of an image. */
-static int image_path(char path[1024], const image_list *l, const protocol *p, const char *dir, size_t job, bool folder, sae_error *err)
+static int image_path(char path[1024], const image_list *l, const protocol *p, const char *dir, size_t job, bool folder, saeuron_error *err)
 {
     const int n = folder ? snprintf(path, 1024, "%s/images/%s", dir, l->name)
                          : snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", dir, l->name, p->seed[job / p->entries], job % p->entries);
-    return n < 0 || n >= 1024 ? fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir) : SAE_OK;
+    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir) : SAEURON_OK;
 }
 
 /* The image of a job, which must be the one that the options describe. */
-static int load_image(const image_list *l, const maker *m, const char *dir, size_t job, unsigned char **rgb, sae_error *err)
+static int load_image(const image_list *l, const maker *m, const char *dir, size_t job, unsigned char **rgb, saeuron_error *err)
 {
     char    path[1024];
     picture d;
     int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAE_OK)
+    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
         return code;
     code = picture_load(&d, &m->x->host, path, m->W, m->H, rgb, err);
     picture_free(&d, m->x);
@@ -200,22 +200,22 @@ static int load_image(const image_list *l, const maker *m, const char *dir, size
 }
 
 /* Tells the host's progress, now and then; it may stop the run. */
-static int tell(const sae_context *x, const char *stage, size_t done, size_t total, sae_error *err)
+static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
 {
     if (x->host.progress && (done % 64 == 0 || done == total) && done && x->host.progress(x->host.user, stage, done, total))
-        return fail(err, SAE_ECANCEL, "stopped while %s; the same command goes on from here", stage);
-    return SAE_OK;
+        return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
+    return SAEURON_OK;
 }
 
-int list_check(image_list *l, maker *m, const char *dir, sae_error *err)
+int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
 {
     const size_t n = m->p->seeds * m->p->entries;
     char path[1024];
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     for (size_t j = 0; j < n && !code; j++) {
         unsigned char *rgb = NULL;
         l->there[j] = false;
-        if (!l->wanted[j] || (code = image_path(path, l, m->p, dir, j, false, err)) != SAE_OK || !io_exists(&m->x->host, path))
+        if (!l->wanted[j] || (code = image_path(path, l, m->p, dir, j, false, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
             continue;
         code = load_image(l, m, dir, j, &rgb, err);
         io_free(&m->x->host, rgb);
@@ -227,32 +227,32 @@ int list_check(image_list *l, maker *m, const char *dir, sae_error *err)
 }
 
 /* Saves image number i of the batch drawn last. */
-static int save_image(const image_list *l, const maker *m, const char *dir, size_t job, size_t i, sae_error *err)
+static int save_image(const image_list *l, const maker *m, const char *dir, size_t job, size_t i, saeuron_error *err)
 {
     char    path[1024];
     picture d;
     int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAE_OK)
+    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
         return code;
     code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
     picture_free(&d, m->x);
     return code;
 }
 
-int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, sae_error *err)
+int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err)
 {
     const size_t n = m->p->seeds * m->p->entries;
     size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs);
     char    path[1024];
-    int     code = jobs ? image_path(path, l, m->p, dir, 0, true, err) : fail(err, SAE_ENOMEM, "no memory for a batch");
+    int     code = jobs ? image_path(path, l, m->p, dir, 0, true, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
     *count = 0;
     for (size_t j = 0; !code && j < n && *count < m->batch; j++)
         if (l->wanted[j] && !l->there[j] && (!mine || mine[j]))
             jobs[(*count)++] = j;
-    if (!code && *count && (code = io_make_dir(path, err)) == SAE_OK)
+    if (!code && *count && (code = io_make_dir(path, err)) == SAEURON_OK)
         code = maker_draw(m, jobs, *count, err);
     for (size_t i = 0; !code && i < *count; i++)
-        if ((code = save_image(l, m, dir, jobs[i], i, err)) == SAE_OK)
+        if ((code = save_image(l, m, dir, jobs[i], i, err)) == SAEURON_OK)
             l->there[jobs[i]] = true;
     io_free(&m->x->host, jobs);
     return code;
@@ -276,13 +276,13 @@ static void answer(prediction *out, int d, const float *logits, float *scratch, 
     }
 }
 
-int classify(prediction *out, const maker *m, sae_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, sae_error *err)
+int classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err)
 {
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (int d = 0; d < DOMAINS && !code; d++) {
-        const size_t classes = sae_classes(k[d]);
+        const size_t classes = saeuron_classes(k[d]);
         float *logits = io_alloc(&m->x->host, (count + 1) * classes, sizeof *logits);
-        code = logits ? sae_classify(k[d], rgb, count, m->W, m->H, logits, err) : fail(err, SAE_ENOMEM, "no memory for the answers to %zu images", count);
+        code = logits ? saeuron_classify(k[d], rgb, count, m->W, m->H, logits, err) : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
         if (!code)
             answer(out, d, logits, logits + count * classes, count, classes);
         io_free(&m->x->host, logits);
@@ -290,16 +290,16 @@ int classify(prediction *out, const maker *m, sae_classifier *const k[DOMAINS], 
     return code;
 }
 
-int list_classify(image_list *l, maker *m, const char *dir, sae_classifier *const k[DOMAINS], sae_error *err)
+int list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
 {
     enum { AT_ONCE = 16 };
     const size_t n = m->p->seeds * m->p->entries, pixels = m->W * m->H * 3;
     unsigned char *rgb = io_alloc(&m->x->host, AT_ONCE, pixels), *one = NULL;
     size_t     job[AT_ONCE], count = 0;
     prediction made[AT_ONCE];
-    int        code = rgb ? SAE_OK : fail(err, SAE_ENOMEM, "no memory for %d images", AT_ONCE);
+    int        code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
     for (size_t j = 0; j < n && !code; j++) {
-        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, dir, j, &one, err)) == SAE_OK) {
+        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, dir, j, &one, err)) == SAEURON_OK) {
             memcpy(rgb + count * pixels, one, pixels);
             io_free(&m->x->host, one);
             job[count++] = j;
@@ -342,25 +342,25 @@ static bool place_wanted(const eval_options *o, const entry *e, int domain, uint
 }
 
 /* The lists: none, then each concept; none draws what any other draws. */
-static int open_lists(run *r, sae_error *err)
+static int open_lists(run *r, saeuron_error *err)
 {
     const eval_options *o = r->o;
     const protocol *p = o->p;
     size_t count = 1;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (int d = 0; d < DOMAINS; d++)
         for (size_t c = 0; c < p->label[d].count; c++)
             count += o->concept[d] && o->concept[d][c];
     if (count == 1)
-        return fail(err, SAE_EUSAGE, "there is no concept to forget");
+        return fail(err, SAEURON_EUSAGE, "there is no concept to forget");
     if (!(r->list = io_alloc(p->host, count, sizeof *r->list)))
-        return fail(err, SAE_ENOMEM, "no memory for %zu lists", count);
-    if ((code = list_open(&r->list[r->lists], p, 0, NO_LABEL, err)) == SAE_OK)
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", count);
+    if ((code = list_open(&r->list[r->lists], p, 0, NO_LABEL, err)) == SAEURON_OK)
         r->lists++;
     for (int d = 0; d < DOMAINS; d++)
         for (uint32_t c = 0; c < p->label[d].count && !code; c++) {
             image_list *l = &r->list[r->lists];
-            if (!o->concept[d] || !o->concept[d][c] || (code = list_open(l, p, d, c, err)) != SAE_OK)
+            if (!o->concept[d] || !o->concept[d][c] || (code = list_open(l, p, d, c, err)) != SAEURON_OK)
                 continue;
             r->lists++;
             for (size_t j = 0; j < p->seeds * p->entries; j++)
@@ -371,17 +371,17 @@ static int open_lists(run *r, sae_error *err)
 }
 
 /* Image number n of the whole run, in the order of lists, seeds and places, is shard n % N's. */
-static int open_shard(run *r, sae_error *err)
+static int open_shard(run *r, saeuron_error *err)
 {
     const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t n = 0;
     if (!r->o->shards)
-        return SAE_OK;
+        return SAEURON_OK;
     if (!(r->mine = io_alloc(r->o->p->host, r->lists * each, sizeof *r->mine)))
-        return fail(err, SAE_ENOMEM, "no memory for a shard");
+        return fail(err, SAEURON_ENOMEM, "no memory for a shard");
     for (size_t i = 0; i < r->lists * each; i++)
         r->mine[i] = r->list[i / each].wanted[i % each] && n++ % r->o->shards == r->o->shard;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 static void close_run(run *r)
@@ -397,16 +397,16 @@ static void close_run(run *r)
 
 /* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start from noise that the
  * statistics have seen. A protocol that wants them disjoint refuses. */
-static int check_seeds(const run *r, sae_error *err)
+static int check_seeds(const run *r, saeuron_error *err)
 {
     uint64_t seed;
     if (!r->o->p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
-        return SAE_OK;
+        return SAEURON_OK;
     for (size_t i = 0; i < r->o->p->seeds; i++)
         if (r->o->p->seed[i] == seed)
-            return fail(err, SAE_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, name other "
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, name other "
                         "--seeds, or measure all the same with --allow-overlap", seed, r->o->p->name);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Images of the run (mine: the shard's) that are wanted; *there: how many of them are there. */
@@ -424,9 +424,9 @@ static size_t count_images(const run *r, bool mine, size_t *there)
 }
 
 /* Looks at every list: can it be forgotten, what is there? */
-static int check_lists(run *r, sae_error *err)
+static int check_lists(run *r, saeuron_error *err)
 {
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t i = 0; i < r->lists && !code; i++) {
         code = list_enter(&r->list[i], &r->m, &r->o->how, err);
         if (!code && i)
@@ -437,12 +437,12 @@ static int check_lists(run *r, sae_error *err)
     return code;
 }
 
-static int draw_lists(run *r, size_t images, size_t there, sae_error *err)
+static int draw_lists(run *r, size_t images, size_t there, saeuron_error *err)
 {
     const watcher *w = &r->o->watch;
     const size_t each = r->o->p->seeds * r->o->p->entries, missing = images - there;
     size_t done = 0, count;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (size_t i = 0; i < r->lists && !code && done < missing; i++) {
         image_list *l = &r->list[i];
         const bool *mine = r->mine ? r->mine + i * each : NULL;
@@ -456,11 +456,11 @@ static int draw_lists(run *r, size_t images, size_t there, sae_error *err)
     return code;
 }
 
-static int classify_lists(run *r, sae_error *err)
+static int classify_lists(run *r, saeuron_error *err)
 {
     const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t images, there, done = 0;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     images = count_images(r, false, &there);
     for (size_t i = 0; i < r->lists && !code; i++) {
         size_t now = 0;
@@ -469,7 +469,7 @@ static int classify_lists(run *r, sae_error *err)
         if (r->o->watch.next)
             r->o->watch.next(r->o->watch.user, done, now, images);
         done += now;
-        if ((code = list_enter(&r->list[i], &r->m, &r->o->how, err)) == SAE_OK)
+        if ((code = list_enter(&r->list[i], &r->m, &r->o->how, err)) == SAEURON_OK)
             code = list_classify(&r->list[i], &r->m, r->o->dir, r->o->k, err);
     }
     return code;
@@ -478,12 +478,12 @@ static int classify_lists(run *r, sae_error *err)
 /* ---- results ---- */
 
 /* DIR/NAME, written whole. */
-static int save(text_out *t, const char *dir, const char *name, sae_error *err)
+static int save(text_out *t, const char *dir, const char *name, saeuron_error *err)
 {
     char path[1024];
     if (!io_join(path, sizeof path, dir, name)) {
         text_free(t);
-        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir);
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
     }
     return text_save(t, path, err);
 }
@@ -491,7 +491,7 @@ static int save(text_out *t, const char *dir, const char *name, sae_error *err)
 static const char *class_name(const protocol *p, int d, uint32_t label) { return label == NO_LABEL ? "-" : p->label[d].name[label]; }
 
 /* One row an image: what a person needs to count again. */
-static int save_predictions(const run *r, sae_error *err)
+static int save_predictions(const run *r, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     text_out t = { .host = p->host };
@@ -515,7 +515,7 @@ static int save_predictions(const run *r, sae_error *err)
 }
 
 /* Rows: what was asked for; columns: what the classifier sees. */
-static int save_confusion(const run *r, const image_list *l, int d, sae_error *err)
+static int save_confusion(const run *r, const image_list *l, int d, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     const labels *names = &p->label[d];
@@ -524,7 +524,7 @@ static int save_confusion(const run *r, const image_list *l, int d, sae_error *e
     text_out t = { .host = p->host };
     size_t *cell = io_alloc(p->host, n * n, sizeof *cell);
     if (!cell)
-        return fail(err, SAE_ENOMEM, "no memory for a confusion matrix");
+        return fail(err, SAEURON_ENOMEM, "no memory for a confusion matrix");
     memset(cell, 0, n * n * sizeof *cell);
     for (size_t j = 0; j < p->seeds * p->entries; j++) {
         const entry *e = &p->entry[j % p->entries];
@@ -593,9 +593,9 @@ static void add_cells(text_out *t, const rate s[METRICS])
     }
 }
 
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, sae_error *err)
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err)
 {
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (int m = 0; m < METRICS && !code; m++) {
         code = rate_rule(&out[m], p, &p->rules[l->domain][m], l->domain, l->concept, made, l->wanted, err);
         if (!code && m == UA && out[m].images)
@@ -605,11 +605,11 @@ int list_measure(rate out[METRICS], const image_list *l, const protocol *p, cons
 }
 
 /* The numbers of a domain: [lists] with and without forgetting; entry 0 the unweighted means over concepts. */
-static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], rate *column, double *one, sae_error *err)
+static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], rate *column, double *one, saeuron_error *err)
 {
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t i = 1; i < r->lists && !code; i++)
-        if (r->list[i].domain == d && (code = list_measure(with[i], &r->list[i], r->o->p, r->list[i].made, err)) == SAE_OK)
+        if (r->list[i].domain == d && (code = list_measure(with[i], &r->list[i], r->o->p, r->list[i].made, err)) == SAEURON_OK)
             code = list_measure(without[i], &r->list[i], r->o->p, r->list[0].made, err);
     for (int m = 0; m < METRICS && !code; m++)
         for (int w = 0; w < 2; w++) {
@@ -670,19 +670,19 @@ static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*withou
 }
 
 /* What the numbers depend on, and the share of right answers where nothing is forgotten. */
-static int add_head(const run *r, text_out *t, text_out *tsv, sae_error *err)
+static int add_head(const run *r, text_out *t, text_out *tsv, saeuron_error *err)
 {
     const protocol *p = r->o->p;
-    const sae_generate_options *g = &r->m.options;
+    const saeuron_generate_options *g = &r->m.options;
     char  guidance[32];
-    int   code = SAE_OK;
+    int   code = SAEURON_OK;
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : r->m.x->default_guidance);
     text_add(t, "{\"protocol\": ");
     text_quote(t, p->name);
     text_add(t, ", \"quick\": %s, \"unit\": \"percent\", \"interval\": \"95 %%\",\n \"model\": \"%016" PRIx64 "\", \"classifiers\": {", r->o->quick ? "true" : "false", r->m.digest);
     for (int d = 0; d < DOMAINS; d++)
-        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d], sae_classifier_digest(r->o->k[d]));
-    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s, \"size\": \"%zux%zu\", \"seeds\": [", sae_contract(), g->steps ? g->steps : r->m.x->default_steps,
+        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d], saeuron_classifier_digest(r->o->k[d]));
+    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s, \"size\": \"%zux%zu\", \"seeds\": [", saeuron_contract(), g->steps ? g->steps : r->m.x->default_steps,
              guidance, r->m.W, r->m.H);
     for (size_t i = 0; i < p->seeds; i++)
         text_add(t, "%s%" PRIu64, i ? ", " : "", p->seed[i]);
@@ -707,27 +707,27 @@ static int add_head(const run *r, text_out *t, text_out *tsv, sae_error *err)
     return code;
 }
 
-static int save_results(const run *r, sae_error *err)
+static int save_results(const run *r, saeuron_error *err)
 {
-    const sae_host *host = r->o->p->host;
+    const saeuron_host *host = r->o->p->host;
     text_out t = { .host = host }, tsv = { .host = host };
     rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with), (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
     rate  *column = io_alloc(host, r->lists, sizeof *column);
     double *one = io_alloc(host, r->lists, sizeof *one);
     char    path[1024];
-    int     code = with && without && column && one ? SAE_OK : fail(err, SAE_ENOMEM, "no memory for the results");
+    int     code = with && without && column && one ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
     if (!code)
         code = add_head(r, &t, &tsv, err);
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)
             any |= r->list[i].domain == d;
-        if (any && (code = measure_domain(r, d, with, without, column, one, err)) == SAE_OK)
+        if (any && (code = measure_domain(r, d, with, without, column, one, err)) == SAEURON_OK)
             add_domain(r, d, with, without, &t, &tsv);
     }
     text_add(&t, "}\n");
     if (!code && !io_join(path, sizeof path, r->o->dir, "confusion"))
-        code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", r->o->dir);
+        code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
     if (!code)
         code = io_make_dir(path, err);
     for (size_t i = 0; i < r->lists && !code; i++)
@@ -748,7 +748,7 @@ static int save_results(const run *r, sae_error *err)
     return code;
 }
 
-int eval_run(sae_context *x, const eval_options *o, size_t *left, sae_error *err)
+int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err)
 {
     run    r = { .o = o };
     size_t images, there, all;
@@ -765,13 +765,13 @@ int eval_run(sae_context *x, const eval_options *o, size_t *left, sae_error *err
     if (!code) {
         images = count_images(&r, true, &there);
         if (o->watch.plan && o->watch.plan(o->watch.user, images, there))
-            code = fail(err, SAE_ECANCEL, "stopped before anything was drawn");
+            code = fail(err, SAEURON_ECANCEL, "stopped before anything was drawn");
         if (!code && !o->dry)
             code = draw_lists(&r, images, there, err);
         all = count_images(&r, false, &there);
         *left = all - there;
     }
-    if (!code && !o->dry && !o->shards && (code = classify_lists(&r, err)) == SAE_OK)
+    if (!code && !o->dry && !o->shards && (code = classify_lists(&r, err)) == SAEURON_OK)
         code = save_results(&r, err);
     close_run(&r);
     return code;

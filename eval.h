@@ -12,7 +12,7 @@
 
 /* ---- text being built: tables and JSON (protocol.c) ---- */
 
-typedef struct text_out { const sae_host *host; char *at; size_t n, size; bool failed; } text_out;
+typedef struct text_out { const saeuron_host *host; char *at; size_t n, size; bool failed; } text_out;
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
@@ -20,7 +20,7 @@ __attribute__((format(printf, 2, 3)))
 void text_add(text_out *t, const char *format, ...);    /* no real numbers: text_real */
 void text_quote(text_out *t, const char *s);            /* as a JSON string */
 void text_real(text_out *t, double x);                  /* the shortest decimal that reads back the same */
-int  text_save(text_out *t, const char *path, sae_error *err);  /* writes it whole, and frees it */
+int  text_save(text_out *t, const char *path, saeuron_error *err);  /* writes it whole, and frees it */
 void text_free(text_out *t);
 
 /* ---- protocols (protocol.c) ---- */
@@ -65,14 +65,14 @@ typedef struct protocol {
     size_t   entries;
     char    *pool;                  /* the strings */
     size_t   pool_used, pool_size;
-    const sae_host *host;
+    const saeuron_host *host;
 } protocol;
 
 #define PLAIN_STYLE "Seed_Images"   /* UnlearnCanvas' name for "in no style" */
 
 /* named: "emojicanvas", "paper", "released", "unlearncanvas", a JSON file's path (it holds a '.' or '/'), or NULL: concepts.json's
  * "protocol", else emojicanvas. Classes: concepts.json's, which k's must be; without it, k's own. k [DOMAINS] may hold NULL. */
-int  protocol_open(protocol *p, const sae_context *x, sae_classifier *const k[DOMAINS], const char *named, sae_error *err);
+int  protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS], const char *named, saeuron_error *err);
 void protocol_close(protocol *p);
 /* The protocol as a file that protocol_open reads. */
 void protocol_print(const protocol *p, text_out *out);
@@ -97,7 +97,7 @@ rate rate_of(size_t right, size_t n);
 rate rate_sum(const rate *s, const double *c, size_t n);
 /* One number of one forgotten concept. prediction [seeds,entries], of which those with an answer count; use [seeds,entries] (or NULL):
  * only these. right, n: how many images were counted, whatever their weight. */
-int  rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, sae_error *err);
+int  rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, saeuron_error *err);
 rate rate_opposite(rate s);         /* 1 - s */
 /* Per cent with four digits after the point: enough to tell one image among a million. */
 double per_cent(double x);
@@ -106,9 +106,9 @@ double per_cent(double x);
 
 /* Draws images of one list after another from texts encoded once. */
 typedef struct maker {
-    sae_context *x;
+    saeuron_context *x;
     const protocol *p;
-    sae_generate_options options;   /* steps, guidance, residual, negative prompt, ... of every image */
+    saeuron_generate_options options;   /* steps, guidance, residual, negative prompt, ... of every image */
     size_t   W, H, latent, text, batch; /* pixels of an image, values of a latent and of a text, images a call */
     float  **embeds;                /* [entries] of [text], NULL until needed */
     float   *negative, *batch_embeds, *noise;
@@ -117,10 +117,10 @@ typedef struct maker {
     uint64_t digest;                /* the model's */
 } maker;
 
-int  maker_open(maker *m, sae_context *x, const protocol *p, const sae_generate_options *options, sae_error *err);
+int  maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err);
 void maker_close(maker *m);
 /* Draws count <= batch images into m->rgb. A job is the number of an image: seed's number * entries + place. */
-int  maker_draw(maker *m, const size_t *jobs, size_t count, sae_error *err);
+int  maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err);
 
 /* The images of one forgotten concept, or of none. */
 typedef struct image_list {
@@ -132,21 +132,21 @@ typedef struct image_list {
     prediction *made;               /* [seeds,entries] */
 } image_list;
 
-int  list_open(image_list *l, const protocol *p, int domain, uint32_t concept, sae_error *err);
+int  list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err);
 void list_close(image_list *l, const protocol *p);
 /* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). */
-int  list_enter(image_list *l, maker *m, const sae_forget_options *how, sae_error *err);
+int  list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err);
 /* After list_enter: finds the wanted images below dir; those there must be whole and say that they are these. */
-int  list_check(image_list *l, maker *m, const char *dir, sae_error *err);
+int  list_check(image_list *l, maker *m, const char *dir, saeuron_error *err);
 /* After list_check: draws and saves one batch of the wanted images that are not there and that `mine` [seeds,entries] (NULL: all)
  * holds; *count of them, 0 when there is none left. */
-int  list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, sae_error *err);
+int  list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err);
 /* After list_check: the answers to all that are there. */
-int  list_classify(image_list *l, maker *m, const char *dir, sae_classifier *const k[DOMAINS], sae_error *err);
+int  list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err);
 /* Answers of both classifiers to count images rgb [count,H,W,3]. */
-int  classify(prediction *out, const maker *m, sae_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, sae_error *err);
+int  classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err);
 /* The seed of the statistics in use, of their metadata; false when it is unknown. */
-bool statistics_seed(const sae_context *x, uint64_t *seed);
+bool statistics_seed(const saeuron_context *x, uint64_t *seed);
 
 /* What the runs tell their caller: how many images there are to make, and how many are made. */
 typedef struct watcher {
@@ -159,13 +159,13 @@ typedef struct watcher {
     void (*result)(void *user, int domain, const char *concept, const rate with[METRICS], const rate without[METRICS]);
 } watcher;
 
-/* How concepts are forgotten: as forget.json says, unless given here (as sae_forget_options). */
+/* How concepts are forgotten: as forget.json says, unless given here (as saeuron_forget_options). */
 typedef struct eval_options {
     const protocol *p;
-    sae_classifier *k[DOMAINS];
+    saeuron_classifier *k[DOMAINS];
     const char *dir;                /* the folder of images and results */
-    sae_generate_options sampling;
-    sae_forget_options how;         /* name is not used */
+    saeuron_generate_options sampling;
+    saeuron_forget_options how;         /* name is not used */
     const bool *concept[DOMAINS];   /* [labels]: those to forget */
     bool   quick;                   /* the first seed alone, and every third place */
     bool   dry;                     /* stop after watcher.plan */
@@ -175,12 +175,12 @@ typedef struct eval_options {
 } eval_options;
 
 /* Makes what is missing, classifies, writes the results; *left: images that still miss (other shards'). */
-int eval_run(sae_context *x, const eval_options *o, size_t *left, sae_error *err);
+int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err);
 
 /* Whether a rule of the domain counts the image. */
 bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept);
 /* UA, IRA, CRA of a list's concept on the answers in made, over what the list wants. */
-int  list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, sae_error *err);
+int  list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err);
 
 /* ---- sweep.c ---- */
 
@@ -199,6 +199,6 @@ typedef struct sweep_options {
 
 /* Chooses top K or percentile, and strength, for each concept: results.tsv and forget.json in e.dir. installed (or NULL): the
  * path that install wrote. */
-int sweep_run(sae_context *x, const sweep_options *o, char installed[1024], sae_error *err);
+int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], saeuron_error *err);
 
 #endif

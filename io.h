@@ -13,12 +13,12 @@
 
 /* ---- errors ---- */
 
-/* Writes the message into err (which may be NULL) and returns code: `return fail(err, SAE_EFORMAT, "...", ...)`.
+/* Writes the message into err (which may be NULL) and returns code: `return fail(err, SAEURON_EFORMAT, "...", ...)`.
  * Control characters become '?', so that a hostile name can neither break the line nor talk to the terminal. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-int fail(sae_error *err, int code, const char *format, ...);
+int fail(saeuron_error *err, int code, const char *format, ...);
 
 /* ---- JSON: read where it lies, no allocation ---- */
 
@@ -28,7 +28,7 @@ typedef struct json { const char *at, *end; } json;
 /* Checks that text[0..size) is one whole JSON value (RFC 8259, UTF-8, depth at most 64, no key twice among the first
  * JSON_KEYS of an object and those it lies in) and returns a view of it, valid while text is. path is for messages. */
 #define JSON_KEYS 1024
-int  json_open(json *v, const char *text, size_t size, const char *path, sae_error *err);
+int  json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
 /* A view with at == NULL, "there is none", is allowed everywhere below; it has kind 0 and holds nothing. */
 char json_kind(json v);                        /* '{' '[' '"' '0' 't' 'f' 'n' */
 bool json_get(json object, const char *key, json *value);          /* false when absent or not an object */
@@ -66,22 +66,22 @@ size_t io_utf8_put(char out[4], uint32_t code);        /* the way back: 1 to 4 b
 
 /* ---- the caller's bytes ---- */
 
-/* A whole file held in memory: mapped, read, or the caller's own (sae_host.map). */
+/* A whole file held in memory: mapped, read, or the caller's own (saeuron_host.map). */
 typedef struct io_file {
     const unsigned char *data;
     size_t size;
     char   path[1024];      /* for messages */
-    const sae_host *host;
+    const saeuron_host *host;
     enum { IO_NONE, IO_HOST, IO_MAPPED, IO_READ } origin; /* how io_close gives the bytes back */
 } io_file;
 
-/* SAE_ENOENT when absent, SAE_EIO when unreadable or a folder. host may be NULL here and everywhere below (malloc and the
+/* SAEURON_ENOENT when absent, SAEURON_EIO when unreadable or a folder. host may be NULL here and everywhere below (malloc and the
  * operating system), and must outlive f. f needs no io_close after an error, and may have one. */
-int  io_open(io_file *f, const sae_host *host, const char *path, sae_error *err);
+int  io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err);
 void io_close(io_file *f);
 /* The pages of a mapped file leave this process until they are read again. */
 void io_release(const io_file *f);
-bool io_exists(const sae_host *host, const char *path); /* a file that can be read */
+bool io_exists(const saeuron_host *host, const char *path); /* a file that can be read */
 /* "dir/name" into out [size]; false when it does not fit. */
 bool io_join(char *out, size_t size, const char *dir, const char *name);
 
@@ -105,16 +105,16 @@ typedef struct tensors {
     json    metadata;       /* of the first file; at == NULL when there is none */
     io_file *files;
     size_t  file_count;
-    const sae_host *host;
+    const saeuron_host *host;
     void   *memory;
     char    path[1024];
 } tensors;
 
 /* Opens path, a .safetensors file or an index (*.json). Checks header size, JSON, dtypes, shapes against byte ranges, overlaps, holes, ends. */
-int  tensors_open(tensors *t, const sae_host *host, const char *path, sae_error *err);
+int  tensors_open(tensors *t, const saeuron_host *host, const char *path, saeuron_error *err);
 /* Opens DIR/STEM.safetensors or DIR/STEM.safetensors.index.json, else the .fp16 forms of both; which of two goes first:
- * docs/formats.md. SAE_ENOENT names what is there instead, as a pickle. */
-int  tensors_open_model(tensors *t, const sae_host *host, const char *dir, const char *stem, sae_error *err);
+ * docs/formats.md. SAEURON_ENOENT names what is there instead, as a pickle. */
+int  tensors_open_model(tensors *t, const saeuron_host *host, const char *dir, const char *stem, saeuron_error *err);
 void tensors_close(tensors *t);
 void tensors_release(const tensors *t);                       /* io_release of its files */
 tensor *tensors_find(const tensors *t, const char *name);     /* NULL when absent */
@@ -123,28 +123,28 @@ const char *io_dtype_name(dtype type);                        /* "F16"; "?" for 
 /* Writing: the header first, then each tensor in the order given. All or nothing (write, then rename). */
 typedef struct tensor_out { const char *name; dtype type; int ndim; size_t shape[TENSOR_DIMS]; const float *values; } tensor_out;
 /* values are float32 and stored as type (DT_F32 or DT_F16). metadata (or NULL): key, value, key, value, ..., NULL.
- * SAE_ENAN when a value is not finite or too large for F16. The data starts at a multiple of 8 bytes. */
-int tensors_save(const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err);
+ * SAEURON_ENAN when a value is not finite or too large for F16. The data starts at a multiple of 8 bytes. */
+int tensors_save(const saeuron_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, saeuron_error *err);
 
 /* ---- .npy (format 1.0 and 2.0, little-endian, C order) ---- */
 
 /* Reads F16, F32 or F64 and widens/narrows to float32; shape up to 8 dims. *values allocated by host; free with io_free.
- * SAE_ENAN when a value is not finite (or, of F64, too large for float32). */
-int npy_load(const sae_host *host, const char *path, float **values, size_t shape[TENSOR_DIMS], int *ndim, sae_error *err);
+ * SAEURON_ENAN when a value is not finite (or, of F64, too large for float32). */
+int npy_load(const saeuron_host *host, const char *path, float **values, size_t shape[TENSOR_DIMS], int *ndim, saeuron_error *err);
 /* Format 1.0, '<f4', byte for byte what numpy.save writes. Any value, NaN too: a dump must show it. */
-int npy_save(const sae_host *host, const char *path, const float *values, const size_t *shape, int ndim, sae_error *err);
+int npy_save(const saeuron_host *host, const char *path, const float *values, const size_t *shape, int ndim, saeuron_error *err);
 
 /* ---- PNG: 8-bit RGB out; 8-bit grey, RGB, RGBA, palette in ---- */
 
 /* rgb [H,W,3]. texts: keyword, UTF-8 text, ..., NULL; a text that is not ASCII goes to iTXt. Deflate by our own encoder:
  * the same pixels and texts give the same bytes on every machine. */
-int png_save(const sae_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, sae_error *err);
+int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, saeuron_error *err);
 /* *rgb [H,W,3] allocated by host; free with io_free. Refuses interlaced or 16-bit files by name; checks CRCs. */
-int png_load(const sae_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, sae_error *err);
+int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, saeuron_error *err);
 
 /* The text under keyword in a PNG (tEXt or uncompressed iTXt), as UTF-8 ended with NUL, into out [size].
- * SAE_ENOENT when the picture has none, SAE_EUSAGE when size is too small. */
-int png_text(const sae_host *host, const char *path, const char *keyword, char *out, size_t size, sae_error *err);
+ * SAEURON_ENOENT when the picture has none, SAEURON_EUSAGE when size is too small. */
+int png_text(const saeuron_host *host, const char *path, const char *keyword, char *out, size_t size, saeuron_error *err);
 
 /* ---- output files ---- */
 
@@ -152,26 +152,26 @@ int png_text(const sae_host *host, const char *path, const char *keyword, char *
  * renames it over path. After any error, and after abort, the temporary file is gone, path is as it was, and further
  * writes and commits only repeat an error. A path that exists and is no regular file (/dev/stdout) is written directly. */
 typedef struct io_out { void *file; char path[1024], temporary[1088]; } io_out;
-int  io_out_open(io_out *o, const char *path, sae_error *err);
-int  io_out_write(io_out *o, const void *bytes, size_t n, sae_error *err);
-int  io_out_commit(io_out *o, sae_error *err);
+int  io_out_open(io_out *o, const char *path, saeuron_error *err);
+int  io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err);
+int  io_out_commit(io_out *o, saeuron_error *err);
 void io_out_abort(io_out *o);       /* does nothing after commit */
 /* The four above in one. */
-int  io_write_file(const sae_host *host, const char *path, const void *bytes, size_t n, sae_error *err);
-int io_make_dir(const char *path, sae_error *err);  /* and its parents; fine when it exists */
+int  io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n, saeuron_error *err);
+int io_make_dir(const char *path, saeuron_error *err);  /* and its parents; fine when it exists */
 
 /* tensors_save in pieces, for what no memory holds: begin writes the header of list, whose values are not looked at; then the caller
  * puts n values at a time, in the list's order, each tensor's to its end (first: how many of o's went before, for messages), and
  * commits. After an error of put, io_out_abort. Here tensors may also be I64, whose values below 2^63 tensors_put_whole writes, and U8
  * (io_out_write). */
-int  tensors_begin(io_out *out, const sae_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, sae_error *err);
-int  tensors_put(io_out *out, const tensor_out *o, size_t first, const float *values, size_t n, sae_error *err);
-int  tensors_put_whole(io_out *out, const uint64_t *values, size_t n, sae_error *err);
+int  tensors_begin(io_out *out, const saeuron_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, saeuron_error *err);
+int  tensors_put(io_out *out, const tensor_out *o, size_t first, const float *values, size_t n, saeuron_error *err);
+int  tensors_put_whole(io_out *out, const uint64_t *values, size_t n, saeuron_error *err);
 
 /* ---- memory through the host ---- */
 
-void *io_alloc(const sae_host *host, size_t count, size_t size); /* product checked; NULL when there is none */
-void  io_free(const sae_host *host, void *p);
+void *io_alloc(const saeuron_host *host, size_t count, size_t size); /* product checked; NULL when there is none */
+void  io_free(const saeuron_host *host, void *p);
 
 /* ---- the operating system (plain C99 fallbacks exist for all) ---- */
 

@@ -329,7 +329,7 @@ static bool scan_value(scan *s, int depth)
     }
 }
 
-int json_open(json *v, const char *text, size_t size, const char *path, sae_error *err)
+int json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err)
 {
     scan s;
     s.at = text;
@@ -338,14 +338,14 @@ int json_open(json *v, const char *text, size_t size, const char *path, sae_erro
     s.key_count = 0;
     *v = (json){ NULL, NULL };
     if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3))
-        return fail(err, SAE_EFORMAT, "%s: begins with a byte-order mark, which JSON forbids: save it as UTF-8 without one", path);
+        return fail(err, SAEURON_EFORMAT, "%s: begins with a byte-order mark, which JSON forbids: save it as UTF-8 without one", path);
     skip_space(&s.at, s.end);
     const char *start = s.at;
     if (scan_value(&s, 0)) {
         skip_space(&s.at, s.end);
         if (s.at == s.end) {
             *v = (json){ start, s.end };
-            return SAE_OK;
+            return SAEURON_OK;
         }
         refuse(&s, "something follows the value");
     }
@@ -357,7 +357,7 @@ int json_open(json *v, const char *text, size_t size, const char *path, sae_erro
             column = 1;
         }
     }
-    return fail(err, SAE_EFORMAT, "%s: not valid JSON: line %zu, byte %zu: %s", path, line, column, s.why);
+    return fail(err, SAEURON_EFORMAT, "%s: not valid JSON: line %zu, byte %zu: %s", path, line, column, s.why);
 }
 
 /* ---- walking a checked text ---- */

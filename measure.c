@@ -74,9 +74,9 @@ void measurement_json(const measurement *m, text_out *t)
 /* ---- measuring ---- */
 
 /* x [block N,d]: maps by the block through the measure. */
-static int add_maps(measure *m, map_source *s, const sae_host *host, const measure_options *o, float *x, size_t block, sae_error *err)
+static int add_maps(measure *m, map_source *s, const saeuron_host *host, const measure_options *o, float *x, size_t block, saeuron_error *err)
 {
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t first = 0, B; first < o->count && !code; first += B) {
         B = o->count - first < block ? o->count - first : block;
         for (size_t i = 0; i < B && !code; i++)
@@ -84,12 +84,12 @@ static int add_maps(measure *m, map_source *s, const sae_host *host, const measu
         if (!code)
             code = measure_add(m, x, B * s->N, err);
         if (!code && host && host->progress && host->progress(host->user, "measure", first + B, o->count))
-            code = fail(err, SAE_ECANCEL, "stopped");
+            code = fail(err, SAEURON_ECANCEL, "stopped");
     }
     return code;
 }
 
-static int measure_loaded(measurement *r, const sae *net, map_source *s, const sae_host *host, const measure_options *o, sae_error *err)
+static int measure_loaded(measurement *r, const sae *net, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err)
 {
     const size_t block = 1024 / s->N ? 1024 / s->N : 1;
     measure_report found;
@@ -98,13 +98,13 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
     float   *x;
     int      code;
     if (net->d != s->d)
-        return fail(err, SAE_EFORMAT, "%s: is for activations %zu wide, but these are %zu wide: name activations of its own hook", net->file.path, net->d, s->d);
+        return fail(err, SAEURON_EFORMAT, "%s: is for activations %zu wide, but these are %zu wide: name activations of its own hook", net->file.path, net->d, s->d);
     if (!nn_mul(block, s->N * s->d, &values) || !(x = io_alloc(host, values, sizeof *x)))
-        return fail(err, SAE_ENOMEM, "no memory for %zu maps at a time", block);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu maps at a time", block);
     code = measure_open(&m, host, net, o->threads, o->isa, err);
     if (!code)
         code = add_maps(m, s, host, o, x, block, err);
-    if (!code && (code = measure_result(m, &found, err)) == SAE_OK) {
+    if (!code && (code = measure_result(m, &found, err)) == SAEURON_OK) {
         *r = (measurement){ .maps = o->count, .tokens = found.tokens, .n = net->n, .k = net->k, .fvu = found.fvu, .l0 = found.l0, .dead = found.dead };
         fill_bins(r, found.fired);
     }
@@ -113,7 +113,7 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
     return code;
 }
 
-int measure_sae(measurement *r, map_source *s, const sae_host *host, const measure_options *o, sae_error *err)
+int measure_sae(measurement *r, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err)
 {
     sae net;
     int code = sae_load(&net, host, NULL, o->dir, err);

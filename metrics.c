@@ -78,13 +78,13 @@ static void count_strata(size_t (*strata)[2], const protocol *p, const rule *r, 
         }
 }
 
-int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, sae_error *err)
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, saeuron_error *err)
 {
     const size_t G = r->mean == MEAN_IMAGES ? 1 : p->label[r->mean == MEAN_STYLES ? STYLE : OBJECT].count;
     size_t (*strata)[2] = io_alloc(p->host, 2 * G, sizeof *strata);
     rate   *s = io_alloc(p->host, 2 * G, sizeof *s);
     double  *c = io_alloc(p->host, 2 * G, sizeof *c);
-    int      code = SAE_OK;
+    int      code = SAEURON_OK;
     if (strata && s && c) {
         memset(strata, 0, 2 * G * sizeof *strata);
         count_strata(strata, p, r, domain, concept, made, use);
@@ -102,7 +102,7 @@ int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t 
         }
         *out = rate_sum(s, c, 2 * G);
     } else {
-        code = fail(err, SAE_ENOMEM, "no memory to count");
+        code = fail(err, SAEURON_ENOMEM, "no memory to count");
     }
     io_free(p->host, c);
     io_free(p->host, s);

@@ -38,7 +38,7 @@ size_t bind_push(binder *b, const char *format, ...)
     va_end(args);
     if (n < 0 || (size_t)n + 2 > sizeof b->prefix - b->at) { /* no module path here is that long */
         if (!b->code)
-            b->code = fail(b->err, SAE_EFORMAT, "a tensor name under %.100s is too long", b->prefix);
+            b->code = fail(b->err, SAEURON_EFORMAT, "a tensor name under %.100s is too long", b->prefix);
         b->prefix[mark] = 0;
         return mark;
     }
@@ -132,7 +132,7 @@ static bool any_bad(const unsigned char *data, dtype type, size_t at, size_t n)
 
 /* Refuses a file of which a tensor that was bound is not finite. Threads share the tensors: reading all of a large file is
  * most of the time that opening it takes. */
-static int check_finite(const tensors *file, int threads, sae_error *err)
+static int check_finite(const tensors *file, int threads, saeuron_error *err)
 {
     size_t first = file->count, at = 0;
     (void)threads;
@@ -146,11 +146,11 @@ static int check_finite(const tensors *file, int threads, sae_error *err)
             first = i;
     }
     if (first == file->count)
-        return SAE_OK;
+        return SAEURON_OK;
     const tensor *t = &file->list[first];
     while (!any_bad(t->data, t->type, at, 1))
         at++;
-    return fail(err, SAE_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed", file->path, t->name, at);
+    return fail(err, SAEURON_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed", file->path, t->name, at);
 }
 
 /* How a tensor is filled: centre + uniform in +-a, its own stream. */
@@ -233,17 +233,17 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
         t = find_by_alias(b->file, full);
     shape_text(want, sizeof want, ndim, shape);
     if (!t) {
-        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s %s is missing: the file is for another architecture than its config.json says",
+        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s %s is missing: the file is for another architecture than its config.json says",
                        b->file->path, full, want);
         return;
     }
     shape_text(found, sizeof found, t->ndim, t->shape);
     if (!same_shape(t, ndim, shape)) {
-        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s", b->file->path, full, found, want);
+        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s", b->file->path, full, found, want);
         return;
     }
     if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16) {
-        b->code = fail(b->err, SAE_EFORMAT, "%s: tensor %s is not F32, F16 or BF16: convert it to one of them", b->file->path, full);
+        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s is not F32, F16 or BF16: convert it to one of them", b->file->path, full);
         return;
     }
     t->used = true;
@@ -334,10 +334,10 @@ static bool ignorable(const char *name)
 }
 
 /* b: what to bind from. The rest as bind_network. */
-static int bind_all(binder b, const sae_host *host, void (*walk)(binder *, void *), void *network, void **memory)
+static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, void *), void *network, void **memory)
 {
     tensors   *file = b.file;
-    sae_error *err = b.err;
+    saeuron_error *err = b.err;
     arena keep = { 0 };
     b.keep = &keep;
     *memory = NULL;
@@ -349,14 +349,14 @@ static int bind_all(binder b, const sae_host *host, void (*walk)(binder *, void 
     if (!keep.failed)
         *memory = io_alloc(host, keep.peak ? keep.peak + 64 : 64, 1);
     if (!*memory)
-        return fail(err, SAE_ENOMEM, "%s: no memory for %zu bytes of weights", file ? file->path : "hash-filled weights", keep.peak);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for %zu bytes of weights", file ? file->path : "hash-filled weights", keep.peak);
     keep = (arena){ .base = *memory, .size = keep.peak + 64 };
     walk(&b, network);
     if (!b.code && keep.failed)
-        b.code = fail(err, SAE_ENOMEM, "the plan of a network's memory was too small: this is a bug");
+        b.code = fail(err, SAEURON_ENOMEM, "the plan of a network's memory was too small: this is a bug");
     for (size_t i = 0; !b.code && file && i < file->count; i++)
         if (!file->list[i].used && !ignorable(file->list[i].name))
-            b.code = fail(err, SAE_EFORMAT, "%s: tensor %s is unknown to this architecture: check the config.json beside it",
+            b.code = fail(err, SAEURON_EFORMAT, "%s: tensor %s is unknown to this architecture: check the config.json beside it",
                           file->path, file->list[i].name);
     if (b.code) {
         io_free(host, *memory);
@@ -365,18 +365,18 @@ static int bind_all(binder b, const sae_host *host, void (*walk)(binder *, void 
     return b.code;
 }
 
-int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
-                 void **memory, sae_error *err)
+int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
+                 void **memory, saeuron_error *err)
 {
     return bind_all((binder){ .file = file, .seed = seed, .type = DT_F32, .threads = 1, .err = err }, host, walk, network, memory);
 }
 
-int bind_file(const sae_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err)
+int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
 {
     return bind_all((binder){ .file = file, .threads = c->threads, .kernels = pack ? c->kernels : NULL, .err = err }, host, walk, network, memory);
 }
 
-int bind_hashed(const sae_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err)
+int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
 {
     return bind_all((binder){ .seed = seed, .type = type, .threads = threads, .err = err }, host, walk, network, memory);
 }
@@ -402,7 +402,7 @@ size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t
     if (!config_get(c, key, &v))
         return absent;
     if (!json_integer(v, &x) || x < 0 || (uint64_t)x < low || (uint64_t)x > high) {
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu", c->path, key, low, high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu", c->path, key, low, high);
         return absent;
     }
     return (size_t)x;
@@ -415,7 +415,7 @@ double config_double(config *c, const char *key, double absent)
     if (!config_get(c, key, &v))
         return absent;
     if (!json_number(v, &x) || !(x > -1e30 && x < 1e30)) {
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a number", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a number", c->path, key);
         return absent;
     }
     return x;
@@ -433,7 +433,7 @@ bool config_bool(config *c, const char *key, bool absent)
     if (!config_get(c, key, &v))
         return absent;
     if (!json_bool(v, &x)) {
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be true or false", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be true or false", c->path, key);
         return absent;
     }
     return x;
@@ -445,7 +445,7 @@ void config_string(config *c, const char *key, const char *absent, char *out, si
     snprintf(out, size, "%s", absent);
     if (config_get(c, key, &v) && !json_string(v, out, size, NULL)) {
         snprintf(out, size, "%s", absent);
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes", c->path, key, size);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes", c->path, key, size);
     }
 }
 
@@ -467,13 +467,13 @@ size_t config_sizes(config *c, const char *key, size_t absent, size_t out[LEVELS
     while (json_next(&it, NULL, &element)) {
         int64_t x;
         if (found >= LEVELS || !json_integer(element, &x) || x < 1 || x > 1 << 20) {
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a list of at most %d positive whole numbers", c->path, key, LEVELS);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a list of at most %d positive whole numbers", c->path, key, LEVELS);
             return n;
         }
         out[found++] = (size_t)x;
     }
     if (!found || (n && found != n))
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level", c->path, key, found);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level", c->path, key, found);
     return found;
 }
 
@@ -489,7 +489,7 @@ void config_only(config *c, const char *key, const char *only)
     double number, wanted;
     if (json_number(v, &number) && io_parse_double(only, &wanted) && number == wanted)
         return;
-    c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported", c->path, key, only);
+    c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported", c->path, key, only);
 }
 
 static bool listed(const char *const *list, json key)
@@ -513,7 +513,7 @@ void config_known(config *c, const char *const *read, const char *const *ignored
             snprintf(name, sizeof name, "(a long name)");
         if (name[0] == '_' || listed(read, key) || listed(ignored, key) || listed(everywhere, key))
             continue;
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" is unknown, and ignoring it could change the result: remove it if it means nothing",
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is unknown, and ignoring it could change the result: remove it if it means nothing",
                        c->path, name);
     }
 }

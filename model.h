@@ -43,7 +43,7 @@ typedef struct binder {
     char       prefix[256];
     size_t     at;      /* length of prefix */
     int        code;
-    sae_error *err;
+    saeuron_error *err;
     /* Hears every tensor's name and shape as the walk comes to it; NULL, or for those who only want the list. */
     void     (*list)(void *user, const char *name, int ndim, const size_t *shape);
     void      *list_user;
@@ -61,13 +61,13 @@ void   bind_array(binder *b, const char *name, const float **v, int ndim, const 
 
 /* Runs walk(b, network) twice (measure, bind) with prefix "" and refuses tensors that it did not name.
  * file may be NULL (hash-filled from seed). *memory: one block for io_free, holding what was widened. */
-int bind_network(const sae_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
-                 void **memory, sae_error *err);
+int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
+                 void **memory, saeuron_error *err);
 
 /* The same with c's threads, which check the file's values; with pack every layer's weights also lie in *memory as c's kernels
  * want them (four bytes a weight). And hash-filled with weights of a type, DT_F32 or DT_F16. */
-int bind_file(const sae_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
-int bind_hashed(const sae_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, sae_error *err);
+int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err);
+int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err);
 
 /* The hash-filled value of element i of a tensor (contract 6): what bind_network uses without a file. */
 float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i);
@@ -79,7 +79,7 @@ typedef struct config {
     json object;
     const char *path;
     int code;
-    sae_error *err;
+    saeuron_error *err;
 } config;
 
 #define LEVELS 8   /* most entries of block_out_channels */
@@ -130,7 +130,7 @@ typedef struct clip {
     norm   final_layer_norm;
 } clip;
 
-int  clip_configure(clip *t, json object, const char *path, sae_error *err);
+int  clip_configure(clip *t, json object, const char *path, saeuron_error *err);
 void clip_bind(binder *b, void *t);
 /* y [B,N,D]: last_hidden_state of ids [B,N] (transformers.CLIPTextModel). ids are checked against vocab by the caller. */
 void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch);
@@ -187,7 +187,7 @@ typedef struct unet {
 #define UNET_TEXTS (2 * LEVELS * LAYERS)
 typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t B, N; } text_kv;
 
-int  unet_configure(unet *u, json object, const char *path, sae_error *err);
+int  unet_configure(unet *u, json object, const char *path, saeuron_error *err);
 void unet_bind(binder *b, void *u);
 /* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases it. */
 void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
@@ -233,7 +233,7 @@ typedef struct vae {
     conv   quant_conv, post_quant_conv;
 } vae;
 
-int  vae_configure(vae *v, json object, const char *path, sae_error *err);
+int  vae_configure(vae *v, json object, const char *path, saeuron_error *err);
 void vae_bind(binder *b, void *v);
 /* y [B,H*s,W*s,3] = AutoencoderKL.decode(z / scaling_factor + shift), z [B,H,W,latent], s = 2^(levels-1). */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch);
@@ -250,7 +250,7 @@ void vae_latents(const vae *v, float *z, const float *mean, size_t n);
 typedef struct vit_block { norm norm1, norm2; linear qkv, proj, fc1, fc2; } vit_block; /* timm Block */
 
 #define VIT_BLOCKS 64
-#define VIT_IMAGES 16               /* pictures at a time: bounds the memory of sae_classify */
+#define VIT_IMAGES 16               /* pictures at a time: bounds the memory of saeuron_classify */
 typedef struct vit {                /* timm VisionTransformer */
     size_t S, patch, D, F, layers, heads, classes; /* img_size, patch_size, embed_dim, int(embed_dim * mlp_ratio), depth, num_heads, num_classes */
     size_t prefix;                  /* class tokens before the patches: 1, or 0 */
@@ -263,7 +263,7 @@ typedef struct vit {                /* timm VisionTransformer */
     vit_block block[VIT_BLOCKS];
 } vit;
 
-int  vit_configure(vit *v, json object, const char *path, sae_error *err);
+int  vit_configure(vit *v, json object, const char *path, saeuron_error *err);
 void vit_bind(binder *b, void *v);
 /* logits [B,classes] of x [B,S,S,3], normalised pixels (timm VisionTransformer.forward, at use). */
 void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch);
@@ -272,8 +272,8 @@ void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned
 /* x [n,3] = (byte / 255 - mean) / std, unfused: torchvision's ToTensor and Normalize. */
 void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n);
 
-struct sae_classifier {
-    sae_host host;
+struct saeuron_classifier {
+    saeuron_host host;
     char     dir[1024];
     vit      net;
     tensors  file;
@@ -295,8 +295,8 @@ typedef struct ddim {
     int    timesteps[1000];         /* of the chosen number of steps, in sampling order */
 } ddim;
 
-int  ddim_configure(ddim *d, json object, const char *path, sae_error *err);
-int  ddim_set_timesteps(ddim *d, size_t steps, sae_error *err);
+int  ddim_configure(ddim *d, json object, const char *path, saeuron_error *err);
+int  ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err);
 /* x [n] becomes the sample at the next timestep; e [n] is the model's output at step number i. */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n);
 /* e = u + g (c - u), unfused; e may be u. */
@@ -317,8 +317,8 @@ typedef struct sae {
 #define SAE_TOKENS 256              /* encoded at a time: bounds the [tokens,n] pre-activations */
 
 /* c not NULL: the encoder is packed for its kernels as well (four bytes a weight). */
-int  sae_load(sae *s, const sae_host *host, const nn *c, const char *dir, sae_error *err);
-void sae_unload(sae *s, const sae_host *host);
+int  sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, saeuron_error *err);
+void sae_unload(sae *s, const saeuron_host *host);
 void sae_bind(binder *b, void *s);
 /* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; idx, val [M,k], zero values
  * (index 0) where fewer than k are positive at the row's end; count [M]. */
@@ -343,10 +343,10 @@ typedef struct stats {
     tensors density;                /* of stats_load_density; file_count == 0: none */
 } stats;
 
-int  stats_load(stats *s, const sae_host *host, const char *path, sae_error *err);
+int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
 /* The share of tokens at which each latent fires, a concept's tensor of mu's shape, for --min-density; made by the same SAE. */
-int  stats_load_density(stats *s, const sae_host *host, const char *path, sae_error *err);
-void stats_unload(stats *s, const sae_host *host);
+int  stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
+void stats_unload(stats *s, const saeuron_host *host);
 int  stats_find(const stats *s, const char *concept);     /* number, or -1 */
 const char *stats_name(const stats *s, size_t concept);
 void stats_mu(const stats *s, float *mu, size_t concept, size_t step);   /* mu [n] */
@@ -368,8 +368,8 @@ typedef struct selection {
     void     *memory;
 } selection;
 
-int  selection_make(selection *sel, const sae_host *host, const stats *s, size_t concept, choice how, sae_error *err);
-void selection_free(selection *sel, const sae_host *host);
+int  selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err);
+void selection_free(selection *sel, const saeuron_host *host);
 
 /* One edit of one latent at one token, for `select --explain`. */
 typedef struct edit { const char *concept; size_t step, row, latent; float f, mu, threshold, factor, after; } edit;
@@ -403,8 +403,8 @@ typedef struct synthetic synthetic;
 #define SYNTHETIC "synthetic-sd15" /* the folder that its files seem to lie in */
 
 /* The model "sd15"; NULL and a message when there is none of that name, or no memory. For synthetic_close. */
-synthetic *synthetic_open(const sae_host *host, const char *name, sae_error *err);
-const sae_host *synthetic_host(const synthetic *s); /* serves configs and tokenizer by their paths; memory is host's */
+synthetic *synthetic_open(const saeuron_host *host, const char *name, saeuron_error *err);
+const saeuron_host *synthetic_host(const synthetic *s); /* serves configs and tokenizer by their paths; memory is host's */
 void synthetic_close(synthetic *s);
 
 /* ---- the pipeline (pipeline.c) ---- */
@@ -414,39 +414,39 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 
 /* Where a model keeps the SAE of hook, into dir: MODEL/sae/HOOK, or MODEL/sae/unet.HOOK as the released SAEs spell it where
  * only that has a cfg.json. false when the path is too long. */
-bool sae_folder(const struct sae_context *x, const char *hook, char dir[1024]);
+bool sae_folder(const struct saeuron_context *x, const char *hook, char dir[1024]);
 
-/* As sae_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
-void pipeline_rest(struct sae_context *x);
+/* As saeuron_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
+void pipeline_rest(struct saeuron_context *x);
 
 /* hook without a leading "unet.", into name; an error when this UNet has no such hook. */
-int hook_name(const struct sae_context *x, const char *hook, char name[96], sae_error *err);
-/* The folder of the SAE of a hook (by hook_name's name), as sae_use_sae named it or in the model's folder; an error when there is none. */
-int hook_folder(const struct sae_context *x, const char *hook, char dir[1024], sae_error *err);
+int hook_name(const struct saeuron_context *x, const char *hook, char name[96], saeuron_error *err);
+/* The folder of the SAE of a hook (by hook_name's name), as saeuron_use_sae named it or in the model's folder; an error when there is none. */
+int hook_folder(const struct saeuron_context *x, const char *hook, char dir[1024], saeuron_error *err);
 /* Loads the SAE in dir, which must fit the hook (by hook_name's name); pack: its encoder is packed where the UNet is. The caller unloads
  * it, after an error, too. */
-int hook_sae(const struct sae_context *x, const char *hook, const char *dir, bool pack, sae *s, sae_error *err);
+int hook_sae(const struct saeuron_context *x, const char *hook, const char *dir, bool pack, sae *s, saeuron_error *err);
 /* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for the end of its batch. */
-size_t usual_batch(const struct sae_context *x, size_t W, size_t H);
+size_t usual_batch(const struct saeuron_context *x, size_t W, size_t H);
 
 #define RECORDED (2 * LEVELS * LAYERS)
-/* Modules of the UNet looked at while sae_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the
- * batch's rows to the threads. sae_generate then counts progress over all calls that `before` and `all` speak of. */
+/* Modules of the UNet looked at while saeuron_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the
+ * batch's rows to the threads. saeuron_generate then counts progress over all calls that `before` and `all` speak of. */
 typedef struct recorder {
     size_t count;
     char   module[RECORDED][96];    /* "up_blocks.1.attentions.2" */
     float *rows[RECORDED];          /* [batch,N,C] each, of the caller: the module's output at this step */
     /* After each step's prediction, on the caller's thread: rows holds images first .. first + B - 1 of the call. An error ends it. */
-    int  (*step)(void *user, size_t step, size_t first, size_t B, sae_error *err);
+    int  (*step)(void *user, size_t step, size_t first, size_t B, saeuron_error *err);
     void  *user;
     size_t before, all;             /* images of earlier calls, of all calls */
     size_t steps;                   /* sampling ends after so many, and nothing is decoded; 0: after the last */
 } recorder;
 
-struct sae_context {
-    sae_host host;
+struct saeuron_context {
+    saeuron_host host;
     synthetic *made;                /* NULL: the model lies in files */
-    const sae_host *files;          /* who serves the model's: the caller's host, or made's */
+    const saeuron_host *files;          /* who serves the model's: the caller's host, or made's */
     char     dir[1024];
     clip     text;
     unet     unet;

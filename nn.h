@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SAE_CONTRACT_VERSION 1 /* docs/contract.md; counts every change of output bits */
+#define SAEURON_CONTRACT_VERSION 1 /* docs/contract.md; counts every change of output bits */
 
 /* ---- memory ---- */
 

@@ -21,7 +21,7 @@ uint64_t digest_floats(const float *v, size_t n)
 }
 
 /* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
-static char *describe_forgetting(const sae_context *x)
+static char *describe_forgetting(const saeuron_context *x)
 {
     size_t at = 0, size = 1;
     for (size_t i = 0; i < x->hooks; i++)
@@ -47,7 +47,7 @@ static char *describe_forgetting(const sae_context *x)
 }
 
 /* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
-static char *describe_steering(const sae_context *x, bool reconstruction)
+static char *describe_steering(const saeuron_context *x, bool reconstruction)
 {
     size_t at = 0, size = 1;
     for (size_t i = 0; i < x->hooks; i++)
@@ -69,8 +69,8 @@ static char *describe_steering(const sae_context *x, bool reconstruction)
     return out;
 }
 
-int picture_describe(picture *p, const sae_context *x, const sae_generate_options *g, size_t j, size_t W, size_t H, uint64_t digest,
-                     const char *inject, sae_error *err)
+int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j, size_t W, size_t H, uint64_t digest,
+                     const char *inject, saeuron_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
@@ -81,14 +81,14 @@ int picture_describe(picture *p, const sae_context *x, const sae_generate_option
     p->reconstruct = describe_steering(x, true);
     if (!p->forget || !p->steer || !p->reconstruct) {
         picture_free(p, x);
-        return fail(err, SAE_ENOMEM, "no memory for a picture's texts");
+        return fail(err, SAEURON_ENOMEM, "no memory for a picture's texts");
     }
     snprintf(p->seed, sizeof p->seed, "%" PRIu64, g->seed);
     snprintf(p->index, sizeof p->index, "%" PRIu64, g->noise_index + j);
     snprintf(p->steps, sizeof p->steps, "%zu", g->steps ? g->steps : x->default_steps);
     io_format_float(p->cfg, sizeof p->cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
     snprintf(p->model, sizeof p->model, "%016" PRIx64, digest);
-    snprintf(p->contract, sizeof p->contract, "%d", sae_contract());
+    snprintf(p->contract, sizeof p->contract, "%d", saeuron_contract());
     snprintf(p->size, sizeof p->size, "%zux%zu", W, H);
     texts[n++] = "prompt", texts[n++] = g->prompts[j];
     if (g->negative_prompt && *g->negative_prompt)
@@ -109,7 +109,7 @@ int picture_describe(picture *p, const sae_context *x, const sae_generate_option
         texts[n++] = "steer", texts[n++] = p->steer;
     if (*p->forget || *p->steer)
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
-    if (*p->forget && g->shared == SAE_SHARED_RELEASED)
+    if (*p->forget && g->shared == SAEURON_SHARED_RELEASED)
         texts[n++] = "shared", texts[n++] = "released";
     if (*p->forget && g->map_steps)
         texts[n++] = "map_steps", texts[n++] = "yes";
@@ -120,10 +120,10 @@ int picture_describe(picture *p, const sae_context *x, const sae_generate_option
     texts[n++] = "model", texts[n++] = p->model;
     texts[n++] = "contract", texts[n++] = p->contract;
     texts[n] = NULL;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-void picture_free(picture *p, const sae_context *x)
+void picture_free(picture *p, const saeuron_context *x)
 {
     io_free(&x->host, p->forget);
     io_free(&x->host, p->steer);
@@ -139,43 +139,43 @@ static const char *wanted(const picture *p, const char *keyword)
     return NULL;
 }
 
-/* The first keyword under which the file and p differ, and what the file has there; SAE_OK when there is none. */
-static int compare_texts(const picture *p, const sae_host *host, const char *path, char *text, size_t size, sae_error *err)
+/* The first keyword under which the file and p differ, and what the file has there; SAEURON_OK when there is none. */
+static int compare_texts(const picture *p, const saeuron_host *host, const char *path, char *text, size_t size, saeuron_error *err)
 {
     static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt", "negative_prompt", "size", "noise", "residual",
                                         "shared", "map_steps", "steer", "reconstruct", "inject", "contract" };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);
-        sae_error inner;
+        saeuron_error inner;
         const int code = png_text(host, path, keys[i], text, size, &inner);
-        if (code && code != SAE_ENOENT)
+        if (code && code != SAEURON_ENOENT)
             return fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
         if (code && want)
-            return fail(err, SAE_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": use another folder, or delete this one", path, keys[i], want);
+            return fail(err, SAEURON_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": use another folder, or delete this one", path, keys[i], want);
         if (!code && !want)
-            return fail(err, SAE_EFORMAT, "%s: made with %s \"%.120s\", but this run has none: use another folder, or delete this one", path, keys[i], text);
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has none: use another folder, or delete this one", path, keys[i], text);
         if (!code && strcmp(text, want))
-            return fail(err, SAE_EFORMAT, "%s: made with %s \"%.120s\", but this run has \"%.120s\": use another folder, or delete this one", path, keys[i], text, want);
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has \"%.120s\": use another folder, or delete this one", path, keys[i], text, want);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int picture_load(const picture *p, const sae_host *host, const char *path, size_t W, size_t H, unsigned char **rgb, sae_error *err)
+int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H, unsigned char **rgb, saeuron_error *err)
 {
-    sae_error inner;
+    saeuron_error inner;
     char  *text = io_alloc(host, 65536, 1);
     size_t w, h;
     int    code = png_load(host, path, rgb, &w, &h, &inner);
-    if (code == SAE_EFORMAT)
+    if (code == SAEURON_EFORMAT)
         code = fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
     else if (code)
         code = fail(err, code, "%s", inner.text);
     else if (!text)
-        code = fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
     else
         code = compare_texts(p, host, path, text, 65536, err);
     if (!code && (w != W || h != H))
-        code = fail(err, SAE_EFORMAT, "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again", path, w, h, W, H);
+        code = fail(err, SAEURON_EFORMAT, "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again", path, w, h, W, H);
     io_free(host, text);
     if (code) {
         io_free(host, *rgb);

@@ -444,7 +444,7 @@ static void filter_picture(unsigned char *out, const unsigned char *rgb, size_t 
 
 /* ---- writing ---- */
 
-static int put_chunk(io_out *o, const char *type, const unsigned char *data, size_t n, sae_error *err)
+static int put_chunk(io_out *o, const char *type, const unsigned char *data, size_t n, saeuron_error *err)
 {
     unsigned char head[8], tail[4];
     put_be32(head, (uint32_t)n);
@@ -457,7 +457,7 @@ static int put_chunk(io_out *o, const char *type, const unsigned char *data, siz
 }
 
 /* A text chunk: tEXt for ASCII, else iTXt, which is UTF-8     (PNG section 11.3.3) */
-static int put_text_chunk(const sae_host *host, io_out *o, const char *keyword, const char *value, sae_error *err)
+static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keyword, const char *value, saeuron_error *err)
 {
     const size_t k = strlen(keyword), n = strlen(value);
     bool ascii = true;
@@ -465,15 +465,15 @@ static int put_text_chunk(const sae_host *host, io_out *o, const char *keyword, 
     for (size_t at = 0, used; at < n; at += used) {
         used = io_utf8(value + at, n - at, &c);
         if (used == 0)
-            return fail(err, SAE_EUSAGE, "%s: the text \"%s\" is not UTF-8", o->path, keyword);
+            return fail(err, SAEURON_EUSAGE, "%s: the text \"%s\" is not UTF-8", o->path, keyword);
         ascii = ascii && used == 1;
     }
     if (k == 0 || k > 79 || n > 1 << 30)
-        return fail(err, SAE_EUSAGE, "%s: a keyword must have 1 to 79 bytes, \"%s\" has %zu", o->path, keyword, k);
+        return fail(err, SAEURON_EUSAGE, "%s: a keyword must have 1 to 79 bytes, \"%s\" has %zu", o->path, keyword, k);
     const size_t gap = ascii ? 1 : 5; /* NUL; or NUL, not compressed, method 0, no language, no translation */
     unsigned char *chunk = io_alloc(host, k + gap + n, 1);
     if (!chunk)
-        return fail(err, SAE_ENOMEM, "%s: not enough memory for its texts", o->path);
+        return fail(err, SAEURON_ENOMEM, "%s: not enough memory for its texts", o->path);
     memcpy(chunk, keyword, k);
     memset(chunk + k, 0, gap);
     memcpy(chunk + k + gap, value, n);
@@ -483,7 +483,7 @@ static int put_text_chunk(const sae_host *host, io_out *o, const char *keyword, 
 }
 
 /* All chunks; zlib [n] is the compressed picture. */
-static int put_chunks(const sae_host *host, io_out *o, const unsigned char *zlib, size_t n, size_t W, size_t H, const char *const *texts, sae_error *err)
+static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *zlib, size_t n, size_t W, size_t H, const char *const *texts, saeuron_error *err)
 {
     unsigned char header[13] = { 0 };
     const size_t piece = (size_t)1 << 30; /* a chunk may have 2^31 - 1 bytes */
@@ -501,15 +501,15 @@ static int put_chunks(const sae_host *host, io_out *o, const unsigned char *zlib
     return code ? code : put_chunk(o, "IEND", header, 0, err);
 }
 
-int png_save(const sae_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, sae_error *err)
+int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, saeuron_error *err)
 {
     io_out o;
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX || (uint64_t)W * H > SIZE_MAX / 8)
-        return fail(err, SAE_EUSAGE, "%s: a picture of %zu x %zu pixels cannot be written: 1 to %u each way", path, W, H, SIDE_MAX);
+        return fail(err, SAEURON_EUSAGE, "%s: a picture of %zu x %zu pixels cannot be written: 1 to %u each way", path, W, H, SIDE_MAX);
     const size_t raw_size = H * (3 * W + 1);
     unsigned char *raw = io_alloc(host, raw_size, 1), *zlib = io_alloc(host, compress_bound(raw_size), 1);
     deflate *z = io_alloc(host, 1, sizeof *z);
-    int code = raw && zlib && z ? SAE_OK : fail(err, SAE_ENOMEM, "%s: not enough memory to compress the picture", path);
+    int code = raw && zlib && z ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "%s: not enough memory to compress the picture", path);
     if (!code) {
         filter_picture(raw, rgb, W, H);
         const size_t n = compress_into(z, zlib, raw, raw_size);
@@ -725,27 +725,27 @@ static bool inflate_zlib(unsigned char *out, size_t out_size, const unsigned cha
 typedef struct chunk { const unsigned char *type, *data; size_t size; } chunk;
 
 /* The chunk at *at, which moves past it. Checks its length against the file's end, and its CRC. */
-static int next_chunk(const io_file *f, size_t *at, chunk *c, sae_error *err)
+static int next_chunk(const io_file *f, size_t *at, chunk *c, saeuron_error *err)
 {
     const size_t left = f->size - *at;
     if (left < 12 || get_be32(f->data + *at) > left - 12)
-        return fail(err, SAE_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again", f->path);
+        return fail(err, SAEURON_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again", f->path);
     c->size = get_be32(f->data + *at);
     c->type = f->data + *at + 4;
     c->data = c->type + 4;
     *at += 12 + c->size;
     if (crc32_of(0, c->type, c->size + 4) != get_be32(c->data + c->size))
-        return fail(err, SAE_EFORMAT, "%s: the checksum of chunk %.4s is wrong: it is damaged, fetch it again", f->path, (const char *)c->type);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: the checksum of chunk %.4s is wrong: it is damaged, fetch it again", f->path, (const char *)c->type);
+    return SAEURON_OK;
 }
 
 static bool chunk_is(const chunk *c, const char *type) { return !memcmp(c->type, type, 4); }
 
-static int check_signature(const io_file *f, sae_error *err)
+static int check_signature(const io_file *f, saeuron_error *err)
 {
     if (f->size < 8 || memcmp(f->data, signature, 8) != 0)
-        return fail(err, SAE_EFORMAT, "%s: is no PNG file: convert it", f->path);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: is no PNG file: convert it", f->path);
+    return SAEURON_OK;
 }
 
 /* What the chunks say about a picture, and its compressed bytes in one piece. */
@@ -760,46 +760,46 @@ typedef struct picture {
     bool   has_data;
 } picture;
 
-static int read_header(picture *p, const chunk *c, const char *path, sae_error *err)
+static int read_header(picture *p, const chunk *c, const char *path, saeuron_error *err)
 {
     static const signed char channels[7] = { 1, -1, 3, 1, 2, -1, 4 };
     if (!chunk_is(c, "IHDR") || c->size != 13)
-        return fail(err, SAE_EFORMAT, "%s: does not begin with an IHDR chunk: it is damaged, fetch it again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: does not begin with an IHDR chunk: it is damaged, fetch it again", path);
     const uint32_t W = get_be32(c->data), H = get_be32(c->data + 4);
     p->bits = c->data[8];
     p->colour = c->data[9];
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX)
-        return fail(err, SAE_EFORMAT, "%s: %" PRIu32 " x %" PRIu32 " pixels: 1 to %u each way can be read", path, W, H, SIDE_MAX);
+        return fail(err, SAEURON_EFORMAT, "%s: %" PRIu32 " x %" PRIu32 " pixels: 1 to %u each way can be read", path, W, H, SIDE_MAX);
     if (p->bits == 16)
-        return fail(err, SAE_EFORMAT, "%s: has 16 bits a sample: convert it to 8", path);
+        return fail(err, SAEURON_EFORMAT, "%s: has 16 bits a sample: convert it to 8", path);
     if (c->data[12] == 1)
-        return fail(err, SAE_EFORMAT, "%s: is interlaced: save it without interlacing", path);
+        return fail(err, SAEURON_EFORMAT, "%s: is interlaced: save it without interlacing", path);
     const bool known = p->colour < 7 && channels[p->colour] > 0;
     const bool small = p->bits == 1 || p->bits == 2 || p->bits == 4;
     if (!known || !(p->bits == 8 || (small && (p->colour == 0 || p->colour == 3))) || c->data[10] || c->data[11] || c->data[12])
-        return fail(err, SAE_EFORMAT, "%s: colour type %d with %d bits, methods %d %d %d: no such PNG exists", path, p->colour, p->bits,
+        return fail(err, SAEURON_EFORMAT, "%s: colour type %d with %d bits, methods %d %d %d: no such PNG exists", path, p->colour, p->bits,
                     c->data[10], c->data[11], c->data[12]);
     p->W = W;
     p->H = H;
     p->channels = channels[p->colour];
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int read_palette(picture *p, const chunk *c, const char *path, sae_error *err)
+static int read_palette(picture *p, const chunk *c, const char *path, saeuron_error *err)
 {
     if (c->size == 0 || c->size % 3 || c->size > 768 || p->has_data || p->palette_size)
-        return fail(err, SAE_EFORMAT, "%s: its palette is damaged: fetch it again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: its palette is damaged: fetch it again", path);
     p->palette_size = (int)(c->size / 3);
     for (int i = 0; i < 256; i++) {
         if (i < p->palette_size)
             memcpy(p->palette[i], c->data + 3 * i, 3);
         p->palette[i][3] = 255;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* tRNS: an alpha for each palette entry, or one transparent colour. */
-static int read_transparency(picture *p, const chunk *c, const char *path, sae_error *err)
+static int read_transparency(picture *p, const chunk *c, const char *path, saeuron_error *err)
 {
     const size_t expect = p->colour == 0 ? 2 : p->colour == 2 ? 6 : 0;
     if (p->colour == 3 && c->size <= (size_t)p->palette_size && !p->has_data)
@@ -809,12 +809,12 @@ static int read_transparency(picture *p, const chunk *c, const char *path, sae_e
         for (size_t i = 0; i < 3; i++)
             p->key[i] = c->data[(2 * i) % expect] << 8 | c->data[(2 * i) % expect + 1];
     else
-        return fail(err, SAE_EFORMAT, "%s: its tRNS chunk is damaged: fetch it again", path);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: its tRNS chunk is damaged: fetch it again", path);
+    return SAEURON_OK;
 }
 
 /* Walks all chunks; compressed bytes are appended to p->zlib, which has room for the whole file. */
-static int read_chunks(picture *p, const io_file *f, sae_error *err)
+static int read_chunks(picture *p, const io_file *f, saeuron_error *err)
 {
     chunk c;
     size_t at = 8;
@@ -822,7 +822,7 @@ static int read_chunks(picture *p, const io_file *f, sae_error *err)
     int code = next_chunk(f, &at, &c, err);
     if (!code)
         code = read_header(p, &c, f->path, err);
-    while (!code && (code = next_chunk(f, &at, &c, err)) == SAE_OK && !chunk_is(&c, "IEND")) {
+    while (!code && (code = next_chunk(f, &at, &c, err)) == SAEURON_OK && !chunk_is(&c, "IEND")) {
         const bool data = chunk_is(&c, "IDAT");
         data_ended |= p->has_data && !data;
         if (data && !data_ended) {
@@ -834,10 +834,10 @@ static int read_chunks(picture *p, const io_file *f, sae_error *err)
         else if (chunk_is(&c, "tRNS"))
             code = read_transparency(p, &c, f->path, err);
         else if (!(c.type[0] & 32)) /* a capital: whoever does not know this chunk cannot show the picture */
-            code = fail(err, SAE_EFORMAT, "%s: has a chunk %.4s out of place or unknown: convert it", f->path, (const char *)c.type);
+            code = fail(err, SAEURON_EFORMAT, "%s: has a chunk %.4s out of place or unknown: convert it", f->path, (const char *)c.type);
     }
     if (!code && p->colour == 3 && !p->palette_size)
-        code = fail(err, SAE_EFORMAT, "%s: its palette is missing: fetch it again", f->path);
+        code = fail(err, SAEURON_EFORMAT, "%s: its palette is missing: fetch it again", f->path);
     return code;
 }
 
@@ -897,18 +897,18 @@ static void to_rgb(const picture *p, const unsigned char *raw, size_t row_bytes,
 }
 
 /* The pixels of a picture whose chunks were read. */
-static int decode(const picture *p, const sae_host *host, const char *path, unsigned char **rgb, sae_error *err)
+static int decode(const picture *p, const saeuron_host *host, const char *path, unsigned char **rgb, saeuron_error *err)
 {
     const size_t row_bits = p->W * (size_t)p->channels * (size_t)p->bits, row_bytes = (row_bits + 7) / 8, bpp = ((size_t)p->channels * (size_t)p->bits + 7) / 8;
     size_t raw_size, rgb_size;
     if (!nn_mul(p->H, row_bytes + 1, &raw_size) || !nn_mul(p->H, 3 * p->W, &rgb_size) || raw_size / 1032 > p->zlib_size)
-        return fail(err, SAE_EFORMAT, "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again", path, p->zlib_size, p->W, p->H);
-    int code = SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again", path, p->zlib_size, p->W, p->H);
+    int code = SAEURON_OK;
     unsigned char *raw = io_alloc(host, raw_size, 1), *out = io_alloc(host, rgb_size, 1);
     if (!raw || !out)
-        code = fail(err, SAE_ENOMEM, "%s: not enough memory for its pixels", path);
+        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its pixels", path);
     else if (!inflate_zlib(raw, raw_size, p->zlib, p->zlib_size) || !unfilter(raw, p->H, row_bytes, bpp))
-        code = fail(err, SAE_EFORMAT, "%s: its compressed pixels are damaged: fetch it again", path);
+        code = fail(err, SAEURON_EFORMAT, "%s: its compressed pixels are damaged: fetch it again", path);
     else
         to_rgb(p, raw, row_bytes, out);
     io_free(host, raw);
@@ -919,7 +919,7 @@ static int decode(const picture *p, const sae_host *host, const char *path, unsi
     return code;
 }
 
-int png_load(const sae_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, sae_error *err)
+int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, saeuron_error *err)
 {
     io_file f;
     picture p = { .key = { -1, -1, -1 } };
@@ -929,7 +929,7 @@ int png_load(const sae_host *host, const char *path, unsigned char **rgb, size_t
         return code;
     code = check_signature(&f, err);
     if (!code && !(p.zlib = io_alloc(host, f.size, 1)))
-        code = fail(err, SAE_ENOMEM, "%s: not enough memory for its bytes", path);
+        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its bytes", path);
     if (!code)
         code = read_chunks(&p, &f, err);
     if (!code)
@@ -942,7 +942,7 @@ int png_load(const sae_host *host, const char *path, unsigned char **rgb, size_t
 }
 
 /* The value of a tEXt or iTXt chunk after its keyword, as UTF-8 into out. latin1: every byte is a character. */
-static int copy_text(const unsigned char *value, size_t n, bool latin1, char *out, size_t size, const char *path, sae_error *err)
+static int copy_text(const unsigned char *value, size_t n, bool latin1, char *out, size_t size, const char *path, saeuron_error *err)
 {
     size_t used = 0, step;
     uint32_t c;
@@ -951,15 +951,15 @@ static int copy_text(const unsigned char *value, size_t n, bool latin1, char *ou
         c = value[at];
         step = latin1 ? 1 : io_utf8((const char *)value + at, n - at, &c);
         if (step == 0 || c == 0)
-            return fail(err, SAE_EFORMAT, "%s: one of its texts is damaged", path);
+            return fail(err, SAEURON_EFORMAT, "%s: one of its texts is damaged", path);
         const size_t k = io_utf8_put(bytes, c);
         if (k >= size - used)
-            return fail(err, SAE_EUSAGE, "%s: one of its texts is longer than %zu bytes", path, size - 1);
+            return fail(err, SAEURON_EUSAGE, "%s: one of its texts is longer than %zu bytes", path, size - 1);
         memcpy(out + used, bytes, k);
         used += k;
     }
     out[used] = 0;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Where the text of an iTXt chunk begins after its keyword: flag, method, language NUL, translation NUL. 0 when damaged
@@ -971,7 +971,7 @@ static size_t itxt_start(const unsigned char *p, size_t n)
     return translation ? (size_t)(translation + 1 - p) : 0;
 }
 
-int png_text(const sae_host *host, const char *path, const char *keyword, char *out, size_t size, sae_error *err)
+int png_text(const saeuron_host *host, const char *path, const char *keyword, char *out, size_t size, saeuron_error *err)
 {
     io_file f;
     chunk c;
@@ -979,25 +979,25 @@ int png_text(const sae_host *host, const char *path, const char *keyword, char *
     const size_t k = strlen(keyword) + 1;
     bool found = false;
     if (size == 0)
-        return fail(err, SAE_EUSAGE, "%s: no room for its text", path);
+        return fail(err, SAEURON_EUSAGE, "%s: no room for its text", path);
     out[0] = 0;
     int code = io_open(&f, host, path, err);
     if (code)
         return code;
     code = check_signature(&f, err);
-    while (!code && !found && (code = next_chunk(&f, &at, &c, err)) == SAE_OK && !chunk_is(&c, "IEND")) {
+    while (!code && !found && (code = next_chunk(&f, &at, &c, err)) == SAEURON_OK && !chunk_is(&c, "IEND")) {
         const bool latin1 = chunk_is(&c, "tEXt");
         if ((!latin1 && !chunk_is(&c, "iTXt")) || c.size < k || memcmp(c.data, keyword, k) != 0)
             continue;
         const size_t start = latin1 ? 0 : itxt_start(c.data + k, c.size - k);
         found = true;
         if (!latin1 && start == 0)
-            code = fail(err, SAE_EFORMAT, "%s: its text \"%s\" is compressed or damaged", path, keyword);
+            code = fail(err, SAEURON_EFORMAT, "%s: its text \"%s\" is compressed or damaged", path, keyword);
         else
             code = copy_text(c.data + k + start, c.size - k - start, latin1, out, size, path, err);
     }
     if (!code && !found)
-        code = fail(err, SAE_ENOENT, "%s: has no text called %s", path, keyword);
+        code = fail(err, SAEURON_ENOENT, "%s: has no text called %s", path, keyword);
     io_close(&f);
     return code;
 }

@@ -77,9 +77,9 @@ void text_free(text_out *t)
     *t = (text_out){ .host = t->host };
 }
 
-int text_save(text_out *t, const char *path, sae_error *err)
+int text_save(text_out *t, const char *path, saeuron_error *err)
 {
-    const int code = t->failed ? fail(err, SAE_ENOMEM, "%s: no memory to write it", path) : io_write_file(t->host, path, t->at ? t->at : "", t->n, err);
+    const int code = t->failed ? fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path) : io_write_file(t->host, path, t->at ? t->at : "", t->n, err);
     text_free(t);
     return code;
 }
@@ -169,16 +169,16 @@ static bool name_ok(const char *s)
 }
 
 /* The classes of a domain as concepts.json lists them: "classes", else "concepts"; marked are "concepts". */
-static int read_classes(protocol *p, int d, json domain, const char *path, sae_error *err)
+static int read_classes(protocol *p, int d, json domain, const char *path, saeuron_error *err)
 {
     labels *l = &p->label[d];
     json    list, one;
     if (!json_get(domain, "classes", &list) && !json_get(domain, "concepts", &list))
-        return fail(err, SAE_EFORMAT, "%s: domain %s has neither \"classes\" nor \"concepts\"", path, domain_names[d]);
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has neither \"classes\" nor \"concepts\"", path, domain_names[d]);
     for (json_iter it = json_begin(list); json_next(&it, NULL, &one);) {
         const char *name = l->count < LABELS ? pool_string(p, one) : NULL;
         if (!name || !name_ok(name) || label_find(l, name) != NO_LABEL)
-            return fail(err, SAE_EFORMAT, "%s: \"classes\" of domain %s must be at most %d names, no two alike, without slashes; element %zu is not",
+            return fail(err, SAEURON_EFORMAT, "%s: \"classes\" of domain %s must be at most %d names, no two alike, without slashes; element %zu is not",
                         path, domain_names[d], LABELS, l->count);
         l->name[l->count++] = name;
     }
@@ -188,18 +188,18 @@ static int read_classes(protocol *p, int d, json domain, const char *path, sae_e
         const char *name = pool_string(p, one);
         const uint32_t i = name ? label_find(l, name) : NO_LABEL;
         if (i == NO_LABEL)
-            return fail(err, SAE_EFORMAT, "%s: concept %.80s of domain %s is none of its classes", path, name ? name : "?", domain_names[d]);
+            return fail(err, SAEURON_EFORMAT, "%s: concept %.80s of domain %s is none of its classes", path, name ? name : "?", domain_names[d]);
         l->concept[i] = true;
     }
-    return l->count ? SAE_OK : fail(err, SAE_EFORMAT, "%s: domain %s has no classes", path, domain_names[d]);
+    return l->count ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: domain %s has no classes", path, domain_names[d]);
 }
 
 /* Without concepts.json: what the classifier itself is trained on; all but Seed_Images can be forgotten. */
-static int take_classes(protocol *p, int d, const sae_classifier *k, sae_error *err)
+static int take_classes(protocol *p, int d, const saeuron_classifier *k, saeuron_error *err)
 {
     labels *l = &p->label[d];
-    for (size_t i = 0; k && i < sae_classes(k) && i < LABELS; i++) {
-        const char *name = sae_class_name(k, i);
+    for (size_t i = 0; k && i < saeuron_classes(k) && i < LABELS; i++) {
+        const char *name = saeuron_class_name(k, i);
         if (!name || !name_ok(name) || label_find(l, name) != NO_LABEL)
             break;
         const size_t n = strlen(name) + 1;
@@ -209,25 +209,25 @@ static int take_classes(protocol *p, int d, const sae_classifier *k, sae_error *
         l->name[l->count] = memcpy(copy, name, n);
         l->concept[l->count++] = strcmp(name, PLAIN_STYLE) != 0;
     }
-    if (!k || l->count != sae_classes(k))
-        return fail(err, SAE_EFORMAT, "the %s classes are unknown: the model has no concepts.json, and the %s classifier's config.json no usable label_names: add one of them",
+    if (!k || l->count != saeuron_classes(k))
+        return fail(err, SAEURON_EFORMAT, "the %s classes are unknown: the model has no concepts.json, and the %s classifier's config.json no usable label_names: add one of them",
                     domain_names[d], domain_names[d]);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The classifier must mean the same by its outputs. */
-static int match_classes(const labels *l, int d, const sae_classifier *k, const char *path, sae_error *err)
+static int match_classes(const labels *l, int d, const saeuron_classifier *k, const char *path, saeuron_error *err)
 {
-    if (sae_classes(k) != l->count)
-        return fail(err, SAE_EFORMAT, "%s: domain %s has %zu classes, its classifier %zu: they belong to different models", path, domain_names[d], l->count, sae_classes(k));
+    if (saeuron_classes(k) != l->count)
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has %zu classes, its classifier %zu: they belong to different models", path, domain_names[d], l->count, saeuron_classes(k));
     for (size_t i = 0; i < l->count; i++)
-        if (sae_class_name(k, i) && strcmp(sae_class_name(k, i), l->name[i]))
-            return fail(err, SAE_EFORMAT, "%s: class %zu of domain %s is %.80s, its classifier's label_names say %.80s: they belong to different models", path, i,
-                        domain_names[d], l->name[i], sae_class_name(k, i));
-    return SAE_OK;
+        if (saeuron_class_name(k, i) && strcmp(saeuron_class_name(k, i), l->name[i]))
+            return fail(err, SAEURON_EFORMAT, "%s: class %zu of domain %s is %.80s, its classifier's label_names say %.80s: they belong to different models", path, i,
+                        domain_names[d], l->name[i], saeuron_class_name(k, i));
+    return SAEURON_OK;
 }
 
-static int open_classes(protocol *p, const sae_context *x, sae_classifier *const k[DOMAINS], sae_error *err)
+static int open_classes(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
 {
     json domains, domain;
     for (int d = 0; d < DOMAINS; d++) {
@@ -238,19 +238,19 @@ static int open_classes(protocol *p, const sae_context *x, sae_classifier *const
         if (code)
             return code;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- the list of a named protocol ---- */
 
 /* A template of concepts.json, or its default. */
-static int read_template(const sae_context *x, const char *key, const char *absent, char *out, size_t size, sae_error *err)
+static int read_template(const saeuron_context *x, const char *key, const char *absent, char *out, size_t size, saeuron_error *err)
 {
     json v;
     snprintf(out, size, "%s", absent);
     if (json_get(x->concepts, "templates", &v) && json_get(v, key, &v) && !json_string(v, out, size, NULL))
-        return fail(err, SAE_EFORMAT, "%s: template \"%s\" must be a text of fewer than %zu bytes", x->concepts_file.path, key, size);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %zu bytes", x->concepts_file.path, key, size);
+    return SAEURON_OK;
 }
 
 /* The template with {object} and {style} filled in; underscores of a style become spaces. Returns its length; out may be NULL. */
@@ -313,7 +313,7 @@ static bool pool_grow(protocol *p, size_t more)
     return true;
 }
 
-static int build_named(protocol *p, const sae_context *x, const struct named *n, sae_error *err)
+static int build_named(protocol *p, const saeuron_context *x, const struct named *n, saeuron_error *err)
 {
     char   styled[1024], plain[1024];
     size_t bytes, styles = 0;
@@ -324,9 +324,9 @@ static int build_named(protocol *p, const sae_context *x, const struct named *n,
         return code;
     p->entries = list_places(p, NULL, &bytes, styled, plain);
     if (!p->entries)
-        return fail(err, SAE_EFORMAT, "%s: there is no object to draw", x->dir);
+        return fail(err, SAEURON_EFORMAT, "%s: there is no object to draw", x->dir);
     if (!pool_grow(p, bytes) || !(p->entry = io_alloc(p->host, p->entries, sizeof *p->entry)))
-        return fail(err, SAE_ENOMEM, "no memory for a protocol of %zu places", p->entries);
+        return fail(err, SAEURON_ENOMEM, "no memory for a protocol of %zu places", p->entries);
     list_places(p, p->entry, &bytes, styled, plain);
     for (size_t i = 0; i < p->label[STYLE].count; i++)
         styles += p->label[STYLE].concept[i] && strcmp(p->label[STYLE].name[i], PLAIN_STYLE);
@@ -344,12 +344,12 @@ static int build_named(protocol *p, const sae_context *x, const struct named *n,
             if (p->rules[d][m].plain < 0)
                 p->rules[d][m].plain = (double)styles;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- a protocol file ---- */
 
-static int read_rule(rule *r, json v, const char *path, const char *where, sae_error *err)
+static int read_rule(rule *r, json v, const char *path, const char *where, saeuron_error *err)
 {
     static const char *const keys[] = { "judge", "of", "mean", "styled", "plain" };
     char word[16];
@@ -361,26 +361,26 @@ static int read_rule(rule *r, json v, const char *path, const char *where, sae_e
         for (size_t i = 0; i < 5; i++)
             known |= json_equals(key, keys[i]);
         if (!known)
-            return fail(err, SAE_EFORMAT, "%s: %s has a key that is none of judge, of, mean, styled, plain", path, where);
+            return fail(err, SAEURON_EFORMAT, "%s: %s has a key that is none of judge, of, mean, styled, plain", path, where);
     }
     for (size_t i = 0; i < 3; i++)
         if (json_get(v, keys[i], &one) && json_string(one, word, sizeof word, NULL))
             found[i] = find_name(sets[i].names, sets[i].count, word);
     if (found[0] < 0 || found[1] < 0 || found[2] < 0)
-        return fail(err, SAE_EFORMAT, "%s: %s wants \"judge\": style or object, \"of\": forgotten, others or all, \"mean\": images, styles or objects", path, where);
+        return fail(err, SAEURON_EFORMAT, "%s: %s wants \"judge\": style or object, \"of\": forgotten, others or all, \"mean\": images, styles or objects", path, where);
     *r = (rule){ .judge = found[0], .of = found[1], .mean = found[2], .styled = 1, .plain = 1 };
     if ((json_get(v, "styled", &one) && !json_number(one, &r->styled)) || (json_get(v, "plain", &one) && !json_number(one, &r->plain)) ||
         !(r->styled >= 0 && r->styled <= 1e6) || !(r->plain >= 0 && r->plain <= 1e6) || r->styled + r->plain <= 0)
-        return fail(err, SAE_EFORMAT, "%s: %s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, not both 0", path, where);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: %s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, not both 0", path, where);
+    return SAEURON_OK;
 }
 
-static int read_rules(protocol *p, json object, const char *path, sae_error *err)
+static int read_rules(protocol *p, json object, const char *path, saeuron_error *err)
 {
     json domains, domain, v;
     char where[32];
     if (!json_get(object, "domains", &domains) || json_kind(domains) != '{')
-        return fail(err, SAE_EFORMAT, "%s: \"domains\" is missing: {\"style\": {\"UA\": {...}, \"IRA\": {...}, \"CRA\": {...}}, \"object\": {...}}", path);
+        return fail(err, SAEURON_EFORMAT, "%s: \"domains\" is missing: {\"style\": {\"UA\": {...}, \"IRA\": {...}, \"CRA\": {...}}, \"object\": {...}}", path);
     for (int d = 0; d < DOMAINS; d++) {
         if (!json_get(domains, domain_names[d], &domain))
             continue;
@@ -388,16 +388,16 @@ static int read_rules(protocol *p, json object, const char *path, sae_error *err
         for (int m = 0; m < METRICS; m++) {
             snprintf(where, sizeof where, "domains.%s.%s", domain_names[d], metric_names[m]);
             if (!json_get(domain, metric_names[m], &v))
-                return fail(err, SAE_EFORMAT, "%s: %s is missing", path, where);
+                return fail(err, SAEURON_EFORMAT, "%s: %s is missing", path, where);
             const int code = read_rule(&p->rules[d][m], v, path, where, err);
             if (code)
                 return code;
         }
     }
-    return p->measured[STYLE] || p->measured[OBJECT] ? SAE_OK : fail(err, SAE_EFORMAT, "%s: \"domains\" holds neither style nor object", path);
+    return p->measured[STYLE] || p->measured[OBJECT] ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"domains\" holds neither style nor object", path);
 }
 
-static int read_seeds(protocol *p, json object, const char *path, sae_error *err)
+static int read_seeds(protocol *p, json object, const char *path, saeuron_error *err)
 {
     json list, one;
     if (!json_get(object, "seeds", &list))
@@ -408,57 +408,57 @@ static int read_seeds(protocol *p, json object, const char *path, sae_error *err
         for (size_t i = 0; fresh && i < p->seeds; i++)
             fresh = p->seed[i] != (uint64_t)s;
         if (!fresh)
-            return fail(err, SAE_EFORMAT, "%s: \"seeds\" must be at most %d whole numbers from 0, no two alike", path, SEEDS);
+            return fail(err, SAEURON_EFORMAT, "%s: \"seeds\" must be at most %d whole numbers from 0, no two alike", path, SEEDS);
         p->seed[p->seeds++] = (uint64_t)s;
     }
-    return p->seeds ? SAE_OK : fail(err, SAE_EFORMAT, "%s: \"seeds\" is missing or empty", path);
+    return p->seeds ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"seeds\" is missing or empty", path);
 }
 
 /* One {"prompt", "object", "style"}; style absent, null or Seed_Images: unstyled. */
-static int read_entry(protocol *p, entry *e, json v, size_t number, const char *path, sae_error *err)
+static int read_entry(protocol *p, entry *e, json v, size_t number, const char *path, saeuron_error *err)
 {
     json one, names[2];
     bool ok = json_get(v, "prompt", &one) && (e->prompt = pool_string(p, one)) != NULL && *e->prompt;
     for (const char *s = ok ? e->prompt : ""; *s; s++)
         ok &= (unsigned char)*s >= 32 && *s != 127;
     if (!ok)
-        return fail(err, SAE_EFORMAT, "%s: image %zu: \"prompt\" must be a text without control characters", path, number);
+        return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"prompt\" must be a text without control characters", path, number);
     uint32_t *const to[DOMAINS] = { &e->style, &e->object };
     for (int d = 0; d < DOMAINS; d++) {
         const bool given = json_get(v, domain_names[d], &names[d]) && json_kind(names[d]) != 'n';
         const char *name = given ? pool_string(p, names[d]) : NULL;
         *to[d] = name ? label_find(&p->label[d], name) : NO_LABEL;
         if (given && *to[d] == NO_LABEL)
-            return fail(err, SAE_EFORMAT, "%s: image %zu: \"%s\": %.80s is no class of the %s classifier", path, number, domain_names[d], name ? name : "?", domain_names[d]);
+            return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"%s\": %.80s is no class of the %s classifier", path, number, domain_names[d], name ? name : "?", domain_names[d]);
     }
     if (e->style == NO_LABEL)
         e->style = label_find(&p->label[STYLE], PLAIN_STYLE);
     e->plain = e->style == label_find(&p->label[STYLE], PLAIN_STYLE);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int read_entries(protocol *p, json object, const char *path, sae_error *err)
+static int read_entries(protocol *p, json object, const char *path, saeuron_error *err)
 {
     json   list, one;
     size_t n = 0;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     if (!json_get(object, "images", &list) || json_kind(list) != '[' || !(p->entries = json_length(list)) || p->entries > 1000000)
-        return fail(err, SAE_EFORMAT, "%s: \"images\" must be a list of 1 to 1000000 {\"prompt\", \"object\", \"style\"}", path);
+        return fail(err, SAEURON_EFORMAT, "%s: \"images\" must be a list of 1 to 1000000 {\"prompt\", \"object\", \"style\"}", path);
     if (!(p->entry = io_alloc(p->host, p->entries, sizeof *p->entry)))
-        return fail(err, SAE_ENOMEM, "%s: no memory for its %zu images", path, p->entries);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for its %zu images", path, p->entries);
     for (json_iter it = json_begin(list); !code && json_next(&it, NULL, &one); n++)
         code = read_entry(p, &p->entry[n], one, n, path, err);
     return code;
 }
 
-static int build_from_file(protocol *p, json object, const char *path, sae_error *err)
+static int build_from_file(protocol *p, json object, const char *path, saeuron_error *err)
 {
     static const char *const keys[] = { "name", "seeds", "steps", "guidance", "disjoint", "domains", "images", NULL };
     config c = { .object = object, .path = path, .err = err };
     json   v;
     int    code;
     if (json_kind(object) != '{')
-        return fail(err, SAE_EFORMAT, "%s: a protocol is a JSON object with seeds, domains and images", path);
+        return fail(err, SAEURON_EFORMAT, "%s: a protocol is a JSON object with seeds, domains and images", path);
     config_known(&c, keys, NULL);
     config_string(&c, "name", "file", p->name, sizeof p->name);
     p->steps = config_size(&c, "steps", 0, 0, 999);
@@ -466,10 +466,10 @@ static int build_from_file(protocol *p, json object, const char *path, sae_error
     p->guidance = config_double(&c, "guidance", 0);
     p->disjoint = config_bool(&c, "disjoint", true);
     if (!c.code && p->has_guidance && !(p->guidance >= 0 && p->guidance <= 10000))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", path);
     if (!c.code && json_get(object, "name", &v) && !name_ok(p->name))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"name\" must be a short text without slashes", path);
-    if ((code = c.code) != SAE_OK || (code = read_seeds(p, object, path, err)) != SAE_OK || (code = read_rules(p, object, path, err)) != SAE_OK)
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"name\" must be a short text without slashes", path);
+    if ((code = c.code) != SAEURON_OK || (code = read_seeds(p, object, path, err)) != SAEURON_OK || (code = read_rules(p, object, path, err)) != SAEURON_OK)
         return code;
     return read_entries(p, object, path, err);
 }
@@ -477,38 +477,38 @@ static int build_from_file(protocol *p, json object, const char *path, sae_error
 /* ---- opening and printing ---- */
 
 /* Room for the strings of concepts.json, of classifiers and of a protocol file: none is longer there than here. */
-static size_t pool_bytes(const sae_context *x, sae_classifier *const k[DOMAINS], const io_file *f)
+static size_t pool_bytes(const saeuron_context *x, saeuron_classifier *const k[DOMAINS], const io_file *f)
 {
     size_t n = 2 * x->concepts_file.size + f->size + 64;
     for (int d = 0; d < DOMAINS; d++)
-        for (size_t i = 0; k[d] && i < sae_classes(k[d]); i++)
-            n += sae_class_name(k[d], i) ? strlen(sae_class_name(k[d], i)) + 1 : 0;
+        for (size_t i = 0; k[d] && i < saeuron_classes(k[d]); i++)
+            n += saeuron_class_name(k[d], i) ? strlen(saeuron_class_name(k[d], i)) + 1 : 0;
     return n;
 }
 
-int protocol_open(protocol *p, const sae_context *x, sae_classifier *const k[DOMAINS], const char *named, sae_error *err)
+int protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS], const char *named, saeuron_error *err)
 {
     char    name[64] = "emojicanvas";
     io_file f = { .data = NULL };
     json    object, v;
-    int     code = SAE_OK;
+    int     code = SAEURON_OK;
     const struct named *found = NULL;
     memset(p, 0, sizeof *p);
     p->host = &x->host;
     if (!named && json_get(x->concepts, "protocol", &v) && !json_string(v, name, sizeof name, NULL))
-        return fail(err, SAE_EFORMAT, "%s: \"protocol\" must be the name of a protocol", x->concepts_file.path);
+        return fail(err, SAEURON_EFORMAT, "%s: \"protocol\" must be the name of a protocol", x->concepts_file.path);
     for (size_t i = 0; i < NAMED; i++)
         if (!strcmp(named ? named : name, named_protocols[i].name))
             found = &named_protocols[i];
     if (!found && (!named || (!strchr(named, '.') && !strchr(named, '/'))))
-        return fail(err, SAE_EUSAGE, "there is no protocol %.60s: emojicanvas, paper, released, unlearncanvas, or a JSON file", named ? named : name);
-    if (!found && (code = io_open(&f, &x->host, named, err)) != SAE_OK)
+        return fail(err, SAEURON_EUSAGE, "there is no protocol %.60s: emojicanvas, paper, released, unlearncanvas, or a JSON file", named ? named : name);
+    if (!found && (code = io_open(&f, &x->host, named, err)) != SAEURON_OK)
         return code;
     if (!found)
         code = json_open(&object, (const char *)f.data, f.size, f.path, err);
     p->pool_size = pool_bytes(x, k, &f);
     if (!code && !(p->pool = io_alloc(p->host, p->pool_size, 1)))
-        code = fail(err, SAE_ENOMEM, "no memory for a protocol");
+        code = fail(err, SAEURON_ENOMEM, "no memory for a protocol");
     if (!code)
         code = open_classes(p, x, k, err);
     if (!code)

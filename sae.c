@@ -18,7 +18,7 @@ void sae_bind(binder *b, void *network)
 }
 
 /* cfg.json of sparsify. AUDIT A4: batch_topk is a matter of training; at use TopK is always per token. */
-static int sae_configure(sae *s, json object, const char *path, sae_error *err)
+static int sae_configure(sae *s, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = { "expansion_factor", "num_latents", "k", "d_in", "input_unit_norm", "sample_topk", NULL };
     static const char *const ignored[] = { "activation", "normalize_decoder", "multi_topk", "batch_topk", "signed", "skip_connection",
@@ -37,21 +37,21 @@ static int sae_configure(sae *s, json object, const char *path, sae_error *err)
     if (!s->n)
         s->n = d * config_size(&c, "expansion_factor", 32, 1, 4096);
     if (!c.code && config_size(&c, "d_in", d, 1, 1u << 20) != d)
-        c.code = fail(err, SAE_EFORMAT, "%s: \"d_in\" differs from the width %zu of encoder.weight: the folder mixes two SAEs", path, d);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"d_in\" differs from the width %zu of encoder.weight: the folder mixes two SAEs", path, d);
     if (!c.code && s->k > s->n)
-        c.code = fail(err, SAE_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k, s->n);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k, s->n);
     return c.code;
 }
 
-static int read_config(sae *s, const sae_host *host, const char *dir, sae_error *err)
+static int read_config(sae *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
     char    path[1024];
     io_file f;
     json    object;
     int     code;
     if (!io_join(path, sizeof path, dir, "cfg.json"))
-        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir);
-    if ((code = io_open(&f, host, path, err)) != SAE_OK)
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
+    if ((code = io_open(&f, host, path, err)) != SAEURON_OK)
         return code;
     code = json_open(&object, (const char *)f.data, f.size, path, err);
     if (!code)
@@ -60,16 +60,16 @@ static int read_config(sae *s, const sae_host *host, const char *dir, sae_error 
     return code;
 }
 
-int sae_load(sae *s, const sae_host *host, const nn *c, const char *dir, sae_error *err)
+int sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, saeuron_error *err)
 {
     const tensor *w;
     int code;
     memset(s, 0, sizeof *s);
-    if ((code = tensors_open_model(&s->file, host, dir, "sae", err)) != SAE_OK)
+    if ((code = tensors_open_model(&s->file, host, dir, "sae", err)) != SAEURON_OK)
         return code;
     w = tensors_find(&s->file, "encoder.weight");
     if (!w || w->ndim != 2)
-        code = fail(err, SAE_EFORMAT, "%s: tensor encoder.weight [n, d] is missing: is this an SAE in sparsify's format?", s->file.path);
+        code = fail(err, SAEURON_EFORMAT, "%s: tensor encoder.weight [n, d] is missing: is this an SAE in sparsify's format?", s->file.path);
     else
         s->d = w->shape[1];
     if (!code)
@@ -82,10 +82,10 @@ int sae_load(sae *s, const sae_host *host, const nn *c, const char *dir, sae_err
     }
     for (size_t i = 0; i < s->file.count; i++)
         s->digest = nn_hash(s->digest, s->file.list[i].data, s->file.list[i].bytes);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-void sae_unload(sae *s, const sae_host *host)
+void sae_unload(sae *s, const saeuron_host *host)
 {
     tensors_close(&s->file);
     io_free(host, s->memory);

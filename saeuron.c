@@ -1,6 +1,6 @@
 /* saeuron.c: the program: its commands, their options and help, progress on stderr.
  *
- *   argv --options--> sae_open, sae_forget, sae_generate, ... --> files, and their paths on stdout
+ *   argv --options--> saeuron_open, saeuron_forget, saeuron_generate, ... --> files, and their paths on stdout
  *
  * Not here: any mathematics (all else), timing (bench.c), the commands that evaluate (command_eval.c), collect
  * (command_collect.c) and train (command_train.c).
@@ -166,16 +166,16 @@ static const subcommand *find_command(const char *name);
 
 /* ---- messages ---- */
 
-int complain(const sae_error *err)
+int complain(const saeuron_error *err)
 {
     fprintf(stderr, "saeuron: %s\n", err->text);
-    return err->code == SAE_EUSAGE ? 2 : 1;
+    return err->code == SAEURON_EUSAGE ? 2 : 1;
 }
 
 int usage(const char *command, const char *format, const char *what)
 {
-    sae_error err;
-    fail(&err, SAE_EUSAGE, format, what); /* cleans control characters out of what */
+    saeuron_error err;
+    fail(&err, SAEURON_EUSAGE, format, what); /* cleans control characters out of what */
     fprintf(stderr, "saeuron %s: %s; see saeuron %s --help\n", command, err.text, command);
     return 2;
 }
@@ -396,110 +396,110 @@ static const char *find_model(const options *o)
     return NULL;
 }
 
-int open_model(sae_context **x, const options *o, talk *t)
+int open_model(saeuron_context **x, const options *o, talk *t)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     const char *model = find_model(o);
-    const sae_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
+    const saeuron_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
     if (o->has_threads && !o->threads)
         return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
     *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
     if (!model && !o->synthetic) {
-        fail(&err, SAE_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
+        fail(&err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
         return complain(&err);
     }
-    return (o->synthetic ? sae_open_synthetic(x, &host, o->synthetic, &err) : sae_open(x, &host, model, &err)) ? complain(&err) : 0;
+    return (o->synthetic ? saeuron_open_synthetic(x, &host, o->synthetic, &err) : saeuron_open(x, &host, model, &err)) ? complain(&err) : 0;
 }
 
 /* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
-int place_saes(sae_context *x, const options *o, sae_error *err)
+int place_saes(saeuron_context *x, const options *o, saeuron_error *err)
 {
     char hook[96];
     int  code;
     for (size_t i = 0; i < o->sae.count; i++) {
         const char *equals = strchr(o->sae.item[i], '=');
         if (!equals || (size_t)(equals - o->sae.item[i]) >= sizeof hook)
-            return fail(err, SAE_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
+            return fail(err, SAEURON_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
         snprintf(hook, sizeof hook, "%.*s", (int)(equals - o->sae.item[i]), o->sae.item[i]);
-        if ((code = sae_use_sae(x, hook, equals + 1, NULL, err)) != SAE_OK)
+        if ((code = saeuron_use_sae(x, hook, equals + 1, NULL, err)) != SAEURON_OK)
             return code;
     }
     for (size_t i = 0; i < o->stats.count; i++) {
         stats s;
         const char *dir = NULL;
-        if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAE_OK)
+        if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAEURON_OK)
             return code;
         memcpy(hook, s.hook, sizeof hook);
         if (!strncmp(hook, "unet.", 5))
             memmove(hook, hook + 5, strlen(hook + 5) + 1);
         stats_unload(&s, &x->host);
         if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAE_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", o->stats.item[i], *hook ? "no hook of this UNet, but " : "no hook", hook);
+            return fail(err, SAEURON_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", o->stats.item[i], *hook ? "no hook of this UNet, but " : "no hook", hook);
         for (size_t j = 0; j < x->places; j++)
             if (!strcmp(x->place[j]->hook, hook))
                 dir = x->place[j]->dir;
-        if ((code = sae_use_sae(x, hook, dir, o->stats.item[i], err)) != SAE_OK)
+        if ((code = saeuron_use_sae(x, hook, dir, o->stats.item[i], err)) != SAEURON_OK)
             return code;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* --forget A,B with --top, --percentile, --strength for all of them. */
-static int forget_all(sae_context *x, const options *o, sae_error *err)
+static int forget_all(saeuron_context *x, const options *o, saeuron_error *err)
 {
     const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->has_min_density ? "--min-density" : o->shared ? "--shared" : NULL;
     int code = place_saes(x, o, err);
     if (!code && o->forget && !*o->forget)
-        return fail(err, SAE_EUSAGE, "--forget names no concept");
+        return fail(err, SAEURON_EUSAGE, "--forget names no concept");
     if (!code && !o->forget && alone)
-        return fail(err, SAE_EUSAGE, "%s does nothing without --forget", alone);
+        return fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", alone);
     if (!code && !o->forget && !o->steer.count && o->residual)
-        return fail(err, SAE_EUSAGE, "--residual does nothing without --forget or --steer");
+        return fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
     for (const char *p = o->forget; !code && p && *p;) {
         char name[96];
         const size_t n = strcspn(p, ",");
         if (n >= sizeof name)
-            return fail(err, SAE_EUSAGE, "--forget: %.40s... is no concept", p);
+            return fail(err, SAEURON_EUSAGE, "--forget: %.40s... is no concept", p);
         memcpy(name, p, n);
         name[n] = 0;
-        const sae_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
+        const saeuron_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
                                        .has_strength = o->has_strength, .min_density = o->min_density };
-        code = sae_forget(x, &f, err);
+        code = saeuron_forget(x, &f, err);
         p += n + (p[n] == ',');
     }
     if (!code && o->has_percentile && o->top)
-        return fail(err, SAE_EUSAGE, "--top and --percentile exclude each other");
+        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
     if (!code && o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
-        return fail(err, SAE_EUSAGE, "--percentile must be above 0 and at most 100");
+        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
     return code;
 }
 
 /* --steer HOOK:LATENT=FACTOR and --reconstruct HOOK. */
-static int steer_all(sae_context *x, const options *o, sae_error *err)
+static int steer_all(saeuron_context *x, const options *o, saeuron_error *err)
 {
     char hook[96], number[24];
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     for (size_t i = 0; !code && i < o->steer.count; i++) {
         const char *text = o->steer.item[i], *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
         uint64_t latent;
         double   factor;
         if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
-            return fail(err, SAE_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s", text);
+            return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s", text);
         snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
         snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
         if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
-            return fail(err, SAE_EUSAGE, "--steer %.80s: the latent is no whole number", text);
+            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the latent is no whole number", text);
         if (!io_parse_double(equals + 1, &factor))
-            return fail(err, SAE_EUSAGE, "--steer %.80s: the factor is no number", text);
-        code = sae_steer(x, hook, (size_t)latent, factor, err);
+            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the factor is no number", text);
+        code = saeuron_steer(x, hook, (size_t)latent, factor, err);
     }
     for (size_t i = 0; !code && i < o->reconstruct.count; i++)
-        code = sae_reconstruct(x, o->reconstruct.item[i], err);
+        code = saeuron_reconstruct(x, o->reconstruct.item[i], err);
     return code;
 }
 
 /* The options of sampling as the library takes them. *noise is the caller's to free. */
-int sampling(sae_generate_options *g, const options *o, const sae_context *x, float **noise, sae_error *err)
+int sampling(saeuron_generate_options *g, const options *o, const saeuron_context *x, float **noise, saeuron_error *err)
 {
     size_t shape[TENSOR_DIMS], want[4], width, height;
     int    ndim, code;
@@ -515,36 +515,36 @@ int sampling(sae_generate_options *g, const options *o, const sae_context *x, fl
     g->batch = (size_t)o->batch;
     g->map_steps = o->map_steps;
     if (o->residual && strcmp(o->residual, "paper")) {
-        g->residual = !strcmp(o->residual, "released") ? SAE_RESIDUAL_RELEASED : !strcmp(o->residual, "none") ? SAE_RESIDUAL_NONE : -1;
+        g->residual = !strcmp(o->residual, "released") ? SAEURON_RESIDUAL_RELEASED : !strcmp(o->residual, "none") ? SAEURON_RESIDUAL_NONE : -1;
         if (g->residual < 0)
-            return fail(err, SAE_EUSAGE, "--residual must be paper, released or none");
+            return fail(err, SAEURON_EUSAGE, "--residual must be paper, released or none");
     }
     if (o->shared && strcmp(o->shared, "largest") && strcmp(o->shared, "released"))
-        return fail(err, SAE_EUSAGE, "--shared must be largest or released");
-    g->shared = o->shared && !strcmp(o->shared, "released") ? SAE_SHARED_RELEASED : SAE_SHARED_LARGEST;
+        return fail(err, SAEURON_EUSAGE, "--shared must be largest or released");
+    g->shared = o->shared && !strcmp(o->shared, "released") ? SAEURON_SHARED_RELEASED : SAEURON_SHARED_LARGEST;
     if (!o->noise)
-        return SAE_OK;
-    if ((code = sae_image_size(x, g, &width, &height, err)) != SAE_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAE_OK)
+        return SAEURON_OK;
+    if ((code = saeuron_image_size(x, g, &width, &height, err)) != SAEURON_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAEURON_OK)
         return code;
     want[0] = g->count;
     want[1] = x->unet.in_channels;
     want[2] = height >> (x->vae.levels - 1);
     want[3] = width >> (x->vae.levels - 1);
     if (ndim != 4 || memcmp(shape, want, sizeof want))
-        return fail(err, SAE_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", o->noise, want[0], want[1], want[2], want[3]);
+        return fail(err, SAEURON_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", o->noise, want[0], want[1], want[2], want[3]);
     g->noise = *noise;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- generate ---- */
 
-int read_shard(const char *text, size_t *i, size_t *n, sae_error *err)
+int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err)
 {
-    return io_parse_part(text, i, n) ? SAE_OK : fail(err, SAE_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+    return io_parse_part(text, i, n) ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
 }
 
 /* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
-int read_prompts(const options *o, const sae_host *host, char **buffer, const char ***prompts, size_t *count, sae_error *err)
+int read_prompts(const options *o, const saeuron_host *host, char **buffer, const char ***prompts, size_t *count, saeuron_error *err)
 {
     io_file f;
     int code = io_open(&f, host, o->prompts, err);
@@ -558,12 +558,12 @@ int read_prompts(const options *o, const sae_host *host, char **buffer, const ch
     *count = 0;
     if (!*buffer || !*prompts) {
         io_close(&f);
-        return fail(err, SAE_ENOMEM, "%s: no memory for its prompts", o->prompts);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for its prompts", o->prompts);
     }
     memcpy(*buffer, f.data, f.size);
     (*buffer)[f.size] = 0;
     if (memchr(*buffer, 0, f.size))
-        code = fail(err, SAE_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
+        code = fail(err, SAEURON_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
     io_close(&f);
     for (char *p = *buffer + (strncmp(*buffer, "\xEF\xBB\xBF", 3) ? 0 : 3); !code && *p;) { /* a byte-order mark is no prompt */
         const size_t n = strcspn(p, "\n");
@@ -576,16 +576,16 @@ int read_prompts(const options *o, const sae_host *host, char **buffer, const ch
         p += n + !last;
     }
     if (!code && !*count)
-        code = fail(err, SAE_EFORMAT, "%s: there is no prompt in it", o->prompts);
+        code = fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it", o->prompts);
     return code;
 }
 
-static void warn_if_cut(const sae_context *x, const char *prompt, bool quiet)
+static void warn_if_cut(const saeuron_context *x, const char *prompt, bool quiet)
 {
     size_t cut = 0;
-    int32_t *ids = io_alloc(&x->host, sae_text_length(x), sizeof *ids);
-    if (ids && !sae_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
-        fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, sae_text_length(x));
+    int32_t *ids = io_alloc(&x->host, saeuron_text_length(x), sizeof *ids);
+    if (ids && !saeuron_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
+        fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, saeuron_text_length(x));
     io_free(&x->host, ids);
 }
 
@@ -607,16 +607,16 @@ typedef struct injection {
 /* The two uses of the tap, in this order: what was injected is dumped. One batch: see make_images. */
 typedef struct wires {
     const char *dump;               /* the folder, or NULL */
-    const sae_host *host;
+    const saeuron_host *host;
     size_t    steps, images, injections;
     injection inject[MANY];
-    sae_error err;
+    saeuron_error err;
 } wires;
 
 /* The dimensions that a tap's values have in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
 static int file_shape(size_t out[4], const size_t shape[4], int kind)
 {
-    const bool tokens = kind == SAE_TAP_TOKENS;
+    const bool tokens = kind == SAEURON_TAP_TOKENS;
     out[0] = shape[0];
     out[1] = tokens ? shape[1] : shape[3];
     out[2] = tokens ? shape[3] : shape[1];
@@ -656,13 +656,13 @@ static int dump_values(wires *w, const char *name, int step, size_t first, const
     else
         snprintf(file, sizeof file, "%s.npy", name);
     if (!io_join(path, sizeof path, w->dump, file))
-        return fail(&w->err, SAE_EUSAGE, "--dump: the path is too long");
-    if (kind == SAE_TAP_TOKENS)
+        return fail(&w->err, SAEURON_EUSAGE, "--dump: the path is too long");
+    if (kind == SAEURON_TAP_TOKENS)
         return npy_save(w->host, path, values, out, ndim, &w->err);
     const size_t P = shape[1] * shape[2];
     float *nchw = io_alloc(w->host, shape[0] * P * shape[3], sizeof *nchw);
     if (!nchw)
-        return fail(&w->err, SAE_ENOMEM, "--dump: no memory for %s", name);
+        return fail(&w->err, SAEURON_ENOMEM, "--dump: no memory for %s", name);
     nn_to_nchw(nchw, values, shape[0], shape[3], P);
     const int code = npy_save(w->host, path, nchw, out, ndim, &w->err);
     io_free(w->host, nchw);
@@ -676,12 +676,12 @@ static int use_wires(void *user, const char *name, int step, size_t first, float
         const injection *in = &w->inject[i];
         if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) || (in->image >= 0 && (size_t)in->image != first))
             continue;
-        if (kind == SAE_TAP_TOKENS)
+        if (kind == SAEURON_TAP_TOKENS)
             memcpy(values, in->values, shape[0] * shape[1] * shape[3] * sizeof *values);
         else
             nn_from_nchw(values, in->values, shape[0], shape[3], shape[1] * shape[2]);
     }
-    return w->dump ? dump_values(w, name, step, first, values, shape, kind) : SAE_OK;
+    return w->dump ? dump_values(w, name, step, first, values, shape, kind) : SAEURON_OK;
 }
 
 /* "[2, 16, 32]". */
@@ -710,13 +710,13 @@ static int hear_name(void *user, const char *name, int step, size_t first, float
             continue;
         shape_text(wanted, sizeof wanted, want, ndim);
         shape_text(found, sizeof found, in->shape, in->ndim);
-        return fail(&w->err, SAE_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s", in->path, in->ndim ? found : "[]", in->what, wanted);
+        return fail(&w->err, SAEURON_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s", in->path, in->ndim ? found : "[]", in->what, wanted);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Reads --inject's files, and checks name and shape of each against the run that g describes. */
-static int open_injections(wires *w, sae_context *x, sae_generate_options g, const options *o, sae_error *err)
+static int open_injections(wires *w, saeuron_context *x, saeuron_generate_options g, const options *o, saeuron_error *err)
 {
     for (size_t i = 0; i < o->inject.count; i++) {
         injection  *in = &w->inject[i];
@@ -724,10 +724,10 @@ static int open_injections(wires *w, sae_context *x, sae_generate_options g, con
         size_t n = 1;
         int    code;
         if (!equals || equals == o->inject.item[i] || !equals[1])
-            return fail(err, SAE_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", o->inject.item[i]);
+            return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", o->inject.item[i]);
         char *name = io_alloc(&x->host, (size_t)(equals - o->inject.item[i]) + 1, 1);
         if (!name)
-            return fail(err, SAE_ENOMEM, "--inject: no memory for its names");
+            return fail(err, SAEURON_ENOMEM, "--inject: no memory for its names");
         memcpy(name, o->inject.item[i], (size_t)(equals - o->inject.item[i]));
         name[equals - o->inject.item[i]] = 0;
         *in = (injection){ .what = name, .name = name, .path = equals + 1 };
@@ -736,24 +736,24 @@ static int open_injections(wires *w, sae_context *x, sae_generate_options g, con
         in->image = in->step < 0 ? take_number(&in->name, "image") : -1;
         for (size_t j = 0; j < i; j++)
             if (!strcmp(w->inject[j].name, in->name) && w->inject[j].step == in->step && w->inject[j].image == in->image)
-                return fail(err, SAE_EUSAGE, "--inject %.100s is given twice", in->what);
-        if ((code = npy_load(&x->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAE_OK)
+                return fail(err, SAEURON_EUSAGE, "--inject %.100s is given twice", in->what);
+        if ((code = npy_load(&x->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAEURON_OK)
             return code;
         for (int j = 0; j < in->ndim; j++)
             n *= in->shape[j];
         in->digest = digest_floats(in->values, n);
     }
     if (!w->injections)
-        return SAE_OK;
+        return SAEURON_OK;
     g.tap = hear_name;
-    const int code = sae_intermediates(x, &g, err);
+    const int code = saeuron_intermediates(x, &g, err);
     for (size_t i = 0; !code && i < w->injections; i++)
         if (!w->inject[i].found)
-            return fail(err, SAE_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all that there is, by name", w->inject[i].what);
+            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all that there is, by name", w->inject[i].what);
     return code;
 }
 
-static void close_injections(wires *w, const sae_context *x)
+static void close_injections(wires *w, const saeuron_context *x)
 {
     for (size_t i = 0; i < w->injections; i++) {
         io_free(&x->host, w->inject[i].values);
@@ -764,7 +764,7 @@ static void close_injections(wires *w, const sae_context *x)
 /* ---- the texts of a picture ---- */
 
 /* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
-static char *describe_injections(const sae_context *x, const wires *w)
+static char *describe_injections(const saeuron_context *x, const wires *w)
 {
     size_t at = 0, size = 1;
     for (size_t i = 0; i < w->injections; i++)
@@ -779,12 +779,12 @@ static char *describe_injections(const sae_context *x, const wires *w)
 }
 
 /* Writes image number j with what is needed to make it again. digest: the model's. */
-static int save_image(const sae_context *x, const sae_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
-                      size_t W, size_t H, uint64_t digest, const char *path, sae_error *err)
+static int save_image(const saeuron_context *x, const saeuron_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
+                      size_t W, size_t H, uint64_t digest, const char *path, saeuron_error *err)
 {
     picture p;
     char *inject = describe_injections(x, w);
-    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAE_ENOMEM, "%s: no memory for its texts", path);
+    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
     if (code) {
         io_free(&x->host, inject);
         return code;
@@ -807,42 +807,42 @@ static int save_image(const sae_context *x, const sae_generate_options *g, const
 }
 
 /* Where image j goes: the file named, or DIR/00000.png. */
-static int image_path(char *path, size_t size, const options *o, size_t j, size_t count, sae_error *err)
+static int image_path(char *path, size_t size, const options *o, size_t j, size_t count, saeuron_error *err)
 {
     char name[32];
     const size_t n = strlen(o->out);
     const bool folder = count > 1 || (n && o->out[n - 1] == '/');
     snprintf(name, sizeof name, "%05zu.png", j);
     if (folder ? !io_join(path, size, o->out, name) : (size_t)snprintf(path, size, "%s", o->out) >= size)
-        return fail(err, SAE_EUSAGE, "--out: the path is too long");
-    return folder && !j ? io_make_dir(o->out, err) : SAE_OK;
+        return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
+    return folder && !j ? io_make_dir(o->out, err) : SAEURON_OK;
 }
 
 /* Whether the first image can be written: before the minutes that it takes, not after. */
-static int check_output(const options *o, size_t count, sae_error *err)
+static int check_output(const options *o, size_t count, saeuron_error *err)
 {
     char   path[1024];
     io_out f;
     int    code = image_path(path, sizeof path, o, 0, count, err);
-    if (!code && (code = io_out_open(&f, path, err)) == SAE_OK)
+    if (!code && (code = io_out_open(&f, path, err)) == SAEURON_OK)
         io_out_abort(&f);
     return code;
 }
 
 /* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
-static int make_images(sae_context *x, sae_generate_options *g, const options *o, const wires *w, talk *t, sae_error *err)
+static int make_images(saeuron_context *x, saeuron_generate_options *g, const options *o, const wires *w, talk *t, saeuron_error *err)
 {
-    const sae_generate_options all = *g;
-    const uint64_t digest = sae_model_digest(x);
+    const saeuron_generate_options all = *g;
+    const uint64_t digest = saeuron_model_digest(x);
     size_t W, H, batch = g->tap ? all.count : all.batch ? all.batch : 8, pixels; /* a tap's names know no batch */
     unsigned char *rgb = NULL;
     char path[1024];
-    int  code = sae_image_size(x, g, &W, &H, err);
+    int  code = saeuron_image_size(x, g, &W, &H, err);
     if (code)
         return code;
     batch = batch > all.count ? all.count : batch;
     if (!nn_mul(W * H * 3, batch, &pixels) || !(rgb = io_alloc(&x->host, pixels, 1)))
-        return fail(err, SAE_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
     t->start = t->last = os_seconds();
     t->images = all.count;
     for (size_t first = 0; !code && first < all.count; first += batch) {
@@ -855,7 +855,7 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
             g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
         t->done = first;
         t->now = g->count;
-        code = sae_generate(x, g, rgb, err);
+        code = saeuron_generate(x, g, rgb, err);
         for (size_t j = 0; !code && j < g->count; j++)
             if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
                 code = save_image(x, g, o, w, j, rgb + j * W * H * 3, W, H, digest, path, err);
@@ -866,13 +866,13 @@ static int make_images(sae_context *x, sae_generate_options *g, const options *o
 
 static int run_generate(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error    err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error    err = { 0 };
     talk   t;
     char  *buffer = NULL;
     const char **prompts = NULL;
     float *noise = NULL;
-    sae_generate_options g = { 0 };
+    saeuron_generate_options g = { 0 };
     wires  w = { .dump = o->dump };
 
     if (!o->prompt == !o->prompts)
@@ -890,7 +890,7 @@ static int run_generate(const options *o)
     if (o->prompts)
         code = read_prompts(o, &x->host, &buffer, &prompts, &g.count, &err);
     else if (!(prompts = io_alloc(&x->host, g.count, sizeof *prompts)))
-        code = fail(&err, SAE_ENOMEM, "no memory for %zu prompts", g.count);
+        code = fail(&err, SAEURON_ENOMEM, "no memory for %zu prompts", g.count);
     for (size_t i = 0; !code && !o->prompts && i < g.count; i++)
         prompts[i] = o->prompt;
     g.prompts = prompts;
@@ -928,7 +928,7 @@ static int run_generate(const options *o)
         io_free(&x->host, noise);
         close_injections(&w, x);
     }
-    sae_close(x);
+    saeuron_close(x);
     return status;
 }
 
@@ -941,24 +941,24 @@ static int one_text(const options *o, const char *command)
 
 static int run_tokenize(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk   t;
     size_t count, cut;
     int    code = one_text(o, "tokenize");
     if (code || (code = open_model(&x, o, &t)))
         return code;
-    const size_t max = sae_text_length(x);
+    const size_t max = saeuron_text_length(x);
     int32_t *ids = io_alloc(&x->host, max, sizeof *ids);
-    code = ids ? sae_tokenize(x, o->rest.item[0], ids, &count, &cut, &err) : fail(&err, SAE_ENOMEM, "no memory for %zu ids", max);
+    code = ids ? saeuron_tokenize(x, o->rest.item[0], ids, &count, &cut, &err) : fail(&err, SAEURON_ENOMEM, "no memory for %zu ids", max);
     for (size_t i = 0; !code && i < max; i++) {
         const char *space = i ? (o->json ? ", " : " ") : o->json ? "[" : "";
         if (o->strings && o->json) {
             printf("%s{\"id\": %" PRId32 ", \"piece\": ", space, ids[i]);
-            print_json_string(sae_token(x, ids[i]));
+            print_json_string(saeuron_token(x, ids[i]));
             printf("}");
         } else if (o->strings) {
-            printf("%" PRId32 "\t%s\n", ids[i], sae_token(x, ids[i]));
+            printf("%" PRId32 "\t%s\n", ids[i], saeuron_token(x, ids[i]));
         } else {
             printf("%s%" PRId32, space, ids[i]);
         }
@@ -968,16 +968,16 @@ static int run_tokenize(const options *o)
     if (!code)
         warn_if_cut(x, o->rest.item[0], o->quiet);
     io_free(&x->host, ids);
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
 /* The states of a text, [N,D]. */
-static int encode_text(sae_context *x, const options *o, sae_error *err)
+static int encode_text(saeuron_context *x, const options *o, saeuron_error *err)
 {
-    const size_t shape[2] = { sae_text_length(x), sae_text_width(x) };
+    const size_t shape[2] = { saeuron_text_length(x), saeuron_text_width(x) };
     float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
-    int code = y ? sae_encode_text(x, o->rest.item[0], y, err) : fail(err, SAE_ENOMEM, "no memory for the text states");
+    int code = y ? saeuron_encode_text(x, o->rest.item[0], y, err) : fail(err, SAEURON_ENOMEM, "no memory for the text states");
     if (!code)
         code = npy_save(&x->host, o->out, y, shape, 2, err);
     if (!code)
@@ -987,22 +987,22 @@ static int encode_text(sae_context *x, const options *o, sae_error *err)
 }
 
 /* --image: its moments [2C,h,w] or, with --latents, their mode as the UNet knows latents, [1,C,h,w]. */
-static int encode_picture(sae_context *x, const options *o, sae_error *err)
+static int encode_picture(saeuron_context *x, const options *o, saeuron_error *err)
 {
     unsigned char *rgb = NULL;
     float *y = NULL;
     size_t W, H, shape[4] = { 1 }, *const latent = shape + 1;
-    sae_error size;
+    saeuron_error size;
     int code = png_load(&x->host, o->image, &rgb, &W, &H, err);
-    if (!code && sae_latent_size(x, W, H, latent, &size))
-        code = fail(err, SAE_EFORMAT, "%s: %s", o->image, size.text);
+    if (!code && saeuron_latent_size(x, W, H, latent, &size))
+        code = fail(err, SAEURON_EFORMAT, "%s: %s", o->image, size.text);
     const size_t n = code ? 0 : latent[0] * latent[1] * latent[2];
     if (!code && !(y = io_alloc(&x->host, n, 2 * sizeof *y)))
-        code = fail(err, SAE_ENOMEM, "%s: no memory for its latents", o->image);
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its latents", o->image);
     if (!code)
-        code = sae_encode_image(x, rgb, W, H, y, err);
+        code = saeuron_encode_image(x, rgb, W, H, y, err);
     if (!code && o->latents) {
-        sae_mode(x, y, y, n);
+        saeuron_mode(x, y, y, n);
         code = npy_save(&x->host, o->out, y, shape, 4, err);
     } else if (!code) {
         latent[0] *= 2;
@@ -1015,8 +1015,8 @@ static int encode_picture(sae_context *x, const options *o, sae_error *err)
 
 static int run_encode(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk t;
     int  code = 0;
     if (o->image && o->rest.count)
@@ -1033,7 +1033,7 @@ static int run_encode(const options *o)
     code = o->image ? encode_picture(x, o, &err) : encode_text(x, o, &err);
     if (!code)
         printf("%s\n", o->out);
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
@@ -1086,15 +1086,15 @@ static int stop_after(void *user, const char *name, int step, size_t first, floa
     return step > (int)x->step;
 }
 
-static int explain_edits(sae_context *x, const options *o, sae_error *err)
+static int explain_edits(saeuron_context *x, const options *o, saeuron_error *err)
 {
     explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json, .now = -1 };
-    sae_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
+    saeuron_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
     float *noise = NULL;
     size_t W, H;
     unsigned char *rgb;
     int code = sampling(&g, o, x, &noise, err);
-    if (!code && (code = sae_image_size(x, &g, &W, &H, err)) == SAE_OK) {
+    if (!code && (code = saeuron_image_size(x, &g, &W, &H, err)) == SAEURON_OK) {
         for (size_t i = 0; i < x->hooks; i++) {
             x->hook[i]->observe = show_edit;
             x->hook[i]->observe_user = &e;
@@ -1102,10 +1102,10 @@ static int explain_edits(sae_context *x, const options *o, sae_error *err)
         if (!o->json)
             printf("concept\tstep\trow\tlatent\tf\tmean\tthreshold\tfactor\tbefore\tafter\n");
         rgb = io_alloc(&x->host, W * H, 3);
-        code = rgb ? sae_generate(x, &g, rgb, err) : fail(err, SAE_ENOMEM, "no memory for an image");
+        code = rgb ? saeuron_generate(x, &g, rgb, err) : fail(err, SAEURON_ENOMEM, "no memory for an image");
         io_free(&x->host, rgb);
-        if (code == SAE_ECANCEL && !os_interrupted())
-            code = SAE_OK;
+        if (code == SAEURON_ECANCEL && !os_interrupted())
+            code = SAEURON_OK;
         if (!code && !o->quiet)
             fprintf(stderr, "saeuron: %zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first\n", e.shown, e.step,
                     e.shown > e.limit ? " (see --limit)" : "");
@@ -1116,8 +1116,8 @@ static int explain_edits(sae_context *x, const options *o, sae_error *err)
 
 static int run_select(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk t;
     int  code;
     if (!o->forget)
@@ -1129,7 +1129,7 @@ static int run_select(const options *o)
     code = forget_all(x, o, &err);
     const size_t steps = o->explain && o->steps ? (size_t)o->steps : o->explain ? x->default_steps : x->hooks ? x->hook[0]->stats.steps : 0;
     if (!code && o->has_at && o->at >= steps)
-        code = fail(&err, SAE_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps, steps);
+        code = fail(&err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps, steps);
     if (!code && o->explain)
         code = explain_edits(x, o, &err);
     else if (!code && !o->json)
@@ -1139,7 +1139,7 @@ static int run_select(const options *o)
             print_selection(x->hook[i], &x->hook[i]->forget[j], o);
     if (code)
         clear_line();
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
@@ -1181,14 +1181,14 @@ static void print_network(const char *name, const tensors *f, bool all)
 }
 
 /* The SAEs of a model, hook by hook: sizes and concepts. */
-static int print_saes(sae_context *x, sae_error *err)
+static int print_saes(saeuron_context *x, saeuron_error *err)
 {
     char hook[96], dir[1024], path[1100];
     for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
         sae   s;
         stats st;
         if (!sae_folder(x, hook, dir))
-            return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", x->dir);
+            return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
         snprintf(path, sizeof path, "%s/stats.safetensors", dir);
         printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
         if (!io_exists(&x->host, path)) {
@@ -1196,7 +1196,7 @@ static int print_saes(sae_context *x, sae_error *err)
             continue;
         }
         int code = sae_load(&s, &x->host, NULL, dir, err);
-        if (!code && (code = stats_load(&st, &x->host, path, err)) != SAE_OK)
+        if (!code && (code = stats_load(&st, &x->host, path, err)) != SAEURON_OK)
             sae_unload(&s, &x->host);
         if (code)
             return code;
@@ -1209,42 +1209,42 @@ static int print_saes(sae_context *x, sae_error *err)
         stats_unload(&st, &x->host);
         sae_unload(&s, &x->host);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 static int info_model(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk t;
     const char *prompt = "";
-    sae_generate_options g = { .prompts = &prompt, .count = o->batch ? (size_t)o->batch : 1, .batch = (size_t)o->batch,
+    saeuron_generate_options g = { .prompts = &prompt, .count = o->batch ? (size_t)o->batch : 1, .batch = (size_t)o->batch,
                                .steps = (size_t)o->steps, .height = (size_t)o->height, .width = (size_t)o->width };
     size_t W, H, work, weights;
     int code = open_model(&x, o, &t);
     if (code)
         return code;
-    code = sae_image_size(x, &g, &W, &H, &err);
+    code = saeuron_image_size(x, &g, &W, &H, &err);
     if (!code)
-        code = sae_memory(x, &g, &work, &weights, &err);
+        code = saeuron_memory(x, &g, &work, &weights, &err);
     if (!code && o->json) {
         printf("{\"model\": ");
         print_json_string(x->dir);
         printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, \"kernels\": \"%s\", "
                "\"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
-               sae_model_digest(x), W, H, x->default_steps, (double)x->default_guidance, sae_kernels(x), x->threads, weights, work);
+               saeuron_model_digest(x), W, H, x->default_steps, (double)x->default_guidance, saeuron_kernels(x), x->threads, weights, work);
     } else if (!code && o->memory) {
         printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", weights, work);
     } else if (!code) {
-        printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir, sae_model_digest(x), W, H,
+        printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir, saeuron_model_digest(x), W, H,
                x->default_steps, (double)x->default_guidance);
         print_network("text_encoder", &x->text_file, o->tensors);
         print_network("unet", &x->unet_file, o->tensors);
         print_network("vae", &x->vae_file, o->tensors);
         code = print_saes(x, &err);
-        printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", sae_kernels(x), nn_isa_list(), x->threads, weights, work);
+        printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", saeuron_kernels(x), nn_isa_list(), x->threads, weights, work);
     }
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
@@ -1273,7 +1273,7 @@ static void print_tensor_json(const tensor *t, const char *before)
     putchar('}');
 }
 
-static int info_tensors(const char *path, bool as_json, sae_error *err)
+static int info_tensors(const char *path, bool as_json, saeuron_error *err)
 {
     tensors t;
     json key, value;
@@ -1301,10 +1301,10 @@ static int info_tensors(const char *path, bool as_json, sae_error *err)
     if (as_json)
         printf("}}\n");
     tensors_close(&t);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int info_png(const char *path, bool as_json, sae_error *err)
+static int info_png(const char *path, bool as_json, saeuron_error *err)
 {
     static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract" };
     unsigned char *rgb;
@@ -1328,10 +1328,10 @@ static int info_png(const char *path, bool as_json, sae_error *err)
     }
     if (as_json)
         printf("}\n");
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int info_sae(const char *dir, bool as_json, sae_error *err)
+static int info_sae(const char *dir, bool as_json, saeuron_error *err)
 {
     sae s;
     const int code = sae_load(&s, NULL, NULL, dir, err);
@@ -1347,7 +1347,7 @@ static int info_sae(const char *dir, bool as_json, sae_error *err)
     printf(as_json ? ", \"width\": %zu, \"latents\": %zu, \"k\": %zu, \"digest\": \"%016" PRIx64 "\"}\n"
                    : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
     sae_unload(&s, NULL);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* A config.json at the top, and not beside a diffusers pipeline. */
@@ -1358,10 +1358,10 @@ static bool is_classifier(const char *dir)
            io_join(path, sizeof path, dir, "scheduler/scheduler_config.json") && !io_exists(NULL, path);
 }
 
-static int info_classifier(const char *dir, bool as_json, bool all, sae_error *err)
+static int info_classifier(const char *dir, bool as_json, bool all, saeuron_error *err)
 {
-    sae_classifier *k;
-    const int code = sae_classifier_open(&k, NULL, dir, err);
+    saeuron_classifier *k;
+    const int code = saeuron_classifier_open(&k, NULL, dir, err);
     if (code)
         return code;
     const vit *v = &k->net;
@@ -1375,22 +1375,22 @@ static int info_classifier(const char *dir, bool as_json, bool all, sae_error *e
     }
     printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, \"digest\": \"%016" PRIx64 "\""
                    : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\ndigest\t%016" PRIx64 "\n",
-           v->S, v->patch, v->D, v->layers, v->heads, sae_classes(k), sae_classifier_digest(k));
+           v->S, v->patch, v->D, v->layers, v->heads, saeuron_classes(k), saeuron_classifier_digest(k));
     printf(!as_json ? "%s" : ", \"names\": [", k->name ? "names" : "");
-    for (size_t i = 0; k->name && i < sae_classes(k); i++, before = ", ") {
+    for (size_t i = 0; k->name && i < saeuron_classes(k); i++, before = ", ") {
         printf("%s", as_json ? before : i ? ", " : "\t");
-        (as_json ? print_json_string : print_name)(sae_class_name(k, i));
+        (as_json ? print_json_string : print_name)(saeuron_class_name(k, i));
     }
     printf(as_json ? "]}\n" : k->name ? "\n" : "");
     if (!as_json)
         print_network("weights", &k->file, all);
-    sae_classifier_close(k);
-    return SAE_OK;
+    saeuron_classifier_close(k);
+    return SAEURON_OK;
 }
 
 static int run_info(const options *o)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     char path[1024];
     if (o->rest.count > 1)
         return usage("info", "%s", "one folder or file at a time");
@@ -1428,22 +1428,22 @@ static void print_digest(uint64_t h, const char *path, const char *name, bool as
 }
 
 /* The one digest of an SAE's folder or a classifier's; *known: it was one. */
-static int digest_folder(const char *dir, bool as_json, bool *known, sae_error *err)
+static int digest_folder(const char *dir, bool as_json, bool *known, saeuron_error *err)
 {
     char path[1024];
     sae  s;
-    sae_classifier *k;
-    int  code = SAE_OK;
+    saeuron_classifier *k;
+    int  code = SAEURON_OK;
     *known = true;
     if (io_join(path, sizeof path, dir, "cfg.json") && io_exists(NULL, path)) {
-        if ((code = sae_load(&s, NULL, NULL, dir, err)) == SAE_OK) {
+        if ((code = sae_load(&s, NULL, NULL, dir, err)) == SAEURON_OK) {
             print_digest(s.digest, dir, "", as_json);
             sae_unload(&s, NULL);
         }
     } else if (is_classifier(dir)) {
-        if ((code = sae_classifier_open(&k, NULL, dir, err)) == SAE_OK) {
-            print_digest(sae_classifier_digest(k), dir, "", as_json);
-            sae_classifier_close(k);
+        if ((code = saeuron_classifier_open(&k, NULL, dir, err)) == SAEURON_OK) {
+            print_digest(saeuron_classifier_digest(k), dir, "", as_json);
+            saeuron_classifier_close(k);
         }
     } else {
         *known = false;
@@ -1451,7 +1451,7 @@ static int digest_folder(const char *dir, bool as_json, bool *known, sae_error *
     return code;
 }
 
-static int digest_file(const char *path, bool as_json, sae_error *err)
+static int digest_file(const char *path, bool as_json, saeuron_error *err)
 {
     tensors t;
     unsigned char *rgb;
@@ -1459,14 +1459,14 @@ static int digest_file(const char *path, bool as_json, sae_error *err)
     size_t W, H, shape[TENSOR_DIMS], n = 1;
     int ndim, code;
     if (ends_with(path, ".png")) {
-        if ((code = png_load(NULL, path, &rgb, &W, &H, err)) == SAE_OK) {
+        if ((code = png_load(NULL, path, &rgb, &W, &H, err)) == SAEURON_OK) {
             print_digest(nn_hash(0, rgb, W * H * 3), path, "", as_json);
             io_free(NULL, rgb);
         }
         return code;
     }
     if (ends_with(path, ".npy")) {
-        if ((code = npy_load(NULL, path, &values, shape, &ndim, err)) == SAE_OK) {
+        if ((code = npy_load(NULL, path, &values, shape, &ndim, err)) == SAEURON_OK) {
             for (int i = 0; i < ndim; i++)
                 n *= shape[i];
             print_digest(digest_floats(values, n), path, "", as_json);
@@ -1476,21 +1476,21 @@ static int digest_file(const char *path, bool as_json, sae_error *err)
     }
     if (!ends_with(path, ".safetensors")) {
         bool known;
-        if ((code = digest_folder(path, as_json, &known, err)) != SAE_OK || known)
+        if ((code = digest_folder(path, as_json, &known, err)) != SAEURON_OK || known)
             return code;
-        return fail(err, SAE_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers", path);
+        return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers", path);
     }
-    if ((code = tensors_open(&t, NULL, path, err)) != SAE_OK)
+    if ((code = tensors_open(&t, NULL, path, err)) != SAEURON_OK)
         return code;
     for (size_t i = 0; i < t.count; i++)
         print_digest(nn_hash(0, t.list[i].data, t.list[i].bytes), path, t.list[i].name, as_json);
     tensors_close(&t);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 static int run_digest(const options *o)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     if (!o->rest.count)
         return usage("digest", "%s", "no file is named");
     for (size_t i = 0; i < o->rest.count; i++)
@@ -1508,8 +1508,8 @@ static int run_selftest(const options *o)
 
 static int run_bench(const options *o)
 {
-    sae_context *x = NULL;
-    sae_error err = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error err = { 0 };
     talk t;
     options quiet = *o;
     quiet.quiet = true;
@@ -1520,7 +1520,7 @@ static int run_bench(const options *o)
         return code;
     const bench_options b = { .as_json = o->json, .profile = o->profile, .runs = (size_t)o->runs, .only = o->only };
     code = bench_run(x, &b, &err);
-    sae_close(x);
+    saeuron_close(x);
     return code ? complain(&err) : 0;
 }
 
@@ -1600,14 +1600,14 @@ int main(int argc, char **argv)
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
         return finish(help());
     if (!strcmp(argv[1], "--version")) {
-        printf("saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, sae_contract());
+        printf("saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, saeuron_contract());
         return finish(0);
     }
     const subcommand *c = find_command(argv[1]);
     if (!c) {
         const char *near = nearest_command(argv[1]);
-        sae_error err;
-        fail(&err, SAE_EUSAGE, "there is no command %.60s%s%s%s; see saeuron --help", argv[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        saeuron_error err;
+        fail(&err, SAEURON_EUSAGE, "there is no command %.60s%s%s%s; see saeuron --help", argv[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         return complain(&err);
     }
     o.data.item = io_alloc(NULL, (size_t)argc, sizeof *o.data.item);

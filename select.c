@@ -42,45 +42,45 @@ static size_t read_numbers(const char *text, int *out, size_t size)
 }
 
 /* Prompts a concept: "20" for all of them, or {"Cats": 80, ...}. Absent: 1 each, which weighs all alike. */
-static int read_prompts(stats *s, sae_error *err)
+static int read_prompts(stats *s, saeuron_error *err)
 {
     char text[16384];
     json object, v;
     for (size_t i = 0; i < s->concepts; i++)
         s->prompts[i] = 1;
     if (!s->file.metadata.at || !json_get(s->file.metadata, "prompts", &v))
-        return SAE_OK;
+        return SAEURON_OK;
     if (!metadata(s, "prompts", text, sizeof text))
-        return fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes", s->file.path, sizeof text);
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes", s->file.path, sizeof text);
     int code = json_open(&object, text, strlen(text), s->file.path, err);
     for (size_t i = 0; !code && i < s->concepts; i++) {
         const bool one = json_kind(object) != '{';
         if (!one && !json_get(object, s->file.list[i].name, &v))
-            code = fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", s->file.path, s->file.list[i].name);
+            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", s->file.path, s->file.list[i].name);
         else if (!json_number(one ? object : v, &s->prompts[i]) || !(s->prompts[i] >= 1))
-            code = fail(err, SAE_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", s->file.path);
+            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", s->file.path);
     }
     return code;
 }
 
-static int check_tensors(stats *s, sae_error *err)
+static int check_tensors(stats *s, saeuron_error *err)
 {
     const tensor *first = s->file.list;
     if (!s->file.count)
-        return fail(err, SAE_EFORMAT, "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept", s->file.path);
+        return fail(err, SAEURON_EFORMAT, "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept", s->file.path);
     for (size_t i = 0; i < s->file.count; i++) {
         const tensor *t = &s->file.list[i];
         if (t->ndim != 2 || t->shape[0] != first->shape[0] || t->shape[1] != first->shape[1] || !t->shape[0] || t->shape[0] > 1000 || !t->shape[1] ||
             (t->type != DT_F32 && t->type != DT_F16))
-            return fail(err, SAE_EFORMAT, "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape", s->file.path, t->name);
+            return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape", s->file.path, t->name);
     }
     s->steps = first->shape[0];
     s->n = first->shape[1];
     s->concepts = s->file.count;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int check_timesteps(stats *s, sae_error *err)
+static int check_timesteps(stats *s, saeuron_error *err)
 {
     char text[8192];
     if (!metadata(s, "hook", s->hook, sizeof s->hook))
@@ -88,12 +88,12 @@ static int check_timesteps(stats *s, sae_error *err)
     if (!metadata(s, "sae", s->sae, sizeof s->sae))
         s->sae[0] = 0;
     if (!metadata(s, "timesteps", text, sizeof text) || read_numbers(text, s->timesteps, 1000) != s->steps)
-        return fail(err, SAE_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path, s->steps);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path, s->steps);
+    return SAEURON_OK;
 }
 
 /* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the others. */
-static int make_thresholds(stats *s, float *mu, sae_error *err)
+static int make_thresholds(stats *s, float *mu, saeuron_error *err)
 {
     for (size_t t = 0; t < s->steps; t++) {
         double *sum = (double *)(void *)(mu + s->n + s->n % 2);
@@ -102,23 +102,23 @@ static int make_thresholds(stats *s, float *mu, sae_error *err)
         for (size_t c = 0; c < s->concepts; c++) {
             stats_mu(s, mu, c, t);
             if (nn_first_bad(mu, s->n) < s->n)
-                return fail(err, SAE_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path, stats_name(s, c), t);
+                return fail(err, SAEURON_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path, stats_name(s, c), t);
             for (size_t i = 0; i < s->n; i++)
                 sum[i] += (double)mu[i];
         }
         for (size_t i = 0; i < s->n; i++)
             s->threshold[t * s->n + i] = (float)(sum[i] / (double)s->concepts);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int stats_load(stats *s, const sae_host *host, const char *path, sae_error *err)
+int stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err)
 {
     float *scratch = NULL;
     size_t bytes = 0;
     int    code;
     memset(s, 0, sizeof *s);
-    if ((code = tensors_open(&s->file, host, path, err)) != SAE_OK)
+    if ((code = tensors_open(&s->file, host, path, err)) != SAEURON_OK)
         return code;
     if (!(code = check_tensors(s, err)))
         code = check_timesteps(s, err);
@@ -128,7 +128,7 @@ int stats_load(stats *s, const sae_host *host, const char *path, sae_error *err)
             scratch = io_alloc(host, 4 * s->n + 8, sizeof *scratch);
         }
         if (!s->memory || !scratch)
-            code = fail(err, SAE_ENOMEM, "%s: no memory for its thresholds", path);
+            code = fail(err, SAEURON_ENOMEM, "%s: no memory for its thresholds", path);
     }
     if (!code) {
         s->prompts = s->memory;
@@ -143,7 +143,7 @@ int stats_load(stats *s, const sae_host *host, const char *path, sae_error *err)
     return code;
 }
 
-int stats_load_density(stats *s, const sae_host *host, const char *path, sae_error *err)
+int stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err)
 {
     char text[8192], sae_digest[24];
     int  timesteps[1000];
@@ -153,22 +153,22 @@ int stats_load_density(stats *s, const sae_host *host, const char *path, sae_err
         return code;
     const stats as_read = { .file = s->density };
     if (!metadata(&as_read, "what", text, sizeof text) || strcmp(text, "density"))
-        code = fail(err, SAE_EFORMAT, "%s: its metadata does not say \"what\": \"density\": it is no file of stats --density", path);
+        code = fail(err, SAEURON_EFORMAT, "%s: its metadata does not say \"what\": \"density\": it is no file of stats --density", path);
     else if (!metadata(&as_read, "timesteps", text, sizeof text) || read_numbers(text, timesteps, 1000) != s->steps || memcmp(timesteps, s->timesteps, s->steps * sizeof *timesteps))
-        code = fail(err, SAE_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run", path, s->file.path);
+        code = fail(err, SAEURON_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run", path, s->file.path);
     else if (s->sae[0] && json_get(s->density.metadata, "sae", &v) && json_string(v, sae_digest, sizeof sae_digest, NULL) && strcmp(sae_digest, s->sae))
-        code = fail(err, SAE_EFORMAT, "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run", path, sae_digest, s->file.path, s->sae);
+        code = fail(err, SAEURON_EFORMAT, "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run", path, sae_digest, s->file.path, s->sae);
     for (size_t i = 0; i < s->concepts && !code; i++) {
         const tensor *t = tensors_find(&s->density, stats_name(s, i));
         if (!t || t->ndim != 2 || t->shape[0] != s->steps || t->shape[1] != s->n || (t->type != DT_F32 && t->type != DT_F16))
-            code = fail(err, SAE_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]", path, stats_name(s, i), s->steps, s->n);
+            code = fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]", path, stats_name(s, i), s->steps, s->n);
     }
     if (code)
         tensors_close(&s->density);
     return code;
 }
 
-void stats_unload(stats *s, const sae_host *host)
+void stats_unload(stats *s, const saeuron_host *host)
 {
     tensors_close(&s->density);
     tensors_close(&s->file);
@@ -274,7 +274,7 @@ static size_t select_step(const stats *s, uint32_t *idx, float *score, size_t co
 }
 
 /* Arrays of a selection with room for total latents, in one block. */
-static bool selection_layout(selection *sel, const sae_host *host, size_t total)
+static bool selection_layout(selection *sel, const saeuron_host *host, size_t total)
 {
     sel->memory = io_alloc(host, (sel->steps + 1 + 4 * total) * sizeof(float), 1);
     if (!sel->memory)
@@ -301,7 +301,7 @@ static void selection_put(selection *sel, const stats *s, size_t concept, size_t
     sel->start[t + 1] = (uint32_t)at;
 }
 
-int selection_make(selection *sel, const sae_host *host, const stats *s, size_t concept, choice how, sae_error *err)
+int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err)
 {
     float    *scratch = io_alloc(host, 6 * s->n + 8, sizeof *scratch);
     float    *score = scratch ? scratch + 4 * s->n + 8 : NULL;
@@ -316,12 +316,12 @@ int selection_make(selection *sel, const sae_host *host, const stats *s, size_t 
         total += select_step(s, idx, score, concept, t, how, scratch);
     if (!scratch || total > UINT32_MAX / 32 || !selection_layout(sel, host, total)) {
         io_free(host, scratch);
-        return fail(err, SAE_ENOMEM, "no memory to select latents for %s", sel->concept);
+        return fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
     }
     if (!total && how.min_density > 0) {
         io_free(host, scratch);
         selection_free(sel, host);
-        return fail(err, SAE_EUSAGE, "no latent that fires at %g of its tokens is selected for %.90s: lower --min-density", how.min_density, stats_name(s, concept));
+        return fail(err, SAEURON_EUSAGE, "no latent that fires at %g of its tokens is selected for %.90s: lower --min-density", how.min_density, stats_name(s, concept));
     }
     sel->start[0] = 0;
     for (size_t t = 0; t < s->steps; t++) {
@@ -329,10 +329,10 @@ int selection_make(selection *sel, const sae_host *host, const stats *s, size_t 
         selection_put(sel, s, concept, t, idx, count, score, scratch);
     }
     io_free(host, scratch);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-void selection_free(selection *sel, const sae_host *host)
+void selection_free(selection *sel, const saeuron_host *host)
 {
     io_free(host, sel->memory);
     memset(sel, 0, sizeof *sel);
@@ -374,7 +374,7 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
         const long at = find_latent(sel, step, latent);
         if (at < 0)
             continue;
-        if (a->shared == SAE_SHARED_RELEASED)
+        if (a->shared == SAEURON_SHARED_RELEASED)
             most = -1;
         if (!(f > sel->threshold[at])) /* strict, as released */
             continue;

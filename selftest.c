@@ -307,7 +307,7 @@ static int configure_sae(void *s, json o)
 {
     (void)o;
     *(sae *)s = (sae){ .d = 24, .n = 200, .k = 8 };
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as run_vae's picture has. */
@@ -493,7 +493,7 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet)
     }
     io_free(NULL, work.base);
     if (!show)
-        printf("contract %d, %d operations a list: %d passed, %d failed", SAE_CONTRACT_VERSION, (int)EXPECTED, passed, failed);
+        printf("contract %d, %d operations a list: %d passed, %d failed", SAEURON_CONTRACT_VERSION, (int)EXPECTED, passed, failed);
     if (!show && skipped)
         printf(", %d skipped", skipped);
     if (!show)

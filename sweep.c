@@ -73,13 +73,13 @@ static void choice_text(char *out, size_t size, const choice *c)
     snprintf(out, size, "%s %s", c->top ? "top" : "percentile", number);
 }
 
-static int table_path(char path[1024], const sweep *s, const char *name, sae_error *err)
+static int table_path(char path[1024], const sweep *s, const char *name, saeuron_error *err)
 {
-    return io_join(path, 1024, s->o->e.dir, name) ? SAE_OK : fail(err, SAE_EUSAGE, "%.200s...: the path is too long", s->o->e.dir);
+    return io_join(path, 1024, s->o->e.dir, name) ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", s->o->e.dir);
 }
 
 /* The table as it stands, and one more row; the file is always whole. */
-static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t images, sae_error *err)
+static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t images, saeuron_error *err)
 {
     const result *r = result_of(s, concept, stage, point);
     const choice *c = &s->o->grid[point];
@@ -99,7 +99,7 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
     }
     text_add(&s->table, "\t%zu\t%s\n", images, s->digest);
     if (s->table.failed)
-        return fail(err, SAE_ENOMEM, "%s: no memory to write it", path);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path);
     return io_write_file(&s->m.x->host, path, s->table.at, s->table.n, err);
 }
 
@@ -137,7 +137,7 @@ static bool read_row(sweep *s, char *line, bool *other)
 }
 
 /* The table of an earlier run, if there is one. */
-static int open_table(sweep *s, sae_error *err)
+static int open_table(sweep *s, saeuron_error *err)
 {
     char    path[1024], line[1024];
     io_file f;
@@ -149,9 +149,9 @@ static int open_table(sweep *s, sae_error *err)
     s->table = (text_out){ .host = &s->m.x->host };
     if (!io_exists(&s->m.x->host, path)) {
         text_add(&s->table, "stage\tconcept\tselect\tstrength\tUA\tIRA\tCRA\twithout_CRA\timages\trun\n");
-        return SAE_OK;
+        return SAEURON_OK;
     }
-    if ((code = io_open(&f, &s->m.x->host, path, err)) != SAE_OK)
+    if ((code = io_open(&f, &s->m.x->host, path, err)) != SAEURON_OK)
         return code;
     for (size_t at = 0; at < f.size && !code; number++) {
         const unsigned char *end = memchr(f.data + at, '\n', f.size - at);
@@ -159,9 +159,9 @@ static int open_table(sweep *s, sae_error *err)
         snprintf(line, sizeof line, "%.*s", (int)(n < 1000 ? n : 1000), (const char *)f.data + at);
         text_add(&s->table, "%s\n", line);
         if (!end || n >= 1000 || strlen(line) != n || (number > 1 ? !read_row(s, line, &other) : strncmp(line, "stage\tconcept\t", 14)))
-            code = fail(err, SAE_EFORMAT, "%s: line %zu is no row of a sweep: it is damaged; use another folder, or delete this file", path, number);
+            code = fail(err, SAEURON_EFORMAT, "%s: line %zu is no row of a sweep: it is damaged; use another folder, or delete this file", path, number);
         else if (other)
-            code = fail(err, SAE_EFORMAT, "%s: line %zu was measured with another model, SAE, statistics, classifier, protocol, seed or option: use another folder", path, number);
+            code = fail(err, SAEURON_EFORMAT, "%s: line %zu was measured with another model, SAE, statistics, classifier, protocol, seed or option: use another folder", path, number);
         at += n + 1;
     }
     io_close(&f);
@@ -171,17 +171,17 @@ static int open_table(sweep *s, sae_error *err)
 /* ---- one grid point ---- */
 
 /* Draws, asks and measures; nothing is kept but the row. */
-static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t point, sae_error *err)
+static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t point, saeuron_error *err)
 {
     const choice *c = &s->o->grid[point];
-    const sae_forget_options how = { .top = c->top, .percentile = c->percentile, .strength = (double)c->strength, .has_strength = 1 };
+    const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile, .strength = (double)c->strength, .has_strength = 1 };
     const size_t n = s->p->seeds * s->p->entries, images = want(s, l->wanted, l->concept, stage);
     const watcher *w = &s->o->e.watch;
     result *r = result_of(s, concept, stage, point);
     rate    with[METRICS], without[METRICS];
     size_t *jobs = io_alloc(s->p->host, s->m.batch, sizeof *jobs), count = 0;
     prediction *made = io_alloc(s->p->host, s->m.batch, sizeof *made);
-    int     code = jobs && made ? list_enter(l, &s->m, &how, err) : fail(err, SAE_ENOMEM, "no memory for a batch");
+    int     code = jobs && made ? list_enter(l, &s->m, &how, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
     for (size_t j = 0; j < n; j++)
         l->made[j] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
     for (size_t j = 0; j <= n && !code; j++) {
@@ -191,14 +191,14 @@ static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t 
             continue;
         if (w->next)
             w->next(w->user, s->done, count, s->images);
-        if ((code = maker_draw(&s->m, jobs, count, err)) == SAE_OK)
+        if ((code = maker_draw(&s->m, jobs, count, err)) == SAEURON_OK)
             code = classify(made, &s->m, s->o->e.k, s->m.rgb, count, err);
         for (size_t i = 0; i < count && !code; i++)
             l->made[jobs[i]] = made[i];
         s->done += count;
         count = 0;
     }
-    if (!code && (code = list_measure(with, l, s->p, l->made, err)) == SAE_OK)
+    if (!code && (code = list_measure(with, l, s->p, l->made, err)) == SAEURON_OK)
         code = list_measure(without, l, s->p, s->none.made, err);
     if (!code) {
         const rate *all[4] = { &with[UA], &with[IRA], &with[CRA], &without[CRA] };
@@ -242,7 +242,7 @@ static size_t best_point(const sweep *s, size_t concept, int stage, const bool *
 }
 
 /* Both stages of a concept; *chosen: the point. */
-static int run_concept(sweep *s, size_t concept, size_t *chosen, sae_error *err)
+static int run_concept(sweep *s, size_t concept, size_t *chosen, saeuron_error *err)
 {
     bool       taken[GRID] = { false }, final[GRID];
     image_list l;
@@ -281,15 +281,15 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
 }
 
 /* The entries that path has for other concepts stay as they are, in front of the chosen ones. */
-static int merge(const sweep *s, const char *path, const size_t *chosen, sae_error *err)
+static int merge(const sweep *s, const char *path, const size_t *chosen, saeuron_error *err)
 {
     const labels *names = &s->p->label[s->o->domain];
     text_out t = { .host = s->p->host };
     io_file  f = { .data = NULL };
     json     object = { NULL, NULL }, key, v, one;
     bool     first = true;
-    int      code = SAE_OK;
-    if (io_exists(s->p->host, path) && (code = io_open(&f, s->p->host, path, err)) == SAE_OK)
+    int      code = SAEURON_OK;
+    if (io_exists(s->p->host, path) && (code = io_open(&f, s->p->host, path, err)) == SAEURON_OK)
         code = json_open(&object, (const char *)f.data, f.size, f.path, err);
     text_add(&t, "{\n");
     for (json_iter it = json_begin(object); !code && json_next(&it, &key, &v);) {
@@ -298,7 +298,7 @@ static int merge(const sweep *s, const char *path, const size_t *chosen, sae_err
         double x;
         bool   ours = false;
         if (!json_string(key, name, sizeof name, NULL)) {
-            code = fail(err, SAE_EFORMAT, "%s: it holds a name longer than 255 bytes", path);
+            code = fail(err, SAEURON_EFORMAT, "%s: it holds a name longer than 255 bytes", path);
             break;
         }
         for (size_t i = 0; i < s->concepts; i++)
@@ -330,40 +330,40 @@ static int merge(const sweep *s, const char *path, const size_t *chosen, sae_err
 /* ---- a sweep ---- */
 
 /* Three sets without a common seed. */
-static int check_seeds(const sweep *s, sae_error *err)
+static int check_seeds(const sweep *s, saeuron_error *err)
 {
     const sweep_options *o = s->o;
     uint64_t of_statistics = 0;
     const bool known = statistics_seed(s->m.x, &of_statistics);
     if (s->p->seeds < 2)
-        return fail(err, SAE_EUSAGE, "a sweep needs two seeds at least: the first chooses, the others validate");
+        return fail(err, SAEURON_EUSAGE, "a sweep needs two seeds at least: the first chooses, the others validate");
     for (size_t i = 0; i < s->p->seeds; i++) {
         for (size_t j = 0; j < o->test_seeds; j++)
             if (s->p->seed[i] == o->test_seed[j])
-                return fail(err, SAE_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of protocol %s: what is chosen on it cannot be tested on it; name other --seeds",
+                return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of protocol %s: what is chosen on it cannot be tested on it; name other --seeds",
                             s->p->seed[i], s->p->name);
         if (known && s->p->seed[i] == of_statistics)
-            return fail(err, SAE_EUSAGE, "seed %" PRIu64 " of the sweep is the statistics': name other --seeds", of_statistics);
+            return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is the statistics': name other --seeds", of_statistics);
     }
     for (size_t j = 0; known && s->p->disjoint && !o->e.overlap && j < o->test_seeds; j++)
         if (o->test_seed[j] == of_statistics)
-            return fail(err, SAE_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, or sweep all the "
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, or sweep all the "
                         "same with --allow-overlap", of_statistics, s->p->name);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* A digest of all that a number of the table depends on. The context forgets a concept of the domain. */
-static int digest_run(sweep *s, sae_error *err)
+static int digest_run(sweep *s, saeuron_error *err)
 {
-    const sae_context *x = s->m.x;
-    const sae_generate_options *g = &s->m.options;
+    const saeuron_context *x = s->m.x;
+    const saeuron_generate_options *g = &s->m.options;
     char     guidance[32];
     text_out t = { .host = s->p->host };
     uint64_t h;
     protocol_print(s->p, &t);
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest, sae_classifier_digest(s->o->e.k[STYLE]),
-             sae_classifier_digest(s->o->e.k[OBJECT]), g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps, s->o->retained);
+    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest, saeuron_classifier_digest(s->o->e.k[STYLE]),
+             saeuron_classifier_digest(s->o->e.k[OBJECT]), g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps, s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
     for (size_t i = 0; i < x->hooks; i++) {
         h = 0;
@@ -375,11 +375,11 @@ static int digest_run(sweep *s, sae_error *err)
     const bool failed = t.failed;
     text_free(&t);
     snprintf(s->digest, sizeof s->digest, "%016" PRIx64, h);
-    return failed ? fail(err, SAE_ENOMEM, "no memory for a digest") : SAE_OK;
+    return failed ? fail(err, SAEURON_ENOMEM, "no memory for a digest") : SAEURON_OK;
 }
 
 /* Loads the SAE and the statistics by forgetting the first concept; path: of the forget.json beside the SAE. */
-static int load_hook(sweep *s, char path[1024], sae_error *err)
+static int load_hook(sweep *s, char path[1024], saeuron_error *err)
 {
     image_list l;
     int code = list_open(&l, s->p, s->o->domain, s->concept[0], err);
@@ -388,13 +388,13 @@ static int load_hook(sweep *s, char path[1024], sae_error *err)
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
         const char *file = s->m.x->hook[i]->sae.file.path, *slash = strrchr(file, '/');
         if (s->m.x->hook[i]->count && snprintf(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
-            code = fail(err, SAE_EUSAGE, "%.200s...: the path is too long", file);
+            code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", file);
     }
     list_close(&l, s->p);
     return code;
 }
 
-static int open_sweep(sweep *s, sae_context *x, char path[1024], sae_error *err)
+static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_error *err)
 {
     const eval_options *e = &s->o->e;
     const labels *names = &s->p->label[s->o->domain];
@@ -408,19 +408,19 @@ static int open_sweep(sweep *s, sae_context *x, char path[1024], sae_error *err)
         if (e->concept[s->o->domain][c])
             s->concept[s->concepts++] = c;
     if (!s->concepts || !s->o->points)
-        return fail(err, SAE_EUSAGE, "there is no concept to forget, or no grid");
+        return fail(err, SAEURON_EUSAGE, "there is no concept to forget, or no grid");
     n = s->concepts * STAGES * s->o->points;
     if (!s->order || !s->concept || !(s->results = io_alloc(&x->host, n, sizeof *s->results)))
-        return fail(err, SAE_ENOMEM, "no memory for a sweep");
+        return fail(err, SAEURON_ENOMEM, "no memory for a sweep");
     memset(s->results, 0, n * sizeof *s->results);
     rng_shuffle(s->order, s->p->entries, 0, nn_hash(0, "sweep", 5)); /* the same order for every concept, model and machine */
-    if ((code = load_hook(s, path, err)) != SAE_OK || (code = check_seeds(s, err)) != SAE_OK || (code = digest_run(s, err)) != SAE_OK)
+    if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK || (code = digest_run(s, err)) != SAEURON_OK)
         return code;
-    return (code = io_make_dir(e->dir, err)) != SAE_OK ? code : open_table(s, err);
+    return (code = io_make_dir(e->dir, err)) != SAEURON_OK ? code : open_table(s, err);
 }
 
 /* Without forgetting: every image that any concept's stage wants, kept as files, since all concepts share them. */
-static int run_none(sweep *s, sae_error *err)
+static int run_none(sweep *s, saeuron_error *err)
 {
     const size_t n = s->p->seeds * s->p->entries;
     const watcher *w = &s->o->e.watch;
@@ -428,7 +428,7 @@ static int run_none(sweep *s, sae_error *err)
     int    code = list_open(&s->none, s->p, 0, NO_LABEL, err);
     bool  *one = code ? NULL : io_alloc(s->p->host, n, sizeof *one);
     if (!code && !one)
-        code = fail(err, SAE_ENOMEM, "no memory for a list of %zu images", n);
+        code = fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
     for (size_t c = 0; c < s->concepts && !code; c++)
         for (int stage = 0; stage < STAGES; stage++) {
             const size_t images = want(s, one, s->concept[c], stage);
@@ -442,7 +442,7 @@ static int run_none(sweep *s, sae_error *err)
             there += images * points;
         }
     io_free(s->p->host, one);
-    if (!code && (code = list_enter(&s->none, &s->m, NULL, err)) == SAE_OK)
+    if (!code && (code = list_enter(&s->none, &s->m, NULL, err)) == SAEURON_OK)
         code = list_check(&s->none, &s->m, s->o->e.dir, err);
     for (size_t j = 0; j < n && !code; j++) {
         missing += s->none.wanted[j] && !s->none.there[j];
@@ -450,7 +450,7 @@ static int run_none(sweep *s, sae_error *err)
     }
     s->images += missing;
     if (!code && w->plan && w->plan(w->user, s->images + there, there))
-        code = fail(err, SAE_ECANCEL, "stopped before anything was drawn");
+        code = fail(err, SAEURON_ECANCEL, "stopped before anything was drawn");
     for (; !code && count; s->done += count) {
         if (w->next)
             w->next(w->user, s->done, missing - s->done < s->m.batch ? missing - s->done : s->m.batch, s->images);
@@ -461,7 +461,7 @@ static int run_none(sweep *s, sae_error *err)
 
 static int close_sweep(sweep *s, int code)
 {
-    const sae_host *host = s->p->host;
+    const saeuron_host *host = s->p->host;
     list_close(&s->none, s->p);
     text_free(&s->table);
     io_free(host, s->results);
@@ -472,14 +472,14 @@ static int close_sweep(sweep *s, int code)
     return code;
 }
 
-int sweep_run(sae_context *x, const sweep_options *o, char installed[1024], sae_error *err)
+int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], saeuron_error *err)
 {
     sweep   s = { .o = o, .p = o->e.p, .table = { .host = &x->host } };
     char    beside[1024] = "", path[1024];
     size_t *chosen = NULL;
     int     code = open_sweep(&s, x, beside, err);
     if (!code && !(chosen = io_alloc(&x->host, s.concepts, sizeof *chosen)))
-        code = fail(err, SAE_ENOMEM, "no memory for a sweep");
+        code = fail(err, SAEURON_ENOMEM, "no memory for a sweep");
     if (!code)
         code = run_none(&s, err);
     for (size_t c = 0; c < s.concepts && !code; c++) {
@@ -489,9 +489,9 @@ int sweep_run(sae_context *x, const sweep_options *o, char installed[1024], sae_
             o->chose(o->e.watch.user, s.p->label[o->domain].name[s.concept[c]], &o->grid[chosen[c]], r->at, keeps(r));
         }
     }
-    if (!code && (code = table_path(path, &s, "forget.json", err)) == SAE_OK)
+    if (!code && (code = table_path(path, &s, "forget.json", err)) == SAEURON_OK)
         code = merge(&s, path, chosen, err);
-    if (!code && o->install && (code = merge(&s, beside, chosen, err)) == SAE_OK && installed)
+    if (!code && o->install && (code = merge(&s, beside, chosen, err)) == SAEURON_OK && installed)
         snprintf(installed, 1024, "%s", beside);
     io_free(&x->host, chosen);
     return close_sweep(&s, code);

@@ -1,7 +1,7 @@
 /* synthetic.c: models without weights: the architecture of Stable Diffusion 1.5, filled by the hash of contract 6, for measuring
  * speed and memory, and for comparing at full size, where no checkpoint is at hand.
  *
- *   "sd15" --> configs and a tokenizer as the files of a folder would be --> sae_open_synthetic (pipeline.c) --> pictures of noise
+ *   "sd15" --> configs and a tokenizer as the files of a folder would be --> saeuron_open_synthetic (pipeline.c) --> pictures of noise
  *
  * Not here: the hash and its filling (model.c), the comparison with diffusers (tests/fullsize.py makes the same numbers as files).
  * Source of the numbers: the published config.json of each part. Its tokenizer has CLIP's ids for bytes and no merges. */
@@ -34,8 +34,8 @@ static const struct { const char *path, *text; } files[] = {
 
 enum { VOCABULARY = 49408, BYTES = 256 };
 struct synthetic {
-    sae_host host;          /* serves the files above; memory as the caller's host gives it */
-    sae_host real;
+    saeuron_host host;          /* serves the files above; memory as the caller's host gives it */
+    saeuron_host real;
     size_t   size;          /* of vocab */
     char     vocab[VOCABULARY * 32];
 };
@@ -78,29 +78,29 @@ static void make_vocabulary(synthetic *s)
     s->size = (size_t)(p - s->vocab);
 }
 
-synthetic *synthetic_open(const sae_host *host, const char *name, sae_error *err)
+synthetic *synthetic_open(const saeuron_host *host, const char *name, saeuron_error *err)
 {
     if (strcmp(name, "sd15")) {
-        fail(err, SAE_EUSAGE, "there is no synthetic model %.40s: there is sd15", name);
+        fail(err, SAEURON_EUSAGE, "there is no synthetic model %.40s: there is sd15", name);
         return NULL;
     }
     synthetic *s = io_alloc(host, 1, sizeof *s);
     if (!s) {
-        fail(err, SAE_ENOMEM, "no memory for the synthetic model's vocabulary");
+        fail(err, SAEURON_ENOMEM, "no memory for the synthetic model's vocabulary");
         return NULL;
     }
-    s->real = host ? *host : (sae_host){ 0 };
-    s->host = (sae_host){ .user = s, .alloc = pass_alloc, .free = pass_free, .map = serve, .unmap = keep_open };
+    s->real = host ? *host : (saeuron_host){ 0 };
+    s->host = (saeuron_host){ .user = s, .alloc = pass_alloc, .free = pass_free, .map = serve, .unmap = keep_open };
     make_vocabulary(s);
     return s;
 }
 
-const sae_host *synthetic_host(const synthetic *s) { return &s->host; }
+const saeuron_host *synthetic_host(const synthetic *s) { return &s->host; }
 
 void synthetic_close(synthetic *s)
 {
     if (s) {
-        const sae_host real = s->real; /* s lies in the memory that goes */
+        const saeuron_host real = s->real; /* s lies in the memory that goes */
         io_free(&real, s);
     }
 }

@@ -42,7 +42,7 @@ typedef struct special {
 } special;
 
 struct tokenizer {
-    sae_host  host;
+    saeuron_host  host;
     void     *memory;       /* one block holds this struct and all it points to */
     char     *text;         /* the pieces, each ended with NUL */
     size_t    text_size, text_used;
@@ -90,20 +90,20 @@ static int32_t find_piece(const tokenizer *t, const char *s, size_t n)
 }
 
 /* Makes the text that begins at text_used, n bytes and its NUL, the piece of id. */
-static int add_piece(tokenizer *t, uint32_t id, size_t n, const char *path, sae_error *err)
+static int add_piece(tokenizer *t, uint32_t id, size_t n, const char *path, saeuron_error *err)
 {
     const char *piece = t->text + t->text_used;
     uint32_t   *slot = piece_slot(t, piece, n);
     if (!slot)
-        return fail(err, SAE_EFORMAT, "%s: too many pieces collide in our table: this file was made to do that; fetch it again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: too many pieces collide in our table: this file was made to do that; fetch it again", path);
     if (*slot != NO_PIECE)
-        return fail(err, SAE_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again",
+        return fail(err, SAEURON_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again",
                     path, piece, (unsigned)*slot, (unsigned)id);
     *slot = id;
     t->start[id] = (uint32_t)t->text_used;
     t->text_used += n + 1;
     t->pieces++;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- merges by pair ---- */
@@ -139,7 +139,7 @@ typedef struct source {
     size_t  piece_count, token_count, merge_count;
 } source;
 
-static int read_vocab(tokenizer *t, const source *s, sae_error *err)
+static int read_vocab(tokenizer *t, const source *s, saeuron_error *err)
 {
     const char *path = s->vocab.path;
     json key, value;
@@ -149,32 +149,32 @@ static int read_vocab(tokenizer *t, const source *s, sae_error *err)
         size_t  length;
         int64_t id;
         if (!json_string(key, piece, t->text_size - t->text_used, &length))
-            return fail(err, SAE_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again", path, n + 1);
+            return fail(err, SAEURON_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again", path, n + 1);
         if (!json_integer(value, &id) || id < 0 || (uint64_t)id >= s->piece_count)
-            return fail(err, SAE_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu "
+            return fail(err, SAEURON_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu "
                         "pieces: fetch the file again",
                         path, piece, s->piece_count - 1, s->piece_count);
         if (t->start[id] != NO_PIECE)
-            return fail(err, SAE_EFORMAT, "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
+            return fail(err, SAEURON_EFORMAT, "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
                         path, t->text + t->start[id], piece, (int)id);
         const int code = add_piece(t, (uint32_t)id, length, path, err);
         if (code)
             return code;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The text "LEFT RIGHT" becomes merge t->merge_count. A pair that is there twice keeps its last rank. number: its line
  * in merges.txt or place in tokenizer.json. */
-static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, const char *path, sae_error *err)
+static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, const char *path, saeuron_error *err)
 {
     char joined[MERGE_MAX];
     const char  *blank = memchr(text, ' ', n);
     const size_t left = blank ? (size_t)(blank - text) : n, right = n - left - (blank != NULL);
     if (!blank || memchr(blank + 1, ' ', right))
-        return fail(err, SAE_EFORMAT, "%s: merge %zu must be two pieces with one blank between them: fetch the file again", path, number);
+        return fail(err, SAEURON_EFORMAT, "%s: merge %zu must be two pieces with one blank between them: fetch the file again", path, number);
     if (left + right > sizeof joined)
-        return fail(err, SAE_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again",
+        return fail(err, SAEURON_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again",
                     path, number, n, sizeof joined);
     memcpy(joined, text, left);
     memcpy(joined + left, blank + 1, right);
@@ -186,14 +186,14 @@ static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, c
     if (m->left < 0 || m->right < 0 || m->result < 0) {
         const char  *missing = m->left < 0 ? text : m->right < 0 ? blank + 1 : joined;
         const size_t length = m->left < 0 ? left : m->right < 0 ? right : left + right;
-        return fail(err, SAE_EFORMAT, "%s: merge %zu needs the piece \"%.*s\", which the vocabulary does not have: both must be of one model",
+        return fail(err, SAEURON_EFORMAT, "%s: merge %zu needs the piece \"%.*s\", which the vocabulary does not have: both must be of one model",
                     path, number, (int)(length < 40 ? length : 40), missing);
     }
     uint32_t *slot = merge_slot(t, m->left, m->right);
     if (!slot)
-        return fail(err, SAE_EFORMAT, "%s: too many merges collide in our table: this file was made to do that; fetch it again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: too many merges collide in our table: this file was made to do that; fetch it again", path);
     *slot = (uint32_t)t->merge_count++;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The end of the line at s, before its newline; *next is where the next one begins. */
@@ -206,11 +206,11 @@ static const char *line_end(const char *s, const char *end, const char **next)
 }
 
 /* merges.txt: one a line, and lines that begin with "#version". */
-static int read_merge_lines(tokenizer *t, const source *s, sae_error *err)
+static int read_merge_lines(tokenizer *t, const source *s, saeuron_error *err)
 {
     static const char version[] = "#version";
     const char *at = (const char *)s->merges.data, *end = at + s->merges.size, *next;
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t number = 1; at < end && !code; at = next, number++) {
         const size_t n = (size_t)(line_end(at, end, &next) - at);
         if (n < sizeof version - 1 || memcmp(at, version, sizeof version - 1) != 0)
@@ -220,11 +220,11 @@ static int read_merge_lines(tokenizer *t, const source *s, sae_error *err)
 }
 
 /* tokenizer.json: "LEFT RIGHT" or ["LEFT", "RIGHT"] each. */
-static int read_merge_list(tokenizer *t, const source *s, sae_error *err)
+static int read_merge_list(tokenizer *t, const source *s, saeuron_error *err)
 {
     json   value, left, right;
     size_t number = 1;
-    int    code = SAE_OK;
+    int    code = SAEURON_OK;
     for (json_iter it = json_begin(s->merge_list); !code && json_next(&it, NULL, &value); number++) {
         char   text[MERGE_MAX + 2];
         size_t n = 0, k = 0;
@@ -294,49 +294,49 @@ typedef struct token {
 /* Where in a config a token stands, for messages. */
 typedef struct place { const char *path, *key; } place;
 
-static int flag(json object, const char *name, bool *x, place p, sae_error *err)
+static int flag(json object, const char *name, bool *x, place p, saeuron_error *err)
 {
     json v;
     if (json_get(object, name, &v) && !json_bool(v, x))
-        return fail(err, SAE_EFORMAT, "%s: %s of %s must be true or false", p.path, name, p.key);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: %s of %s must be true or false", p.path, name, p.key);
+    return SAEURON_OK;
 }
 
 /* Reads v. is_special: what an object that does not say counts as; normalized is by default what special is not. */
-static int read_token(token *out, json v, bool is_special, place p, sae_error *err)
+static int read_token(token *out, json v, bool is_special, place p, saeuron_error *err)
 {
     json content = v;
     bool strip[3] = { false, false, false };
     *out = (token){ .object = json_kind(v) == '{', .special = is_special };
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     if (out->object) {
         if (!json_get(v, "content", &content))
-            return fail(err, SAE_EFORMAT, "%s: %s has no \"content\": save the tokenizer again", p.path, p.key);
+            return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": save the tokenizer again", p.path, p.key);
         static const char *const names[3] = { "lstrip", "rstrip", "single_word" };
-        code = is_special ? SAE_OK : flag(v, "special", &out->special, p, err);
+        code = is_special ? SAEURON_OK : flag(v, "special", &out->special, p, err);
         out->normalized = !out->special;
         code = code ? code : flag(v, "normalized", &out->normalized, p, err);
         for (int i = 0; i < 3 && !code; i++) {
             code = flag(v, names[i], &strip[i], p, err);
             if (strip[i])
-                code = fail(err, SAE_EFORMAT, "%s: %s has \"%s\": true, which this program does not do: set it to false", p.path, p.key, names[i]);
+                code = fail(err, SAEURON_EFORMAT, "%s: %s has \"%s\": true, which this program does not do: set it to false", p.path, p.key, names[i]);
         }
     } else {
         out->special = true;
     }
     if (!code && (!json_string(content, out->text, sizeof out->text, NULL) || !out->text[0]))
-        return fail(err, SAE_EFORMAT, "%s: %s must be a text of 1 to %d bytes", p.path, p.key, TOKEN_MAX - 1);
+        return fail(err, SAEURON_EFORMAT, "%s: %s must be a text of 1 to %d bytes", p.path, p.key, TOKEN_MAX - 1);
     return code;
 }
 
 /* Makes tk special; its text must have an id. The last one of a text decides how it is found. */
-static int add_special(tokenizer *t, const token *tk, const char *path, sae_error *err)
+static int add_special(tokenizer *t, const token *tk, const char *path, saeuron_error *err)
 {
     special *s = t->specials, *end = s + t->special_count;
     while (s < end && strcmp(s->text, tk->text) != 0)
         s++;
     if (s == t->specials + SPECIALS_MAX)
-        return fail(err, SAE_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
+        return fail(err, SAEURON_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
     t->special_count += s == end;
     uint32_t scratch[unicode_nfc_bound(TOKEN_MAX)];
     memcpy(s->text, tk->text, sizeof s->text);
@@ -344,12 +344,12 @@ static int add_special(tokenizer *t, const token *tk, const char *path, sae_erro
     s->id = find_piece(t, s->text, s->bytes);
     s->normalized = tk->normalized;
     s->count = normalize(s->points, scratch, s->text, s->bytes);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* One added token and its id: a member "49406": {...} of the config's added_tokens_decoder, whose key is the id, or an
  * element {"id": 49406, ...} of tokenizer.json's added_tokens. */
-static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path, sae_error *err)
+static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path, saeuron_error *err)
 {
     char     number[32];
     uint64_t n;
@@ -362,12 +362,12 @@ static int read_added(token *tk, int64_t *id, const json *key, json value, const
         read = json_get(value, "id", &v) && json_integer(v, id);
     }
     if (!read)
-        return fail(err, SAE_EFORMAT, "%s: an added token has no id that is a whole number: save the tokenizer again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: an added token has no id that is a whole number: save the tokenizer again", path);
     return read_token(tk, value, false, (place){ path, "an added token" }, err);
 }
 
 /* Appends a piece that the vocabulary does not have: ids go on after its own. */
-static int add_new_piece(tokenizer *t, const char *text, const char *path, sae_error *err)
+static int add_new_piece(tokenizer *t, const char *text, const char *path, saeuron_error *err)
 {
     const size_t n = strlen(text);
     memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of both files */
@@ -376,7 +376,7 @@ static int add_new_piece(tokenizer *t, const char *text, const char *path, sae_e
 
 /* One pass over the added tokens: those with an id become special, and of the others the one whose id comes next gets it.
  * *left: how many have none yet. */
-static int pass_added(tokenizer *t, const source *s, size_t *left, sae_error *err)
+static int pass_added(tokenizer *t, const source *s, size_t *left, saeuron_error *err)
 {
     json key, value;
     const bool object = json_kind(s->tokens) == '{';
@@ -393,7 +393,7 @@ static int pass_added(tokenizer *t, const source *s, size_t *left, sae_error *er
             code = add_new_piece(t, tk.text, s->tokens_path, err);
         }
         if (!code && known >= 0 && known != id)
-            code = fail(err, SAE_EFORMAT, "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: the files must be of one model",
+            code = fail(err, SAEURON_EFORMAT, "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: the files must be of one model",
                         s->tokens_path, tk.text, (long)id, (int)known);
         *left += known < 0;
         if (!code && known >= 0)
@@ -401,11 +401,11 @@ static int pass_added(tokenizer *t, const source *s, size_t *left, sae_error *er
         if (code)
             return code;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The added tokens, in as many passes as new ids need; each pass gives at least one. */
-static int read_tokens(tokenizer *t, const source *s, sae_error *err)
+static int read_tokens(tokenizer *t, const source *s, saeuron_error *err)
 {
     size_t left, before = s->token_count + 1;
     for (;; before = left) {
@@ -413,7 +413,7 @@ static int read_tokens(tokenizer *t, const source *s, sae_error *err)
         if (code || left == 0)
             return code;
         if (left >= before)
-            return fail(err, SAE_EFORMAT, "%s: the new ids of added tokens must go on from %zu without a hole", s->tokens_path, t->pieces);
+            return fail(err, SAEURON_EFORMAT, "%s: the new ids of added tokens must go on from %zu without a hole", s->tokens_path, t->pieces);
     }
 }
 
@@ -430,7 +430,7 @@ static const io_file *named_value(json *v, const source *s, const char *key)
 
 /* The four named tokens. One among the added tokens is special already; of the others each makes its text special
  * in turn, unless an equal one did (a str equals a str, an AddedToken one with the same fields). */
-static int read_named(tokenizer *t, const source *s, sae_error *err)
+static int read_named(tokenizer *t, const source *s, saeuron_error *err)
 {
     const size_t added = t->special_count;
     int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
@@ -441,13 +441,13 @@ static int read_named(tokenizer *t, const source *s, sae_error *err)
         named[i] = (token){ .text = "<|endoftext|>", .special = true };
         if (i == BOS)
             named[i] = (token){ .text = "<|startoftext|>", .special = true };
-        int code = from ? read_token(&named[i], v, from == &s->map, (place){ from->path, named_keys[i] }, err) : SAE_OK;
+        int code = from ? read_token(&named[i], v, from == &s->map, (place){ from->path, named_keys[i] }, err) : SAEURON_OK;
         if (code)
             return code;
         const char *path = from ? from->path : s->vocab.path;
         *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
         if (*ids[i] < 0)
-            return fail(err, SAE_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
+            return fail(err, SAEURON_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
                         path, named_keys[i], named[i].text);
         bool known = false;
         for (size_t j = 0; j < added; j++)
@@ -455,11 +455,11 @@ static int read_named(tokenizer *t, const source *s, sae_error *err)
         for (int j = 0; j < i; j++)
             known = known || (named[j].object == named[i].object && named[j].normalized == named[i].normalized &&
                               named[j].special == named[i].special && !strcmp(named[j].text, named[i].text));
-        code = known ? SAE_OK : add_special(t, &named[i], path, err);
+        code = known ? SAEURON_OK : add_special(t, &named[i], path, err);
         if (code)
             return code;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- the other keys of tokenizer_config.json ---- */
@@ -480,12 +480,12 @@ static bool ends_with(const char *s, const char *end)
 }
 
 /* Refuses what would change ids and is not done here: other special tokens, the left side, no start or end token. */
-static int check_keys(json object, const char *path, sae_error *err)
+static int check_keys(json object, const char *path, saeuron_error *err)
 {
     json key, value;
     char name[64];
     if (object.at && json_kind(object) != '{')
-        return fail(err, SAE_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
     for (json_iter it = json_begin(object); json_next(&it, &key, &value);) {
         if (!json_string(key, name, sizeof name, NULL))
             continue;
@@ -496,67 +496,67 @@ static int check_keys(json object, const char *path, sae_error *err)
         const bool other_side = ends_with(name, "ing_side") && !json_equals(value, "right"); /* padding_, truncation_ */
         const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
         if (other_token || more_tokens || other_side || other_ends)
-            return fail(err, SAE_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without",
+            return fail(err, SAEURON_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without",
                         path, name);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* model_max_length, or max_len. transformers writes 1e30 for "no limit": then CLIP's 77. */
-static int read_max_length(tokenizer *t, const source *s, sae_error *err)
+static int read_max_length(tokenizer *t, const source *s, saeuron_error *err)
 {
     json   v;
     double x;
     t->max_length = DEFAULT_LENGTH;
     if (!json_get(s->config_json, "model_max_length", &v) && !json_get(s->config_json, "max_len", &v))
-        return SAE_OK;
+        return SAEURON_OK;
     if (json_kind(v) == 'n' || (json_number(v, &x) && x > 1e20))
-        return SAE_OK;
+        return SAEURON_OK;
     int64_t n;
     if (!json_integer(v, &n) || n < 2 || n > TOKENIZER_LENGTH_MAX)
-        return fail(err, SAE_EFORMAT, "%s: model_max_length must be a whole number from 2 to %d", s->config.path, TOKENIZER_LENGTH_MAX);
+        return fail(err, SAEURON_EFORMAT, "%s: model_max_length must be a whole number from 2 to %d", s->config.path, TOKENIZER_LENGTH_MAX);
     t->max_length = (size_t)n;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- opening ---- */
 
 /* Opens DIR/NAME. An optional file may be absent; then f->path is empty. */
-static int open_file(io_file *f, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
+static int open_file(io_file *f, const saeuron_host *host, const char *dir, const char *name, bool optional, saeuron_error *err)
 {
     char path[sizeof f->path];
     if (!io_join(path, sizeof path, dir, name))
-        return fail(err, SAE_EUSAGE, "%.60s...: the path of this folder is too long", dir);
+        return fail(err, SAEURON_EUSAGE, "%.60s...: the path of this folder is too long", dir);
     if (!io_exists(host, path)) {
         if (optional)
-            return SAE_OK;
-        return fail(err, SAE_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: "
+            return SAEURON_OK;
+        return fail(err, SAEURON_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: "
                     "fetch them from the model's page", path);
     }
     const int code = io_open(f, host, path, err);
     if (!code && f->size > FILE_MAX)
-        return fail(err, SAE_EFORMAT, "%s: %zu bytes are too many for a tokenizer's file: fetch it again", path, f->size);
+        return fail(err, SAEURON_EFORMAT, "%s: %zu bytes are too many for a tokenizer's file: fetch it again", path, f->size);
     return code;
 }
 
-static int open_json(io_file *f, json *v, const sae_host *host, const char *dir, const char *name, bool optional, sae_error *err)
+static int open_json(io_file *f, json *v, const saeuron_host *host, const char *dir, const char *name, bool optional, saeuron_error *err)
 {
     const int code = open_file(f, host, dir, name, optional, err);
     return code || !f->path[0] ? code : json_open(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
 }
 
 /* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */
-static int open_vocab(source *s, const sae_host *host, const char *dir, sae_error *err)
+static int open_vocab(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
     json whole = { NULL, NULL }, model;
     int code = open_json(&s->vocab, &whole, host, dir, "tokenizer.json", true, err);
     if (!code && whole.at) {
         if (!json_get(whole, "model", &model) || !json_get(model, "vocab", &s->pieces) || !json_get(model, "merges", &s->merge_list))
-            return fail(err, SAE_EFORMAT, "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
+            return fail(err, SAEURON_EFORMAT, "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
         s->merge_count = json_length(s->merge_list);
         if (json_get(whole, "added_tokens", &s->tokens))
             s->tokens_path = s->vocab.path;
-        return SAE_OK;
+        return SAEURON_OK;
     }
     code = code ? code : open_json(&s->vocab, &s->pieces, host, dir, "vocab.json", false, err);
     code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
@@ -565,11 +565,11 @@ static int open_vocab(source *s, const sae_host *host, const char *dir, sae_erro
     const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
     for (s->merge_count = 0; at < end; s->merge_count++)
         line_end(at, end, &at);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The files beside the vocabulary. added_tokens.json is from before added_tokens_decoder; all it may say is nothing. */
-static int open_configs(source *s, const sae_host *host, const char *dir, sae_error *err)
+static int open_configs(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
     json added = { NULL, NULL };
     int code = open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
@@ -578,14 +578,14 @@ static int open_configs(source *s, const sae_host *host, const char *dir, sae_er
     code = code ? code : check_keys(s->config_json, s->config.path, err);
     code = code ? code : check_keys(s->map_json, s->map.path, err);
     if (!code && added.at && json_length(added) > 0)
-        return fail(err, SAE_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer",
+        return fail(err, SAEURON_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer",
                     s->added.path);
     if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
         s->tokens_path = s->config.path;
     return code;
 }
 
-static int open_source(source *s, const sae_host *host, const char *dir, sae_error *err)
+static int open_source(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
     int code = open_vocab(s, host, dir, err);
     code = code ? code : open_configs(s, host, dir, err);
@@ -594,11 +594,11 @@ static int open_source(source *s, const sae_host *host, const char *dir, sae_err
     s->piece_count = json_length(s->pieces);
     s->token_count = json_length(s->tokens);
     if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->merge_count > PIECES_MAX)
-        return fail(err, SAE_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again",
+        return fail(err, SAEURON_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again",
                     s->vocab.path, PIECES_MAX);
     if (s->token_count > SPECIALS_MAX)
-        return fail(err, SAE_EFORMAT, "%s: has %zu added tokens, at most %d are possible", s->tokens_path, s->token_count, SPECIALS_MAX);
-    return SAE_OK;
+        return fail(err, SAEURON_EFORMAT, "%s: has %zu added tokens, at most %d are possible", s->tokens_path, s->token_count, SPECIALS_MAX);
+    return SAEURON_OK;
 }
 
 static void close_source(source *s)
@@ -639,7 +639,7 @@ static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
 }
 
 /* One block for a whole tokenizer, its tables empty. NULL when there is no memory. */
-static tokenizer *new_tokenizer(const source *s, const sae_host *host)
+static tokenizer *new_tokenizer(const source *s, const saeuron_host *host)
 {
     arena plan = { 0 };
     tokenizer spare;
@@ -659,7 +659,7 @@ static tokenizer *new_tokenizer(const source *s, const sae_host *host)
 }
 
 /* The order matters: merges refer to the vocabulary only, named tokens to the added ones too. */
-static int read_source(tokenizer *t, const source *s, sae_error *err)
+static int read_source(tokenizer *t, const source *s, saeuron_error *err)
 {
     int code = read_vocab(t, s, err);
     code = code ? code : s->merge_list.at ? read_merge_list(t, s, err) : read_merge_lines(t, s, err);
@@ -671,7 +671,7 @@ static int read_source(tokenizer *t, const source *s, sae_error *err)
     return code;
 }
 
-int tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_error *err)
+int tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
     source s;
     memset(&s, 0, sizeof s);
@@ -679,7 +679,7 @@ int tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_err
     int code = open_source(&s, host, dir, err);
     if (!code) {
         *t = new_tokenizer(&s, host);
-        code = *t ? read_source(*t, &s, err) : fail(err, SAE_ENOMEM, "%s: not enough memory for its tables", s.vocab.path);
+        code = *t ? read_source(*t, &s, err) : fail(err, SAEURON_ENOMEM, "%s: not enough memory for its tables", s.vocab.path);
     }
     close_source(&s);
     if (code) {
@@ -692,7 +692,7 @@ int tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_err
 void tokenizer_close(tokenizer *t)
 {
     if (t) {
-        const sae_host host = t->host; /* t lies in the memory that goes */
+        const saeuron_host host = t->host; /* t lies in the memory that goes */
         io_free(&host, t->memory);
     }
 }
@@ -929,7 +929,7 @@ static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint3
 }
 
 /* The ids of text [n], valid UTF-8 between two special tokens of the prompt. c, scratch [unicode_nfc_bound(n)]. */
-static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, sae_error *err)
+static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, saeuron_error *err)
 {
     const size_t count = normalize(c, scratch, text, n), longest = longest_word(c, count);
     symbols s;
@@ -938,38 +938,38 @@ static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scr
     void *memory = io_alloc(&t->host, plan.peak, 1);
     if (!memory || plan.failed) {
         io_free(&t->host, memory);
-        return fail(err, SAE_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
+        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
     }
     arena a = { .base = memory, .size = plan.peak };
     lay_out_symbols(&s, &a, longest);
     encode_points(t, out, &s, c, count);
     io_free(&t->host, memory);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The length of a prompt; an error if it is too long or not UTF-8. */
-static int check_prompt(size_t *n, const char *utf8, sae_error *err)
+static int check_prompt(size_t *n, const char *utf8, saeuron_error *err)
 {
     *n = strlen(utf8);
     if (*n > TOKENIZER_PROMPT_MAX)
-        return fail(err, SAE_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
+        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
     uint32_t c;
     for (size_t i = 0, used; i < *n; i += used)
         if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
-            return fail(err, SAE_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
+            return fail(err, SAEURON_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
                         i, (unsigned)(unsigned char)utf8[i]);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* The prompt's ids: text between special tokens (AddedVocabulary::extract_and_normalize), leftmost and longest first. */
-static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, sae_error *err)
+static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, saeuron_error *err)
 {
     uint32_t *c = io_alloc(&t->host, unicode_nfc_bound(n), 2 * sizeof *c);
     if (!c)
-        return fail(err, SAE_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
+        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
     uint32_t *scratch = c + unicode_nfc_bound(n);
     size_t done = 0;
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t i = 0; i < n && !code;) {
         const special *found = special_in_bytes(t, utf8 + i, n - i);
         if (!found) {
@@ -987,7 +987,7 @@ static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t
     return code;
 }
 
-int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, sae_error *err)
+int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, saeuron_error *err)
 {
     sink   out = { ids + 1, t->max_length - 2, 0 };
     size_t n;
@@ -1004,19 +1004,19 @@ int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cu
         *count = kept + 2;
     if (cut)
         *cut = out.count - kept;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- what is asked of a tokenizer ---- */
 
 size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
 
-int tokenizer_set_max_length(tokenizer *t, size_t n, sae_error *err)
+int tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err)
 {
     if (n < 2 || n > TOKENIZER_LENGTH_MAX)
-        return fail(err, SAE_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
+        return fail(err, SAEURON_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
     t->max_length = n;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 const char *tokenizer_piece(const tokenizer *t, int32_t id)

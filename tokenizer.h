@@ -9,24 +9,24 @@
 
 #include "saeuron.h"
 
-#define TOKENIZER_PROMPT_MAX 1048576 /* bytes of one prompt; more is SAE_EUSAGE. Time is O(n log n), memory below 100 n */
+#define TOKENIZER_PROMPT_MAX 1048576 /* bytes of one prompt; more is SAEURON_EUSAGE. Time is O(n log n), memory below 100 n */
 #define TOKENIZER_LENGTH_MAX 1048576 /* ids of one prompt after padding */
 
 typedef struct tokenizer tokenizer;
 
 /* Opens DIR/tokenizer.json if there is one, else DIR/vocab.json and DIR/merges.txt. DIR/tokenizer_config.json and
  * DIR/special_tokens_map.json are optional and default to CLIP's. *t is the caller's: tokenizer_close. No file stays open. */
-int  tokenizer_open(tokenizer **t, const sae_host *host, const char *dir, sae_error *err);
+int  tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
 
 /* ids [tokenizer_max_length(t)]: start token, the prompt's ids, end token, padding. *count (may be NULL): ids before the
  * padding, both end tokens included. *cut (may be NULL): how many ids of the prompt did not fit and were dropped.
- * A prompt that is not UTF-8, or longer than TOKENIZER_PROMPT_MAX, is SAE_EUSAGE. t does not change: threads may share it
+ * A prompt that is not UTF-8, or longer than TOKENIZER_PROMPT_MAX, is SAEURON_EUSAGE. t does not change: threads may share it
  * if host->alloc can be called by several. */
-int  tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, sae_error *err);
+int  tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, saeuron_error *err);
 
 size_t tokenizer_max_length(const tokenizer *t); /* model_max_length of the config; 77 where it is absent or endless */
-int    tokenizer_set_max_length(tokenizer *t, size_t n, sae_error *err); /* 2 <= n <= TOKENIZER_LENGTH_MAX */
+int    tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err); /* 2 <= n <= TOKENIZER_LENGTH_MAX */
 
 /* The piece of an id as the vocabulary spells it ("cat</w>"), NULL if out of range. Owned by t. */
 const char *tokenizer_piece(const tokenizer *t, int32_t id);

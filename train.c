@@ -80,7 +80,7 @@ typedef struct term {
 enum { FVU, MULTI, AUXK, TERMS };
 
 struct trainer {
-    const sae_host *host;
+    const saeuron_host *host;
     train_config k;
     nn       c;
     arena    work;
@@ -192,7 +192,7 @@ void train_defaults(train_config *c, size_t d)
                          .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000, .seed = 42 };
 }
 
-static int check_config(const train_config *k, sae_error *err)
+static int check_config(const train_config *k, saeuron_error *err)
 {
     const struct { const char *name; double value, low, high; } reals[] = {
         { "lr", k->lr, 0, 1e3 }, { "beta1", k->beta1, 0, 0x1.fffffep-1 }, { "beta2", k->beta2, 0, 0x1.fffffep-1 }, { "eps", k->eps, 0, 1 },
@@ -204,15 +204,15 @@ static int check_config(const train_config *k, sae_error *err)
     size_t product;
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         if (!(reals[i].value >= reals[i].low && reals[i].value <= reals[i].high))
-            return fail(err, SAE_EUSAGE, "training: %s is %g, but must lie between %g and %g", reals[i].name, reals[i].value, reals[i].low, reals[i].high);
+            return fail(err, SAEURON_EUSAGE, "training: %s is %g, but must lie between %g and %g", reals[i].name, reals[i].value, reals[i].low, reals[i].high);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].high)
-            return fail(err, SAE_EUSAGE, "training: %s is %zu, but must lie between 1 and %zu", sizes[i].name, sizes[i].value, sizes[i].high);
+            return fail(err, SAEURON_EUSAGE, "training: %s is %zu, but must lie between 1 and %zu", sizes[i].name, sizes[i].value, sizes[i].high);
     if (k->k > k->n)
-        return fail(err, SAE_EUSAGE, "training: k is %zu, but there are only %zu latents", k->k, k->n);
+        return fail(err, SAEURON_EUSAGE, "training: k is %zu, but there are only %zu latents", k->k, k->n);
     if (!nn_mul(k->batch, select_most(k), &product) || product > UINT32_MAX / 2 || !nn_mul(k->batch, aux_most(k), &product) || product > UINT32_MAX / 2)
-        return fail(err, SAE_EUSAGE, "training: a batch of %zu tokens has more selected latents than 2^31: make it smaller", k->batch);
-    return SAE_OK;
+        return fail(err, SAEURON_EUSAGE, "training: a batch of %zu tokens has more selected latents than 2^31: make it smaller", k->batch);
+    return SAEURON_OK;
 }
 
 /* What trainer_open will allocate; 0: no size_t holds it. */
@@ -234,7 +234,7 @@ size_t trainer_bytes(const train_config *c, int threads, const char *isa)
     return check_config(c, NULL) || !nn_init(&t.c, isa, threads, NULL) ? 0 : plan_bytes(&t) + sizeof t;
 }
 
-int trainer_open(trainer **out, const sae_host *host, const train_config *c, int threads, const char *isa, sae_error *err)
+int trainer_open(trainer **out, const saeuron_host *host, const train_config *c, int threads, const char *isa, saeuron_error *err)
 {
     *out = NULL;
     const int code = check_config(c, err);
@@ -242,17 +242,17 @@ int trainer_open(trainer **out, const sae_host *host, const train_config *c, int
         return code;
     trainer *t = io_alloc(host, 1, sizeof *t);
     if (!t)
-        return fail(err, SAE_ENOMEM, "no memory for a trainer");
+        return fail(err, SAEURON_ENOMEM, "no memory for a trainer");
     *t = (trainer){ .host = host, .k = *c, .power1 = 1, .power2 = 1 };
     if (!nn_init(&t->c, isa, threads, NULL)) {
         io_free(host, t);
-        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
     }
     const size_t bytes = plan_bytes(t);
     t->memory = bytes ? io_alloc(host, bytes, 1) : NULL;
     if (!t->memory) {
         io_free(host, t);
-        return fail(err, SAE_ENOMEM, "no memory for %zu MB to train %zu latents of width %zu: lower the batch or n", bytes >> 20, c->n, c->d);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to train %zu latents of width %zu: lower the batch or n", bytes >> 20, c->n, c->d);
     }
     const size_t skip = (64 - (size_t)((uintptr_t)t->memory % 64)) % 64;
     t->work = (arena){ .base = (unsigned char *)t->memory + skip, .size = bytes - 64 };
@@ -260,14 +260,14 @@ int trainer_open(trainer **out, const sae_host *host, const train_config *c, int
     plan(t, &t->work);
     memset(t->work.base, 0, t->work.used);
     *out = t;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 void trainer_close(trainer *t)
 {
     if (!t)
         return;
-    const sae_host *host = t->host;
+    const saeuron_host *host = t->host;
     io_free(host, t->memory);
     io_free(host, t);
 }
@@ -354,16 +354,16 @@ static size_t first_bad(const nn *c, const float *x, size_t M, size_t d)
     return bad ? nn_first_bad(x, M * d) : M * d;
 }
 
-static int check_batch(const trainer *t, const float *x, size_t M, sae_error *err)
+static int check_batch(const trainer *t, const float *x, size_t M, saeuron_error *err)
 {
     if (!nn_environment_ok() || !nn_team_environment_ok(t->c.threads))
-        return fail(err, SAE_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
+        return fail(err, SAEURON_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
     if (M < 1 || M > t->k.batch)
-        return fail(err, SAE_EUSAGE, "a batch of %zu tokens: this trainer takes 1 to %zu", M, t->k.batch);
+        return fail(err, SAEURON_EUSAGE, "a batch of %zu tokens: this trainer takes 1 to %zu", M, t->k.batch);
     const size_t at = first_bad(&t->c, x, M, t->k.d);
     if (at < M * t->k.d)
-        return fail(err, SAE_ENAN, "step %" PRIu64 ": token %zu, channel %zu of the batch is not finite", *t->step, at / t->k.d, at % t->k.d);
-    return SAE_OK;
+        return fail(err, SAEURON_ENAN, "step %" PRIu64 ": token %zu, channel %zu of the batch is not finite", *t->step, at / t->k.d, at % t->k.d);
+    return SAEURON_OK;
 }
 
 /* ---- the start ---- */
@@ -395,7 +395,7 @@ static void geometric_median(trainer *t, const float *x, size_t M)
     }
 }
 
-int trainer_start(trainer *t, const float *x, size_t M, sae_error *err)
+int trainer_start(trainer *t, const float *x, size_t M, saeuron_error *err)
 {
     const size_t d = t->k.d, n = t->k.n;
     const float  a = (float)(1.0 / sqrt((double)d));
@@ -415,7 +415,7 @@ int trainer_start(trainer *t, const float *x, size_t M, sae_error *err)
     geometric_median(t, x, M);
     for (size_t j = 0; j < d; j++)
         t->tensor[PARAMETER][B_DEC][j] = (float)t->median[j];
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 void trainer_unit_rows(trainer *t)
@@ -842,7 +842,7 @@ static double rate(const trainer *t)
 }
 
 /* trainer_gradients of a batch that was checked. */
-static int forward_backward(trainer *t, const float *x, size_t M, train_report *r, sae_error *err)
+static int forward_backward(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err)
 {
     const size_t d = t->k.d, n = t->k.n;
     train_report unused, *out = r ? r : &unused;
@@ -871,7 +871,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     out->auxk = t->terms[AUXK].on ? aux_scale * nn_sum16_d(t->row[AUXK], M) / V : 0.0;
     out->loss = out->fvu + t->k.auxk_alpha * out->auxk + out->multi / 8.0;
     if (!(fabs(out->loss) <= DBL_MAX))
-        return fail(err, SAE_ENAN, "step %" PRIu64 ": the loss is not finite (%s): lower the learning rate, or look at the data", *t->step,
+        return fail(err, SAEURON_ENAN, "step %" PRIu64 ": the loss is not finite (%s): lower the learning rate, or look at the data", *t->step,
                     V > 0 ? "the weights have run away" : "every token of the batch is the same");
 
     for (int i = 0; i < TERMS; i++)
@@ -886,7 +886,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
                        nn_sum_squares(&t->c, t->tensor[GRADIENT][B_DEC], NULL, d);
     t->norm_all = (float)sqrt(all);
     if (!(t->norm_all <= FLT_MAX))
-        return fail(err, SAE_ENAN, "step %" PRIu64 ": the gradient is not finite: lower the learning rate, or look at the data", *t->step);
+        return fail(err, SAEURON_ENAN, "step %" PRIu64 ": the gradient is not finite: lower the learning rate, or look at the data", *t->step);
     explain(t, out, M);
     out->l0 = (double)t->terms[FVU].f.start[M] / (double)M;
     out->grad_norm = (double)t->norm_all;
@@ -895,10 +895,10 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     out->fired = find_fired(t, M);
     out->tokens = M;
     out->step = *t->step;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, sae_error *err)
+int trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err)
 {
     const int code = check_batch(t, x, M, err);
     return code ? code : forward_backward(t, x, M, r, err);
@@ -948,22 +948,22 @@ void trainer_update(trainer *t)
     ++*t->step;
 }
 
-int trainer_step(trainer *t, const float *x, size_t M, train_report *r, sae_error *err)
+int trainer_step(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err)
 {
     int code = check_batch(t, x, M, err); /* before the rows change */
     if (code)
         return code;
     trainer_unit_rows(t);
-    if ((code = forward_backward(t, x, M, r, err)) != SAE_OK)
+    if ((code = forward_backward(t, x, M, r, err)) != SAEURON_OK)
         return code;
     trainer_update(t);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- held-out measurement ---- */
 
 struct measure {
-    const sae_host *host;
+    const saeuron_host *host;
     sae      s;                 /* the caller's, its encoder packed for these kernels */
     nn       c;
     arena    work;
@@ -1001,24 +1001,24 @@ static void plan_measure(measure *m, arena *a)
     }
 }
 
-int measure_open(measure **out, const sae_host *host, const sae *s, int threads, const char *isa, sae_error *err)
+int measure_open(measure **out, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err)
 {
     arena only = { 0 };
     *out = NULL;
     measure *m = io_alloc(host, 1, sizeof *m);
     if (!m)
-        return fail(err, SAE_ENOMEM, "no memory to measure an SAE");
+        return fail(err, SAEURON_ENOMEM, "no memory to measure an SAE");
     *m = (measure){ .host = host, .s = *s };
     if (!nn_init(&m->c, isa, threads, &only)) {
         io_free(host, m);
-        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
     }
     plan_measure(m, &only);
     sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
     m->memory = only.failed || only.peak > SIZE_MAX - 64 ? NULL : io_alloc(host, only.peak + 64, 1);
     if (!m->memory) {
         io_free(host, m);
-        return fail(err, SAE_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
     }
     m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64, .size = only.peak };
     m->c.work = &m->work;
@@ -1028,14 +1028,14 @@ int measure_open(measure **out, const sae_host *host, const sae *s, int threads,
     for (size_t j = 0; j < s->d; j++)
         m->sum[j] = m->squares[j] = 0;
     *out = m;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 void measure_close(measure *m)
 {
     if (!m)
         return;
-    const sae_host *host = m->host;
+    const saeuron_host *host = m->host;
     io_free(host, m->memory);
     io_free(host, m);
 }
@@ -1074,19 +1074,19 @@ static void measure_block(measure *m, const float *x, size_t M)
     m->tokens += M;
 }
 
-int measure_add(measure *m, const float *x, size_t M, sae_error *err)
+int measure_add(measure *m, const float *x, size_t M, saeuron_error *err)
 {
     const size_t d = m->s.d, at = first_bad(&m->c, x, M, d);
     if (!nn_environment_ok() || !nn_team_environment_ok(m->c.threads))
-        return fail(err, SAE_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
+        return fail(err, SAEURON_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
     if (at < M * d)
-        return fail(err, SAE_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
+        return fail(err, SAEURON_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
     for (size_t i = 0; i < M; i += SAE_TOKENS)
         measure_block(m, x + i * d, least(SAE_TOKENS, M - i));
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int measure_result(const measure *m, measure_report *r, sae_error *err)
+int measure_result(const measure *m, measure_report *r, saeuron_error *err)
 {
     double lane[16] = { 0 };
     memset(r, 0, sizeof *r);
@@ -1095,12 +1095,12 @@ int measure_result(const measure *m, measure_report *r, sae_error *err)
         lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
     const double V = nn_sum16_d(lane, 16);
     if (!(V > 0))
-        return fail(err, SAE_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
+        return fail(err, SAEURON_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
     r->fvu = m->total / V;
     r->l0 = (double)m->entries / (double)m->tokens;
     r->tokens = m->tokens;
     r->fired = m->fired;
     for (size_t i = 0; i < m->s.n; i++)
         r->dead += m->fired[i] == 0;
-    return SAE_OK;
+    return SAEURON_OK;
 }

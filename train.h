@@ -46,20 +46,20 @@ typedef struct trainer trainer;
 /* The memory that trainer_open would take; 0 when it does not fit size_t. */
 size_t trainer_bytes(const train_config *c, int threads, const char *isa);
 /* isa NULL: the best that this CPU runs. After an error *t is NULL; else for trainer_close. All state is zero. */
-int  trainer_open(trainer **t, const sae_host *host, const train_config *c, int threads, const char *isa, sae_error *err);
+int  trainer_open(trainer **t, const saeuron_host *host, const train_config *c, int threads, const char *isa, saeuron_error *err);
 void trainer_close(trainer *t);
 
 /* The start: W_enc uniform, W_dec its rows made unit, b_enc 0, b_dec the geometric median of the first batch x [M,d]. Not on resume. */
-int trainer_start(trainer *t, const float *x, size_t M, sae_error *err);
+int trainer_start(trainer *t, const float *x, size_t M, saeuron_error *err);
 
 /* One step on x [M,d], 1 <= M <= batch. After an error (a value of x that is not finite, a loss that is not) moments, counters and step
  * are as they were; W_dec's rows may have been made unit, which the next step does in any case. r may be NULL. */
-int trainer_step(trainer *t, const float *x, size_t M, train_report *r, sae_error *err);
+int trainer_step(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err);
 
 /* The three parts of a step, for tests: unit rows; forward and backward, which leave gradients and r (grad_norm included);
  * clipping, projection, Adam, counters. */
 void trainer_unit_rows(trainer *t);
-int  trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, sae_error *err);
+int  trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err);
 void trainer_update(trainer *t);
 
 /* State by name, to save, restore (write through data, whole, between steps) and compare. In this order:
@@ -93,11 +93,11 @@ typedef struct measure_report {
     const uint64_t *fired;          /* [n]: tokens at which each latent fired; the measure's own, until measure_close */
 } measure_report;
 
-int  measure_open(measure **m, const sae_host *host, const sae *s, int threads, const char *isa, sae_error *err); /* s stays the caller's */
+int  measure_open(measure **m, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err); /* s stays the caller's */
 /* x [M,d], any M. A value that is not finite is an error that names token (from the first of all) and channel; nothing of x then counts. */
-int  measure_add(measure *m, const float *x, size_t M, sae_error *err);
+int  measure_add(measure *m, const float *x, size_t M, saeuron_error *err);
 /* An error when fewer than two different tokens were added: FVU has no denominator. */
-int  measure_result(const measure *m, measure_report *r, sae_error *err);
+int  measure_result(const measure *m, measure_report *r, saeuron_error *err);
 void measure_close(measure *m);
 
 #endif

@@ -28,7 +28,7 @@ typedef struct facts { const char *pair[2 * FACTS + 1]; char number[FACTS][32]; 
 
 typedef struct run {
     map_source *s;
-    const sae_host *host;
+    const saeuron_host *host;
     const training_options *o;
     train_config c;
     trainer *t;
@@ -91,11 +91,11 @@ static void put_facts(run *r)
     put_whole(f, "seed", c->seed);
     put_whole(f, "log_every", r->o->log_every);
     put_text(f, "dtype", io_dtype_name(r->o->type));
-    put_whole(f, "contract", SAE_CONTRACT_VERSION);
+    put_whole(f, "contract", SAEURON_CONTRACT_VERSION);
 }
 
 /* Refuses metadata of another run: the first fact that differs is named. */
-static int compare_facts(const run *r, const tensors *t, sae_error *err)
+static int compare_facts(const run *r, const tensors *t, saeuron_error *err)
 {
     char text[96];
     json v;
@@ -103,24 +103,24 @@ static int compare_facts(const run *r, const tensors *t, sae_error *err)
         const char *key = r->facts.pair[2 * i], *now = r->facts.pair[2 * i + 1];
         const bool there = json_get(t->metadata, key, &v) && json_string(v, text, sizeof text, NULL);
         if (!there)
-            return fail(err, SAE_EFORMAT, "%s: its metadata does not say its %s: it is not of this run; name another --out", t->path, key);
+            return fail(err, SAEURON_EFORMAT, "%s: its metadata does not say its %s: it is not of this run; name another --out", t->path, key);
         if (strcmp(text, now))
-            return fail(err, SAE_EFORMAT, "%s: was made with %s %s, but this run has %s: give the same options and data as before, or another --out", t->path, key, text, now);
+            return fail(err, SAEURON_EFORMAT, "%s: was made with %s %s, but this run has %s: give the same options and data as before, or another --out", t->path, key, text, now);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- checkpoints ---- */
 
 /* Writes the whole state beside the last checkpoint, then over it: after an error the last one is as it was. */
-static int save_checkpoint(run *r, sae_error *err)
+static int save_checkpoint(run *r, saeuron_error *err)
 {
     tensor_out list[TRAINER_SAVED + 1];
     facts  f = r->facts;
     char   step[32];
     io_out out;
     if (r->log.failed)
-        return fail(err, SAE_ENOMEM, "%s: no memory to write it", r->table);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
     for (size_t i = 0; i < TRAINER_SAVED; i++)
         list[i] = (tensor_out){ .name = r->state[i].name, .type = r->state[i].type, .ndim = r->state[i].ndim, .shape = { r->state[i].shape[0], r->state[i].ndim > 1 ? r->state[i].shape[1] : 0 } };
     list[TRAINER_SAVED] = (tensor_out){ .name = LOG_TENSOR, .type = DT_U8, .ndim = 1, .shape = { r->log.n } };
@@ -147,14 +147,14 @@ static int save_checkpoint(run *r, sae_error *err)
 }
 
 /* One tensor of the checkpoint into the trainer. */
-static int load_tensor(const trainer_tensor *to, const tensors *t, sae_error *err)
+static int load_tensor(const trainer_tensor *to, const tensors *t, saeuron_error *err)
 {
     const tensor *from = tensors_find(t, to->name);
     if (!from || from->type != to->type || from->count != to->count || from->ndim != to->ndim || from->shape[0] != to->shape[0])
-        return fail(err, SAE_EFORMAT, "%s: tensor %s is missing or of another shape: remove the file and train again", t->path, to->name);
+        return fail(err, SAEURON_EFORMAT, "%s: tensor %s is missing or of another shape: remove the file and train again", t->path, to->name);
     if (to->type == DT_F32) {
         nn_widen(to->data, (weight){ .data = from->data, .type = DT_F32 }, 0, to->count);
-        return nn_first_bad(to->data, to->count) == to->count ? SAE_OK : fail(err, SAE_ENAN, "%s: tensor %s is not finite: remove the file and train again", t->path, to->name);
+        return nn_first_bad(to->data, to->count) == to->count ? SAEURON_OK : fail(err, SAEURON_ENAN, "%s: tensor %s is not finite: remove the file and train again", t->path, to->name);
     }
     for (size_t i = 0; i < to->count; i++) {
         uint64_t x = 0;
@@ -162,10 +162,10 @@ static int load_tensor(const trainer_tensor *to, const tensors *t, sae_error *er
             x = x << 8 | from->data[8 * i + b];
         ((uint64_t *)to->data)[i] = x;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int load_checkpoint(run *r, sae_error *err)
+static int load_checkpoint(run *r, saeuron_error *err)
 {
     tensors t;
     char    text[64] = "";
@@ -173,7 +173,7 @@ static int load_checkpoint(run *r, sae_error *err)
     uint64_t step = 0;
     int code = tensors_open(&t, r->host, r->checkpoint, err);
     if (!code && (!json_get(t.metadata, "format", &v) || !json_equals(v, CHECKPOINT_FORMAT)))
-        code = fail(err, SAE_EFORMAT, "%s: is no checkpoint of this program: remove it and train again", r->checkpoint);
+        code = fail(err, SAEURON_EFORMAT, "%s: is no checkpoint of this program: remove it and train again", r->checkpoint);
     if (!code)
         code = compare_facts(r, &t, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
@@ -184,7 +184,7 @@ static int load_checkpoint(run *r, sae_error *err)
     if (!code && (!json_get(t.metadata, "step", &v) || !json_string(v, text, sizeof text, NULL) || !io_parse_uint(text, &step) || !step || step > r->total ||
                   *(uint64_t *)r->state[TRAINER_SAVED - 1].data != step || !log || log->type != DT_U8 || log->bytes < sizeof log_head - 1 ||
                   memcmp(log->data, log_head, sizeof log_head - 1) || memchr(log->data, 0, log->bytes)))
-        code = fail(err, SAE_EFORMAT, "%s: its step or its table of steps is not whole: remove the file and train again", r->checkpoint);
+        code = fail(err, SAEURON_EFORMAT, "%s: its step or its table of steps is not whole: remove the file and train again", r->checkpoint);
     if (!code) {
         r->step = r->saved = (size_t)step;
         for (size_t at = 0, some; at < log->bytes; at += some) { /* pieces: text_add formats */
@@ -215,12 +215,12 @@ static void log_step(run *r, const training_step *s)
 }
 
 /* The next step: its batch is maps [b maps, (b+1) maps) of the epoch, the last batch perhaps fewer. *stop: the watcher wants no more. */
-static int one_step(run *r, bool *stop, sae_error *err)
+static int one_step(run *r, bool *stop, saeuron_error *err)
 {
     map_source *s = r->s;
     const size_t epoch = r->step / r->batches, first = r->step % r->batches * r->maps, count = s->rows - first < r->maps ? s->rows - first : r->maps;
     train_report report;
-    int code = SAE_OK;
+    int code = SAEURON_OK;
     for (size_t i = 0; i < count && !code; i++)
         code = source_next(s, r->x + i * s->N * s->d, first + i, err);
     if (!code && !r->step)
@@ -234,35 +234,35 @@ static int one_step(run *r, bool *stop, sae_error *err)
     if ((r->step - 1) % r->o->log_every == 0 || r->step == r->total)
         log_step(r, &now);
     *stop = r->o->watch && r->o->watch(r->o->user, &now);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* A checkpoint of where a stopped run is, and the words for it. */
-static int stopped(run *r, sae_error *err)
+static int stopped(run *r, saeuron_error *err)
 {
-    const int code = r->step > r->saved ? save_checkpoint(r, err) : SAE_OK;
+    const int code = r->step > r->saved ? save_checkpoint(r, err) : SAEURON_OK;
     if (code)
         return code;
-    return r->step ? fail(err, SAE_ECANCEL, "stopped after step %zu of %zu: --resume goes on from there", r->step, r->total)
-                   : fail(err, SAE_ECANCEL, "stopped before the first step");
+    return r->step ? fail(err, SAEURON_ECANCEL, "stopped after step %zu of %zu: --resume goes on from there", r->step, r->total)
+                   : fail(err, SAEURON_ECANCEL, "stopped before the first step");
 }
 
-static int all_steps(run *r, sae_error *err)
+static int all_steps(run *r, saeuron_error *err)
 {
     bool stop = false;
-    int  code = SAE_OK;
+    int  code = SAEURON_OK;
     while (r->step < r->total && !code && !stop) {
         code = one_step(r, &stop, err);
         if (!code && !stop && r->step < r->total && r->step % r->o->checkpoint_every == 0)
             code = save_checkpoint(r, err);
     }
-    return stop || code == SAE_ECANCEL ? stopped(r, err) : code;
+    return stop || code == SAEURON_ECANCEL ? stopped(r, err) : code;
 }
 
 /* ---- the end ---- */
 
 /* sparsify's SaeConfig. batch_topk is a fact of training: readers force it off (AUDIT A4). */
-static int save_config(const run *r, sae_error *err)
+static int save_config(const run *r, saeuron_error *err)
 {
     text_out t = { .host = r->host };
     const train_config *c = &r->c;
@@ -272,7 +272,7 @@ static int save_config(const run *r, sae_error *err)
     return text_save(&t, r->config, err);
 }
 
-static int save_sae(const run *r, sae_error *err)
+static int save_sae(const run *r, saeuron_error *err)
 {
     tensor_out list[4];
     facts f = r->facts;
@@ -283,7 +283,7 @@ static int save_sae(const run *r, sae_error *err)
     return tensors_save(r->host, r->sae, list, 4, f.pair, err);
 }
 
-static int save_summary(const run *r, const measurement *m, sae_error *err)
+static int save_summary(const run *r, const measurement *m, saeuron_error *err)
 {
     text_out t = { .host = r->host };
     text_add(&t, "{");
@@ -303,7 +303,7 @@ static int save_summary(const run *r, const measurement *m, sae_error *err)
 }
 
 /* The folder, its summary last, then the checkpoint goes: whoever is killed in between does this again. */
-static int finish(run *r, sae_error *err)
+static int finish(run *r, saeuron_error *err)
 {
     map_source *s = r->s;
     const size_t tail = source_tail(s), first = s->rows - tail > MEASURED ? s->rows - MEASURED : tail;
@@ -312,64 +312,64 @@ static int finish(run *r, sae_error *err)
     text_out density = { .host = r->host };
     int code;
     if (r->log.failed)
-        return fail(err, SAE_ENOMEM, "%s: no memory to write it", r->table);
-    if ((code = save_config(r, err)) != SAE_OK || (code = save_sae(r, err)) != SAE_OK || (code = io_write_file(r->host, r->table, r->log.at, r->log.n, err)) != SAE_OK)
+        return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
+    if ((code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK || (code = io_write_file(r->host, r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
         return code;
     code = measure_sae(&m, s, r->host, &o, err);
     if (code)
-        return code == SAE_ECANCEL ? stopped(r, err) : code;
+        return code == SAEURON_ECANCEL ? stopped(r, err) : code;
     density_table(&m, &density);
-    if ((code = text_save(&density, r->density, err)) != SAE_OK || (code = save_summary(r, &m, err)) != SAE_OK)
+    if ((code = text_save(&density, r->density, err)) != SAEURON_OK || (code = save_summary(r, &m, err)) != SAEURON_OK)
         return code;
     remove(r->checkpoint);
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
 /* ---- the run ---- */
 
-static int check_options(run *r, sae_error *err)
+static int check_options(run *r, saeuron_error *err)
 {
     const training_options *o = r->o;
     const map_source *s = r->s;
     const train_config *c = &r->c;
     if (!o->epochs || !o->checkpoint_every || !o->log_every)
-        return fail(err, SAE_EUSAGE, "--epochs, --checkpoint-every and --log-every must be at least 1");
+        return fail(err, SAEURON_EUSAGE, "--epochs, --checkpoint-every and --log-every must be at least 1");
     if (o->type != DT_F32 && o->type != DT_F16)
-        return fail(err, SAE_EUSAGE, "--dtype must be F32 or F16");
+        return fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
     if (!c->n || !c->k || c->k > c->n)
-        return fail(err, SAE_EUSAGE, "--k %zu: must be from 1 to the number of latents, %zu", c->k, c->n);
+        return fail(err, SAEURON_EUSAGE, "--k %zu: must be from 1 to the number of latents, %zu", c->k, c->n);
     if (!(c->lr > 0 && c->lr <= 1))
-        return fail(err, SAE_EUSAGE, "--lr must be above 0 and at most 1");
+        return fail(err, SAEURON_EUSAGE, "--lr must be above 0 and at most 1");
     if (!(c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1))
-        return fail(err, SAE_EUSAGE, "--beta1 and --beta2 must be from 0 to below 1");
+        return fail(err, SAEURON_EUSAGE, "--beta1 and --beta2 must be from 0 to below 1");
     if (!(c->eps > 0 && c->eps <= 1) || !(c->clip > 0 && c->clip <= 1e30))
-        return fail(err, SAE_EUSAGE, "--adam-eps must be above 0 and at most 1, --clip above 0");
+        return fail(err, SAEURON_EUSAGE, "--adam-eps must be above 0 and at most 1, --clip above 0");
     if (!(c->auxk_alpha >= 0 && c->auxk_alpha <= 1e6))
-        return fail(err, SAE_EUSAGE, "--auxk-alpha must be from 0 to a million");
+        return fail(err, SAEURON_EUSAGE, "--auxk-alpha must be from 0 to a million");
     if (r->c.batch < s->N || r->c.batch % s->N)
-        return fail(err, SAE_EUSAGE, "--batch %zu: must be a multiple of the %zu tokens of a map", r->c.batch, s->N);
+        return fail(err, SAEURON_EUSAGE, "--batch %zu: must be a multiple of the %zu tokens of a map", r->c.batch, s->N);
     r->maps = r->c.batch / s->N;
     if (s->rows < r->maps)
-        return fail(err, SAE_EUSAGE, "the data has %zu maps, fewer than a batch's %zu: collect more, or give a smaller --batch", s->rows, r->maps);
+        return fail(err, SAEURON_EUSAGE, "the data has %zu maps, fewer than a batch's %zu: collect more, or give a smaller --batch", s->rows, r->maps);
     r->batches = (s->rows + r->maps - 1) / r->maps;
     if (!nn_mul(r->batches, o->epochs, &r->total) || !nn_mul(s->rows / r->maps, o->epochs, &r->c.steps) || r->total > SIZE_MAX / r->c.batch)
-        return fail(err, SAE_EUSAGE, "--epochs %zu: too many", o->epochs);
+        return fail(err, SAEURON_EUSAGE, "--epochs %zu: too many", o->epochs);
     r->c.d = s->d;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int name_files(run *r, sae_error *err)
+static int name_files(run *r, saeuron_error *err)
 {
     static const char *const names[] = { "checkpoint.safetensors", "sae.safetensors", TRAINING_SUMMARY, "cfg.json", "train.tsv", "density.tsv" };
     char *const paths[] = { r->checkpoint, r->sae, r->summary, r->config, r->table, r->density };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!io_join(paths[i], sizeof r->sae, r->o->dir, names[i]))
-            return fail(err, SAE_EUSAGE, "--out: the path is too long");
-    return SAE_OK;
+            return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
+    return SAEURON_OK;
 }
 
 /* What the folder holds already. *done: this very run, finished. */
-static int look_at_folder(run *r, bool *done, sae_error *err)
+static int look_at_folder(run *r, bool *done, saeuron_error *err)
 {
     const char *const ours[] = { r->checkpoint, r->sae, r->config, r->summary };
     tensors t;
@@ -377,9 +377,9 @@ static int look_at_folder(run *r, bool *done, sae_error *err)
     *done = false;
     for (size_t i = 0; i < sizeof ours / sizeof *ours && !r->o->resume; i++)
         if (io_exists(r->host, ours[i]))
-            return fail(err, SAE_EUSAGE, "%s: is there already: --resume goes on with that run; else name another --out", ours[i]);
+            return fail(err, SAEURON_EUSAGE, "%s: is there already: --resume goes on with that run; else name another --out", ours[i]);
     if (io_exists(r->host, r->checkpoint) || !io_exists(r->host, r->sae))
-        return SAE_OK;
+        return SAEURON_OK;
     code = tensors_open(&t, r->host, r->sae, err);
     if (!code)
         code = compare_facts(r, &t, err);
@@ -388,21 +388,21 @@ static int look_at_folder(run *r, bool *done, sae_error *err)
     return code;
 }
 
-static int run_steps(run *r, sae_error *err)
+static int run_steps(run *r, saeuron_error *err)
 {
     size_t values;
     bool   done;
     int    code;
-    if ((code = check_options(r, err)) != SAE_OK || (code = name_files(r, err)) != SAE_OK)
+    if ((code = check_options(r, err)) != SAEURON_OK || (code = name_files(r, err)) != SAEURON_OK)
         return code;
     put_facts(r);
-    if ((code = look_at_folder(r, &done, err)) != SAE_OK || done)
+    if ((code = look_at_folder(r, &done, err)) != SAEURON_OK || done)
         return code;
-    if ((code = trainer_open(&r->t, r->host, &r->c, r->o->threads, r->o->isa, err)) != SAE_OK || (code = source_shuffle(r->s, r->c.seed, err)) != SAE_OK)
+    if ((code = trainer_open(&r->t, r->host, &r->c, r->o->threads, r->o->isa, err)) != SAEURON_OK || (code = source_shuffle(r->s, r->c.seed, err)) != SAEURON_OK)
         return code;
     trainer_tensors(r->t, r->state, TRAINER_TENSORS);
     if (!nn_mul(r->maps * r->s->N, r->s->d, &values) || !(r->x = io_alloc(r->host, values, sizeof *r->x)))
-        return fail(err, SAE_ENOMEM, "no memory for a batch of %zu tokens", r->c.batch);
+        return fail(err, SAEURON_ENOMEM, "no memory for a batch of %zu tokens", r->c.batch);
     if (io_exists(r->host, r->checkpoint))
         code = load_checkpoint(r, err);
     else
@@ -414,11 +414,11 @@ static int run_steps(run *r, sae_error *err)
     return code ? code : finish(r, err);
 }
 
-int training_run(map_source *s, const sae_host *host, const training_options *o, sae_error *err)
+int training_run(map_source *s, const saeuron_host *host, const training_options *o, saeuron_error *err)
 {
     run *r = io_alloc(host, 1, sizeof *r);
     if (!r)
-        return fail(err, SAE_ENOMEM, "no memory to begin");
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
     memset(r, 0, sizeof *r);
     r->s = s;
     r->host = host;

@@ -24,9 +24,9 @@ typedef struct measurement {
 } measurement;
 
 /* Maps [first, first + count) of the source, in the order of an epoch if ordered (else rows of files as they lie), through the SAE in
- * dir as it is used: TopK a token. Bits depend on the maps alone. progress (may be NULL) as sae_host's. */
+ * dir as it is used: TopK a token. Bits depend on the maps alone. progress (may be NULL) as saeuron_host's. */
 typedef struct measure_options { const char *dir; size_t first, count; bool ordered; int threads; const char *isa; } measure_options;
-int  measure_sae(measurement *m, map_source *s, const sae_host *host, const measure_options *o, sae_error *err);
+int  measure_sae(measurement *m, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err);
 /* Lower and upper end of bin i (i > 0), the lower one included; of the last the upper one, too. */
 void density_bin(size_t i, double *low, double *high);
 /* The histogram as a table: low, high, latents. */
@@ -46,14 +46,14 @@ typedef struct training_options {
     bool   resume;
     int    threads;
     const char *isa;
-    /* After every step; not 0 ends the run with a checkpoint and SAE_ECANCEL. */
+    /* After every step; not 0 ends the run with a checkpoint and SAEURON_ECANCEL. */
     int  (*watch)(void *user, const training_step *s);
     void  *user;
 } training_options;
 
 /* Trains on every map of the source, o->epochs times, into o->dir; the source is then shuffled by the seed. The same bytes however
  * often it was stopped or killed and resumed. After an error dir holds the last checkpoint, if there was one. */
-int training_run(map_source *s, const sae_host *host, const training_options *o, sae_error *err);
+int training_run(map_source *s, const saeuron_host *host, const training_options *o, saeuron_error *err);
 
 #define TRAINING_SUMMARY "train.json"
 

@@ -42,20 +42,20 @@ static void read_blocks(config *c, const char *key, const char *with, const char
     size_t n = 0;
     if (c->code || !json_get(c->object, key, &list)) {
         if (!c->code)
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" is missing", c->path, key);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is missing", c->path, key);
         return;
     }
     json_iter it = json_begin(list);
     while (json_next(&it, NULL, &type)) {
         const bool yes = json_equals(type, with);
         if (n >= levels || (!yes && !json_equals(type, without))) {
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must name %zu blocks, each %s or %s", c->path, key, levels, with, without);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must name %zu blocks, each %s or %s", c->path, key, levels, with, without);
             return;
         }
         cross[n++] = yes;
     }
     if (n != levels)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" names %zu blocks for %zu levels", c->path, key, n, levels);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" names %zu blocks for %zu levels", c->path, key, n, levels);
 }
 
 /* Checks config_fixed, and that every key is known. The three more change nothing at inference in float32: dropout is off,
@@ -79,15 +79,15 @@ static void check_divisions(config *c, const unet *u)
 {
     for (size_t i = 0; !c->code && i < u->levels; i++) {
         if (u->channels[i] % u->groups)
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", c->path, u->channels[i], u->groups);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", c->path, u->channels[i], u->groups);
         else if (u->channels[i] % u->heads[i])
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of its number of heads %zu", c->path, u->channels[i], u->heads[i]);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of its number of heads %zu", c->path, u->channels[i], u->heads[i]);
     }
     if (!c->code && u->channels[0] % 2)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: the first of \"block_out_channels\" must be even", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: the first of \"block_out_channels\" must be even", c->path);
 }
 
-int unet_configure(unet *u, json object, const char *path, sae_error *err)
+int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
 {
     config c = { .object = object, .path = path, .err = err };
 
@@ -105,7 +105,7 @@ int unet_configure(unet *u, json object, const char *path, sae_error *err)
     u->flip_sin_to_cos = config_bool(&c, "flip_sin_to_cos", true);
     u->freq_shift   = config_float(&c, "freq_shift", 0);
     if (!c.code && u->levels < 1)
-        c.code = fail(err, SAE_EFORMAT, "%s: \"block_out_channels\" is missing or no list", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" is missing or no list", path);
     /* attention_head_dim is, for historical reasons, the number of heads (diffusers issue 2011). */
     config_sizes(&c, config_has(&c, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim", 8, u->heads, u->levels);
     read_blocks(&c, "down_block_types", "CrossAttnDownBlock2D", "DownBlock2D", u->cross_down, u->levels);

@@ -23,10 +23,10 @@ static void only_blocks(config *c, const char *key, const char *only)
         return;
     for (json_iter it = json_begin(list); !c->code && json_next(&it, NULL, &type);)
         if (!json_equals(type, only))
-            c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" holds a block other than %s, which is not supported", c->path, key, only);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" holds a block other than %s, which is not supported", c->path, key, only);
 }
 
-int vae_configure(vae *v, json object, const char *path, sae_error *err)
+int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = { "latent_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
         "scaling_factor", "shift_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention", "act_fn",
@@ -55,12 +55,12 @@ int vae_configure(vae *v, json object, const char *path, sae_error *err)
     only_blocks(&c, "down_block_types", "DownEncoderBlock2D");
     only_blocks(&c, "up_block_types", "UpDecoderBlock2D");
     if (!c.code && !(v->scaling_factor > 0))
-        c.code = fail(err, SAE_EFORMAT, "%s: \"scaling_factor\" must be above 0", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"scaling_factor\" must be above 0", path);
     if (!c.code && !v->levels)
-        c.code = fail(err, SAE_EFORMAT, "%s: \"block_out_channels\" is no list", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" is no list", path);
     for (size_t i = 0; !c.code && i < v->levels; i++)
         if (v->channels[i] % v->groups)
-            c.code = fail(err, SAE_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", path, v->channels[i], v->groups);
+            c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", path, v->channels[i], v->groups);
     return c.code;
 }
 

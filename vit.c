@@ -45,7 +45,7 @@ static json inner(config *c, const char *key)
     if (!config_has(c, key) || !json_get(c->object, key, &v))
         return (json){ 0 };
     if (!c->code && json_kind(v) != '{')
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be an object", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be an object", c->path, key);
     return v;
 }
 
@@ -92,7 +92,7 @@ static size_t square(places *p, const char *key, size_t absent, size_t high)
         return absent;
     config_sizes(c, key, absent, list, n);
     if (!c->code && (list[n - 1] != list[n - 2] || (n == 3 && list[0] != 3) || list[n - 1] > high))
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side", c->path, key, n == 3 ? ", after 3 channels," : "", high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side", c->path, key, n == 3 ? ", after 3 channels," : "", high);
     return list[n - 1];
 }
 
@@ -113,7 +113,7 @@ static void channels(places *p, const char *key, float out[3])
         else
             n = 3;
     if (json_kind(list) != '[' || n != 3)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
 }
 
 /* How pictures come to the network's side. timm's own evaluation may enlarge and crop; UnlearnCanvas' does not, nor is it done here. */
@@ -123,11 +123,11 @@ static void check_preprocessing(places *p)
     config *c = holder(p, "interpolation");
     config_string(c, "interpolation", "bilinear", how, sizeof how);
     if (!c->code && strcmp(how, "bilinear"))
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
                        c->path, how);
     c = holder(p, "crop_pct");
     if (config_double(c, "crop_pct", 1) != 1 && !c->code)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: write 1 if the classifier shall see them so", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: write 1 if the classifier shall see them so", c->path);
 }
 
 /* What stands behind the blocks: the pool, and which side of it the last norm is on. */
@@ -138,15 +138,15 @@ static void configure_head(vit *v, places *p)
     config_string(c, "global_pool", "token", pool, sizeof pool);
     v->average = !strcmp(pool, "avg");
     if (!c->code && !v->average && strcmp(pool, "token"))
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported", c->path, pool);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported", c->path, pool);
     v->prefix = config_bool(holder(p, "class_token"), "class_token", true);
     if (!c->code && !v->average && !v->prefix)
-        c->code = fail(c->err, SAE_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false", c->path);
     v->fc_norm = config_bool(holder(p, "fc_norm"), "fc_norm", v->average);
     v->classes = config_size(holder(p, "num_classes"), "num_classes", 1000, 1, 1u << 16);
 }
 
-int vit_configure(vit *v, json object, const char *path, sae_error *err)
+int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
 {
     places p = { .c = { .object = object, .path = path, .err = err }, .at = { { 0 }, object, { 0 } } };
     config *c = &p.c;
@@ -155,14 +155,14 @@ int vit_configure(vit *v, json object, const char *path, sae_error *err)
 
     memset(v, 0, sizeof *v);
     if (!config_has(c, "architecture"))
-        return fail(err, SAE_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as timm saves it", path);
+        return fail(err, SAEURON_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as timm saves it", path);
     config_string(c, "architecture", "", name, sizeof name);
     p.at[0] = inner(c, "model_args");
     p.at[2] = inner(c, "pretrained_cfg");
     while (a < sizeof architectures / sizeof *architectures && strcmp(architectures[a].name, name))
         a++;
     if (!c->code && a == sizeof architectures / sizeof *architectures)
-        return fail(err, SAE_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
+        return fail(err, SAEURON_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
                     path, name);
     if (c->code)
         return c->code;
@@ -180,13 +180,13 @@ int vit_configure(vit *v, json object, const char *path, sae_error *err)
     channels(&p, "mean", v->mean);
     channels(&p, "std", v->std);
     if (!c->code && v->patch > v->S)
-        c->code = fail(err, SAE_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path, v->patch, v->S);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path, v->patch, v->S);
     if (!c->code && v->D % v->heads)
-        c->code = fail(err, SAE_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu", path, v->D, v->heads);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu", path, v->D, v->heads);
     if (!c->code && !(F >= 1 && F <= 1 << 20))
-        c->code = fail(err, SAE_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d wide", path, 1 << 20);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d wide", path, 1 << 20);
     if (!c->code && !(v->std[0] > 0 && v->std[1] > 0 && v->std[2] > 0))
-        c->code = fail(err, SAE_EFORMAT, "%s: \"std\" must be above 0", path);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"std\" must be above 0", path);
     v->F = c->code ? 0 : (size_t)F; /* Python's int() */
     return c->code;
 }
@@ -461,7 +461,7 @@ void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n)
 /* ---- a classifier's folder ---- */
 
 /* label_names, one a class, into one block of memory. */
-static int read_names(sae_classifier *k, json object, const char *path, sae_error *err)
+static int read_names(saeuron_classifier *k, json object, const char *path, saeuron_error *err)
 {
     const size_t n = k->net.classes;
     json   list, v, cfg;
@@ -469,17 +469,17 @@ static int read_names(sae_classifier *k, json object, const char *path, sae_erro
     size_t length, bytes = 0, count = 0;
     if ((!json_get(object, "label_names", &list) || json_kind(list) == 'n') &&
         (!json_get(object, "pretrained_cfg", &cfg) || !json_get(cfg, "label_names", &list) || json_kind(list) == 'n'))
-        return SAE_OK;
+        return SAEURON_OK;
     for (json_iter it = json_begin(list); json_next(&it, NULL, &v); count++) {
         if (json_kind(list) != '[' || !json_string(v, text, sizeof text, &length))
-            return fail(err, SAE_EFORMAT, "%s: \"label_names\" must be a list of names of at most 255 bytes each", path);
+            return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" must be a list of names of at most 255 bytes each", path);
         bytes += length + 1;
     }
     if (json_kind(list) != '[' || count != n)
-        return fail(err, SAE_EFORMAT, "%s: \"label_names\" has %zu names for %zu classes: one for each is wanted, in the order of the outputs", path, count, n);
+        return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" has %zu names for %zu classes: one for each is wanted, in the order of the outputs", path, count, n);
     char *to = io_alloc(&k->host, 1, n * sizeof *k->name + bytes);
     if (!to)
-        return fail(err, SAE_ENOMEM, "%s: no memory for %zu names", path, n);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for %zu names", path, n);
     k->name = (const char **)(void *)to;
     to += n * sizeof *k->name;
     count = 0;
@@ -487,18 +487,18 @@ static int read_names(sae_classifier *k, json object, const char *path, sae_erro
         json_string(v, to, sizeof text, &length);
         k->name[count++] = to;
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-static int read_config(sae_classifier *k, sae_error *err)
+static int read_config(saeuron_classifier *k, saeuron_error *err)
 {
     char    path[1024];
     io_file f;
     json    object;
     int     code;
     if (!io_join(path, sizeof path, k->dir, "config.json"))
-        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", k->dir);
-    if ((code = io_open(&f, &k->host, path, err)) != SAE_OK)
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", k->dir);
+    if ((code = io_open(&f, &k->host, path, err)) != SAEURON_OK)
         return code;
     code = json_open(&object, (const char *)f.data, f.size, path, err);
     if (!code)
@@ -510,7 +510,7 @@ static int read_config(sae_classifier *k, sae_error *err)
 }
 
 /* config.json, then the tensors; packed when host.pack allows it, as the UNet's are. */
-static int open_folder(sae_classifier *k, sae_error *err)
+static int open_folder(saeuron_classifier *k, saeuron_error *err)
 {
     size_t weights = 0;
     nn     c;
@@ -527,56 +527,56 @@ static int open_folder(sae_classifier *k, sae_error *err)
     return code;
 }
 
-static int check_environment(int threads, sae_error *err)
+static int check_environment(int threads, saeuron_error *err)
 {
-    return nn_environment_ok() && nn_team_environment_ok(threads) ? SAE_OK :
-        fail(err, SAE_EENV, "the floating-point environment, here or in a thread of OpenMP's pool, flushes subnormals or does not round to nearest: "
+    return nn_environment_ok() && nn_team_environment_ok(threads) ? SAEURON_OK :
+        fail(err, SAEURON_EENV, "the floating-point environment, here or in a thread of OpenMP's pool, flushes subnormals or does not round to nearest: "
                             "restore it before calling, or give the classifier 1 thread");
 }
 
-int sae_classifier_open(sae_classifier **out, const sae_host *host, const char *dir, sae_error *err)
+int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
-    sae_classifier *k;
+    saeuron_classifier *k;
     nn  c;
     int code;
     *out = NULL;
     if (err)
-        *err = (sae_error){ 0 };
+        *err = (saeuron_error){ 0 };
     if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
-        return fail(err, SAE_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
     if (strlen(dir) >= sizeof k->dir)
-        return fail(err, SAE_EUSAGE, "%.200s...: the path is too long", dir);
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
     if (!(k = io_alloc(host, 1, sizeof *k)))
-        return fail(err, SAE_ENOMEM, "no memory to open %.200s", dir);
+        return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", dir);
     memset(k, 0, sizeof *k);
     if (host)
         k->host = *host;
     k->threads = k->host.threads > 0 ? k->host.threads : os_cores();
     memcpy(k->dir, dir, strlen(dir) + 1);
-    if ((code = check_environment(k->threads, err)) != SAE_OK || (code = open_folder(k, err)) != SAE_OK) {
-        sae_classifier_close(k);
+    if ((code = check_environment(k->threads, err)) != SAEURON_OK || (code = open_folder(k, err)) != SAEURON_OK) {
+        saeuron_classifier_close(k);
         return code;
     }
     *out = k;
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-void sae_classifier_close(sae_classifier *k)
+void saeuron_classifier_close(saeuron_classifier *k)
 {
     if (!k)
         return;
-    const sae_host host = k->host;
+    const saeuron_host host = k->host;
     tensors_close(&k->file);
     io_free(&host, k->memory);
     io_free(&host, k->name);
     io_free(&host, k);
 }
 
-size_t sae_classes(const sae_classifier *k) { return k->net.classes; }
+size_t saeuron_classes(const saeuron_classifier *k) { return k->net.classes; }
 
-const char *sae_class_name(const sae_classifier *k, size_t i) { return k->name && i < k->net.classes ? k->name[i] : NULL; }
+const char *saeuron_class_name(const saeuron_classifier *k, size_t i) { return k->name && i < k->net.classes ? k->name[i] : NULL; }
 
-uint64_t sae_classifier_digest(const sae_classifier *k)
+uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
 {
     uint64_t h = 0;
     for (size_t i = 0; i < k->file.count; i++)
@@ -601,7 +601,7 @@ static void judge(nn *c, const vit *v, float *logits, const unsigned char *rgb, 
 }
 
 /* All pictures, VIT_IMAGES at a time, in work. */
-static int judge_all(sae_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H, float *logits, sae_error *err)
+static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H, float *logits, saeuron_error *err)
 {
     const size_t classes = k->net.classes;
     for (size_t i = 0, B; i < count; i += B) {
@@ -609,32 +609,32 @@ static int judge_all(sae_classifier *k, nn *c, const unsigned char *rgb, size_t 
         float *y = logits + i * classes;
         judge(c, &k->net, y, rgb + i * 3 * W * H, B, W, H);
         if (c->work->failed)
-            return fail(err, SAE_ENOMEM, "the plan of a classifier's memory was too small: this is a bug");
+            return fail(err, SAEURON_ENOMEM, "the plan of a classifier's memory was too small: this is a bug");
         const size_t bad = nn_first_bad(y, B * classes);
         if (bad < B * classes)
-            return fail(err, SAE_ENAN, "%.300s: picture %zu of %zu: its logits are not finite: the weights are too large", k->dir, i + bad / classes + 1, count);
+            return fail(err, SAEURON_ENAN, "%.300s: picture %zu of %zu: its logits are not finite: the weights are too large", k->dir, i + bad / classes + 1, count);
         if (k->host.progress && k->host.progress(k->host.user, "classifying", i + B, count))
-            return fail(err, SAE_ECANCEL, "stopped after %zu of %zu pictures were classified", i + B, count);
+            return fail(err, SAEURON_ECANCEL, "stopped after %zu of %zu pictures were classified", i + B, count);
     }
-    return SAE_OK;
+    return SAEURON_OK;
 }
 
-int sae_classify(sae_classifier *k, const unsigned char *rgb, size_t count, size_t width, size_t height, float *logits, sae_error *err)
+int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width, size_t height, float *logits, saeuron_error *err)
 {
     enum { LARGEST = 32768 };
     arena  work = { 0 };
     size_t bytes;
     nn     c;
     int    code;
-    if ((code = check_environment(k->threads, err)) != SAE_OK)
+    if ((code = check_environment(k->threads, err)) != SAEURON_OK)
         return code;
     if (!count || !width || !height || width > LARGEST || height > LARGEST || !nn_mul(count, 3 * width * height, &bytes))
-        return fail(err, SAE_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least one, of 1 to %d a side", count, width, height, LARGEST);
+        return fail(err, SAEURON_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least one, of 1 to %d a side", count, width, height, LARGEST);
     nn_init(&c, k->host.isa, k->threads, &work);
     judge(&c, &k->net, NULL, NULL, count < VIT_IMAGES ? count : VIT_IMAGES, width, height);
     void *memory = work.failed || work.peak > SIZE_MAX - 64 ? NULL : io_alloc(&k->host, work.peak + 64, 1);
     if (!memory)
-        return fail(err, SAE_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu pixels needs", work.peak / 1000000 + 1, width, height);
+        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu pixels needs", work.peak / 1000000 + 1, width, height);
     work = (arena){ .base = memory, .size = work.peak + 64 };
     code = judge_all(k, &c, rgb, count, width, height, logits, err);
     io_free(&k->host, memory);

@@ -10,7 +10,7 @@
 static volatile sig_atomic_t stop; /* a signal here; a window's button, or a request that went away, in a program of yours */
 static void on_interrupt(int number) { (void)number, stop = 1; }
 
-/* Called after each step; not 0 ends the call with SAE_ECANCEL. */
+/* Called after each step; not 0 ends the call with SAEURON_ECANCEL. */
 static int progress(void *user, const char *stage, size_t done, size_t total)
 {
     fprintf(user, "%s %zu/%zu\n", stage, done, total);
@@ -25,37 +25,37 @@ static int write_ppm(const char *path, const unsigned char *rgb, size_t width, s
         ok = 0;
     if (!ok)
         perror(path), remove(path);
-    return ok ? SAE_OK : SAE_EIO;
+    return ok ? SAEURON_OK : SAEURON_EIO;
 }
 
 int main(int argc, char **argv)
 {
     const char *prompt = "An image of Flame in Mosaic style.";
-    const sae_host host = { .user = stderr, .progress = progress };
-    const sae_forget_options forget = { .name = "Mosaic" };
-    const sae_generate_options options = { .prompts = &prompt, .count = 1 };
-    sae_context *context;
-    sae_error err;
+    const saeuron_host host = { .user = stderr, .progress = progress };
+    const saeuron_forget_options forget = { .name = "Mosaic" };
+    const saeuron_generate_options options = { .prompts = &prompt, .count = 1 };
+    saeuron_context *context;
+    saeuron_error err;
     unsigned char *rgb = NULL;
     size_t width, height;
 
     if (argc != 3)
         return fprintf(stderr, "usage: example MODEL OUT.ppm\n"), 2;
     signal(SIGINT, on_interrupt);
-    int code = sae_open(&context, &host, argv[1], &err);
-    if (code == SAE_OK)
-        code = sae_forget(context, &forget, &err);
-    if (code == SAE_OK)
-        code = sae_image_size(context, &options, &width, &height, &err);
-    if (code == SAE_OK && (rgb = malloc(width * height * 3)) == NULL)
-        return sae_close(context), fprintf(stderr, "example: no memory for the pixels\n"), 1;
-    if (code == SAE_OK)
-        code = sae_generate(context, &options, rgb, &err);
-    if (code != SAE_OK)
+    int code = saeuron_open(&context, &host, argv[1], &err);
+    if (code == SAEURON_OK)
+        code = saeuron_forget(context, &forget, &err);
+    if (code == SAEURON_OK)
+        code = saeuron_image_size(context, &options, &width, &height, &err);
+    if (code == SAEURON_OK && (rgb = malloc(width * height * 3)) == NULL)
+        return saeuron_close(context), fprintf(stderr, "example: no memory for the pixels\n"), 1;
+    if (code == SAEURON_OK)
+        code = saeuron_generate(context, &options, rgb, &err);
+    if (code != SAEURON_OK)
         fprintf(stderr, "example: %s\n", err.text);
     else
         code = write_ppm(argv[2], rgb, width, height);
-    sae_close(context); /* of a context that did not open: NULL, which is allowed */
+    saeuron_close(context); /* of a context that did not open: NULL, which is allowed */
     free(rgb);
-    return code != SAE_OK;
+    return code != SAEURON_OK;
 }

@@ -9,7 +9,7 @@ import ctypes as c
 import ctypes.util
 import sys
 
-SAE_OK, SAE_ECANCEL = 0, 7
+SAEURON_OK, SAEURON_ECANCEL = 0, 7
 
 PROGRESS = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_char_p, c.c_size_t, c.c_size_t)
 
@@ -46,28 +46,28 @@ def main():
     p.add_argument("--library", default=ctypes.util.find_library("saeuron") or "libsaeuron.so")
     a = p.parse_args()
     sae = c.CDLL(a.library)
-    sae.sae_close.argtypes, sae.sae_close.restype = [c.c_void_p], None  # c_void_p: without argtypes a pointer is cut to an int
+    sae.saeuron_close.argtypes, sae.saeuron_close.restype = [c.c_void_p], None  # c_void_p: without argtypes a pointer is cut to an int
 
     def progress(user, stage, done, total):
         print(f"{stage.decode()} {done}/{total}", file=sys.stderr)
         return int(a.stop_after is not None and done >= a.stop_after)
 
-    host = Host(progress=PROGRESS(progress))  # kept alive here: the library calls it until sae_close
+    host = Host(progress=PROGRESS(progress))  # kept alive here: the library calls it until saeuron_close
     prompts = (c.c_char_p * 1)(a.prompt.encode())
     options = GenerateOptions(prompts=prompts, count=1)
     context, err, width, height = c.c_void_p(), Error(), c.c_size_t(), c.c_size_t()
-    code = sae.sae_open(c.byref(context), c.byref(host), a.model.encode(), c.byref(err))
-    if code == SAE_OK and a.forget:
-        code = sae.sae_forget(context, c.byref(ForgetOptions(name=a.forget.encode())), c.byref(err))
-    if code == SAE_OK:
-        code = sae.sae_image_size(context, c.byref(options), c.byref(width), c.byref(height), c.byref(err))
-    if code == SAE_OK:
+    code = sae.saeuron_open(c.byref(context), c.byref(host), a.model.encode(), c.byref(err))
+    if code == SAEURON_OK and a.forget:
+        code = sae.saeuron_forget(context, c.byref(ForgetOptions(name=a.forget.encode())), c.byref(err))
+    if code == SAEURON_OK:
+        code = sae.saeuron_image_size(context, c.byref(options), c.byref(width), c.byref(height), c.byref(err))
+    if code == SAEURON_OK:
         rgb = (c.c_ubyte * (width.value * height.value * 3))()
-        code = sae.sae_generate(context, c.byref(options), rgb, c.byref(err))
-    sae.sae_close(context)
-    if code != SAE_OK:
+        code = sae.saeuron_generate(context, c.byref(options), rgb, c.byref(err))
+    sae.saeuron_close(context)
+    if code != SAEURON_OK:
         print(f"example.py: {err.text.decode()}", file=sys.stderr)
-        return 3 if code == SAE_ECANCEL else 1
+        return 3 if code == SAEURON_ECANCEL else 1
     with open(a.out, "wb") as f:
         f.write(b"P6\n%d %d\n255\n" % (width.value, height.value) + bytes(rgb))
     print(a.out)

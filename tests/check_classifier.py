@@ -81,10 +81,10 @@ def network(c, rng, folder):
         cfg = json.load(f)
     pictures = np.stack([make.picture(f"check.{W}x{H}.{i}", H, W) for i in range(B)])
     handle, y, error = ctypes.c_void_p(), np.empty((B, args["num_classes"]), np.float32), ctypes.create_string_buffer(1024)
-    code = c.lib.sae_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
+    code = c.lib.saeuron_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
     if not code:
-        code = c.lib.sae_classify(handle, twin.pointer(pictures), SIZE(B), SIZE(W), SIZE(H), twin.pointer(y), error)
-        c.lib.sae_classifier_close(handle)
+        code = c.lib.saeuron_classify(handle, twin.pointer(pictures), SIZE(B), SIZE(W), SIZE(H), twin.pointer(y), error)
+        c.lib.saeuron_classifier_close(handle)
     told = f"{args}, pictures of {W} x {H}, {'F16' if half else 'F32'}"
     if code:
         return False, f"{told}: {error.raw[4:].split(bytes(1))[0].decode()}"

@@ -459,7 +459,7 @@ class Step:
 # ---- the library ----
 
 class Host(ctypes.Structure):
-    """sae_host"""
+    """saeuron_host"""
     _fields_ = [(name, ctypes.c_void_p) for name in ("user", "alloc", "free", "map", "unmap", "progress")] + [
         ("threads", ctypes.c_int), ("isa", ctypes.c_char_p), ("pack", ctypes.c_size_t)]
 
@@ -467,22 +467,22 @@ class Host(ctypes.Structure):
 def classify(library, folder, pictures, threads):
     """Logits of pictures [B,H,W,3] by the classifier of a folder; the names of its classes; seconds to open and to classify."""
     lib, handle, error = ctypes.CDLL(library), ctypes.c_void_p(), ctypes.create_string_buffer(1024)
-    lib.sae_classes.restype, lib.sae_class_name.restype, lib.sae_class_name.argtypes = ctypes.c_size_t, ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
+    lib.saeuron_classes.restype, lib.saeuron_class_name.restype, lib.saeuron_class_name.argtypes = ctypes.c_size_t, ctypes.c_char_p, [ctypes.c_void_p, ctypes.c_size_t]
 
     def must(code):
         if code:
             raise SystemExit(f"fullsize.py: {library}: {error.raw[4:].split(bytes(1))[0].decode()}")
 
     start = time.perf_counter()
-    must(lib.sae_classifier_open(ctypes.byref(handle), ctypes.byref(Host(threads=threads)), os.fsencode(folder), error))
-    y = np.empty((len(pictures), lib.sae_classes(handle)), np.float32)
+    must(lib.saeuron_classifier_open(ctypes.byref(handle), ctypes.byref(Host(threads=threads)), os.fsencode(folder), error))
+    y = np.empty((len(pictures), lib.saeuron_classes(handle)), np.float32)
     opened = time.perf_counter()
     pictures = np.ascontiguousarray(pictures)
-    must(lib.sae_classify(handle, ctypes.c_void_p(pictures.ctypes.data), *map(ctypes.c_size_t, (len(pictures), pictures.shape[2], pictures.shape[1])),
+    must(lib.saeuron_classify(handle, ctypes.c_void_p(pictures.ctypes.data), *map(ctypes.c_size_t, (len(pictures), pictures.shape[2], pictures.shape[1])),
                           ctypes.c_void_p(y.ctypes.data), error))
     judged = time.perf_counter()
-    names = [lib.sae_class_name(handle, i).decode() for i in range(y.shape[1])]
-    lib.sae_classifier_close(handle)
+    names = [lib.saeuron_class_name(handle, i).decode() for i in range(y.shape[1])]
+    lib.saeuron_classifier_close(handle)
     return y, names, (opened - start, judged - opened)
 
 

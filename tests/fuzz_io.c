@@ -5,7 +5,7 @@
  *   cc -DFUZZ_STANDALONE ... -o replay ; ./replay FILE...       the same without libFuzzer: replays files, any compiler
  *   ./replay --seeds DIR                                        writes a first corpus: one small valid file a format
  *
- * The first byte chooses the reader, the rest is the file, handed over through sae_host.map in memory exactly as long as
+ * The first byte chooses the reader, the rest is the file, handed over through saeuron_host.map in memory exactly as long as
  * it is; of a classifier the config up to the first zero byte, then the tensors. Beyond not crashing, what was accepted must hold: views lie inside the file, values can be walked, what we
  * write we read back the same. Memory is limited, so that a length that is trusted shows. */
 #include "io.h"
@@ -90,18 +90,18 @@ static size_t walk(json v, int depth)
 static void fuzz_json(const input *in)
 {
     json v;
-    sae_error e;
-    if (json_open(&v, (const char *)in->data, in->size, "in", &e) == SAE_OK)
+    saeuron_error e;
+    if (json_open(&v, (const char *)in->data, in->size, "in", &e) == SAEURON_OK)
         walk(v, 0);
     else
-        require(e.code == SAE_EFORMAT && *e.text, "a refusal says why");
+        require(e.code == SAEURON_EFORMAT && *e.text, "a refusal says why");
 }
 
-static void fuzz_tensors(const sae_host *host, const input *in)
+static void fuzz_tensors(const saeuron_host *host, const input *in)
 {
     tensors t;
-    sae_error e;
-    if (tensors_open(&t, host, "in", &e) == SAE_OK)
+    saeuron_error e;
+    if (tensors_open(&t, host, "in", &e) == SAEURON_OK)
         for (size_t i = 0; i < t.count; i++) {
             const tensor *x = &t.list[i];
             require(x->data >= in->data && x->bytes <= (size_t)(in->data + in->size - x->data), "a tensor lies in its file");
@@ -113,7 +113,7 @@ static void fuzz_tensors(const sae_host *host, const input *in)
     tensors_close(&t);
 }
 
-static void fuzz_npy(const sae_host *host)
+static void fuzz_npy(const saeuron_host *host)
 {
     float *values;
     size_t shape[TENSOR_DIMS];
@@ -122,34 +122,34 @@ static void fuzz_npy(const sae_host *host)
     io_free(host, values);
 }
 
-static void fuzz_png(const sae_host *host)
+static void fuzz_png(const saeuron_host *host)
 {
     unsigned char *rgb;
     size_t W, H;
     char text[100];
-    if (png_load(host, "in", &rgb, &W, &H, NULL) == SAE_OK)
+    if (png_load(host, "in", &rgb, &W, &H, NULL) == SAEURON_OK)
         require(W > 0 && H > 0 && memchr(rgb, rgb[3 * W * H - 1], 3 * W * H), "pixels are there");
     io_free(host, rgb);
     png_text(host, "in", "prompt", text, sizeof text, NULL);
 }
 
 /* A folder that opens judges a picture: every size that its config gave was checked against a tensor's. */
-static void fuzz_classifier(const sae_host *host)
+static void fuzz_classifier(const saeuron_host *host)
 {
     static const unsigned char rgb[3 * 5 * 7] = { 1, 2, 3, 255 };
-    sae_classifier *k = NULL;
-    sae_error e;
-    if (sae_classifier_open(&k, host, "in", &e)) {
+    saeuron_classifier *k = NULL;
+    saeuron_error e;
+    if (saeuron_classifier_open(&k, host, "in", &e)) {
         require(!k && *e.text && !strchr(e.text, '\n'), "a refusal is one line");
         return;
     }
-    float *logits = malloc(sae_classes(k) * sizeof *logits);
-    const int code = sae_classify(k, rgb, 1, 5, 7, logits, &e);
-    require(!code || code == SAE_ENOMEM || code == SAE_ENAN, "a classifier judges, or says why not");
-    for (size_t i = 0; i < sae_classes(k); i++)
-        require(!sae_class_name(k, i) || strlen(sae_class_name(k, i)) < 256, "a name is a text");
+    float *logits = malloc(saeuron_classes(k) * sizeof *logits);
+    const int code = saeuron_classify(k, rgb, 1, 5, 7, logits, &e);
+    require(!code || code == SAEURON_ENOMEM || code == SAEURON_ENAN, "a classifier judges, or says why not");
+    for (size_t i = 0; i < saeuron_classes(k); i++)
+        require(!saeuron_class_name(k, i) || strlen(saeuron_class_name(k, i)) < 256, "a name is a text");
     free(logits);
-    sae_classifier_close(k);
+    saeuron_classifier_close(k);
 }
 
 static void fuzz_number(const input *in)
@@ -167,7 +167,7 @@ static void fuzz_number(const input *in)
     char quoted[4096];
     json v;
     const size_t length = json_quote(quoted, sizeof quoted, text);
-    require(length <= sizeof quoted && json_open(&v, quoted, length, "quoted", NULL) == SAE_OK, "a quoted text is JSON");
+    require(length <= sizeof quoted && json_open(&v, quoted, length, "quoted", NULL) == SAEURON_OK, "a quoted text is JSON");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -177,7 +177,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     uint8_t *tight = malloc(size); /* data + 1 may not be the start of a block: give the sanitizer both ends */
     input in = { memcpy(tight, data + 1, size - 1), size - 1 };
-    const sae_host host = { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free, .threads = 1 };
+    const saeuron_host host = { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free, .threads = 1 };
     in.data = realloc(tight, size > 1 ? size - 1 : 1);
     switch (data[0]) {
     case 'j': fuzz_json(&in); break;
@@ -200,7 +200,7 @@ static int seed(const char *dir, const char *name, char letter, const char *byte
     char path[1024], *all = malloc(n + 1);
     all[0] = letter;
     memcpy(all + 1, bytes, n);
-    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(NULL, path, all, n + 1, NULL) : SAE_EUSAGE;
+    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(NULL, path, all, n + 1, NULL) : SAEURON_EUSAGE;
     free(all);
     return code;
 }
@@ -237,7 +237,7 @@ static int seed_classifier(const char *dir, const char *path)
     int     code = tensors_save(NULL, path, list, sizeof list / sizeof *list, NULL, NULL);
     code = code ? code : io_open(&f, NULL, path, NULL);
     if (code || !(all = malloc(sizeof config + f.size)))
-        return code ? code : SAE_ENOMEM;
+        return code ? code : SAEURON_ENOMEM;
     memcpy(all, config, sizeof config);
     memcpy(all + sizeof config, f.data, f.size);
     code = seed(dir, "classifier", 'v', all, sizeof config + f.size);
@@ -259,7 +259,7 @@ static int write_seeds(const char *dir)
     for (size_t i = 0; i < sizeof rgb; i++)
         rgb[i] = (unsigned char)(i * i >> 4);
     if (!io_join(path, sizeof path, dir, "seed.tmp"))
-        return SAE_EUSAGE;
+        return SAEURON_EUSAGE;
     int code = io_make_dir(dir, NULL);
     code = code ? code : seed(dir, "json", 'j', text, sizeof text - 1);
     code = code ? code : seed(dir, "number", 'd', number, sizeof number - 1);
@@ -278,7 +278,7 @@ int main(int argc, char **argv)
         return write_seeds(argv[2]);
     for (int i = 1; i < argc; i++) {
         io_file f;
-        sae_error e;
+        saeuron_error e;
         if (io_open(&f, NULL, argv[i], &e)) {
             fprintf(stderr, "%s\n", e.text);
             return 1;

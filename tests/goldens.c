@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const sae_host host; /* malloc and files */
+static const saeuron_host host; /* malloc and files */
 
 static uint64_t little(const unsigned char *p, size_t bytes)
 {
@@ -37,11 +37,11 @@ int64_t i64_at(const tensor *t, size_t i) { return (int64_t)little(t->data + 8 *
 bool golden_open(tensors *g, const char *part)
 {
     char path[256];
-    sae_error err;
+    saeuron_error err;
     snprintf(path, sizeof path, GOLDENS "/%s.safetensors", part);
     const int code = tensors_open(g, &host, path, &err);
-    CHECK(code == SAE_OK, "%s", err.text);
-    return code == SAE_OK;
+    CHECK(code == SAEURON_OK, "%s", err.text);
+    return code == SAEURON_OK;
 }
 
 void golden_close(tensors *g)
@@ -136,7 +136,7 @@ void check_bits(tensors *g, const char *name, const float *y, size_t count)
 json config_open(io_file *f, const char *name)
 {
     char path[256];
-    sae_error err;
+    saeuron_error err;
     json v = { 0 };
     memset(f, 0, sizeof *f);
     snprintf(path, sizeof path, GOLDENS "/configs/%s.json", name);

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int save_again(const tensors *t, const char *path, dtype type, sae_error *err)
+static int save_again(const tensors *t, const char *path, dtype type, saeuron_error *err)
 {
     tensor_out  *out = calloc(t->count + 1, sizeof *out);
     const size_t entries = json_length(t->metadata);
@@ -42,7 +42,7 @@ static int save_again(const tensors *t, const char *path, dtype type, sae_error 
     return code;
 }
 
-static int safetensors(char **argv, sae_error *err)
+static int safetensors(char **argv, saeuron_error *err)
 {
     tensors t;
     int code = tensors_open(&t, NULL, argv[2], err);
@@ -52,7 +52,7 @@ static int safetensors(char **argv, sae_error *err)
     return code;
 }
 
-static int npy(char **argv, sae_error *err)
+static int npy(char **argv, saeuron_error *err)
 {
     float *values;
     size_t shape[TENSOR_DIMS];
@@ -63,7 +63,7 @@ static int npy(char **argv, sae_error *err)
     return code;
 }
 
-static int png(char **argv, sae_error *err)
+static int png(char **argv, saeuron_error *err)
 {
     unsigned char *rgb;
     size_t W, H;
@@ -74,7 +74,7 @@ static int png(char **argv, sae_error *err)
     return code;
 }
 
-static int text(char **argv, sae_error *err)
+static int text(char **argv, saeuron_error *err)
 {
     static char out[65536];
     const int code = png_text(NULL, argv[2], argv[3], out, sizeof out, err);
@@ -104,7 +104,7 @@ static int numbers(void)
     return 0;
 }
 
-static int check_json(char **argv, sae_error *err)
+static int check_json(char **argv, saeuron_error *err)
 {
     for (char **path = argv + 2; *path; path++) {
         io_file f;
@@ -120,9 +120,9 @@ static int check_json(char **argv, sae_error *err)
 
 int main(int argc, char **argv)
 {
-    sae_error err = { 0 };
+    saeuron_error err = { 0 };
     const char *what = argc > 1 ? argv[1] : "";
-    int code = SAE_EUSAGE;
+    int code = SAEURON_EUSAGE;
     if (!strcmp(what, "safetensors") && argc == 5)
         code = safetensors(argv, &err);
     else if (!strcmp(what, "npy") && argc == 4)

@@ -26,7 +26,7 @@ build() {                                   # build FOLDER TARGET... [VARIABLE=V
 }
 
 # What saeuron.h declares, by the preprocessor's word: comments do not count.
-declared() { $CC -std=c99 -E -P saeuron.h | grep -oE '\bsae_[a-z0-9_]+\(' | tr -d '(' | sort -u; }
+declared() { $CC -std=c99 -E -P saeuron.h | grep -oE '\bsaeuron_[a-z0-9_]+\(' | tr -d '(' | sort -u; }
 
 symbols() {
     build lib lib
@@ -44,7 +44,7 @@ symbols() {
     find "$lib/lib" -name '*.o' ! -name libsaeuron.o -exec nm -g --defined-only {} + | awk 'NF == 3 {print $3}' | grep '^[A-Za-z_]' | sort -u > "$work/all"
     grep -vxF -f "$work/declared" "$work/all" > "$work/inner"
     [ "$(wc -l < "$work/inner")" -gt 100 ] || wrong "few inner names were found: the check sees nothing"
-    { echo '#include "saeuron.h"'; sed 's/.*/int & = 1;/' "$work/inner"; echo 'int main(void) { return sae_contract() < 1; }'; } > "$work/clash.c"
+    { echo '#include "saeuron.h"'; sed 's/.*/int & = 1;/' "$work/inner"; echo 'int main(void) { return saeuron_contract() < 1; }'; } > "$work/clash.c"
     $CC -std=c99 -I. -o "$work/clash" "$work/clash.c" "$lib/libsaeuron.a" -fopenmp -lm || wrong "an inner name meets the user's"
     "$work/clash"
     readelf -d "$lib/libsaeuron.so" | grep "SONAME.*libsaeuron.so.$(sed -n 's/.*SAEURON_VERSION "\([0-9]*\).*/\1/p' saeuron.h)]" > /dev/null || wrong "the soname"
@@ -63,13 +63,13 @@ example = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(example)
 print('#include <saeuron.h>\n#define IS(a, b) typedef char check_at_line_##b[(a) ? 1 : -1]\n#define CHECK(a, b) IS(a, b)')
 for name in ("Error", "Host", "ForgetOptions", "GenerateOptions"):
-    c = "sae" + re.sub("([A-Z])", lambda m: "_" + m.group(1).lower(), name)
+    c = "saeuron" + re.sub("([A-Z])", lambda m: "_" + m.group(1).lower(), name)
     kind = getattr(example, name)
     print(f"CHECK(sizeof({c}) == {example.c.sizeof(kind)}, __LINE__); /* {name} */")
     for field in kind._fields_:
         d = getattr(kind, field[0])
         print(f"CHECK(offsetof({c}, {field[0]}) == {d.offset} && sizeof((({c} *)0)->{field[0]}) == {d.size}, __LINE__);")
-print(f"CHECK(SAE_OK == {example.SAE_OK} && SAE_ECANCEL == {example.SAE_ECANCEL}, __LINE__);\nint main(void) {{ return 0; }}")
+print(f"CHECK(SAEURON_OK == {example.SAEURON_OK} && SAEURON_ECANCEL == {example.SAEURON_ECANCEL}, __LINE__);\nint main(void) {{ return 0; }}")
 END
     $CC -std=c99 $(pkg-config --cflags saeuron) -o "$work/structures" "$work/structures.c" || wrong "docs/example.py's structures are not saeuron.h's: see structures.c, line by line"
 }
@@ -135,10 +135,10 @@ install_() {
 #include <string>
 int main()
 {
-    sae_error err;
-    sae_host host = sae_host();
-    sae_context *context = 0;
-    return sae_open(&context, &host, "/nowhere", &err) == SAE_ENOENT && std::string(err.text).find("/nowhere") != std::string::npos ? 0 : 1;
+    saeuron_error err;
+    saeuron_host host = saeuron_host();
+    saeuron_context *context = 0;
+    return saeuron_open(&context, &host, "/nowhere", &err) == SAEURON_ENOENT && std::string(err.text).find("/nowhere") != std::string::npos ? 0 : 1;
 }
 END
     for f in c++98 c++20; do

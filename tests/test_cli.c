@@ -68,7 +68,7 @@ static void prepare(void)
     setenv("S", text, 1);
     unsetenv("SAEURON_ISA");
     unsetenv("SAEURON_MODEL");
-    CHECK(io_make_dir(at("out"), NULL) == SAE_OK, "cannot make a folder");
+    CHECK(io_make_dir(at("out"), NULL) == SAEURON_OK, "cannot make a folder");
     CHECK(strchr(text, ' ') || access(text, X_OK) == 0, "there is no program %s: make it first, or name it in SAEURON_PROGRAM", text);
 }
 
@@ -146,9 +146,9 @@ static size_t json_lines(const char *text)
     size_t lines = 0;
     for (size_t n; *text; text += n + (text[n] == '\n'), lines++) {
         json v;
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         n = strcspn(text, "\n");
-        CHECK(json_open(&v, text, n, "a line", &e) == SAE_OK, "%.*s: %s", (int)(n < 200 ? n : 200), text, e.text);
+        CHECK(json_open(&v, text, n, "a line", &e) == SAEURON_OK, "%.*s: %s", (int)(n < 200 ? n : 200), text, e.text);
     }
     return lines;
 }
@@ -331,7 +331,7 @@ static void damaged_inputs(void)
     prepare();
     for (size_t i = 0; i < 256; i++)
         noise[i] = 0.5f;
-    CHECK(npy_save(NULL, at("n.npy"), noise, shape, 4, NULL) == SAE_OK && npy_save(NULL, at("wrong.npy"), noise, wrong, 4, NULL) == SAE_OK, "cannot save");
+    CHECK(npy_save(NULL, at("n.npy"), noise, shape, 4, NULL) == SAEURON_OK && npy_save(NULL, at("wrong.npy"), noise, wrong, 4, NULL) == SAEURON_OK, "cannot save");
     works("generate $M -p cat -o $O/a.png --noise $T/n.npy");
     shell("cp $O/a.png $T/good.png; head -c 200 $T/n.npy >$T/cut.npy; head -c 300 $T/good.png >$T/cut.png; echo picture >$T/no.png; : >$T/zero.png; : >$T/zero.npy");
     clean();
@@ -348,7 +348,7 @@ static void damaged_inputs(void)
     refused("encode $M --image $T/zero.png -o $O/e.npy", 1, "zero.png");
     refused("encode $M --image $T/n.npy -o $O/e.npy", 1, "n.npy|PNG");
     refused("encode $M --image $T -o $O/e.npy", 1, "folder");
-    CHECK(png_save(NULL, at("odd.png"), bytes[1], 16, 15, NULL, NULL) == SAE_OK, "cannot save");
+    CHECK(png_save(NULL, at("odd.png"), bytes[1], 16, 15, NULL, NULL) == SAEURON_OK, "cannot save");
     refused("encode $M --image $T/odd.png -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
     refused("encode $M --image $T/odd.png --latents -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
     refused("info $T/cut.png", 1, "cut.png");
@@ -384,7 +384,7 @@ static void unwritable(void)
     npy_save(NULL, at("huge1.npy"), noise, shape[0], 4, NULL);
     npy_save(NULL, at("huge2.npy"), noise, shape[1], 4, NULL);
     memset(bytes[0], 0, TINY_PIXELS);
-    CHECK(png_save(NULL, at("black.png"), bytes[0], 16, 16, NULL, NULL) == SAE_OK, "cannot save");
+    CHECK(png_save(NULL, at("black.png"), bytes[0], 16, 16, NULL, NULL) == SAEURON_OK, "cannot save");
     refused("generate $M -p cat -o $O/a.png --noise $T/huge1.npy --cfg 9000", 1, "not finite");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[300];
@@ -414,7 +414,7 @@ static void full_disk(void)
     }
     refused("generate $M -p cat -o /dev/full", 1, "/dev/full");
     refused("encode $M cat -o /dev/full", 1, "/dev/full");
-    CHECK(png_save(NULL, at("black.png"), bytes[1], 64, 64, NULL, NULL) == SAE_OK, "cannot save");
+    CHECK(png_save(NULL, at("black.png"), bytes[1], 64, 64, NULL, NULL) == SAEURON_OK, "cannot save");
     refused("encode $M --image $T/black.png -o /dev/full", 1, "/dev/full");
     for (int ignored = 0; ignored < 2; ignored++) {
         const char *const limit = ignored ? "trap '' XFSZ; ulimit -f 2; " : "ulimit -f 2; "; /* 1024 bytes: LLVM's OpenMP needs a file of so many */
@@ -452,7 +452,7 @@ static void little_memory(void)
     const int code = run_in("ulimit -v 400000;", "generate $M -p cat -o $O/a.png --width 8192 --height 8192", "");
     check_refusal("generate --width 8192", code, 1, "memory");
     unsigned char *black = calloc(2048 * 2048, 3);
-    CHECK(black && png_save(NULL, at("large.png"), black, 2048, 2048, NULL, NULL) == SAE_OK, "cannot save");
+    CHECK(black && png_save(NULL, at("large.png"), black, 2048, 2048, NULL, NULL) == SAEURON_OK, "cannot save");
     free(black);
     check_refusal("encode --image", run_in("ulimit -v 400000;", "encode $M --image $T/large.png -o $O/e.npy", ""), 1, "memory|2048 x 2048");
     for (long limit = 2000; limit < 400000 && !succeeded; limit += limit < 20000 ? 150 : 10000) {
@@ -671,9 +671,9 @@ static void dumps(void)
     CHECK(same_files(at("plain.png"), at("dumped.png")), "--dump changes the picture");
     CHECK(entries("out/d") == 2 + 2 + 4 * (23 + 3 * 6 + 2) + 8, "%d files in the dump", entries("out/d"));
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         snprintf(name, sizeof name, "out/d/%s", some[i].file);
-        CHECK(npy_load(NULL, at(name), &v, shape, &ndim, &e) == SAE_OK && ndim == some[i].ndim && !memcmp(shape, some[i].shape, (size_t)ndim * sizeof *shape),
+        CHECK(npy_load(NULL, at(name), &v, shape, &ndim, &e) == SAEURON_OK && ndim == some[i].ndim && !memcmp(shape, some[i].shape, (size_t)ndim * sizeof *shape),
               "%s: %s [%zu, %zu, %zu, %zu]", name, e.text, shape[0], shape[1], shape[2], shape[3]);
         if (i + 1 < sizeof some / sizeof *some)
             io_free(NULL, v);
@@ -694,12 +694,12 @@ static void change_file(const char *from, const char *to)
     size_t shape[TENSOR_DIMS], n = 1;
     int    ndim = 0;
     float *v = NULL;
-    CHECK(npy_load(NULL, from, &v, shape, &ndim, NULL) == SAE_OK, "cannot read %s", from);
+    CHECK(npy_load(NULL, from, &v, shape, &ndim, NULL) == SAEURON_OK, "cannot read %s", from);
     for (int i = 0; v && i < ndim; i++)
         n *= shape[i];
     for (size_t i = 0; v && i < n; i++)
         v[i] = i % 3 ? v[i] : 2 * v[i] + 3;
-    CHECK(v && npy_save(NULL, to, v, shape, ndim, NULL) == SAE_OK, "cannot write %s", to);
+    CHECK(v && npy_save(NULL, to, v, shape, ndim, NULL) == SAEURON_OK, "cannot write %s", to);
     io_free(NULL, v);
 }
 
@@ -859,7 +859,7 @@ static void tokenizes(void)
     works("tokenize $M -- -q");
 }
 
-/* encode writes what sae_encode_text gives. */
+/* encode writes what saeuron_encode_text gives. */
 static void encodes(void)
 {
     static tiny t;
@@ -867,20 +867,20 @@ static void encodes(void)
     size_t shape[TENSOR_DIMS];
     int    ndim = 0;
     float *v = NULL;
-    sae_context *x = NULL;
+    saeuron_context *x = NULL;
     works("encode $M 'the sea' -o $O/e.npy");
     CHECK(strstr(out, "out/e.npy\n"), "stdout is %s", out);
     tiny_make(&t);
-    const sae_host host = tiny_host(&t);
-    CHECK(!sae_open(&x, &host, "tiny", NULL) && !sae_encode_text(x, "the sea", states, NULL), "cannot encode");
+    const saeuron_host host = tiny_host(&t);
+    CHECK(!saeuron_open(&x, &host, "tiny", NULL) && !saeuron_encode_text(x, "the sea", states, NULL), "cannot encode");
     CHECK(!npy_load(NULL, at("out/e.npy"), &v, shape, &ndim, NULL) && ndim == 2 && shape[0] == 16 && shape[1] == 16 && !memcmp(v, states, sizeof states), "the states differ");
     io_free(NULL, v);
-    sae_close(x);
+    saeuron_close(x);
     tiny_free(&t);
     clean();
 }
 
-/* encode --image writes what sae_encode_image gives, with --latents what sae_mode makes of it; --noise reads that. */
+/* encode --image writes what saeuron_encode_image gives, with --latents what saeuron_mode makes of it; --noise reads that. */
 static void encodes_pictures(void)
 {
     static tiny t;
@@ -890,15 +890,15 @@ static void encodes_pictures(void)
     unsigned char *rgb = NULL;
     int    ndim = 0;
     float *v = NULL;
-    sae_context *x = NULL;
+    saeuron_context *x = NULL;
     works("generate $M -p cat -o $T/cat.png");
     works("encode $M --image $T/cat.png -o $O/m.npy");
     CHECK(strstr(out, "out/m.npy\n") && lines_of(out) == 1, "stdout is %s", out);
     works("encode $M --image $T/cat.png -o $O/z.npy --latents --threads 2");
     tiny_make(&t);
-    const sae_host host = tiny_host(&t);
-    CHECK(!sae_open(&x, &host, "tiny", NULL) && !png_load(NULL, at("cat.png"), &rgb, &W, &H, NULL) && !sae_encode_image(x, rgb, W, H, moments, NULL), "cannot encode");
-    sae_mode(x, latents, moments, 256);
+    const saeuron_host host = tiny_host(&t);
+    CHECK(!saeuron_open(&x, &host, "tiny", NULL) && !png_load(NULL, at("cat.png"), &rgb, &W, &H, NULL) && !saeuron_encode_image(x, rgb, W, H, moments, NULL), "cannot encode");
+    saeuron_mode(x, latents, moments, 256);
     for (int i = 0; i < 2; i++) {
         CHECK(!npy_load(NULL, at(i ? "out/z.npy" : "out/m.npy"), &v, shape, &ndim, NULL) && ndim == 3 + i && !memcmp(shape, shapes[i], (size_t)ndim * sizeof *shape) &&
               !memcmp(v, i ? latents : moments, i ? sizeof latents : sizeof moments), "%s differ", i ? "the latents" : "the moments");
@@ -906,7 +906,7 @@ static void encodes_pictures(void)
     }
     works("generate $M -p cat -o $O/a.png --noise $O/z.npy");
     io_free(NULL, rgb);
-    sae_close(x);
+    saeuron_close(x);
     tiny_free(&t);
     clean();
     /* a folder whose VAE came without its encoder draws, and names its file */
@@ -1263,7 +1263,7 @@ static void helps(void)
     works("generate -h");
     CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR|--inject NAME=FILE.npy|--steer HOOK:LATENT=FACTOR|--reconstruct HOOK"), "%s", out);
     works("--version");
-    snprintf(line, sizeof line, "saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, SAE_CONTRACT_VERSION);
+    snprintf(line, sizeof line, "saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, SAEURON_CONTRACT_VERSION);
     CHECK(!strcmp(out, line), "%s", out);
 }
 

@@ -61,29 +61,29 @@ static void prepare(void)
 }
 
 /* A model with its classifiers and a protocol. */
-typedef struct bench { sae_context *x; sae_classifier *k[DOMAINS]; protocol p; sae_host host; stop stop; bool concept[DOMAINS][LABELS]; } bench;
+typedef struct bench { saeuron_context *x; saeuron_classifier *k[DOMAINS]; protocol p; saeuron_host host; stop stop; bool concept[DOMAINS][LABELS]; } bench;
 
 static void open_bench(bench *b, const char *named, int threads)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
     memset(b, 0, sizeof *b);
-    b->host = (sae_host){ .user = &b->stop, .progress = count_calls, .threads = threads };
-    CHECK(sae_open(&b->x, &b->host, at("model"), &e) == SAE_OK, "%s", e.text);
-    CHECK(sae_classifier_open(&b->k[STYLE], &b->host, at("model/classifier/style"), &e) == SAE_OK, "%s", e.text);
-    CHECK(sae_classifier_open(&b->k[OBJECT], &b->host, at("model/classifier/object"), &e) == SAE_OK, "%s", e.text);
-    CHECK(protocol_open(&b->p, b->x, b->k, named, &e) == SAE_OK, "%s", e.text);
+    b->host = (saeuron_host){ .user = &b->stop, .progress = count_calls, .threads = threads };
+    CHECK(saeuron_open(&b->x, &b->host, at("model"), &e) == SAEURON_OK, "%s", e.text);
+    CHECK(saeuron_classifier_open(&b->k[STYLE], &b->host, at("model/classifier/style"), &e) == SAEURON_OK, "%s", e.text);
+    CHECK(saeuron_classifier_open(&b->k[OBJECT], &b->host, at("model/classifier/object"), &e) == SAEURON_OK, "%s", e.text);
+    CHECK(protocol_open(&b->p, b->x, b->k, named, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static void close_bench(bench *b)
 {
     protocol_close(&b->p);
-    sae_classifier_close(b->k[STYLE]);
-    sae_classifier_close(b->k[OBJECT]);
-    sae_close(b->x);
+    saeuron_classifier_close(b->k[STYLE]);
+    saeuron_classifier_close(b->k[OBJECT]);
+    saeuron_close(b->x);
 }
 
-static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
+static void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
     CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n'), "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted,
           e->text, words);
@@ -134,9 +134,9 @@ static void metrics(void)
         prediction *made = made_answers(&b.p);
         CHECK(b.p.entries == 12 && b.p.seeds == 5, "%s has %zu places, %zu seeds", cases[i].protocol, b.p.entries, b.p.seeds);
         for (int m = 0; m < METRICS; m++) {
-            sae_error e = { 0 };
+            saeuron_error e = { 0 };
             rate r;
-            CHECK(rate_rule(&r, &b.p, &b.p.rules[cases[i].domain][m], cases[i].domain, cases[i].concept, made, NULL, &e) == SAE_OK, "%s", e.text);
+            CHECK(rate_rule(&r, &b.p, &b.p.rules[cases[i].domain][m], cases[i].domain, cases[i].concept, made, NULL, &e) == SAEURON_OK, "%s", e.text);
             if (m == UA)
                 r = rate_opposite(r);
             CHECK(fabs(r.value - cases[i].value[m]) < 1e-14 && r.images == cases[i].images[m], "%s, %s: %s is %.17g of %zu images, by hand %.17g of %zu", cases[i].protocol,
@@ -152,18 +152,18 @@ static void metrics(void)
 static void metrics_of_some(void)
 {
     bench b;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     rate r;
     bool use[60] = { false };
     open_bench(&b, "emojicanvas", 1);
     prediction *made = made_answers(&b.p);
     const rule all = { STYLE, OF_ALL, MEAN_IMAGES, 1, 1 };
     use[48 + 1] = use[1] = use[2] = true; /* Cats in Sketch at the last seed (right) and the first (wrong), in Van Gogh */
-    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAE_OK && r.images == 3 && r.right == 2, "%zu of %zu", r.right, r.images);
+    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAEURON_OK && r.images == 3 && r.right == 2, "%zu of %zu", r.right, r.images);
     made[1].label[STYLE] = NO_LABEL;
-    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAE_OK && r.images == 2 && r.right == 2, "%zu of %zu", r.right, r.images);
+    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAEURON_OK && r.images == 2 && r.right == 2, "%zu of %zu", r.right, r.images);
     memset(use, 0, sizeof use);
-    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAE_OK && !r.images, "%zu images of none", r.images);
+    CHECK(rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e) == SAEURON_OK && !r.images, "%zu images of none", r.images);
     free(made);
     close_bench(&b);
 }
@@ -198,12 +198,12 @@ static void protocol_files(void)
     for (size_t i = 0; i < 4; i++) {
         bench b;
         protocol q;
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         open_bench(&b, names[i], 1);
         text_out t = { .host = &b.host }, u = { .host = &b.host };
         protocol_print(&b.p, &t);
         test_write_file(at("p.json"), t.at, t.n);
-        CHECK(protocol_open(&q, b.x, b.k, at("p.json"), &e) == SAE_OK, "%s", e.text);
+        CHECK(protocol_open(&q, b.x, b.k, at("p.json"), &e) == SAEURON_OK, "%s", e.text);
         protocol_print(&q, &u);
         CHECK(t.n == u.n && !memcmp(t.at, u.at, t.n), "%s is read back otherwise", names[i]);
         CHECK(!strcmp(q.entry[0].prompt, "An image of Cats.") && q.entry[0].plain && !strcmp(q.entry[2].prompt, "An image of Cats in Van Gogh style.") &&
@@ -239,21 +239,21 @@ static void protocol_errors(void)
         { "{\"seeds\": [1], \"name\": \"../x\", \"domains\": {" RULES "}, \"images\": " IMAGES "}", "name" },
     };
     bench b;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     protocol q;
     open_bench(&b, NULL, 1);
     CHECK(!strcmp(b.p.name, "emojicanvas"), "the default is %s", b.p.name);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         test_write_file(at("p.json"), cases[i].text, strlen(cases[i].text));
         const int code = protocol_open(&q, b.x, b.k, at("p.json"), &e);
-        check_error(cases[i].text, code, SAE_EFORMAT, &e, cases[i].words);
+        check_error(cases[i].text, code, SAEURON_EFORMAT, &e, cases[i].words);
     }
     static const char good[] = "{\"seeds\": [7], \"steps\": 3, \"domains\": {" RULES "}, \"images\": " IMAGES "}";
     test_write_file(at("p.json"), good, strlen(good));
-    CHECK(protocol_open(&q, b.x, b.k, at("p.json"), &e) == SAE_OK && q.measured[STYLE] && !q.measured[OBJECT] && q.steps == 3 && q.entry[1].plain && q.entries == 2, "%s", e.text);
+    CHECK(protocol_open(&q, b.x, b.k, at("p.json"), &e) == SAEURON_OK && q.measured[STYLE] && !q.measured[OBJECT] && q.steps == 3 && q.entry[1].plain && q.entries == 2, "%s", e.text);
     protocol_close(&q);
-    check_error("no such name", protocol_open(&q, b.x, b.k, "papers", &e), SAE_EUSAGE, &e, "papers|emojicanvas, paper");
-    check_error("no such file", protocol_open(&q, b.x, b.k, at("none.json"), &e), SAE_ENOENT, &e, "none.json");
+    check_error("no such name", protocol_open(&q, b.x, b.k, "papers", &e), SAEURON_EUSAGE, &e, "papers|emojicanvas, paper");
+    check_error("no such file", protocol_open(&q, b.x, b.k, at("none.json"), &e), SAEURON_ENOENT, &e, "none.json");
     close_bench(&b);
 }
 
@@ -270,10 +270,10 @@ static void classes(void)
     };
     static tiny t;
     bench b;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     open_bench(&b, NULL, 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases + 1; i++) {
-        sae_context *x;
+        saeuron_context *x;
         protocol q;
         const bool gone = i == sizeof cases / sizeof *cases;
         tiny_make(&t);
@@ -282,16 +282,16 @@ static void classes(void)
             tiny_set(&t, "concepts.json", NULL, 0);
         else
             tiny_edit(&t, "concepts.json", cases[i].from, cases[i].to);
-        const sae_host host = tiny_host(&t);
-        CHECK(sae_open(&x, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+        const saeuron_host host = tiny_host(&t);
+        CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
         const int code = protocol_open(&q, x, b.k, NULL, &e);
         if (!gone) {
             CHECK(code && test_holds(e.text, cases[i].words), "\"%s\" should hold %s", e.text, cases[i].words);
         } else {
-            CHECK(code == SAE_OK && q.entries == 12 && !q.label[STYLE].concept[SEED_IMAGES] && q.label[STYLE].concept[SKETCH], "from the classifiers' names: %s", e.text);
+            CHECK(code == SAEURON_OK && q.entries == 12 && !q.label[STYLE].concept[SEED_IMAGES] && q.label[STYLE].concept[SKETCH], "from the classifiers' names: %s", e.text);
             protocol_close(&q);
         }
-        sae_close(x);
+        saeuron_close(x);
         CHECK(t.live == 0, "%ld blocks are not given back", t.live);
         tiny_free(&t);
     }
@@ -303,7 +303,7 @@ static void classes(void)
 typedef struct how { int threads; size_t batch, shard, shards, steps; bool quick, overlap; long stop_at; uint64_t seed; } how;
 
 /* eval of Sketch, Van Gogh and Cats, two seeds, into dir; *left and *calls may be NULL. */
-static int eval_into(const char *dir, how h, size_t *left, long *calls, sae_error *e)
+static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_error *e)
 {
     bench  b;
     size_t still = 0;
@@ -326,9 +326,9 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, sae_erro
 
 static void must_eval(const char *dir, how h)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     size_t left;
-    CHECK(eval_into(dir, h, &left, NULL, &e) == SAE_OK && !left, "%s: %s; %zu left", dir, e.text, left);
+    CHECK(eval_into(dir, h, &left, NULL, &e) == SAEURON_OK && !left, "%s: %s; %zu left", dir, e.text, left);
 }
 
 static long images_below(const char *dir)
@@ -357,13 +357,13 @@ static void whole(void)
 /* Threads, batches and shards change no byte of any file. */
 static void same_bytes(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     size_t left;
     whole();
     must_eval("threads", (how){ .threads = 2, .batch = 3 });
     CHECK(same_folders("whole", "threads"), "2 threads and batches of 3 change bytes");
     for (size_t i = 3; i-- > 0;) {
-        CHECK(eval_into("shards", (how){ .shard = i, .shards = 3, .batch = 5 }, &left, NULL, &e) == SAE_OK, "%s", e.text);
+        CHECK(eval_into("shards", (how){ .shard = i, .shards = 3, .batch = 5 }, &left, NULL, &e) == SAEURON_OK, "%s", e.text);
         CHECK(left == 28 * i && images_below("shards") == (long)(84 - 28 * i), "after shard %zu: %zu images left, %ld there", i, left, images_below("shards"));
     }
     must_eval("shards", (how){ .threads = 1 });
@@ -375,18 +375,18 @@ static void same_bytes(void)
 /* Stopped at call after call of progress, in whatever stage that is, and gone on with until it is whole. */
 static void interrupted(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     long stops = 0, calls;
-    int  code = SAE_ECANCEL;
+    int  code = SAEURON_ECANCEL;
     whole();
-    for (; code == SAE_ECANCEL && stops < 200; stops++)
+    for (; code == SAEURON_ECANCEL && stops < 200; stops++)
         code = eval_into("stopped", (how){ .stop_at = 3 + stops }, NULL, &calls, &e);
-    CHECK(code == SAE_OK && stops > 8, "%s after %ld stops", e.text, stops);
+    CHECK(code == SAEURON_OK && stops > 8, "%s after %ld stops", e.text, stops);
     CHECK(same_folders("whole", "stopped"), "a run stopped %ld times ends in other bytes", stops - 1);
     test_note("%ld stops", stops - 1);
 }
 
-/* Every image can be made again by what it says; one of the first list equals sae_generate's own. */
+/* Every image can be made again by what it says; one of the first list equals saeuron_generate's own. */
 static void images(void)
 {
     static unsigned char alone[TINY_PIXELS];
@@ -394,39 +394,39 @@ static void images(void)
     char path[1300], said[96];
     unsigned char *rgb = NULL;
     size_t W, H;
-    sae_error e = { 0 };
-    sae_context *x;
+    saeuron_error e = { 0 };
+    saeuron_context *x;
     whole();
-    CHECK(sae_open(&x, NULL, at("model"), &e) == SAE_OK, "%s", e.text);
-    const sae_forget_options f = { .name = "Sketch" };
-    CHECK(sae_forget(x, &f, &e) == SAE_OK, "%s", e.text);
-    const sae_generate_options o = { .prompts = &prompt, .count = 1, .seed = 288, .noise_index = 6 };
-    CHECK(sae_generate(x, &o, alone, &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_open(&x, NULL, at("model"), &e) == SAEURON_OK, "%s", e.text);
+    const saeuron_forget_options f = { .name = "Sketch" };
+    CHECK(saeuron_forget(x, &f, &e) == SAEURON_OK, "%s", e.text);
+    const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .seed = 288, .noise_index = 6 };
+    CHECK(saeuron_generate(x, &o, alone, &e) == SAEURON_OK, "%s", e.text);
     snprintf(path, sizeof path, "%s/images/Sketch/288-00006.png", at("whole"));
-    CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAE_OK && !memcmp(rgb, alone, sizeof alone), "%s is not what sae_generate draws: %s", path, e.text);
-    CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAE_OK && !strcmp(said, "6"), "it says noise index %s", said);
-    CHECK(png_text(NULL, path, "seed", said, sizeof said, &e) == SAE_OK && !strcmp(said, "288"), "it says seed %s", said);
-    CHECK(png_text(NULL, path, "noise", said, sizeof said, &e) == SAE_ENOENT, "it names a noise of %s", said);
+    CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAEURON_OK && !memcmp(rgb, alone, sizeof alone), "%s is not what saeuron_generate draws: %s", path, e.text);
+    CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "6"), "it says noise index %s", said);
+    CHECK(png_text(NULL, path, "seed", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "288"), "it says seed %s", said);
+    CHECK(png_text(NULL, path, "noise", said, sizeof said, &e) == SAEURON_ENOENT, "it names a noise of %s", said);
     io_free(NULL, rgb);
-    sae_close(x);
+    saeuron_close(x);
 }
 
 /* Damaged, foreign and contradicting files are named, and nothing is written over them. */
 static void refuses(void)
 {
     static const struct { const char *damage; how h; int code; const char *words; } cases[] = {
-        { "printf x | dd of='%s/images/Van Gogh/188-00007.png' bs=1 seek=200 conv=notrunc 2>/dev/null", { 0 }, SAE_EFORMAT, "/Van Gogh/188-00007.png|delete this file" },
-        { "truncate -s 60 '%s/images/none/288-00011.png'", { 0 }, SAE_EFORMAT, "/none/288-00011.png|delete this file" },
-        { ": >'%s/images/none/288-00011.png'", { 0 }, SAE_EFORMAT, "/none/288-00011.png|delete this file" },
-        { "cd '%s/images' && cp none/188-00001.png none/188-00002.png", { 0 }, SAE_EFORMAT, "188-00002.png|noise_index \"1\"|\"2\"" },
-        { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 }, SAE_EFORMAT, "Sketch/188-00005.png|forget" },
-        { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 }, SAE_EFORMAT, "none/188-00005.png|forget|has none" },
-        { "true '%s'", { .steps = 3 }, SAE_EFORMAT, "steps \"4\"|\"3\"|another folder" },
-        { "true '%s'", { .seed = 1 }, SAE_EUSAGE, "seed 0, which is a test seed|--allow-overlap" },
+        { "printf x | dd of='%s/images/Van Gogh/188-00007.png' bs=1 seek=200 conv=notrunc 2>/dev/null", { 0 }, SAEURON_EFORMAT, "/Van Gogh/188-00007.png|delete this file" },
+        { "truncate -s 60 '%s/images/none/288-00011.png'", { 0 }, SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
+        { ": >'%s/images/none/288-00011.png'", { 0 }, SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
+        { "cd '%s/images' && cp none/188-00001.png none/188-00002.png", { 0 }, SAEURON_EFORMAT, "188-00002.png|noise_index \"1\"|\"2\"" },
+        { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 }, SAEURON_EFORMAT, "Sketch/188-00005.png|forget" },
+        { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 }, SAEURON_EFORMAT, "none/188-00005.png|forget|has none" },
+        { "true '%s'", { .steps = 3 }, SAEURON_EFORMAT, "steps \"4\"|\"3\"|another folder" },
+        { "true '%s'", { .seed = 1 }, SAEURON_EUSAGE, "seed 0, which is a test seed|--allow-overlap" },
     };
     whole();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         shell("cp -r '%s' '%s'", at("whole"), at("bad"));
         shell(cases[i].damage, at("bad"), "");
         shell("cp -r '%s' '%s'", at("bad"), at("bad2"));
@@ -467,7 +467,7 @@ static void note_choice(void *user, const char *concept, const choice *c, const 
 
 typedef struct turn { long stop_at; uint64_t seeds[3]; size_t test; bool install; size_t points; } turn;
 
-static int sweep_into(const char *dir, turn t, sae_error *e)
+static int sweep_into(const char *dir, turn t, saeuron_error *e)
 {
     static const uint64_t test_seeds[] = { 188, 0 };
     static sweep_options o;
@@ -490,44 +490,44 @@ static int sweep_into(const char *dir, turn t, sae_error *e)
 
 static void sweeps(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     long stops = 0;
-    int  code = SAE_ECANCEL;
-    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAE_OK && choices.count == 2, "%s", e.text);
+    int  code = SAEURON_ECANCEL;
+    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
     /* 1 head, 2 concepts x (4 points + 2 finalists) */
     CHECK(shell("test $(wc -l <'%s/results.tsv') = 13 && test $(grep -c '^2' '%s/results.tsv') = 4", at("sweep"), at("sweep")) == 0, "the table has other rows");
     /* stage one: 3 of the concept at one seed, 2 retained; stage two: 9 places at two seeds */
     CHECK(shell("test $(grep -c '^1.*\t5\t[0-9a-f]*$' '%s/results.tsv') = 8 && test $(grep -c '^2.*\t18\t[0-9a-f]*$' '%s/results.tsv') = 4", at("sweep"), at("sweep")) == 0, "other numbers of images");
-    for (; code == SAE_ECANCEL && stops < 200; stops++)
+    for (; code == SAEURON_ECANCEL && stops < 200; stops++)
         code = sweep_into("swept", (turn){ .stop_at = 3 + stops }, &e);
-    CHECK(code == SAE_OK && stops > 8, "%s after %ld stops", e.text, stops);
+    CHECK(code == SAEURON_OK && stops > 8, "%s after %ld stops", e.text, stops);
     CHECK(same_folders("sweep", "swept"), "a sweep that was stopped ends in other bytes");
-    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAE_OK && same_folders("sweep", "swept"), "a second sweep changes the first's files: %s", e.text);
+    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && same_folders("sweep", "swept"), "a second sweep changes the first's files: %s", e.text);
 }
 
 static void sweep_refuses(void)
 {
-    sae_error e = { 0 };
-    check_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAE_EUSAGE, &e, "188|test seed|--seeds");
-    check_error("the statistics' seed", sweep_into("no", (turn){ .seeds = { 1188, 0, 5 } }, &e), SAE_EUSAGE, &e, "seed 0|statistics");
-    check_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e), SAE_EUSAGE, &e, "seed 0|test seed|--allow-overlap");
+    saeuron_error e = { 0 };
+    check_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAEURON_EUSAGE, &e, "188|test seed|--seeds");
+    check_error("the statistics' seed", sweep_into("no", (turn){ .seeds = { 1188, 0, 5 } }, &e), SAEURON_EUSAGE, &e, "seed 0|statistics");
+    check_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e), SAEURON_EUSAGE, &e, "seed 0|test seed|--allow-overlap");
     CHECK(shell("test ! -e '%s' %s", at("no"), "") == 0, "a sweep that was refused has made a folder");
-    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAE_OK, "%s", e.text);
+    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK, "%s", e.text);
     shell("cp -r '%s' '%s'", at("sweep"), at("torn"));
     shell("sed -i '5s/^/x/' '%s/results.tsv' %s", at("torn"), "");
-    check_error("a damaged row", sweep_into("torn", (turn){ 0 }, &e), SAE_EFORMAT, &e, "results.tsv: line 5|damaged");
+    check_error("a damaged row", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 5|damaged");
     shell("cp '%s/results.tsv' '%s'", at("sweep"), at("torn"));
     shell("truncate -s -4 '%s/results.tsv' %s", at("torn"), "");
-    check_error("a cut table", sweep_into("torn", (turn){ 0 }, &e), SAE_EFORMAT, &e, "results.tsv: line 13|damaged");
+    check_error("a cut table", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 13|damaged");
     shell("cp '%s/results.tsv' '%s'", at("sweep"), at("torn"));
     shell("rm -r '%s/images' %s", at("torn"), "");
-    check_error("another seed", sweep_into("torn", (turn){ .seeds = { 1188, 1288, 1589 } }, &e), SAE_EFORMAT, &e, "results.tsv: line 2|another");
+    check_error("another seed", sweep_into("torn", (turn){ .seeds = { 1188, 1288, 1589 } }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 2|another");
 }
 
-/* forget.json beside the SAE keeps what it says of other concepts, and is what sae_forget reads. */
+/* forget.json beside the SAE keeps what it says of other concepts, and is what saeuron_forget reads. */
 static void sweep_installs(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     char path[1300], text[1024];
     io_file f;
     json v = { NULL, NULL }, one, top;
@@ -537,8 +537,8 @@ static void sweep_installs(void)
     static const char before[] = "{\"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5}, \"Sketch\": {\"top\": 99}}\n";
     shell("cp '%s' '%s'", path, at("forget.json"));
     test_write_file(path, before, sizeof before - 1);
-    CHECK(sweep_into("sweep", (turn){ .install = true }, &e) == SAE_OK && choices.count == 2, "%s", e.text);
-    CHECK(io_open(&f, NULL, path, &e) == SAE_OK && json_open(&v, (const char *)f.data, f.size, path, &e) == SAE_OK, "%s", e.text);
+    CHECK(sweep_into("sweep", (turn){ .install = true }, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
+    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK && json_open(&v, (const char *)f.data, f.size, path, &e) == SAEURON_OK, "%s", e.text);
     snprintf(text, sizeof text, "%.*s", (int)f.size, (const char *)f.data);
     CHECK(json_length(v) == 3 && strstr(text, "{\n \"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5},\n \"Sketch\": {\""), "%s", text);
     if (choices.c[0].top)

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const sae_host host; /* malloc and files */
-static sae_error err;
+static const saeuron_host host; /* malloc and files */
+static saeuron_error err;
 
 /* ---- inputs, memory ---- */
 
@@ -611,7 +611,7 @@ static void check_timesteps(tensors *g, const char *name, ddim *d, size_t steps)
     char full[64];
     snprintf(full, sizeof full, "%s.timesteps.%zu", name, steps);
     const tensor *t = golden(g, DT_I64, full);
-    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
+    CHECK(ddim_set_timesteps(d, steps, &err) == SAEURON_OK, "%s", err.text);
     CHECK(t && t->count == steps, "%s: the golden has another length", full);
     for (size_t i = 0; t && i < t->count && i < steps; i++)
         CHECK(d->timesteps[i] == i64_at(t, i), "%s: step %zu is at %d, not %" PRId64, full, i, d->timesteps[i], i64_at(t, i));
@@ -633,7 +633,7 @@ static void check_step(tensors *g, const char *name, ddim *d, size_t steps, size
     hash_fill(x, full);
     snprintf(full, sizeof full, "ddim.e.%zu", i);
     hash_fill(e, full);
-    CHECK(ddim_set_timesteps(d, steps, &err) == SAE_OK, "%s", err.text);
+    CHECK(ddim_set_timesteps(d, steps, &err) == SAEURON_OK, "%s", err.text);
     ddim_step(d, x, e, i, STEP_SIZE);
     snprintf(full, sizeof full, "%s.step.%zu.%zu", name, steps, i);
     check_bits(g, full, x, STEP_SIZE);
@@ -662,7 +662,7 @@ static void schedule(void)
         io_file f;
         char full[64];
         const json v = config_open(&f, names[i]);
-        CHECK(ddim_configure(&d, v, names[i], &err) == SAE_OK, "%s", err.text);
+        CHECK(ddim_configure(&d, v, names[i], &err) == SAEURON_OK, "%s", err.text);
         snprintf(full, sizeof full, "%s.alphas", names[i]);
         check_bits(&g, full, d.alphas_cumprod, 1000);
         for (size_t j = 0; j < sizeof steps / sizeof *steps; j++)
@@ -698,9 +698,9 @@ static bool sae_open_goldens(sae_run *r)
     if (!golden_open(&r->g, "sae"))
         return false;
     const int code = sae_load(&r->a.sae, &host, NULL, GOLDENS "/sae", &err);
-    CHECK(code == SAE_OK, "%s", err.text);
+    CHECK(code == SAEURON_OK, "%s", err.text);
     const int more = code ? code : stats_load(&r->a.stats, &host, GOLDENS "/sae/stats.safetensors", &err);
-    CHECK(more == SAE_OK, "%s", err.text);
+    CHECK(more == SAEURON_OK, "%s", err.text);
     side = size_at(r->v, "side");
     r->M = size_at(r->v, "batch") * side * side;
     return !code && !more;
@@ -824,7 +824,7 @@ static void scores_and_selection(void)
     if (sae_open_goldens(&r) && json_get(r.v, "select", &list)) {
         size_t i = 0;
         check_scores(&r);
-        CHECK(stats_load(&one, &host, GOLDENS "/sae/stats_one.safetensors", &err) == SAE_OK, "%s", err.text);
+        CHECK(stats_load(&one, &host, GOLDENS "/sae/stats_one.safetensors", &err) == SAEURON_OK, "%s", err.text);
         for (json_iter it = json_begin(list); json_next(&it, NULL, &how); i++) {
             text_at(how, "concept", concept, sizeof concept);
             snprintf(name, sizeof name, "select.%zu", i);
@@ -932,24 +932,24 @@ static void check_image(tensors *g, const char *name, const unsigned char *rgb, 
 
 static int residual_of(const char *name)
 {
-    return !strcmp(name, "released") ? SAE_RESIDUAL_RELEASED : !strcmp(name, "none") ? SAE_RESIDUAL_NONE : SAE_RESIDUAL_PAPER;
+    return !strcmp(name, "released") ? SAEURON_RESIDUAL_RELEASED : !strcmp(name, "none") ? SAEURON_RESIDUAL_NONE : SAEURON_RESIDUAL_PAPER;
 }
 
 /* Forgets what the case lists, by the choices kept beside the SAEs. */
-static void forget_all(sae_context *x, json v)
+static void forget_all(saeuron_context *x, json v)
 {
     json list, concept;
     char name[64];
-    sae_remember(x);
+    saeuron_remember(x);
     if (json_get(v, "forget", &list))
         for (json_iter it = json_begin(list); json_next(&it, NULL, &concept);) {
-            const sae_forget_options o = { .name = name };
-            CHECK(json_string(concept, name, sizeof name, NULL) && sae_forget(x, &o, &err) == SAE_OK, "%s", err.text);
+            const saeuron_forget_options o = { .name = name };
+            CHECK(json_string(concept, name, sizeof name, NULL) && saeuron_forget(x, &o, &err) == SAEURON_OK, "%s", err.text);
         }
 }
 
 /* One case of configs/emojicanvas.json through the public interface: its final latents and its picture. */
-static void check_whole(sae_context *x, tensors *g, json v)
+static void check_whole(saeuron_context *x, tensors *g, json v)
 {
     char name[32], full[64], prompt[128], negative[128], residual[16] = "paper";
     const char *const prompts[1] = { prompt };
@@ -962,11 +962,11 @@ static void check_whole(sae_context *x, tensors *g, json v)
         json_string(text, residual, sizeof residual, NULL);
     snprintf(full, sizeof full, "%s.seed", name);
     const tensor *seed = golden(g, DT_I64, full);
-    sae_generate_options o = { .prompts = prompts, .count = 1, .negative_prompt = refused ? negative : NULL, .seed = seed ? (uint64_t)i64_at(seed, 0) : 0,
+    saeuron_generate_options o = { .prompts = prompts, .count = 1, .negative_prompt = refused ? negative : NULL, .seed = seed ? (uint64_t)i64_at(seed, 0) : 0,
                                .steps = size_at(v, "steps"), .guidance = number(v, "guidance", 0), .has_guidance = number(v, "guidance", 0) > 0,
                                .residual = residual_of(residual), .map_steps = 1 };
     forget_all(x, v);
-    if (sae_image_size(x, &o, &W, &H, &err)) {
+    if (saeuron_image_size(x, &o, &W, &H, &err)) {
         CHECK(false, "%s", err.text);
         return;
     }
@@ -977,7 +977,7 @@ static void check_whole(sae_context *x, tensors *g, json v)
     const tensor *t = tensors_find(g, full);
     CHECK(rgb && o.latents && t && t->count <= n, "%s: no golden, or no memory", full);
     if (rgb && o.latents && t && t->count <= n) {
-        CHECK(sae_generate(x, &o, rgb, &err) == SAE_OK, "%s", err.text);
+        CHECK(saeuron_generate(x, &o, rgb, &err) == SAEURON_OK, "%s", err.text);
         check_truth(g, full, o.latents, t->count);
         check_image(g, name, rgb, 3 * n);
     }
@@ -988,7 +988,7 @@ static void check_whole(sae_context *x, tensors *g, json v)
 /* The trained model from prompt to pixels, 20 guided steps, with and without forgetting. */
 static void emojicanvas(void)
 {
-    sae_context *x;
+    saeuron_context *x;
     tensors g;
     io_file f;
     json v;
@@ -999,14 +999,14 @@ static void emojicanvas(void)
     if (!golden_open(&g, "emojicanvas"))
         return;
     if (same_model(&g)) {
-        const int code = sae_open(&x, &host, MODEL, &err);
-        CHECK(code == SAE_OK, "%s", err.text);
+        const int code = saeuron_open(&x, &host, MODEL, &err);
+        CHECK(code == SAEURON_OK, "%s", err.text);
         const json cases = config_open(&f, "emojicanvas");
         for (json_iter it = json_begin(cases); !code && json_next(&it, NULL, &v);)
             check_whole(x, &g, v);
         io_close(&f);
         if (!code)
-            sae_close(x);
+            saeuron_close(x);
         golden_close(&g);
     } else {
         tensors_close(&g);
@@ -1032,25 +1032,25 @@ static void judges(void)
     unsigned char *rgb = malloc(5 * 3 * 512 * 512);
     float logits[5 * 20];
     for (size_t k = 0; rgb && k < 2; k++) {
-        sae_classifier *judge;
+        saeuron_classifier *judge;
         char dir[64], name[32], one[48];
         snprintf(dir, sizeof dir, MODEL "/classifier/%s", kinds[k]);
-        if (sae_classifier_open(&judge, &host, dir, &err)) {
+        if (saeuron_classifier_open(&judge, &host, dir, &err)) {
             CHECK(false, "%s", err.text);
             continue;
         }
-        CHECK(sae_classes(judge) == (k ? 11 : 20), "%s: %zu classes", dir, sae_classes(judge));
-        for (size_t i = 0; i < 3 && sae_classes(judge) <= 20; i++) {
+        CHECK(saeuron_classes(judge) == (k ? 11 : 20), "%s: %zu classes", dir, saeuron_classes(judge));
+        for (size_t i = 0; i < 3 && saeuron_classes(judge) <= 20; i++) {
             const size_t n = 3 * sizes[i].W * sizes[i].H;
             snprintf(name, sizeof name, "%s.%zux%zu", kinds[k], sizes[i].W, sizes[i].H);
             for (size_t j = 0; j < 5; j++) {
                 snprintf(one, sizeof one, "%s.%zu", name, j);
                 fill_picture(rgb + j * n, n, one);
             }
-            CHECK(sae_classify(judge, rgb, 5, sizes[i].W, sizes[i].H, logits, &err) == SAE_OK, "%s", err.text);
-            check_truth(&g, name, logits, 5 * sae_classes(judge));
+            CHECK(saeuron_classify(judge, rgb, 5, sizes[i].W, sizes[i].H, logits, &err) == SAEURON_OK, "%s", err.text);
+            check_truth(&g, name, logits, 5 * saeuron_classes(judge));
         }
-        sae_classifier_close(judge);
+        saeuron_classifier_close(judge);
     }
     free(rgb);
     golden_close(&g);
@@ -1061,22 +1061,22 @@ enum { DRAWN = 8 };
 /* How many of DRAWN pictures the classifier of dir takes for what they should show. */
 static int right_of(const char *dir, const unsigned char *rgb, size_t W, size_t H, const char *const *should)
 {
-    sae_classifier *k = NULL;
+    saeuron_classifier *k = NULL;
     float logits[DRAWN * 64];
     int   right = 0;
-    if (sae_classifier_open(&k, &host, dir, &err) || sae_classes(k) > 64 || sae_classify(k, rgb, DRAWN, W, H, logits, &err)) {
+    if (saeuron_classifier_open(&k, &host, dir, &err) || saeuron_classes(k) > 64 || saeuron_classify(k, rgb, DRAWN, W, H, logits, &err)) {
         CHECK(false, "%s: %s", dir, err.text);
-        sae_classifier_close(k);
+        saeuron_classifier_close(k);
         return 0;
     }
     for (size_t j = 0; j < DRAWN; j++) {
-        const float *y = logits + j * sae_classes(k);
+        const float *y = logits + j * saeuron_classes(k);
         size_t best = 0;
-        for (size_t i = 1; i < sae_classes(k); i++)
+        for (size_t i = 1; i < saeuron_classes(k); i++)
             best = y[i] > y[best] ? i : best;
-        right += !strcmp(sae_class_name(k, best), should[j]);
+        right += !strcmp(saeuron_class_name(k, best), should[j]);
     }
-    sae_classifier_close(k);
+    saeuron_classifier_close(k);
     return right;
 }
 
@@ -1089,27 +1089,27 @@ static void judges_know_the_model(void)
         "An image of Butterfly in Rust style.", "An image of Statues." };
     static const char *const objects[DRAWN] = { "Cats", "Sandwiches", "Flowers", "Flame", "Trees", "Jellyfish", "Butterfly", "Statues" };
     static const char *const styles[DRAWN] = { "Sketch", "Mosaic", "Seed_Images", "Winter", "Bricks", "Neon_Lines", "Rust", "Seed_Images" };
-    const sae_generate_options o = { .prompts = prompts, .count = DRAWN, .steps = 20 };
-    sae_context *x = NULL;
+    const saeuron_generate_options o = { .prompts = prompts, .count = DRAWN, .steps = 20 };
+    saeuron_context *x = NULL;
     size_t W = 0, H = 0;
     if (!io_exists(&host, MODEL "/model_index.json")) {
         test_skip("there is no " MODEL " here");
         return;
     }
-    if (sae_open(&x, &host, MODEL, &err) || sae_image_size(x, &o, &W, &H, &err)) {
+    if (saeuron_open(&x, &host, MODEL, &err) || saeuron_image_size(x, &o, &W, &H, &err)) {
         CHECK(false, "%s", err.text);
-        sae_close(x);
+        saeuron_close(x);
         return;
     }
     unsigned char *rgb = malloc(DRAWN * 3 * W * H);
-    CHECK(rgb && !sae_generate(x, &o, rgb, &err), "%s", err.text);
+    CHECK(rgb && !saeuron_generate(x, &o, rgb, &err), "%s", err.text);
     if (rgb) {
         const int object = right_of(MODEL "/classifier/object", rgb, W, H, objects), style = right_of(MODEL "/classifier/style", rgb, W, H, styles);
         CHECK(object > DRAWN / 2 && style > DRAWN / 2, "of %d pictures %d objects and %d styles are recognised", DRAWN, object, style);
         test_note("of %d pictures %d objects and %d styles are recognised", DRAWN, object, style);
     }
     free(rgb);
-    sae_close(x);
+    saeuron_close(x);
 }
 
 /* Decoding z [C,h,w] through the model's VAE, and how far that lies from the picture rgb, in levels a byte. */
@@ -1134,16 +1134,16 @@ static void run_decoding(nn *c, void *user)
 static void vae_round_trip(void)
 {
     static const char *const prompts[] = { "An image of Cats in Sketch style." };
-    sae_generate_options o = { .prompts = prompts, .count = 1, .steps = 20 };
-    sae_context *x = NULL;
+    saeuron_generate_options o = { .prompts = prompts, .count = 1, .steps = 20 };
+    saeuron_context *x = NULL;
     size_t W, H, shape[3];
     if (!io_exists(&host, MODEL "/model_index.json")) {
         test_skip("there is no " MODEL " here");
         return;
     }
-    if (sae_open(&x, &host, MODEL, &err) || sae_image_size(x, &o, &W, &H, &err) || sae_latent_size(x, W, H, shape, &err)) {
+    if (saeuron_open(&x, &host, MODEL, &err) || saeuron_image_size(x, &o, &W, &H, &err) || saeuron_latent_size(x, W, H, shape, &err)) {
         CHECK(false, "%s", err.text);
-        sae_close(x);
+        saeuron_close(x);
         return;
     }
     const size_t n = shape[0] * shape[1] * shape[2];
@@ -1151,8 +1151,8 @@ static void vae_round_trip(void)
     float *moments = malloc(2 * n * sizeof *moments), *other = malloc(n * sizeof *other);
     CHECK(rgb && moments && other, "no memory");
     if (rgb && moments && other) {
-        CHECK(!sae_generate(x, &o, rgb, &err) && !sae_encode_image(x, rgb, W, H, moments, &err), "%s", err.text);
-        sae_mode(x, moments, moments, n);
+        CHECK(!saeuron_generate(x, &o, rgb, &err) && !saeuron_encode_image(x, rgb, W, H, moments, &err), "%s", err.text);
+        saeuron_mode(x, moments, moments, n);
         CHECK(rng_randn(other, 1, n, 0, n), "no noise");
         decoding itself = { &x->vae, moments, rgb, shape[1], shape[2], 0 }, noise = { &x->vae, other, rgb, shape[1], shape[2], 0 };
         planned(run_decoding, &itself);
@@ -1163,7 +1163,7 @@ static void vae_round_trip(void)
     free(other);
     free(moments);
     free(rgb);
-    sae_close(x);
+    saeuron_close(x);
 }
 
 const test_case golden_tests[] = {

@@ -29,8 +29,8 @@ typedef struct run {
     char    name[64], draw[80];
 } run;
 
-static const sae_host host; /* malloc and files */
-static sae_error err;
+static const saeuron_host host; /* malloc and files */
+static saeuron_error err;
 
 static uint64_t stream(const char *draw, const char *what)
 {

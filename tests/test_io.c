@@ -119,15 +119,15 @@ static uint64_t random_bits(void)
 /* A file name from a hostile folder must not move the cursor or end the line. */
 static void fail_is_one_line(void)
 {
-    sae_error e;
-    CHECK(fail(&e, SAE_EIO, "a\nb\x1b[2J\x7f \xC2\x9B é") == SAE_EIO && e.code == SAE_EIO, "code %d", e.code);
+    saeuron_error e;
+    CHECK(fail(&e, SAEURON_EIO, "a\nb\x1b[2J\x7f \xC2\x9B é") == SAEURON_EIO && e.code == SAEURON_EIO, "code %d", e.code);
     CHECK(!strcmp(e.text, "a?b?[2J? ?? é"), "\"%s\"", e.text);
     char longer[1000];
     memset(longer, 'x', sizeof longer);
     longer[478] = '\xC3', longer[479] = '\xA9', longer[999] = 0; /* é across the buffer's end */
-    fail(&e, SAE_EUSAGE, "%s", longer);
+    fail(&e, SAEURON_EUSAGE, "%s", longer);
     CHECK(strlen(e.text) == 478, "%zu bytes: half a character was left, or more", strlen(e.text));
-    CHECK(fail(NULL, SAE_ENAN, "x") == SAE_ENAN, "NULL is allowed");
+    CHECK(fail(NULL, SAEURON_ENAN, "x") == SAEURON_ENAN, "NULL is allowed");
 }
 
 static void memory_products(void)
@@ -150,7 +150,7 @@ static void path_joins(void)
 
 /* ---- JSON ---- */
 
-static int open_text(json *v, const char *text, sae_error *e) { return json_open(v, text, strlen(text), "t", e); }
+static int open_text(json *v, const char *text, saeuron_error *e) { return json_open(v, text, strlen(text), "t", e); }
 
 static void json_accepts(void)
 {
@@ -159,9 +159,9 @@ static void json_accepts(void)
         "{\"a\":{\"a\":1},\"b\":[{\"a\":2},{\"a\":3}]}", "\"\\u00e9\\uD83D\\uDE00\\n\\/\"", "\"\xC3\xA9\xF0\x9F\x98\x80\x7F\"", "\"\\u0000\"",
     };
     json v;
-    sae_error e;
+    saeuron_error e;
     for (size_t i = 0; i < COUNT(good); i++)
-        CHECK(open_text(&v, good[i], &e) == SAE_OK, "%s: %s", good[i], e.text);
+        CHECK(open_text(&v, good[i], &e) == SAEURON_OK, "%s: %s", good[i], e.text);
 }
 
 /* Each line names one rule of RFC 8259 or RFC 3629, and the words that the message must hold. */
@@ -181,16 +181,16 @@ static void json_refuses(void)
         { "[{\"b\":[{\"x\":1,\"y\":0,\"x\":1}]}]", "twice" },
     };
     json v;
-    sae_error e;
+    saeuron_error e;
     for (size_t i = 0; i < COUNT(bad); i++) {
         const int code = open_text(&v, bad[i].text, &e);
-        CHECK(code == SAE_EFORMAT && strstr(e.text, bad[i].why), "%s: code %d, %s", bad[i].text, code, code ? e.text : "accepted");
+        CHECK(code == SAEURON_EFORMAT && strstr(e.text, bad[i].why), "%s: code %d, %s", bad[i].text, code, code ? e.text : "accepted");
         CHECK(!v.at, "%s: a view of a refused text", bad[i].text);
     }
     open_text(&v, "{\n \"a\": 1,\n \"b\": x}", &e);
     CHECK(strstr(e.text, "line 3, byte 7"), "%s", e.text);
-    CHECK(json_open(&v, "\"a\0b\"", 5, "t", &e) == SAE_EFORMAT, "a zero byte passed");
-    CHECK(json_open(&v, "\"\\\0\"", 4, "t", &e) == SAE_EFORMAT, "an escaped zero byte passed");
+    CHECK(json_open(&v, "\"a\0b\"", 5, "t", &e) == SAEURON_EFORMAT, "a zero byte passed");
+    CHECK(json_open(&v, "\"\\\0\"", 4, "t", &e) == SAEURON_EFORMAT, "an escaped zero byte passed");
 }
 
 /* A view must end where its size says, not at a NUL that a mapped file lacks. */
@@ -202,7 +202,7 @@ static void json_ends_in_time(void)
         char *copy = malloc(n + 1); /* the sanitizer sees any byte read beyond n + 1; give exactly n below */
         char *tight = realloc(copy, n ? n : 1);
         memcpy(tight, text, n);
-        CHECK(json_open(&v, tight, n, "t", NULL) == SAE_EFORMAT, "accepted when cut to %zu bytes", n);
+        CHECK(json_open(&v, tight, n, "t", NULL) == SAEURON_EFORMAT, "accepted when cut to %zu bytes", n);
         free(tight);
     }
 }
@@ -215,11 +215,11 @@ static void json_depth(void)
         memset(text, '[', (size_t)n);
         memset(text + n, ']', (size_t)n);
         text[2 * n] = 0;
-        CHECK((open_text(&v, text, NULL) == SAE_OK) == (n <= 64), "depth %d", n);
+        CHECK((open_text(&v, text, NULL) == SAEURON_OK) == (n <= 64), "depth %d", n);
     }
     char *deep = malloc(1000000);
     memset(deep, '[', 1000000);
-    CHECK(json_open(&v, deep, 1000000, "t", NULL) == SAE_EFORMAT, "a million brackets");
+    CHECK(json_open(&v, deep, 1000000, "t", NULL) == SAEURON_EFORMAT, "a million brackets");
     free(deep);
 }
 
@@ -270,7 +270,7 @@ static void json_many_keys(void)
         for (int i = 0; i < 2 * JSON_KEYS; i++)
             n += (size_t)sprintf(text + n, "%c\"k%d\":%d", i ? ',' : '{', i == JSON_KEYS - 1 + last ? 0 : i, i);
         text[n++] = '}';
-        CHECK((json_open(&v, text, n, "t", NULL) == SAE_OK) == (last == 1), "key %d", JSON_KEYS - 1 + last);
+        CHECK((json_open(&v, text, n, "t", NULL) == SAEURON_OK) == (last == 1), "key %d", JSON_KEYS - 1 + last);
     }
     CHECK(json_get(v, "k2000", &x) && json_length(v) == 2 * JSON_KEYS, "the last of many");
     free(text);
@@ -288,7 +288,7 @@ static void json_vocabulary_speed(void)
         n += (size_t)sprintf(text + n, "%c\"\\u0120w%d</w>\": %d", i ? ',' : '{', i, i);
     text[n++] = '}';
     const double start = os_seconds();
-    CHECK(json_open(&v, text, n, "vocab", NULL) == SAE_OK, "refused");
+    CHECK(json_open(&v, text, n, "vocab", NULL) == SAEURON_OK, "refused");
     for (json_iter it = json_begin(v); json_next(&it, &key, &value);)
         sum += json_string(key, name, sizeof name, NULL) && json_integer(value, &x) ? x : -1;
     const double ms = 1000 * (os_seconds() - start);
@@ -417,7 +417,7 @@ static void quoting(void)
     json v;
     const size_t n = json_quote(out, sizeof out, text);
     CHECK(n == json_quote(NULL, 0, text) && n < sizeof out, "%zu", n);
-    CHECK(json_open(&v, out, n, "t", NULL) == SAE_OK && json_string(v, back, sizeof back, NULL) && !strcmp(back, text), "%.*s", (int)n, out);
+    CHECK(json_open(&v, out, n, "t", NULL) == SAEURON_OK && json_string(v, back, sizeof back, NULL) && !strcmp(back, text), "%.*s", (int)n, out);
     CHECK(json_quote(out, sizeof out, "\xFF") == 5 && !memcmp(out, "\"\xEF\xBF\xBD\"", 5), "a stray byte becomes U+FFFD");
     memset(out, 'x', sizeof out);
     for (size_t size = 0; size < 20; size++) {
@@ -448,13 +448,13 @@ static const char *const some_metadata[] = { "hook", "up.1.1", "prompt", "a \"b\
 
 static void safetensors_round_trip(void)
 {
-    sae_error e;
+    saeuron_error e;
     tensors t;
     char text[32];
     json v;
     const char *path = at("round.safetensors");
-    CHECK(tensors_save(NULL, path, some_tensors, COUNT(some_tensors), some_metadata, &e) == SAE_OK, "%s", e.text);
-    CHECK(tensors_open(&t, NULL, path, &e) == SAE_OK, "%s", e.text);
+    CHECK(tensors_save(NULL, path, some_tensors, COUNT(some_tensors), some_metadata, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(tensors_open(&t, NULL, path, &e) == SAEURON_OK, "%s", e.text);
     CHECK(t.count == 4 && !strcmp(t.list[0].name, "a.bias") && !strcmp(t.list[3].name, "z.weight"), "%zu tensors, or not sorted", t.count);
     CHECK((t.list[0].data - t.files[0].data) % 2 == 0 && tensors_find(&t, "z.weight")->data == t.files[0].data + 8 + ((size_t)t.files[0].data[0] | (size_t)t.files[0].data[1] << 8),
           "the first tensor given is not the first stored");
@@ -472,7 +472,7 @@ static void safetensors_round_trip(void)
     CHECK(!tensors_find(&t, "") && !tensors_find(&t, "zz") && !tensors_find(&t, "a.bia"), "found what is not there");
     CHECK(json_get(t.metadata, "prompt", &v) && json_string(v, text, sizeof text, NULL) && !strcmp(text, some_metadata[3]), "metadata");
     tensors_close(&t);
-    CHECK(tensors_save(NULL, path, NULL, 0, NULL, &e) == SAE_OK && tensors_open(&t, NULL, path, &e) == SAE_OK && t.count == 0 && !t.metadata.at, "a file of nothing");
+    CHECK(tensors_save(NULL, path, NULL, 0, NULL, &e) == SAEURON_OK && tensors_open(&t, NULL, path, &e) == SAEURON_OK && t.count == 0 && !t.metadata.at, "a file of nothing");
     tensors_close(&t);
     tensors_close(&t);
 }
@@ -487,11 +487,11 @@ static void safetensors_dtypes(void)
     char header[256];
     for (size_t i = 0; i < COUNT(all); i++) {
         tensors t;
-        sae_error e;
+        saeuron_error e;
         const size_t bytes = 3 * dtype_size(all[i].type);
         snprintf(header, sizeof header, "{\"x\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%zu]}}", all[i].name, bytes);
         test_write_file(at("dtype.safetensors"), file, make_safetensors(file, header, bytes));
-        CHECK(tensors_open(&t, NULL, at("dtype.safetensors"), &e) == SAE_OK && t.list[0].type == all[i].type && t.list[0].bytes == bytes, "%s: %s", all[i].name, e.text);
+        CHECK(tensors_open(&t, NULL, at("dtype.safetensors"), &e) == SAEURON_OK && t.list[0].type == all[i].type && t.list[0].bytes == bytes, "%s: %s", all[i].name, e.text);
         tensors_close(&t);
     }
 }
@@ -530,10 +530,10 @@ static void safetensors_refuses(void)
     unsigned char file[512];
     for (size_t i = 0; i < COUNT(bad); i++) {
         tensors t;
-        sae_error e;
+        saeuron_error e;
         test_write_file(at("bad.safetensors"), file, make_safetensors(file, bad[i].header, 16));
         const int code = tensors_open(&t, NULL, at("bad.safetensors"), &e);
-        CHECK(code == SAE_EFORMAT && strstr(e.text, bad[i].why), "%s: %s", bad[i].header, code ? e.text : "accepted");
+        CHECK(code == SAEURON_EFORMAT && strstr(e.text, bad[i].why), "%s: %s", bad[i].header, code ? e.text : "accepted");
         CHECK(code == 0 || strstr(e.text, "bad.safetensors"), "the message does not name the file: %s", e.text);
         tensors_close(&t);
     }
@@ -543,7 +543,7 @@ static void safetensors_refuses(void)
 static void safetensors_limits(void)
 {
     tensors t;
-    sae_error e;
+    saeuron_error e;
     char name[257], header[512];
     unsigned char file[1024];
     for (size_t n = 255; n <= 256; n++) {
@@ -551,7 +551,7 @@ static void safetensors_limits(void)
         name[n] = 0;
         snprintf(header, sizeof header, "{\"%s\":{" X("F32", "[4]", "[0,16]") "}}", name);
         test_write_file(at("l.safetensors"), file, make_safetensors(file, header, 16));
-        CHECK((tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_OK) == (n == 255), "a name of %zu bytes", n);
+        CHECK((tensors_open(&t, NULL, at("l.safetensors"), &e) == SAEURON_OK) == (n == 255), "a name of %zu bytes", n);
         tensors_close(&t);
     }
     char *many = malloc(1 << 20);
@@ -562,7 +562,7 @@ static void safetensors_limits(void)
     strcpy(many + n, "}");
     unsigned char *big = malloc((1 << 20) + 8);
     test_write_file(at("l.safetensors"), big, make_safetensors(big, many, 0));
-    CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_EFORMAT && strstr(e.text, "t3 is there twice"), "%s", e.text);
+    CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAEURON_EFORMAT && strstr(e.text, "t3 is there twice"), "%s", e.text);
     free(big);
     free(many);
     static const struct { uint64_t size; const char *why; } headers[] = {
@@ -572,17 +572,17 @@ static void safetensors_limits(void)
         memset(file, ' ', 16);
         le(file, headers[i].size, 8);
         test_write_file(at("l.safetensors"), file, 16);
-        CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAE_EFORMAT && strstr(e.text, headers[i].why), "header of %" PRIu64 ": %s", headers[i].size, e.text);
+        CHECK(tensors_open(&t, NULL, at("l.safetensors"), &e) == SAEURON_EFORMAT && strstr(e.text, headers[i].why), "header of %" PRIu64 ": %s", headers[i].size, e.text);
     }
 }
 
 /* Opens a buffer as "memory" exactly as long as it is, so that a sanitizer sees a byte too far. */
-static int open_buffer(const unsigned char *bytes, size_t n, sae_error *e)
+static int open_buffer(const unsigned char *bytes, size_t n, saeuron_error *e)
 {
     unsigned char *tight = malloc(n ? n : 1);
     memcpy(tight, bytes, n);
     one_file f = { tight, n, 0 };
-    const sae_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
+    const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
     tensors t;
     const int code = tensors_open(&t, &host, "memory", e);
     for (size_t i = 0; i < t.count; i++)
@@ -595,13 +595,13 @@ static int open_buffer(const unsigned char *bytes, size_t n, sae_error *e)
 
 static void safetensors_truncated_and_changed(void)
 {
-    sae_error e;
+    saeuron_error e;
     size_t n;
     tensors_save(NULL, at("t.safetensors"), some_tensors, COUNT(some_tensors), some_metadata, NULL);
     unsigned char *file = read_bytes(at("t.safetensors"), &n);
-    CHECK(open_buffer(file, n, &e) == SAE_OK, "%s", e.text);
+    CHECK(open_buffer(file, n, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < n; i++)
-        CHECK(open_buffer(file, i, &e) == SAE_EFORMAT && strchr(e.text, ':'), "accepted when cut to %zu of %zu bytes", i, n);
+        CHECK(open_buffer(file, i, &e) == SAEURON_EFORMAT && strchr(e.text, ':'), "accepted when cut to %zu of %zu bytes", i, n);
     static const unsigned char to[] = { 0, '"', '{', '}', '[', ']', ',', ':', '9', '-', '\\', 0x80, 0xFF };
     const size_t header = 8 + file[0] + 256u * file[1];
     for (size_t i = 0; i < header; i++)
@@ -619,22 +619,22 @@ static void write_text(const char *name, const char *text) { test_write_file(at(
 static void safetensors_sharded(void)
 {
     tensors t;
-    sae_error e;
+    saeuron_error e;
     unsigned char file[512];
     test_write_file(at("s1.safetensors"), file, make_safetensors(file, "{\"__metadata__\":{\"k\":\"v\"},\"b\":{" X("F32", "[1]", "[0,4]") "},\"d\":{" X("U8", "[3]", "[4,7]") "}}", 7));
     test_write_file(at("s2.safetensors"), file, make_safetensors(file, "{\"a\":{" X("F16", "[2]", "[0,4]") "}}", 4));
     test_write_file(at("s3.safetensors"), file, make_safetensors(file, "{\"b\":{" X("F16", "[2]", "[0,4]") "}}", 4));
     write_text("m.safetensors.index.json", "{\"metadata\":{\"total_size\":11},\"weight_map\":{\"a\":\"s2.safetensors\",\"b\":\"s1.safetensors\",\"d\":\"s1.safetensors\"}}");
-    CHECK(tensors_open_model(&t, NULL, test_tmp(), "m", &e) == SAE_OK && t.count == 3 && t.file_count == 2, "%s", e.text);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "m", &e) == SAEURON_OK && t.count == 3 && t.file_count == 2, "%s", e.text);
     CHECK(!strcmp(t.list[0].name, "a") && tensors_find(&t, "d")->data[2] == 6 && tensors_find(&t, "d")->type == DT_U8, "the tensors of both files");
     tensors_close(&t);
     static const struct { const char *index, *why; int code; } bad[] = {
-        { "{\"weight_map\":{\"a\":\"../s2.safetensors\"}}", "same folder", SAE_EFORMAT }, { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "same folder", SAE_EFORMAT },
-        { "{\"weight_map\":{\"a\":\"..\"}}", "same folder", SAE_EFORMAT }, { "{\"weight_map\":{\"a\":\"\"}}", "same folder", SAE_EFORMAT }, { "{\"weight_map\":{\"a\":1}}", "file name", SAE_EFORMAT },
-        { "{\"weight_map\":[]}", "no weight_map", SAE_EFORMAT }, { "{}", "no weight_map", SAE_EFORMAT }, { "[", "not valid JSON", SAE_EFORMAT },
-        { "{\"weight_map\":{\"a\":\"s2.safetensors\",\"x\":\"s1.safetensors\"}}", "tensor x", SAE_EFORMAT },
-        { "{\"weight_map\":{\"b\":\"s1.safetensors\",\"a\":\"s3.safetensors\"}}", "b is there twice", SAE_EFORMAT },
-        { "{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "absent.safetensors", SAE_ENOENT },
+        { "{\"weight_map\":{\"a\":\"../s2.safetensors\"}}", "same folder", SAEURON_EFORMAT }, { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "same folder", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"..\"}}", "same folder", SAEURON_EFORMAT }, { "{\"weight_map\":{\"a\":\"\"}}", "same folder", SAEURON_EFORMAT }, { "{\"weight_map\":{\"a\":1}}", "file name", SAEURON_EFORMAT },
+        { "{\"weight_map\":[]}", "no weight_map", SAEURON_EFORMAT }, { "{}", "no weight_map", SAEURON_EFORMAT }, { "[", "not valid JSON", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"s2.safetensors\",\"x\":\"s1.safetensors\"}}", "tensor x", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"b\":\"s1.safetensors\",\"a\":\"s3.safetensors\"}}", "b is there twice", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "absent.safetensors", SAEURON_ENOENT },
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         write_text("bad.index.json", bad[i].index);
@@ -647,21 +647,21 @@ static void safetensors_sharded(void)
 static void model_names(void)
 {
     tensors t;
-    sae_error e;
+    saeuron_error e;
     unsigned char file[256];
     const size_t n = make_safetensors(file, "{\"a\":{" X("F16", "[2]", "[0,4]") "}}", 4);
-    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_ENOENT && strstr(e.text, "net.safetensors"), "%s", e.text);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_ENOENT && strstr(e.text, "net.safetensors"), "%s", e.text);
     test_write_file(at("net.bin"), file, 4);
-    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_ENOENT && strstr(e.text, "pickle"), "%s", e.text);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_ENOENT && strstr(e.text, "pickle"), "%s", e.text);
     test_write_file(at("net.fp16.safetensors"), file, n);
-    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_OK && t.count == 1 && strstr(t.path, "fp16"), "%s", e.text);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_OK && t.count == 1 && strstr(t.path, "fp16"), "%s", e.text);
     tensors_close(&t);
     test_write_file(at("net.safetensors"), file, n);
-    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAE_OK && !strstr(t.path, "fp16"), "the plain name comes first");
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_OK && !strstr(t.path, "fp16"), "the plain name comes first");
     tensors_close(&t);
-    CHECK(tensors_open(&t, NULL, at("nowhere.safetensors"), &e) == SAE_ENOENT && strstr(e.text, "no such file"), "%s", e.text);
-#ifndef SAE_PLAIN_C
-    CHECK(tensors_open(&t, NULL, test_tmp(), &e) == SAE_EIO && strstr(e.text, "folder"), "%s", e.text);
+    CHECK(tensors_open(&t, NULL, at("nowhere.safetensors"), &e) == SAEURON_ENOENT && strstr(e.text, "no such file"), "%s", e.text);
+#ifndef SAEURON_PLAIN_C
+    CHECK(tensors_open(&t, NULL, test_tmp(), &e) == SAEURON_EIO && strstr(e.text, "folder"), "%s", e.text);
 #endif
 }
 
@@ -669,18 +669,18 @@ static void save_refuses(void)
 {
     static const float big[2] = { 1, 65520 }, nan2[2] = { 0, NAN }, inf2[2] = { -INFINITY, 0 }, fine[2] = { 0, 0 };
     static const struct { tensor_out list[2]; size_t count; int code; const char *why; } bad[] = {
-        { { { "x", DT_F16, 1, { 2 }, big } }, 1, SAE_ENAN, "element 1 is 65520, which F16" },
-        { { { "x", DT_F32, 1, { 2 }, nan2 } }, 1, SAE_ENAN, "element 1 is nan" },
-        { { { "x", DT_F32, 1, { 2 }, inf2 } }, 1, SAE_ENAN, "element 0 is -inf" },
-        { { { "x", DT_I32, 1, { 2 }, fine } }, 1, SAE_EUSAGE, "only F32" },
-        { { { "x", DT_F32, 1, { 2 }, fine }, { "x", DT_F32, 1, { 2 }, fine } }, 2, SAE_EUSAGE, "two tensors" },
-        { { { "", DT_F32, 1, { 2 }, fine } }, 1, SAE_EUSAGE, "cannot name" },
-        { { { "__metadata__", DT_F32, 1, { 2 }, fine } }, 1, SAE_EUSAGE, "cannot name" },
-        { { { "x", DT_F32, 2, { SIZE_MAX, 2 }, fine } }, 1, SAE_EUSAGE, "shape" },
-        { { { "x", DT_F32, 1, { SIZE_MAX / 2 }, fine } }, 1, SAE_EUSAGE, "shape" },
+        { { { "x", DT_F16, 1, { 2 }, big } }, 1, SAEURON_ENAN, "element 1 is 65520, which F16" },
+        { { { "x", DT_F32, 1, { 2 }, nan2 } }, 1, SAEURON_ENAN, "element 1 is nan" },
+        { { { "x", DT_F32, 1, { 2 }, inf2 } }, 1, SAEURON_ENAN, "element 0 is -inf" },
+        { { { "x", DT_I32, 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "only F32" },
+        { { { "x", DT_F32, 1, { 2 }, fine }, { "x", DT_F32, 1, { 2 }, fine } }, 2, SAEURON_EUSAGE, "two tensors" },
+        { { { "", DT_F32, 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "cannot name" },
+        { { { "__metadata__", DT_F32, 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "cannot name" },
+        { { { "x", DT_F32, 2, { SIZE_MAX, 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
+        { { { "x", DT_F32, 1, { SIZE_MAX / 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
-        sae_error e;
+        saeuron_error e;
         const int code = tensors_save(NULL, at("never.safetensors"), bad[i].list, bad[i].count, NULL, &e);
         CHECK(code == bad[i].code && strstr(e.text, bad[i].why), "case %zu: %s", i, code ? e.text : "accepted");
     }
@@ -702,12 +702,12 @@ static size_t make_npy(unsigned char *out, int version, const char *header, cons
     return start + n + data_size;
 }
 
-static int load_npy(const unsigned char *bytes, size_t n, float **values, size_t *shape, int *ndim, sae_error *e)
+static int load_npy(const unsigned char *bytes, size_t n, float **values, size_t *shape, int *ndim, saeuron_error *e)
 {
     unsigned char *tight = malloc(n ? n : 1);
     memcpy(tight, bytes, n);
     one_file f = { tight, n, 0 };
-    const sae_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
+    const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
     const int code = npy_load(&host, "memory", values, shape, ndim, e);
     CHECK(f.mapped == 0 && (code == 0) == (*values != NULL), "code %d", code);
     free(tight);
@@ -720,13 +720,13 @@ static void npy_round_trip(void)
     static const size_t shapes[][3] = { { 2, 3 }, { 6 }, { 1, 6, 1 }, { 0, 7 } };
     static const int ndims[] = { 2, 1, 3, 2 };
     static const char head[] = "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
-    sae_error e;
+    saeuron_error e;
     float *back;
     size_t shape[TENSOR_DIMS], n;
     int ndim;
     for (size_t i = 0; i < COUNT(shapes); i++) {
-        CHECK(npy_save(NULL, at("a.npy"), values, shapes[i], ndims[i], &e) == SAE_OK, "%s", e.text);
-        CHECK(npy_load(NULL, at("a.npy"), &back, shape, &ndim, &e) == SAE_OK, "%s", e.text);
+        CHECK(npy_save(NULL, at("a.npy"), values, shapes[i], ndims[i], &e) == SAEURON_OK, "%s", e.text);
+        CHECK(npy_load(NULL, at("a.npy"), &back, shape, &ndim, &e) == SAEURON_OK, "%s", e.text);
         CHECK(ndim == ndims[i] && !memcmp(shape, shapes[i], (size_t)ndim * sizeof *shape), "shape %zu", i);
         CHECK(i == 3 || !memcmp(back, values, sizeof values), "values");
         io_free(NULL, back);
@@ -739,7 +739,7 @@ static void npy_round_trip(void)
     npy_save(NULL, at("a.npy"), values, grows, 8, NULL);
     free(read_bytes(at("a.npy"), &n));
     CHECK(n == 192, "%zu bytes: numpy.save leaves room for the first dimension to grow", n);
-    CHECK(npy_save(NULL, at("s.npy"), values + 4, shapes[0], 0, &e) == SAE_OK && npy_load(NULL, at("s.npy"), &back, shape, &ndim, &e) == SAE_OK && ndim == 0 && back[0] == 0.1f, "a scalar: %s", e.text);
+    CHECK(npy_save(NULL, at("s.npy"), values + 4, shapes[0], 0, &e) == SAEURON_OK && npy_load(NULL, at("s.npy"), &back, shape, &ndim, &e) == SAEURON_OK && ndim == 0 && back[0] == 0.1f, "a scalar: %s", e.text);
     io_free(NULL, back);
 }
 
@@ -750,7 +750,7 @@ static void npy_types(void)
     float *v;
     size_t shape[TENSOR_DIMS];
     int ndim;
-    sae_error e;
+    saeuron_error e;
     CHECK(!load_npy(file, make_npy(file, 1, "{'descr': '<f2', 'fortran_order': False, 'shape': (2,), }\n", half, 4), &v, shape, &ndim, &e) && v[0] == 1 && v[1] == -0x1p-24f, "F16: %s", e.text);
     io_free(NULL, v);
     CHECK(!load_npy(file, make_npy(file, 2, "{'shape':(2,1),'fortran_order':False,'descr':'<f8'}", two, 16), &v, shape, &ndim, &e) && v[0] == 1 && v[1] == -1 && ndim == 2, "F64 rounds: %s", e.text);
@@ -762,22 +762,22 @@ static void npy_refuses(void)
 #define H(descr, order, shape) "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }\n"
     static const unsigned char fine[8] = { 0 }, nan1[8] = { [6] = 0xC0, [7] = 0x7F }, huge8[8] = { [4] = 0x10, [6] = 0xF0, [7] = 0x47 }; /* 2^128 and more */
     static const struct { int version; const char *header; const unsigned char *data; size_t size; int code; const char *why; } bad[] = {
-        { 1, H("<f4", "True", "(2,)"), fine, 8, SAE_EFORMAT, "Fortran" }, { 1, H("<i4", "False", "(2,)"), fine, 8, SAE_EFORMAT, "dtype" },
-        { 1, H(">f4", "False", "(2,)"), fine, 8, SAE_EFORMAT, "dtype" }, { 1, H("|O", "False", "(1,)"), fine, 8, SAE_EFORMAT, "dtype" },
-        { 1, H("<f4", "False", "(3,)"), fine, 8, SAE_EFORMAT, "3 elements" }, { 1, H("<f4", "False", "(1,)"), fine, 8, SAE_EFORMAT, "1 elements" },
-        { 1, H("<f4", "False", "(2"), fine, 8, SAE_EFORMAT, "shape" }, { 1, H("<f4", "False", "(-2,)"), fine, 8, SAE_EFORMAT, "shape" },
-        { 1, H("<f4", "False", "(1,1,1,1,1,1,1,1,2)"), fine, 8, SAE_EFORMAT, "shape" }, { 1, H("<f4", "False", "(99999999999999999999,)"), fine, 8, SAE_EFORMAT, "shape" },
-        { 1, H("<f4", "False", "(4294967296, 4294967296, 4)"), fine, 8, SAE_EFORMAT, "more elements" },
-        { 1, H("<f4", "False", "(4611686018427387906,)"), fine, 8, SAE_EFORMAT, "elements" },
-        { 1, "{'descr': '<f4', 'shape': (2,), }\n", fine, 8, SAE_EFORMAT, "lacks" }, { 1, "hello", fine, 8, SAE_EFORMAT, "dictionary" }, { 1, "{'x': 1}", fine, 8, SAE_EFORMAT, "damaged" },
-        { 1, "{", fine, 8, SAE_EFORMAT, "damaged" }, { 3, H("<f4", "False", "(2,)"), fine, 8, SAE_EFORMAT, "version 3" },
-        { 1, H("<f4", "False", "(2,)"), nan1, 8, SAE_ENAN, "element 1" }, { 1, H("<f8", "False", "(1,)"), huge8, 8, SAE_ENAN, "element 0" },
+        { 1, H("<f4", "True", "(2,)"), fine, 8, SAEURON_EFORMAT, "Fortran" }, { 1, H("<i4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
+        { 1, H(">f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "dtype" }, { 1, H("|O", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
+        { 1, H("<f4", "False", "(3,)"), fine, 8, SAEURON_EFORMAT, "3 elements" }, { 1, H("<f4", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "1 elements" },
+        { 1, H("<f4", "False", "(2"), fine, 8, SAEURON_EFORMAT, "shape" }, { 1, H("<f4", "False", "(-2,)"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, H("<f4", "False", "(1,1,1,1,1,1,1,1,2)"), fine, 8, SAEURON_EFORMAT, "shape" }, { 1, H("<f4", "False", "(99999999999999999999,)"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, H("<f4", "False", "(4294967296, 4294967296, 4)"), fine, 8, SAEURON_EFORMAT, "more elements" },
+        { 1, H("<f4", "False", "(4611686018427387906,)"), fine, 8, SAEURON_EFORMAT, "elements" },
+        { 1, "{'descr': '<f4', 'shape': (2,), }\n", fine, 8, SAEURON_EFORMAT, "lacks" }, { 1, "hello", fine, 8, SAEURON_EFORMAT, "dictionary" }, { 1, "{'x': 1}", fine, 8, SAEURON_EFORMAT, "damaged" },
+        { 1, "{", fine, 8, SAEURON_EFORMAT, "damaged" }, { 3, H("<f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "version 3" },
+        { 1, H("<f4", "False", "(2,)"), nan1, 8, SAEURON_ENAN, "element 1" }, { 1, H("<f8", "False", "(1,)"), huge8, 8, SAEURON_ENAN, "element 0" },
     };
     unsigned char file[512];
     float *v;
     size_t shape[TENSOR_DIMS];
     int ndim;
-    sae_error e;
+    saeuron_error e;
     for (size_t i = 0; i < COUNT(bad); i++) {
         const int code = load_npy(file, make_npy(file, bad[i].version, bad[i].header, bad[i].data, bad[i].size), &v, shape, &ndim, &e);
         CHECK(code == bad[i].code && strstr(e.text, bad[i].why), "%s: %s", bad[i].header, code ? e.text : "accepted");
@@ -785,7 +785,7 @@ static void npy_refuses(void)
     }
     const size_t n = make_npy(file, 1, H("<f4", "False", "(2,)"), fine, 8);
     for (size_t i = 0; i < n; i++)
-        CHECK(load_npy(file, i, &v, shape, &ndim, &e) == SAE_EFORMAT, "accepted when cut to %zu bytes", i);
+        CHECK(load_npy(file, i, &v, shape, &ndim, &e) == SAEURON_EFORMAT, "accepted when cut to %zu bytes", i);
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < 256; k += 5) {
             const unsigned char was = file[i];
@@ -815,15 +815,15 @@ static void paint(unsigned char *rgb, size_t W, size_t H, int kind)
 static void png_round_trip(void)
 {
     static const size_t sizes[][2] = { { 1, 1 }, { 1, 7 }, { 7, 1 }, { 2, 3 }, { 64, 64 }, { 255, 33 }, { 300, 301 } };
-    sae_error e;
+    saeuron_error e;
     for (size_t s = 0; s < COUNT(sizes); s++)
         for (int kind = 0; kind < 5; kind++) {
             const size_t W = sizes[s][0], H = sizes[s][1];
             unsigned char *rgb = malloc(3 * W * H), *back = NULL;
             size_t w, h;
             paint(rgb, W, H, kind);
-            CHECK(png_save(NULL, at("a.png"), rgb, W, H, NULL, &e) == SAE_OK, "%s", e.text);
-            CHECK(png_load(NULL, at("a.png"), &back, &w, &h, &e) == SAE_OK && w == W && h == H, "%zu x %zu, kind %d: %s", W, H, kind, e.text);
+            CHECK(png_save(NULL, at("a.png"), rgb, W, H, NULL, &e) == SAEURON_OK, "%s", e.text);
+            CHECK(png_load(NULL, at("a.png"), &back, &w, &h, &e) == SAEURON_OK && w == W && h == H, "%zu x %zu, kind %d: %s", W, H, kind, e.text);
             CHECK(back && !memcmp(rgb, back, 3 * W * H), "%zu x %zu, kind %d: other pixels", W, H, kind);
             io_free(NULL, back);
             free(rgb);
@@ -835,21 +835,21 @@ static void png_texts(void)
     static const char *const texts[] = { "prompt", "A \"b\"\nc", "title", "\xC5\xBDlu\xC5\xA5 \xF0\x9F\x98\x80", "empty", "", NULL };
     static const unsigned char rgb[3] = { 1, 2, 3 };
     char out[64];
-    sae_error e;
+    saeuron_error e;
     size_t n;
-    CHECK(png_save(NULL, at("t.png"), rgb, 1, 1, texts, &e) == SAE_OK, "%s", e.text);
+    CHECK(png_save(NULL, at("t.png"), rgb, 1, 1, texts, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; texts[i]; i += 2)
-        CHECK(png_text(NULL, at("t.png"), texts[i], out, sizeof out, &e) == SAE_OK && !strcmp(out, texts[i + 1]), "%s: %s", texts[i], e.text);
+        CHECK(png_text(NULL, at("t.png"), texts[i], out, sizeof out, &e) == SAEURON_OK && !strcmp(out, texts[i + 1]), "%s: %s", texts[i], e.text);
     unsigned char *file = read_bytes(at("t.png"), &n);
     CHECK(n > 60 && !memcmp(file + 37, "tEXtprompt", 11), "ASCII goes to tEXt");
     free(file);
-    CHECK(png_text(NULL, at("t.png"), "prom", out, sizeof out, &e) == SAE_ENOENT && strstr(e.text, "prom"), "%s", e.text);
-    CHECK(png_text(NULL, at("t.png"), "prompt", out, 8, &e) == SAE_OK && png_text(NULL, at("t.png"), "prompt", out, 7, &e) == SAE_EUSAGE, "7 bytes and a NUL need 8");
+    CHECK(png_text(NULL, at("t.png"), "prom", out, sizeof out, &e) == SAEURON_ENOENT && strstr(e.text, "prom"), "%s", e.text);
+    CHECK(png_text(NULL, at("t.png"), "prompt", out, 8, &e) == SAEURON_OK && png_text(NULL, at("t.png"), "prompt", out, 7, &e) == SAEURON_EUSAGE, "7 bytes and a NUL need 8");
     static const char *const bad[][3] = { { "x", "\xFF", NULL }, { "", "a", NULL },
                                           { "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk", "a", NULL } };
     for (size_t i = 0; i < COUNT(bad); i++)
-        CHECK(png_save(NULL, at("no.png"), rgb, 1, 1, bad[i], &e) == SAE_EUSAGE, "text %zu was taken", i);
-    CHECK(png_save(NULL, at("no.png"), rgb, 0, 1, NULL, &e) == SAE_EUSAGE && png_save(NULL, at("no.png"), rgb, 1, 40000, NULL, &e) == SAE_EUSAGE, "impossible sizes");
+        CHECK(png_save(NULL, at("no.png"), rgb, 1, 1, bad[i], &e) == SAEURON_EUSAGE, "text %zu was taken", i);
+    CHECK(png_save(NULL, at("no.png"), rgb, 0, 1, NULL, &e) == SAEURON_EUSAGE && png_save(NULL, at("no.png"), rgb, 1, 40000, NULL, &e) == SAEURON_EUSAGE, "impossible sizes");
     CHECK(files_like("no.png") == 0, "a refused picture left a file");
 }
 
@@ -923,12 +923,12 @@ static size_t make_png(unsigned char *out, const made *m)
     return add_chunk(out, n, "IEND", header, 0);
 }
 
-static int load_png(const unsigned char *bytes, size_t n, unsigned char **rgb, size_t *W, size_t *H, sae_error *e)
+static int load_png(const unsigned char *bytes, size_t n, unsigned char **rgb, size_t *W, size_t *H, saeuron_error *e)
 {
     unsigned char *tight = malloc(n ? n : 1);
     memcpy(tight, bytes, n);
     one_file f = { tight, n, 0 };
-    const sae_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
+    const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
     const int code = png_load(&host, "memory", rgb, W, H, e);
     CHECK(f.mapped == 0 && (code == 0) == (*rgb != NULL), "code %d", code);
     free(tight);
@@ -958,10 +958,10 @@ static void png_kinds(void)
     };
     unsigned char file[512], *rgb;
     size_t W, H;
-    sae_error e;
+    saeuron_error e;
     for (size_t i = 0; i < COUNT(table); i++) {
         const int code = load_png(file, make_png(file, &table[i].m), &rgb, &W, &H, &e);
-        CHECK(code == SAE_OK, "case %zu: %s", i, e.text);
+        CHECK(code == SAEURON_OK, "case %zu: %s", i, e.text);
         for (size_t k = 0; !code && k < 3 * W * H; k++)
             CHECK(rgb[k] == table[i].rgb[k], "case %zu: byte %zu is %d, not %d", i, k, rgb[k], table[i].rgb[k]);
         io_free(NULL, rgb);
@@ -984,26 +984,26 @@ static void png_refuses(void)
     static const unsigned char nothing[13] = { 0 };
     unsigned char file[512], *rgb;
     size_t W, H;
-    sae_error e;
+    saeuron_error e;
     for (size_t i = 0; i < COUNT(bad); i++) {
         const int code = load_png(file, make_png(file, &bad[i].m), &rgb, &W, &H, &e);
-        CHECK(code == SAE_EFORMAT && strstr(e.text, bad[i].why), "case %zu: %s", i, code ? e.text : "accepted");
+        CHECK(code == SAEURON_EFORMAT && strstr(e.text, bad[i].why), "case %zu: %s", i, code ? e.text : "accepted");
         io_free(NULL, rgb);
     }
     static const made fine = { 1, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0\7") };
     const size_t n = make_png(file, &fine);
     file[n - 12 - 4 - 4]++; /* in Adler-32, behind its chunk's CRC */
-    CHECK(load_png(file, n, &rgb, &W, &H, &e) == SAE_EFORMAT && strstr(e.text, "checksum of chunk IDAT"), "%s", e.text);
+    CHECK(load_png(file, n, &rgb, &W, &H, &e) == SAEURON_EFORMAT && strstr(e.text, "checksum of chunk IDAT"), "%s", e.text);
     be32(file + n - 16, slow_crc(file + n - 12 - 4 - 13 - 4, 17));
-    CHECK(load_png(file, n, &rgb, &W, &H, &e) == SAE_EFORMAT && strstr(e.text, "compressed pixels"), "a wrong Adler-32: %s", e.text);
+    CHECK(load_png(file, n, &rgb, &W, &H, &e) == SAEURON_EFORMAT && strstr(e.text, "compressed pixels"), "a wrong Adler-32: %s", e.text);
     make_png(file, &fine);
     add_chunk(file, n - 12, "IDAZ", nothing, 0);
     add_chunk(file, n, "IEND", nothing, 0);
-    CHECK(load_png(file, n + 12, &rgb, &W, &H, &e) == SAE_EFORMAT && strstr(e.text, "IDAZ"), "an unknown critical chunk: %s", e.text);
+    CHECK(load_png(file, n + 12, &rgb, &W, &H, &e) == SAEURON_EFORMAT && strstr(e.text, "IDAZ"), "an unknown critical chunk: %s", e.text);
     add_chunk(file, n - 12, "idAZ", nothing, 0);
-    CHECK(load_png(file, n + 12, &rgb, &W, &H, &e) == SAE_OK, "an unknown ancillary chunk: %s", e.text);
+    CHECK(load_png(file, n + 12, &rgb, &W, &H, &e) == SAEURON_OK, "an unknown ancillary chunk: %s", e.text);
     io_free(NULL, rgb);
-    CHECK(load_png((const unsigned char *)"GIF89a......", 12, &rgb, &W, &H, &e) == SAE_EFORMAT && strstr(e.text, "no PNG"), "%s", e.text);
+    CHECK(load_png((const unsigned char *)"GIF89a......", 12, &rgb, &W, &H, &e) == SAEURON_EFORMAT && strstr(e.text, "no PNG"), "%s", e.text);
 #undef RAW
 }
 
@@ -1019,12 +1019,12 @@ static void png_truncated_and_changed(void)
     png_save(NULL, at("c.png"), rgb, 16, 16, texts, NULL);
     unsigned char *file = read_bytes(at("c.png"), &n);
     for (size_t i = 0; i < n; i++) {
-        CHECK(load_png(file, i, &back, &W, &H, NULL) == SAE_EFORMAT, "accepted when cut to %zu of %zu bytes", i, n);
+        CHECK(load_png(file, i, &back, &W, &H, NULL) == SAEURON_EFORMAT, "accepted when cut to %zu of %zu bytes", i, n);
         io_free(NULL, back);
     }
     for (size_t i = 0; i < n; i++) {
         file[i] ^= 0x40;
-        CHECK(load_png(file, i < n ? n : i, &back, &W, &H, NULL) == SAE_EFORMAT, "a change of byte %zu passed", i);
+        CHECK(load_png(file, i < n ? n : i, &back, &W, &H, NULL) == SAEURON_EFORMAT, "a change of byte %zu passed", i);
         io_free(NULL, back);
         file[i] ^= 0x40;
     }
@@ -1041,7 +1041,7 @@ static void png_truncated_and_changed(void)
             at_ += 12 + size;
         }
         one_file f = { copy, n, 0 };
-        const sae_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
+        const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
         png_load(&host, "memory", &back, &W, &H, NULL);
         io_free(NULL, back);
         png_text(&host, "memory", "c", out, sizeof out, NULL);
@@ -1065,20 +1065,20 @@ static void png_size(void)
 
 static void write_replaces(void)
 {
-    sae_error e;
+    saeuron_error e;
     size_t n;
-    CHECK(io_write_file(NULL, at("w"), "old", 3, &e) == SAE_OK && io_write_file(NULL, at("w"), "newer", 5, &e) == SAE_OK, "%s", e.text);
+    CHECK(io_write_file(NULL, at("w"), "old", 3, &e) == SAEURON_OK && io_write_file(NULL, at("w"), "newer", 5, &e) == SAEURON_OK, "%s", e.text);
     unsigned char *p = read_bytes(at("w"), &n);
     CHECK(n == 5 && !memcmp(p, "newer", 5), "%zu bytes", n);
     free(p);
-    CHECK(io_write_file(NULL, at("w0"), "", 0, &e) == SAE_OK && io_exists(NULL, at("w0")) && !io_exists(NULL, at("w1")), "an empty file");
+    CHECK(io_write_file(NULL, at("w0"), "", 0, &e) == SAEURON_OK && io_exists(NULL, at("w0")) && !io_exists(NULL, at("w1")), "an empty file");
     io_file f;
-    CHECK(io_open(&f, NULL, at("w0"), &e) == SAE_OK && f.size == 0, "%s", e.text);
+    CHECK(io_open(&f, NULL, at("w0"), &e) == SAEURON_OK && f.size == 0, "%s", e.text);
     io_close(&f);
     io_out o;
-    CHECK(io_out_open(&o, at("w"), &e) == SAE_OK && io_out_write(&o, "x", 1, &e) == SAE_OK && files_like(".tmp-") == 1, "while writing");
+    CHECK(io_out_open(&o, at("w"), &e) == SAEURON_OK && io_out_write(&o, "x", 1, &e) == SAEURON_OK && files_like(".tmp-") == 1, "while writing");
     io_out_abort(&o);
-    CHECK(files_like(".tmp-") == 0 && io_out_write(&o, "x", 1, &e) == SAE_EIO && io_out_commit(&o, &e) == SAE_EIO, "after abort");
+    CHECK(files_like(".tmp-") == 0 && io_out_write(&o, "x", 1, &e) == SAEURON_EIO && io_out_commit(&o, &e) == SAEURON_EIO, "after abort");
     p = read_bytes(at("w"), &n);
     CHECK(n == 5, "an aborted file replaced the old one");
     free(p);
@@ -1086,13 +1086,13 @@ static void write_replaces(void)
 
 static void write_fails_cleanly(void)
 {
-    sae_error e;
+    saeuron_error e;
     size_t n;
     struct rlimit old, small = { 4096, 4096 };
     static unsigned char rgb[3 * 64 * 64], zeros[100000];
     static const size_t shape[1] = { 3000 };
-    CHECK(io_write_file(NULL, at("no/such/x"), "x", 1, &e) != SAE_OK && strstr(e.text, "no/such/x"), "%s", e.text);
-    CHECK(io_write_file(NULL, test_tmp(), "x", 1, &e) != SAE_OK, "wrote over a folder");
+    CHECK(io_write_file(NULL, at("no/such/x"), "x", 1, &e) != SAEURON_OK && strstr(e.text, "no/such/x"), "%s", e.text);
+    CHECK(io_write_file(NULL, test_tmp(), "x", 1, &e) != SAEURON_OK, "wrote over a folder");
     io_write_file(NULL, at("full"), "old", 3, NULL);
     paint(rgb, 64, 64, 1);
     getrlimit(RLIMIT_FSIZE, &old);
@@ -1101,10 +1101,10 @@ static void write_fails_cleanly(void)
     fflush(stdout);
     if (setrlimit(RLIMIT_FSIZE, &small) == 0) {
         const tensor_out big = { "x", DT_F32, 1, { 3000 }, (const float *)(const void *)zeros };
-        CHECK(io_write_file(NULL, at("full"), zeros, sizeof zeros, &e) == SAE_EIO && strstr(e.text, "full: "), "%s", e.text);
-        CHECK(png_save(NULL, at("full"), rgb, 64, 64, NULL, &e) == SAE_EIO, "png_save");
-        CHECK(npy_save(NULL, at("full"), big.values, shape, 1, &e) == SAE_EIO, "npy_save");
-        CHECK(tensors_save(NULL, at("full"), &big, 1, NULL, &e) == SAE_EIO, "tensors_save");
+        CHECK(io_write_file(NULL, at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO && strstr(e.text, "full: "), "%s", e.text);
+        CHECK(png_save(NULL, at("full"), rgb, 64, 64, NULL, &e) == SAEURON_EIO, "png_save");
+        CHECK(npy_save(NULL, at("full"), big.values, shape, 1, &e) == SAEURON_EIO, "npy_save");
+        CHECK(tensors_save(NULL, at("full"), &big, 1, NULL, &e) == SAEURON_EIO, "tensors_save");
         setrlimit(RLIMIT_FSIZE, &old);
     }
     signal(SIGXFSZ, was);
@@ -1112,22 +1112,22 @@ static void write_fails_cleanly(void)
     CHECK(n == 3 && !memcmp(p, "old", 3), "the old file is gone: %zu bytes", n);
     free(p);
     CHECK(files_like(".tmp-") == 0, "%d half-written files were left", files_like(".tmp-"));
-#ifndef SAE_PLAIN_C
+#ifndef SAEURON_PLAIN_C
     if (access("/dev/full", W_OK) == 0)
-        CHECK(io_write_file(NULL, "/dev/full", zeros, sizeof zeros, &e) == SAE_EIO && strstr(e.text, "disk full"), "%s", e.text);
-    CHECK(io_write_file(NULL, "/dev/null", "x", 1, &e) == SAE_OK && access("/dev/null", W_OK) == 0, "a device is written, not replaced");
+        CHECK(io_write_file(NULL, "/dev/full", zeros, sizeof zeros, &e) == SAEURON_EIO && strstr(e.text, "disk full"), "%s", e.text);
+    CHECK(io_write_file(NULL, "/dev/null", "x", 1, &e) == SAEURON_OK && access("/dev/null", W_OK) == 0, "a device is written, not replaced");
 #endif
 }
 
 static void folders(void)
 {
-    sae_error e;
-#ifdef SAE_PLAIN_C
-    CHECK(io_make_dir(test_tmp(), &e) == SAE_OK && io_make_dir(at("d/e"), &e) == SAE_EIO, "%s", e.text);
+    saeuron_error e;
+#ifdef SAEURON_PLAIN_C
+    CHECK(io_make_dir(test_tmp(), &e) == SAEURON_OK && io_make_dir(at("d/e"), &e) == SAEURON_EIO, "%s", e.text);
 #else
-    CHECK(io_make_dir(at("d/e/f"), &e) == SAE_OK && io_make_dir(at("d/e/f/"), &e) == SAE_OK && io_make_dir("/", &e) == SAE_OK, "%s", e.text);
-    CHECK(io_write_file(NULL, at("d/e/f/g"), "x", 1, &e) == SAE_OK, "%s", e.text);
-    CHECK(io_make_dir(at("d/e/f/g"), &e) == SAE_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAE_EIO, "a file is no folder");
+    CHECK(io_make_dir(at("d/e/f"), &e) == SAEURON_OK && io_make_dir(at("d/e/f/"), &e) == SAEURON_OK && io_make_dir("/", &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_write_file(NULL, at("d/e/f/g"), "x", 1, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_make_dir(at("d/e/f/g"), &e) == SAEURON_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAEURON_EIO, "a file is no folder");
 #endif
 }
 
@@ -1137,21 +1137,21 @@ static tensors        last_tensors;
 static float         *last_values;
 static unsigned char *last_rgb;
 
-static int run_open(const sae_host *h, sae_error *e) { return tensors_open(&last_tensors, h, at("f.safetensors"), e); }
-static int run_index(const sae_host *h, sae_error *e) { return tensors_open(&last_tensors, h, at("f.index.json"), e); }
-static int run_save(const sae_host *h, sae_error *e) { return tensors_save(h, at("f2.safetensors"), some_tensors, COUNT(some_tensors), some_metadata, e); }
-static int run_png_save(const sae_host *h, sae_error *e)
+static int run_open(const saeuron_host *h, saeuron_error *e) { return tensors_open(&last_tensors, h, at("f.safetensors"), e); }
+static int run_index(const saeuron_host *h, saeuron_error *e) { return tensors_open(&last_tensors, h, at("f.index.json"), e); }
+static int run_save(const saeuron_host *h, saeuron_error *e) { return tensors_save(h, at("f2.safetensors"), some_tensors, COUNT(some_tensors), some_metadata, e); }
+static int run_png_save(const saeuron_host *h, saeuron_error *e)
 {
     static const unsigned char rgb[12] = { 1, 2, 3 };
     static const char *const texts[] = { "a", "b", NULL };
     return png_save(h, at("f2.png"), rgb, 2, 2, texts, e);
 }
-static int run_png_load(const sae_host *h, sae_error *e)
+static int run_png_load(const saeuron_host *h, saeuron_error *e)
 {
     size_t W, H;
     return png_load(h, at("f.png"), &last_rgb, &W, &H, e);
 }
-static int run_npy(const sae_host *h, sae_error *e)
+static int run_npy(const saeuron_host *h, saeuron_error *e)
 {
     size_t shape[TENSOR_DIMS];
     int ndim;
@@ -1160,7 +1160,7 @@ static int run_npy(const sae_host *h, sae_error *e)
 
 static void allocations_fail(void)
 {
-    static int (*const runs[])(const sae_host *, sae_error *) = { run_open, run_index, run_save, run_png_save, run_png_load, run_npy };
+    static int (*const runs[])(const saeuron_host *, saeuron_error *) = { run_open, run_index, run_save, run_png_save, run_png_load, run_npy };
     static const unsigned char rgb[12] = { 9 };
     static const size_t shape[1] = { 6 };
     tensors_save(NULL, at("f.safetensors"), some_tensors, COUNT(some_tensors), NULL, NULL);
@@ -1172,13 +1172,13 @@ static void allocations_fail(void)
         long n;
         for (n = 1; n < 100 && !done; n++) {
             counting c = { 0, 0, n };
-            const sae_host host = { .user = &c, .alloc = count_alloc, .free = count_free };
-            sae_error e = { 0 };
+            const saeuron_host host = { .user = &c, .alloc = count_alloc, .free = count_free };
+            saeuron_error e = { 0 };
             last_values = NULL, last_rgb = NULL;
             memset(&last_tensors, 0, sizeof last_tensors);
             const int code = runs[r](&host, &e);
             done = c.calls < n; /* it needed fewer: this run was the good one */
-            CHECK(code == (done ? SAE_OK : SAE_ENOMEM) && (done || strstr(e.text, "memory")), "loader %zu, allocation %ld: code %d, %s", r, n, code, e.text);
+            CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM) && (done || strstr(e.text, "memory")), "loader %zu, allocation %ld: code %d, %s", r, n, code, e.text);
             tensors_close(&last_tensors);
             io_free(&host, last_values);
             io_free(&host, last_rgb);
@@ -1193,19 +1193,19 @@ static void allocations_fail(void)
 static void host_only(void)
 {
     size_t n;
-    sae_error e;
+    saeuron_error e;
     tensors t;
     tensors_save(NULL, at("h.safetensors"), some_tensors, COUNT(some_tensors), NULL, NULL);
     unsigned char *bytes = read_bytes(at("h.safetensors"), &n);
     one_file f = { bytes, n, 0 };
-    sae_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
+    saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
     CHECK(io_exists(&host, "memory") && !io_exists(&host, at("h.safetensors")) && f.mapped == 0, "a file of the system was seen");
-    CHECK(tensors_open(&t, &host, "memory", &e) == SAE_OK && t.list[0].data > bytes && t.list[0].data < bytes + n, "the caller's bytes are not used where they lie");
+    CHECK(tensors_open(&t, &host, "memory", &e) == SAEURON_OK && t.list[0].data > bytes && t.list[0].data < bytes + n, "the caller's bytes are not used where they lie");
     tensors_close(&t);
     CHECK(f.mapped == 0, "not given back");
-    CHECK(tensors_open(&t, &host, at("h.safetensors"), &e) == SAE_ENOENT, "a file of the system was opened");
+    CHECK(tensors_open(&t, &host, at("h.safetensors"), &e) == SAEURON_ENOENT, "a file of the system was opened");
     host.unmap = NULL;
-    CHECK(tensors_open(&t, &host, "memory", &e) == SAE_OK, "unmap may be NULL");
+    CHECK(tensors_open(&t, &host, "memory", &e) == SAEURON_OK, "unmap may be NULL");
     tensors_close(&t);
     free(bytes);
 }
@@ -1216,7 +1216,7 @@ static void reads_a_pipe(void)
     int fd[2];
     char path[64];
     io_file f;
-    sae_error e;
+    saeuron_error e;
     static unsigned char bytes[200000];
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)(i * 7 >> 3);
@@ -1239,7 +1239,7 @@ static void reads_a_pipe(void)
     }
     close(fd[1]);
     snprintf(path, sizeof path, "/dev/fd/%d", fd[0]);
-    CHECK(io_open(&f, NULL, path, &e) == SAE_OK && f.size == sizeof bytes && !memcmp(f.data, bytes, sizeof bytes), "%s", e.text);
+    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK && f.size == sizeof bytes && !memcmp(f.data, bytes, sizeof bytes), "%s", e.text);
     io_close(&f);
     close(fd[0]);
     waitpid(child, NULL, 0);

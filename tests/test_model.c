@@ -30,21 +30,21 @@
 static tiny files;  /* each test makes and frees its own copy of the model */
 
 /* Opens the tiny model; a failure to open fails the test, and NULL comes back. */
-static sae_context *opened(const char *isa, int threads)
+static saeuron_context *opened(const char *isa, int threads)
 {
-    sae_context *x = NULL;
-    sae_error e = { 0 };
-    sae_host  host = tiny_host(&files);
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    saeuron_host  host = tiny_host(&files);
     host.isa = isa;
     host.threads = threads;
-    CHECK(sae_open(&x, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     return x;
 }
 
-static sae_context *fresh(void)
+static saeuron_context *fresh(void)
 {
     tiny_make(&files);
-    sae_context *x = opened(NULL, 1);
+    saeuron_context *x = opened(NULL, 1);
     if (!x) { /* not even the model as it was made: every test of this suite would crash */
         printf("the tiny model does not open; 0 passed, 1 failed\n");
         exit(1);
@@ -53,23 +53,23 @@ static sae_context *fresh(void)
 }
 
 /* Closes, and checks that nothing stays: no memory, no mapping, nothing written outside its block. */
-static void done(sae_context *x)
+static void done(saeuron_context *x)
 {
-    sae_close(x);
+    saeuron_close(x);
     CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
     tiny_free(&files);
 }
 
-static int forget(sae_context *x, const char *concept, size_t top, double percentile, sae_error *e)
+static int forget(saeuron_context *x, const char *concept, size_t top, double percentile, saeuron_error *e)
 {
-    const sae_forget_options o = { .name = concept, .top = top, .percentile = percentile };
-    return sae_forget(x, &o, e);
+    const saeuron_forget_options o = { .name = concept, .top = top, .percentile = percentile };
+    return saeuron_forget(x, &o, e);
 }
 
-static void must_forget(sae_context *x, const char *concept, size_t top)
+static void must_forget(saeuron_context *x, const char *concept, size_t top)
 {
-    sae_error e = { 0 };
-    CHECK(forget(x, concept, top, 0, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(forget(x, concept, top, 0, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static const char *const prompts[MOST] = { "An image of Cats in Sketch style.", "dog", "the sea", "An image of Dogs.", "", "in Van Gogh style" };
@@ -77,41 +77,41 @@ static const char *const prompts[MOST] = { "An image of Cats in Sketch style.", 
 /* What a call draws. */
 typedef struct shot { float latents[MOST * TINY_LATENT]; unsigned char rgb[MOST * TINY_PIXELS]; } shot;
 
-static int shoot(sae_context *x, sae_generate_options o, shot *s, sae_error *e)
+static int shoot(saeuron_context *x, saeuron_generate_options o, shot *s, saeuron_error *e)
 {
     memset(s, 0, sizeof *s);
     if (!o.prompts)
         o.prompts = prompts;
     o.latents = s->latents;
-    return sae_generate(x, &o, s->rgb, e);
+    return saeuron_generate(x, &o, s->rgb, e);
 }
 
-static void must_shoot(sae_context *x, sae_generate_options o, shot *s)
+static void must_shoot(saeuron_context *x, saeuron_generate_options o, shot *s)
 {
-    sae_error e = { 0 };
-    CHECK(shoot(x, o, s, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(shoot(x, o, s, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a); }
 
 /* An error is one line that names what it is about. */
-static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
+static void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
     CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') && strlen(e->text) > 8,
           "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
 }
 
-/* sae_open must fail, leave nothing behind, and say so. */
+/* saeuron_open must fail, leave nothing behind, and say so. */
 static void open_fails(const char *what, int wanted, const char *words)
 {
-    sae_context *x = (sae_context *)(void *)&files;
-    sae_error e = { 0 };
-    const sae_host host = tiny_host(&files);
-    const int code = sae_open(&x, &host, "tiny", &e);
+    saeuron_context *x = (saeuron_context *)(void *)&files;
+    saeuron_error e = { 0 };
+    const saeuron_host host = tiny_host(&files);
+    const int code = saeuron_open(&x, &host, "tiny", &e);
     check_error(what, code, wanted, &e, words);
-    CHECK(code == SAE_OK || (!x && files.live == 0 && files.mapped == 0), "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
+    CHECK(code == SAEURON_OK || (!x && files.live == 0 && files.mapped == 0), "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
     if (!code)
-        sae_close(x);
+        saeuron_close(x);
 }
 
 /* ---- the same bits, however they are made ---- */
@@ -134,11 +134,11 @@ static void threads_bits(void)
     size_t rows;
     tiny_make(&files);
     for (int threads = 1; threads <= 4; threads++) {
-        sae_context *x = opened(NULL, threads);
+        saeuron_context *x = opened(NULL, threads);
         must_forget(x, "Sketch", 0);
         must_forget(x, "Cats", 0);
         for (size_t i = 0; i < 4; i++) {
-            sae_generate_options o = { .count = calls[i].count, .seed = 5, .steps = 2, .map_steps = 1, .guidance = calls[i].unguided ? 1 : 3, .has_guidance = 1 };
+            saeuron_generate_options o = { .count = calls[i].count, .seed = 5, .steps = 2, .map_steps = 1, .guidance = calls[i].unguided ? 1 : 3, .has_guidance = 1 };
             must_shoot(x, o, threads == 1 ? &one[i] : &many);
             CHECK(threads == 1 || same(&one[i], &many), "%d threads draw %zu images with other bits than one", threads, calls[i].count);
             o.tap = count_rows;
@@ -146,12 +146,12 @@ static void threads_bits(void)
             must_shoot(x, o, &many);
             CHECK(same(&one[i], &many) && rows == (calls[i].unguided ? 1 : 2) * calls[i].count, "%d threads: a tap changes bits, or sees %zu rows", threads, rows);
         }
-        sae_close(x);
+        saeuron_close(x);
     }
     done(NULL);
 }
 
-/* Every instruction set built in draws the reference's bits; sae_kernels says which was used. */
+/* Every instruction set built in draws the reference's bits; saeuron_kernels says which was used. */
 static void isa_bits(void)
 {
     char  list[128], *isa = list;
@@ -164,12 +164,12 @@ static void isa_bits(void)
         more = isa[n] != 0;
         isa[n] = 0;
         if (nn_init(&c, isa, 1, NULL)) {
-            sae_context *x = opened(isa, 1);
-            CHECK(!strcmp(sae_kernels(x), isa), "asked for %s, got %s", isa, sae_kernels(x));
+            saeuron_context *x = opened(isa, 1);
+            CHECK(!strcmp(saeuron_kernels(x), isa), "asked for %s, got %s", isa, saeuron_kernels(x));
             must_forget(x, "Sketch", 0);
-            must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, isa == list ? &first : &other);
+            must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, isa == list ? &first : &other);
             CHECK(isa == list || same(&first, &other), "%s draws other bits than %s", isa, list);
-            sae_close(x);
+            saeuron_close(x);
         } else {
             test_note("%s does not run here", isa);
         }
@@ -177,11 +177,11 @@ static void isa_bits(void)
     }
     done(NULL);
     tiny_make(&files);
-    sae_context *x = NULL;
-    sae_error e = { 0 };
-    sae_host host = tiny_host(&files);
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    saeuron_host host = tiny_host(&files);
     host.isa = "mmx";
-    check_error("unknown kernels", sae_open(&x, &host, "tiny", &e), SAE_EUSAGE, &e, "mmx|built in");
+    check_error("unknown kernels", saeuron_open(&x, &host, "tiny", &e), SAEURON_EUSAGE, &e, "mmx|built in");
     done(x);
 }
 
@@ -190,12 +190,12 @@ static void batch_bits(void)
 {
     static const size_t batches[] = { 2, 3, 5, 0 };
     shot one, many;
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Van Gogh", 20);
     must_forget(x, "Dogs", 0);
-    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 1 }, &one);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = 1 }, &one);
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
-        must_shoot(x, (sae_generate_options){ .count = 5, .batch = batches[i] }, &many);
+        must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = batches[i] }, &many);
         CHECK(same(&one, &many), "batches of %zu draw other bits than of 1", batches[i]);
     }
     done(x);
@@ -205,19 +205,19 @@ static void batch_bits(void)
 static void noise_index(void)
 {
     shot all, alone;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 4, .seed = 3, .noise_index = 2 }, &all);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 4, .seed = 3, .noise_index = 2 }, &all);
     for (size_t j = 0; j < 4; j++) {
-        must_shoot(x, (sae_generate_options){ .prompts = prompts + j, .count = 1, .seed = 3, .noise_index = 2 + j }, &alone);
+        must_shoot(x, (saeuron_generate_options){ .prompts = prompts + j, .count = 1, .seed = 3, .noise_index = 2 + j }, &alone);
         CHECK(!memcmp(alone.latents, all.latents + j * TINY_LATENT, TINY_LATENT * sizeof(float)), "image %zu differs when made alone", j);
         CHECK(!memcmp(alone.rgb, all.rgb + j * TINY_PIXELS, TINY_PIXELS), "the pixels of image %zu differ when made alone", j);
     }
-    must_shoot(x, (sae_generate_options){ .prompts = prompts, .count = 1, .seed = 3, .noise_index = 3 }, &alone);
+    must_shoot(x, (saeuron_generate_options){ .prompts = prompts, .count = 1, .seed = 3, .noise_index = 3 }, &alone);
     CHECK(memcmp(alone.latents, all.latents, TINY_LATENT * sizeof(float)), "noise_index changes nothing");
-    must_shoot(x, (sae_generate_options){ .prompts = prompts, .count = 1, .seed = 4, .noise_index = 2 }, &alone);
+    must_shoot(x, (saeuron_generate_options){ .prompts = prompts, .count = 1, .seed = 4, .noise_index = 2 }, &alone);
     CHECK(memcmp(alone.latents, all.latents, TINY_LATENT * sizeof(float)), "the seed changes nothing");
-    sae_error e = { 0 };
-    check_error("noise_index at the end of uint64", shoot(x, (sae_generate_options){ .count = 1, .noise_index = UINT64_MAX }, &alone, &e), SAE_EUSAGE, &e, "noise");
+    saeuron_error e = { 0 };
+    check_error("noise_index at the end of uint64", shoot(x, (saeuron_generate_options){ .count = 1, .noise_index = UINT64_MAX }, &alone, &e), SAEURON_EUSAGE, &e, "noise");
     done(x);
 }
 
@@ -226,13 +226,13 @@ static void noise_given(void)
 {
     static float noise[3 * TINY_LATENT];
     shot seeded, given;
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     CHECK(rng_randn(noise, 11, 3 * TINY_LATENT, 0, 3 * TINY_LATENT), "randn refused");
-    must_shoot(x, (sae_generate_options){ .count = 3, .seed = 11, .batch = 2 }, &seeded);
-    must_shoot(x, (sae_generate_options){ .count = 3, .noise = noise, .batch = 2 }, &given);
+    must_shoot(x, (saeuron_generate_options){ .count = 3, .seed = 11, .batch = 2 }, &seeded);
+    must_shoot(x, (saeuron_generate_options){ .count = 3, .noise = noise, .batch = 2 }, &given);
     CHECK(same(&seeded, &given), "the same noise, handed in, draws other bits");
     noise[5] += 1;
-    must_shoot(x, (sae_generate_options){ .count = 3, .noise = noise }, &given);
+    must_shoot(x, (saeuron_generate_options){ .count = 3, .noise = noise }, &given);
     CHECK(!same(&seeded, &given), "the noise handed in is not used");
     done(x);
 }
@@ -244,30 +244,30 @@ static void embeds_given(void)
     static float all[5 * 16 * 16], negative[16 * 16];
     static const char *const others[] = { "dog", "dog", "dog", "dog", "dog" };
     shot said, given;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    const size_t one = sae_text_length(x) * sae_text_width(x);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    const size_t one = saeuron_text_length(x) * saeuron_text_width(x);
     CHECK(one == 16 * 16, "a text has %zu values", one);
     for (size_t i = 0; i < 5; i++)
-        CHECK(sae_encode_text(x, prompts[i], all + i * one, &e) == SAE_OK, "%s", e.text);
-    CHECK(sae_encode_text(x, "the sea", negative, &e) == SAE_OK, "%s", e.text);
-    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 2, .negative_prompt = "the sea" }, &said);
-    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
+        CHECK(saeuron_encode_text(x, prompts[i], all + i * one, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(saeuron_encode_text(x, "the sea", negative, &e) == SAEURON_OK, "%s", e.text);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = 2, .negative_prompt = "the sea" }, &said);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = 3, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
     CHECK(same(&said, &given), "texts encoded before draw other bits");
-    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .prompts = others, .prompt_embeds = all, .negative_prompt = "the sea" }, &given);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = 3, .prompts = others, .prompt_embeds = all, .negative_prompt = "the sea" }, &given);
     CHECK(same(&said, &given), "prompt_embeds are not used where there are prompts");
-    must_shoot(x, (sae_generate_options){ .count = 5, .batch = 3, .negative_prompt_embeds = negative }, &given);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .batch = 3, .negative_prompt_embeds = negative }, &given);
     CHECK(same(&said, &given), "negative_prompt_embeds alone draw other bits");
-    must_shoot(x, (sae_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1 }, &said);
-    must_shoot(x, (sae_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1 }, &said);
+    must_shoot(x, (saeuron_generate_options){ .count = 5, .guidance = 1, .has_guidance = 1, .prompt_embeds = all, .negative_prompt_embeds = negative }, &given);
     CHECK(same(&said, &given), "without guidance, texts encoded before draw other bits");
-    sae_generate_options o = { .count = 5, .prompt_embeds = all };
-    CHECK(sae_generate(x, &o, given.rgb, &e) == SAE_OK, "without prompts: %s", e.text);
+    saeuron_generate_options o = { .count = 5, .prompt_embeds = all };
+    CHECK(saeuron_generate(x, &o, given.rgb, &e) == SAEURON_OK, "without prompts: %s", e.text);
     all[3 * one + 7] = nn_f16_to_f32(0x7e00);
-    check_error("NaN in prompt_embeds", shoot(x, o, &given, &e), SAE_ENAN, &e, "prompt_embeds|image 3");
+    check_error("NaN in prompt_embeds", shoot(x, o, &given, &e), SAEURON_ENAN, &e, "prompt_embeds|image 3");
     negative[0] = nn_f16_to_f32(0x7c00);
-    o = (sae_generate_options){ .count = 1, .negative_prompt_embeds = negative };
-    check_error("infinity in negative_prompt_embeds", shoot(x, o, &given, &e), SAE_ENAN, &e, "negative_prompt_embeds");
+    o = (saeuron_generate_options){ .count = 1, .negative_prompt_embeds = negative };
+    check_error("infinity in negative_prompt_embeds", shoot(x, o, &given, &e), SAEURON_ENAN, &e, "negative_prompt_embeds");
     done(x);
 }
 
@@ -275,20 +275,20 @@ static void embeds_given(void)
 static void rests(void)
 {
     shot plain, forgot, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &plain);
     must_forget(x, "Sketch", 60);
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &forgot);
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &forgot);
     pipeline_rest(x);
     CHECK(x->hooks == 1 && !ablation_active(x->hook[0]) && x->hook[0]->stats.steps, "the SAE is not kept");
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&plain, &s), "at rest, a hook changes bits");
     must_forget(x, "Watercolor", 60);
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(!same(&plain, &s) && !same(&forgot, &s), "the second concept is not forgotten");
     pipeline_rest(x);
     must_forget(x, "Sketch", 60);
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&forgot, &s), "the first concept is not forgotten alike again");
     done(x);
 }
@@ -298,8 +298,8 @@ static void guidance(void)
 {
     shot plain, other;
     size_t rows = 0;
-    sae_context *x = fresh();
-    sae_generate_options o = { .count = 2, .guidance = 1, .has_guidance = 1, .tap = count_rows, .tap_user = &rows };
+    saeuron_context *x = fresh();
+    saeuron_generate_options o = { .count = 2, .guidance = 1, .has_guidance = 1, .tap = count_rows, .tap_user = &rows };
     must_shoot(x, o, &plain);
     CHECK(rows == 2, "guidance 1 ran %zu rows for 2 images", rows);
     o.guidance = 0.5;
@@ -334,7 +334,7 @@ static int note_tap(void *user, const char *name, int step, size_t first, float 
     CHECK(nn_first_bad(values, shape[0] * shape[1] * shape[2] * shape[3]) == shape[0] * shape[1] * shape[2] * shape[3], "%s is not finite", name);
     if (l->count < 96)
         snprintf(l->line[l->count], sizeof l->line[0], "%s %d %zu [%zu,%zu,%zu,%zu] %s", name, step, first, shape[0], shape[1], shape[2], shape[3],
-                 kind == SAE_TAP_TOKENS ? "tokens" : "image");
+                 kind == SAEURON_TAP_TOKENS ? "tokens" : "image");
     l->count++;
     return 0;
 }
@@ -385,15 +385,15 @@ static void tap_names(void)
         const size_t space = strcspn(in_vae[i], " ");
         snprintf(want[n++], sizeof want[0], "vae.%.*s -1 0 %s image", (int)space, in_vae[i], in_vae[i] + space + 1);
     }
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1, .tap = note_tap, .tap_user = &l }, &s);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1, .tap = note_tap, .tap_user = &l }, &s);
     CHECK(l.count == n, "%zu modules were seen, not %zu", l.count, n);
     for (size_t i = 0; i < n && i < l.count; i++)
         CHECK(!strcmp(l.line[i], want[i]), "module %zu is \"%s\", not \"%s\"", i, l.line[i], want[i]);
     done(x);
 }
 
-/* What sae_intermediates foretells: no value, and of each name one line, with step 0 for all. */
+/* What saeuron_intermediates foretells: no value, and of each name one line, with step 0 for all. */
 static int foretell(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
 {
     seen_list *l = user;
@@ -424,32 +424,32 @@ static int fulfil(void *user, const char *name, int step, size_t first, float *v
  * that fails is said. A plan that left a module out would let --inject miss it. */
 static void intermediates(void)
 {
-    static const sae_generate_options runs[] = { { .count = 1, .steps = 2 }, { .count = 3, .steps = 1, .batch = 3 }, { .count = 2, .steps = 1, .guidance = 1, .has_guidance = 1 } };
+    static const saeuron_generate_options runs[] = { { .count = 1, .steps = 2 }, { .count = 3, .steps = 1, .batch = 3 }, { .count = 2, .steps = 1, .guidance = 1, .has_guidance = 1 } };
     static seen_list l;
     shot s;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
-    CHECK(sae_steer(x, TINY_STYLES, 5, 2, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
+    CHECK(saeuron_steer(x, TINY_STYLES, 5, 2, &e) == SAEURON_OK, "%s", e.text);
     for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
-        sae_generate_options o = runs[r];
+        saeuron_generate_options o = runs[r];
         l.count = 0;
         o.prompts = prompts;
         o.tap = foretell;
         o.tap_user = &l;
-        CHECK(sae_intermediates(x, &o, &e) == SAE_OK && l.count > 50 && l.count < 96, "%zu names, %s", l.count, e.text);
+        CHECK(saeuron_intermediates(x, &o, &e) == SAEURON_OK && l.count > 50 && l.count < 96, "%zu names, %s", l.count, e.text);
         o.tap = fulfil;
         must_shoot(x, o, &s);
         for (size_t i = 0; i < l.count; i++)
             CHECK(l.line[i][0] == '-', "%s did not come", l.line[i]);
     }
-    sae_generate_options o = { .prompts = prompts, .count = 1, .tap = foretell, .tap_user = &l };
+    saeuron_generate_options o = { .prompts = prompts, .count = 1, .tap = foretell, .tap_user = &l };
     files.allocs = 0;
     files.fail_at = 1;
-    check_error("no memory", sae_intermediates(x, &o, &e), SAE_ENOMEM, &e, "memory");
+    check_error("no memory", saeuron_intermediates(x, &o, &e), SAEURON_ENOMEM, &e, "memory");
     files.fail_at = 0;
     o.tap = NULL;
-    check_error("no tap", sae_intermediates(x, &o, &e), SAE_EUSAGE, &e, "tap");
+    check_error("no tap", saeuron_intermediates(x, &o, &e), SAEURON_EUSAGE, &e, "tap");
     done(x);
 }
 
@@ -459,18 +459,18 @@ static void intermediates(void)
 static void nothing_selected(void)
 {
     shot plain, s;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &plain);
-    CHECK(forget(x, "Sketch", 0, 100, &e) == SAE_OK, "%s", e.text);
-    must_shoot(x, (sae_generate_options){ .count = 2 }, &s);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &plain);
+    CHECK(forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
+    must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&plain, &s), "forgetting nothing changes bits");
-    must_shoot(x, (sae_generate_options){ .count = 2, .residual = SAE_RESIDUAL_RELEASED }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 2, .residual = SAEURON_RESIDUAL_RELEASED }, &s);
     CHECK(!same(&plain, &s), "residual released with nothing selected is 2 decode(f) - x, not x");
-    must_shoot(x, (sae_generate_options){ .count = 2, .residual = SAE_RESIDUAL_NONE }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 2, .residual = SAEURON_RESIDUAL_NONE }, &s);
     CHECK(!same(&plain, &s), "residual none is the reconstruction, not x");
-    sae_remember(x);
-    must_shoot(x, (sae_generate_options){ .count = 2, .residual = SAE_RESIDUAL_NONE }, &s);
+    saeuron_remember(x);
+    must_shoot(x, (saeuron_generate_options){ .count = 2, .residual = SAEURON_RESIDUAL_NONE }, &s);
     CHECK(same(&plain, &s), "remembering does not bring the picture back");
     done(x);
 }
@@ -479,22 +479,22 @@ static void nothing_selected(void)
 static void two_hooks(void)
 {
     shot plain, style, object, both, again;
-    const sae_generate_options o = { .count = 2 };
-    sae_context *x = fresh();
+    const saeuron_generate_options o = { .count = 2 };
+    saeuron_context *x = fresh();
     must_shoot(x, o, &plain);
     must_forget(x, "Sketch", 0);
     must_shoot(x, o, &style);
     must_forget(x, "Cats", 0);
     CHECK(x->hooks == 2, "two domains sit at %zu hooks", x->hooks);
     must_shoot(x, o, &both);
-    sae_remember(x);
+    saeuron_remember(x);
     must_forget(x, "Cats", 0);
     must_shoot(x, o, &object);
     must_forget(x, "Sketch", 0);
     must_shoot(x, o, &again);
     CHECK(!same(&plain, &style) && !same(&plain, &object) && !same(&style, &both) && !same(&object, &both), "a hook edits nothing");
     CHECK(same(&both, &again), "the order of two hooks' concepts matters");
-    sae_remember(x);
+    saeuron_remember(x);
     must_shoot(x, o, &again);
     CHECK(same(&plain, &again), "remembering does not bring the picture back");
     done(x);
@@ -541,7 +541,7 @@ static void plain_decode(const plain_sae *p, double y[32], const double f[128], 
 #define ROWS (SAE_TOKENS + 6) /* more than the encoder's block of tokens */
 
 /* An ablation on the tiny style SAE, with selections made by hand. Returns the share of the memory planned that it used. */
-static double run_ablate(sae_context *x, ablation *a, float *y, const float *input, size_t step)
+static double run_ablate(saeuron_context *x, ablation *a, float *y, const float *input, size_t step)
 {
     arena work = { 0 };
     nn    c;
@@ -571,7 +571,7 @@ static void residual_forms(void)
     static plain_sae p;
     uint32_t start[2] = { 0, 0 }, latent[128];
     float    score[128] = { 0 }, mu[128], threshold[128];
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     ablation a = *x->hook[0];
     a.count = 1;
@@ -625,7 +625,7 @@ static void encode_definition(void)
     static plain_sae p;
     static const uint32_t few[5] = { 127, 0, 64, 0, 3 };
     size_t nan = 0, infinite = 0;
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     const sae *s = &x->hook[0]->sae;
     plain_load(&p, s);
@@ -714,7 +714,7 @@ static void shared_latents(void)
     uint32_t start[2] = { 0, 1 }, latent[1] = { 0 };
     float    score[1] = { 0 }, mu[1] = { 1 }, threshold[2][1];
     edits    l;
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     ablation a = *x->hook[0];
     a.observe = note_edit;
@@ -725,7 +725,7 @@ static void shared_latents(void)
     for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) { /* the same again as the released scatter leaves it */
         const size_t released = i % 2, which = i / 2;
         a.count = 2;
-        a.shared = released ? SAE_SHARED_RELEASED : SAE_SHARED_LARGEST;
+        a.shared = released ? SAEURON_SHARED_RELEASED : SAEURON_SHARED_LARGEST;
         for (size_t c = 0; c < 2; c++) {
             threshold[c][0] = cases[which].threshold[c] == 1 ? f : f * cases[which].threshold[c];
             a.forget[c] = (selection){ .how = { .top = 1, .strength = cases[which].strength[c] }, .steps = 1, .start = start, .latent = latent, .score = score,
@@ -758,7 +758,7 @@ static void min_density(void)
     static const size_t shape[2] = { TINY_STEPS, 128 };
     static tiny_list l;
     static float score[128], scratch[520];
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     tiny_make(&files);
     for (size_t c = 0; c < 3; c++) {
         tiny_tensor *t = tiny_tensor_add(&l, (const char *const[]){ "Sketch", "Van Gogh", "Watercolor" }[c], DT_F32, 2, shape);
@@ -767,10 +767,10 @@ static void min_density(void)
     }
     const char *const name = "sae/" TINY_STYLES "/density.safetensors";
     tiny_save(&files, name, &l, 0, 3, "{\"what\":\"density\",\"timesteps\":\"751,501,251,1\"}");
-    sae_context *x = opened(NULL, 1);
+    saeuron_context *x = opened(NULL, 1);
     for (size_t top = 0; top <= 8; top += 8) {
-        const sae_forget_options o = { .name = "Sketch", .top = top, .percentile = top ? 0 : 90, .min_density = 0.75 };
-        CHECK(sae_forget(x, &o, &e) == SAE_OK, "%s", e.text);
+        const saeuron_forget_options o = { .name = "Sketch", .top = top, .percentile = top ? 0 : 90, .min_density = 0.75 };
+        CHECK(saeuron_forget(x, &o, &e) == SAEURON_OK, "%s", e.text);
         const stats *s = &x->hook[0]->stats;
         const selection *sel = &x->hook[0]->forget[0];
         size_t all = 0;
@@ -795,24 +795,24 @@ static void min_density(void)
             all += count;
         }
         CHECK(all == TINY_STEPS * (top ? top : 4), "%zu selected", all);
-        sae_remember(x);
+        saeuron_remember(x);
     }
-    sae_forget_options o = { .name = "Sketch", .top = 8, .min_density = 0.95 };
-    check_error("none so dense", sae_forget(x, &o, &e), SAE_EUSAGE, &e, "Sketch|--min-density");
+    saeuron_forget_options o = { .name = "Sketch", .top = 8, .min_density = 0.95 };
+    check_error("none so dense", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "Sketch|--min-density");
     o.min_density = 1.5;
-    check_error("a share above 1", sae_forget(x, &o, &e), SAE_EUSAGE, &e, "from 0 to 1");
+    check_error("a share above 1", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "from 0 to 1");
     o.name = "Cats";
     o.min_density = 0.5;
-    check_error("no densities", sae_forget(x, &o, &e), SAE_ENOENT, &e, TINY_OBJECTS "/density.safetensors|stats --density");
-    sae_close(x);
+    check_error("no densities", saeuron_forget(x, &o, &e), SAEURON_ENOENT, &e, TINY_OBJECTS "/density.safetensors|stats --density");
+    saeuron_close(x);
     o.name = "Sketch";
     tiny_save(&files, name, &l, 0, 2, "{\"what\":\"density\",\"timesteps\":\"751,501,251,1\"}");
     x = opened(NULL, 1);
-    check_error("a concept missing", sae_forget(x, &o, &e), SAE_EFORMAT, &e, "density.safetensors|Watercolor");
+    check_error("a concept missing", saeuron_forget(x, &o, &e), SAEURON_EFORMAT, &e, "density.safetensors|Watercolor");
     tiny_save(&files, name, &l, 0, 3, "{\"what\":\"density\",\"timesteps\":\"751,501,251,2\"}");
-    sae_close(x);
+    saeuron_close(x);
     x = opened(NULL, 1);
-    check_error("other timesteps", sae_forget(x, &o, &e), SAE_EFORMAT, &e, "density.safetensors|timesteps");
+    check_error("other timesteps", saeuron_forget(x, &o, &e), SAEURON_EFORMAT, &e, "density.safetensors|timesteps");
     tiny_drop(&l);
     done(x);
 }
@@ -828,7 +828,7 @@ static void steer_forms(void)
     static plain_sae p;
     uint32_t start[2] = { 0, 128 }, latent[128], some[2] = { 0, 0 };
     float    score[128] = { 0 }, mu[128], threshold[128];
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     ablation a = *x->hook[0];
     a.forget[0] = (selection){ .how = { .top = 1, .strength = -2 }, .steps = 1, .start = start, .latent = latent, .score = score, .mu = mu, .threshold = threshold };
@@ -887,7 +887,7 @@ static void few_latents(void)
     float    score[4] = { 0 }, mu[2][4], threshold[2][4], bias[128];
     size_t   kinds[3] = { 0, 0, 0 }; /* runs that change no token, some, all */
     edits    l;
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     for (size_t i = 0; i < 600; i++) {
         ablation a = *x->hook[0];
@@ -948,47 +948,47 @@ static void few_latents(void)
 static void steers(void)
 {
     shot plain, s, t;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    const sae_generate_options o = { .count = 2, .steps = 3 };
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    const saeuron_generate_options o = { .count = 2, .steps = 3 };
     must_shoot(x, o, &plain);
     for (size_t latent = 0; latent < 128; latent++)
         if (latent < STEERS)
-            CHECK(sae_steer(x, "unet." TINY_STYLES, latent, 1, &e) == SAE_OK, "%s", e.text);
-    check_error("too many", sae_steer(x, TINY_STYLES, 100, 1, &e), SAE_EUSAGE, &e, "64");
+            CHECK(saeuron_steer(x, "unet." TINY_STYLES, latent, 1, &e) == SAEURON_OK, "%s", e.text);
+    check_error("too many", saeuron_steer(x, TINY_STYLES, 100, 1, &e), SAEURON_EUSAGE, &e, "64");
     must_shoot(x, o, &s);
     CHECK(same(&plain, &s), "factor 1 changes bits");
-    sae_remember(x);
-    CHECK(sae_steer(x, TINY_STYLES, 5, 0, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 6, -30, &e) == SAE_OK && sae_steer(x, TINY_OBJECTS, 5, 9, &e) == SAE_OK, "%s", e.text);
+    saeuron_remember(x);
+    CHECK(saeuron_steer(x, TINY_STYLES, 5, 0, &e) == SAEURON_OK && saeuron_steer(x, TINY_STYLES, 6, -30, &e) == SAEURON_OK && saeuron_steer(x, TINY_OBJECTS, 5, 9, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, o, &s);
     CHECK(!same(&plain, &s), "steering changes nothing");
-    sae_remember(x);
-    CHECK(sae_steer(x, TINY_OBJECTS, 5, 9, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 6, -30, &e) == SAE_OK && sae_steer(x, TINY_STYLES, 5, 0, &e) == SAE_OK, "%s", e.text);
+    saeuron_remember(x);
+    CHECK(saeuron_steer(x, TINY_OBJECTS, 5, 9, &e) == SAEURON_OK && saeuron_steer(x, TINY_STYLES, 6, -30, &e) == SAEURON_OK && saeuron_steer(x, TINY_STYLES, 5, 0, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, o, &t);
     CHECK(same(&s, &t), "the order of steering matters");
-    check_error("steps", forget(x, "Sketch", 60, 0, &e) ? -1 : shoot(x, o, &t, &e), SAE_EUSAGE, &e, "4 steps|--map-steps");
-    must_shoot(x, (sae_generate_options){ .count = 2, .steps = 3, .map_steps = 1 }, &t);
+    check_error("steps", forget(x, "Sketch", 60, 0, &e) ? -1 : shoot(x, o, &t, &e), SAEURON_EUSAGE, &e, "4 steps|--map-steps");
+    must_shoot(x, (saeuron_generate_options){ .count = 2, .steps = 3, .map_steps = 1 }, &t);
     CHECK(!same(&s, &t), "forgetting beside steering changes nothing");
-    sae_remember(x);
+    saeuron_remember(x);
     must_shoot(x, o, &s);
     CHECK(same(&plain, &s), "remembering does not bring the picture back");
-    CHECK(sae_reconstruct(x, "unet." TINY_STYLES, &e) == SAE_OK && sae_reconstruct(x, TINY_STYLES, &e) == SAE_OK && x->hooks == 1, "%s", e.text);
+    CHECK(saeuron_reconstruct(x, "unet." TINY_STYLES, &e) == SAEURON_OK && saeuron_reconstruct(x, TINY_STYLES, &e) == SAEURON_OK && x->hooks == 1, "%s", e.text);
     must_shoot(x, o, &s);
     CHECK(!same(&plain, &s), "reconstruction changes nothing");
-    sae_remember(x);
-    CHECK(forget(x, "Sketch", 0, 100, &e) == SAE_OK, "%s", e.text);
-    must_shoot(x, (sae_generate_options){ .count = 2, .steps = 3, .map_steps = 1, .residual = SAE_RESIDUAL_NONE }, &t);
+    saeuron_remember(x);
+    CHECK(forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
+    must_shoot(x, (saeuron_generate_options){ .count = 2, .steps = 3, .map_steps = 1, .residual = SAEURON_RESIDUAL_NONE }, &t);
     CHECK(same(&s, &t), "reconstruction is not residual none with nothing selected");
-    sae_remember(x);
-    sae_close(x);
+    saeuron_remember(x);
+    saeuron_close(x);
     tiny_set(&files, "sae/" TINY_STYLES "/stats.safetensors", NULL, 0);
     tiny_set(&files, "sae/" TINY_STYLES "/forget.json", NULL, 0);
     x = opened(NULL, 1);
-    CHECK(sae_reconstruct(x, TINY_STYLES, &e) == SAE_OK, "without statistics: %s", e.text);
+    CHECK(saeuron_reconstruct(x, TINY_STYLES, &e) == SAEURON_OK, "without statistics: %s", e.text);
     must_shoot(x, o, &t);
     CHECK(same(&s, &t), "statistics matter to reconstruction");
-    sae_remember(x);
-    CHECK(sae_steer(x, TINY_STYLES, 3, -2, &e) == SAE_OK, "without statistics: %s", e.text);
+    saeuron_remember(x);
+    CHECK(saeuron_steer(x, TINY_STYLES, 3, -2, &e) == SAEURON_OK, "without statistics: %s", e.text);
     must_shoot(x, o, &t);
     done(x);
 }
@@ -997,35 +997,35 @@ static void steers(void)
 static void steer_errors(void)
 {
     shot plain, s;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    const sae_generate_options o = { .count = 1 };
-    check_error("hook", sae_steer(x, "up_blocks.1.attentions.0", 1, 1, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
-    check_error("hook", sae_steer(x, NULL, 1, 1, &e), SAE_EUSAGE, &e, "hook");
-    check_error("hook", sae_reconstruct(x, "", &e), SAE_EUSAGE, &e, "hook");
-    check_error("hook", sae_reconstruct(x, "nowhere", &e), SAE_EUSAGE, &e, "nowhere");
-    check_error("no SAE", sae_steer(x, "mid_block.attentions.0", 1, 1, &e), SAE_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
-    check_error("no SAE", sae_reconstruct(x, "mid_block.attentions.0", &e), SAE_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
-    check_error("latent", sae_steer(x, TINY_STYLES, 128, 1, &e), SAE_EUSAGE, &e, "latent 128|128|" TINY_STYLES);
-    check_error("latent", sae_steer(x, TINY_STYLES, (size_t)1 << 32, 1, &e), SAE_EUSAGE, &e, "latent 4294967296");
-    check_error("factor", sae_steer(x, TINY_STYLES, 1, NAN, &e), SAE_EUSAGE, &e, "factor|latent 1");
-    check_error("factor", sae_steer(x, TINY_STYLES, 1, 1e39, &e), SAE_EUSAGE, &e, "factor");
-    check_error("factor", sae_steer(x, TINY_STYLES, 1, -INFINITY, &e), SAE_EUSAGE, &e, "factor");
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    const saeuron_generate_options o = { .count = 1 };
+    check_error("hook", saeuron_steer(x, "up_blocks.1.attentions.0", 1, 1, &e), SAEURON_EUSAGE, &e, "up_blocks.1.attentions.0");
+    check_error("hook", saeuron_steer(x, NULL, 1, 1, &e), SAEURON_EUSAGE, &e, "hook");
+    check_error("hook", saeuron_reconstruct(x, "", &e), SAEURON_EUSAGE, &e, "hook");
+    check_error("hook", saeuron_reconstruct(x, "nowhere", &e), SAEURON_EUSAGE, &e, "nowhere");
+    check_error("no SAE", saeuron_steer(x, "mid_block.attentions.0", 1, 1, &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
+    check_error("no SAE", saeuron_reconstruct(x, "mid_block.attentions.0", &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
+    check_error("latent", saeuron_steer(x, TINY_STYLES, 128, 1, &e), SAEURON_EUSAGE, &e, "latent 128|128|" TINY_STYLES);
+    check_error("latent", saeuron_steer(x, TINY_STYLES, (size_t)1 << 32, 1, &e), SAEURON_EUSAGE, &e, "latent 4294967296");
+    check_error("factor", saeuron_steer(x, TINY_STYLES, 1, NAN, &e), SAEURON_EUSAGE, &e, "factor|latent 1");
+    check_error("factor", saeuron_steer(x, TINY_STYLES, 1, 1e39, &e), SAEURON_EUSAGE, &e, "factor");
+    check_error("factor", saeuron_steer(x, TINY_STYLES, 1, -INFINITY, &e), SAEURON_EUSAGE, &e, "factor");
     CHECK(x->hooks == 0, "an error leaves an SAE loaded");
-    CHECK(sae_steer(x, TINY_STYLES, 1, -9, &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_steer(x, TINY_STYLES, 1, -9, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, o, &plain);
-    check_error("twice", sae_steer(x, "unet." TINY_STYLES, 1, 2, &e), SAE_EUSAGE, &e, "latent 1|twice");
-    check_error("both", sae_reconstruct(x, TINY_STYLES, &e), SAE_EUSAGE, &e, TINY_STYLES "|reconstructed|steered");
-    check_error("released without guidance", shoot(x, (sae_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAE_RESIDUAL_RELEASED }, &s, &e),
-                SAE_EUSAGE, &e, "released|guidance");
+    check_error("twice", saeuron_steer(x, "unet." TINY_STYLES, 1, 2, &e), SAEURON_EUSAGE, &e, "latent 1|twice");
+    check_error("both", saeuron_reconstruct(x, TINY_STYLES, &e), SAEURON_EUSAGE, &e, TINY_STYLES "|reconstructed|steered");
+    check_error("released without guidance", shoot(x, (saeuron_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAEURON_RESIDUAL_RELEASED }, &s, &e),
+                SAEURON_EUSAGE, &e, "released|guidance");
     must_shoot(x, o, &s);
     CHECK(same(&plain, &s), "an error changed what was asked for");
-    sae_remember(x);
+    saeuron_remember(x);
     must_forget(x, "Sketch", 0);
-    check_error("both", sae_reconstruct(x, TINY_STYLES, &e), SAE_EUSAGE, &e, TINY_STYLES "|reconstructed|forgotten");
-    CHECK(sae_reconstruct(x, TINY_OBJECTS, &e) == SAE_OK, "another hook: %s", e.text);
-    check_error("both", forget(x, "Cats", 0, 0, &e), SAE_EUSAGE, &e, "Cats|reconstructed");
-    check_error("both", sae_steer(x, TINY_OBJECTS, 1, 2, &e), SAE_EUSAGE, &e, "latent 1|reconstructed");
+    check_error("both", saeuron_reconstruct(x, TINY_STYLES, &e), SAEURON_EUSAGE, &e, TINY_STYLES "|reconstructed|forgotten");
+    CHECK(saeuron_reconstruct(x, TINY_OBJECTS, &e) == SAEURON_OK, "another hook: %s", e.text);
+    check_error("both", forget(x, "Cats", 0, 0, &e), SAEURON_EUSAGE, &e, "Cats|reconstructed");
+    check_error("both", saeuron_steer(x, TINY_OBJECTS, 1, 2, &e), SAEURON_EUSAGE, &e, "latent 1|reconstructed");
     must_shoot(x, o, &s);
     done(x);
 }
@@ -1036,19 +1036,19 @@ static void steps_mismatch(void)
     static const struct { size_t steps; int row[8]; } maps[] = { { 4, { 0, 1, 2, 3 } }, { 2, { 1, 3 } }, { 1, { 3 } }, { 5, { 0, 1, 1, 2, 3 } } };
     shot plain, s;
     edits l;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 60);
-    check_error("2 steps for statistics of 4", shoot(x, (sae_generate_options){ .count = 1, .steps = 2 }, &s, &e), SAE_EUSAGE, &e, "4 steps|--steps 4|--map-steps|" TINY_STYLES);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
-    must_shoot(x, (sae_generate_options){ .count = 1, .map_steps = 1 }, &s);
+    check_error("2 steps for statistics of 4", shoot(x, (saeuron_generate_options){ .count = 1, .steps = 2 }, &s, &e), SAEURON_EUSAGE, &e, "4 steps|--steps 4|--map-steps|" TINY_STYLES);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    must_shoot(x, (saeuron_generate_options){ .count = 1, .map_steps = 1 }, &s);
     CHECK(same(&plain, &s), "map_steps changes bits although the steps are the statistics'");
     for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
         int seen[8] = { 0 };
         l.count = 0;
         x->hook[0]->observe = note_edit;
         x->hook[0]->observe_user = &l;
-        must_shoot(x, (sae_generate_options){ .count = 1, .steps = maps[i].steps, .map_steps = 1 }, &s);
+        must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = maps[i].steps, .map_steps = 1 }, &s);
         for (size_t j = 0; j < l.count && j < 64; j++)
             seen[l.at[j].step] = 1;
         CHECK(l.count > 0 && seen[maps[i].row[0]], "%zu steps: the first edits do not come from row %d", maps[i].steps, maps[i].row[0]);
@@ -1065,7 +1065,7 @@ static void steps_mismatch(void)
 /* forget.json's pair counts unless the caller gives another; a percentile is a double, not a float's idea of it. */
 static void forget_choices(void)
 {
-    static const struct { sae_forget_options o; size_t top; double percentile; float strength; } cases[] = {
+    static const struct { saeuron_forget_options o; size_t top; double percentile; float strength; } cases[] = {
         { { .name = "Sketch" }, 24, 99.999, -4 },
         { { .name = "Sketch", .top = 3 }, 3, 99.999, -4 },
         { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
@@ -1075,10 +1075,10 @@ static void forget_choices(void)
         { { .name = "Cats" }, 0, 80.1, -5.5f },
         { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
     };
-    sae_context *x = fresh();
-    sae_error e = { 0 };
+    saeuron_context *x = fresh();
+    saeuron_error e = { 0 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CHECK(sae_forget(x, &cases[i].o, &e) == SAE_OK && x->hooks == 1, "%s", e.text);
+        CHECK(saeuron_forget(x, &cases[i].o, &e) == SAEURON_OK && x->hooks == 1, "%s", e.text);
         const selection *s = &x->hook[0]->forget[0];
         CHECK(s->how.top == cases[i].top && (s->how.top || s->how.percentile == cases[i].percentile) && s->how.strength == cases[i].strength,
               "%s: top %zu, percentile %.17g, strength %g", s->concept, s->how.top, s->how.percentile, (double)s->how.strength);
@@ -1086,7 +1086,7 @@ static void forget_choices(void)
             const size_t n = s->start[t + 1] - s->start[t], want = s->how.top ? s->how.top : (size_t)ceil((1 - s->how.percentile / 100) * 127 - 1e-9);
             CHECK(n == want, "%s selects %zu latents at step %zu, not %zu", s->concept, n, t, want);
         }
-        sae_remember(x);
+        saeuron_remember(x);
     }
     done(x);
 }
@@ -1095,28 +1095,28 @@ static void forget_choices(void)
 static void forget_errors(void)
 {
     shot plain, s;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
-    check_error("unknown concept", forget(x, "Sketsh", 0, 0, &e), SAE_EUSAGE, &e, "Sketsh|did you mean Sketch?");
-    check_error("unknown concept", forget(x, "cat", 0, 0, &e), SAE_EUSAGE, &e, "did you mean Cats?");
-    check_error("no concept", forget(x, "", 0, 0, &e), SAE_EUSAGE, &e, "concept");
-    check_error("no concept", forget(x, NULL, 0, 0, &e), SAE_EUSAGE, &e, "concept");
-    check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAE_EUSAGE, &e, "percentile");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
-    check_error("strength", sae_forget(x, &(sae_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAE_EUSAGE, &e, "strength");
-    check_error("hook", sae_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAE_EUSAGE, &e, "up_blocks.1.attentions.0");
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    check_error("unknown concept", forget(x, "Sketsh", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketsh|did you mean Sketch?");
+    check_error("unknown concept", forget(x, "cat", 0, 0, &e), SAEURON_EUSAGE, &e, "did you mean Cats?");
+    check_error("no concept", forget(x, "", 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
+    check_error("no concept", forget(x, NULL, 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
+    check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("strength", saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAEURON_EUSAGE, &e, "strength");
+    check_error("strength", saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAEURON_EUSAGE, &e, "strength");
+    check_error("hook", saeuron_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAEURON_EUSAGE, &e, "up_blocks.1.attentions.0");
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
     must_forget(x, "Sketch", 60);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
-    check_error("twice", forget(x, "Sketch", 0, 0, &e), SAE_EUSAGE, &e, "Sketch|twice");
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    check_error("twice", forget(x, "Sketch", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketch|twice");
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
-    check_error("released without guidance", shoot(x, (sae_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAE_RESIDUAL_RELEASED }, &s, &e),
-                SAE_EUSAGE, &e, "released|guidance");
+    check_error("released without guidance", shoot(x, (saeuron_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAEURON_RESIDUAL_RELEASED }, &s, &e),
+                SAEURON_EUSAGE, &e, "released|guidance");
     done(x);
 }
 
@@ -1126,57 +1126,57 @@ static void forget_errors(void)
 static void sae_folder_errors(void)
 {
     static const struct { const char *file, *from, *to, *words; int code; } cases[] = {
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 999", "cfg.json|\"k\"", SAE_EFORMAT },
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 0", "cfg.json|\"k\"", SAE_EFORMAT },
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"input_unit_norm\": true", "cfg.json|input_unit_norm", SAE_EFORMAT },
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"sample_topk\": true", "cfg.json|sample_topk", SAE_EFORMAT },
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"mystery\": 1", "cfg.json|mystery", SAE_EFORMAT },
-        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"d_in\": 64", "cfg.json|d_in", SAE_EFORMAT },
-        { STYLES "/cfg.json", "factor\": 4", "factor\": 5", "sae.safetensors|encoder.weight|[128, 32]|[160, 32]", SAE_EFORMAT },
-        { STYLES "/cfg.json", "{", "[", "cfg.json", SAE_EFORMAT },
-        { STYLES "/sae.safetensors", "W_dec", "W_doc", "sae.safetensors|W_dec", SAE_EFORMAT },
-        { STYLES "/sae.safetensors", "encoder.weight", "encoder_weight", "sae.safetensors|encoder.weight", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "501", "5x1", "stats.safetensors|timesteps", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "751, ", "     ", "stats.safetensors|timesteps", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "\"timesteps\"", "\"tomesteps\"", "stats.safetensors|timesteps", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "attentions.2", "attentions.1", "stats.safetensors|attentions.1|attentions.2", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "\\\"Sketch\\\"", "\\\"Skitch\\\"", "stats.safetensors|prompts|Sketch", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "\\\": 2", "\\\": 0", "stats.safetensors|prompts", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "\"seed\":\"0\"", "\"sae\":\"00\"", "stats.safetensors|digest 00|make them again", SAE_EFORMAT },
-        { STYLES "/stats.safetensors", "[4,128]", "[2,256]", "stats.safetensors", SAE_EFORMAT },
-        { STYLES "/forget.json", "\"top\": 24", "\"top\": -1", "forget.json|top", SAE_EFORMAT },
-        { STYLES "/forget.json", "\"top\": 24", "\"topp\": 24", "forget.json|topp", SAE_EFORMAT },
-        { STYLES "/forget.json", "\"strength\": -4", "\"strength\": \"x\"", "forget.json|strength", SAE_EFORMAT },
-        { STYLES "/forget.json", "{\"top\": 24, \"strength\": -4}", "24", "forget.json|Sketch", SAE_EFORMAT },
-        { STYLES "/forget.json", "}", "", "forget.json", SAE_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 999", "cfg.json|\"k\"", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 0", "cfg.json|\"k\"", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"input_unit_norm\": true", "cfg.json|input_unit_norm", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"sample_topk\": true", "cfg.json|sample_topk", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"mystery\": 1", "cfg.json|mystery", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"d_in\": 64", "cfg.json|d_in", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "factor\": 4", "factor\": 5", "sae.safetensors|encoder.weight|[128, 32]|[160, 32]", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "{", "[", "cfg.json", SAEURON_EFORMAT },
+        { STYLES "/sae.safetensors", "W_dec", "W_doc", "sae.safetensors|W_dec", SAEURON_EFORMAT },
+        { STYLES "/sae.safetensors", "encoder.weight", "encoder_weight", "sae.safetensors|encoder.weight", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "501", "5x1", "stats.safetensors|timesteps", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "751, ", "     ", "stats.safetensors|timesteps", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "\"timesteps\"", "\"tomesteps\"", "stats.safetensors|timesteps", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "attentions.2", "attentions.1", "stats.safetensors|attentions.1|attentions.2", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "\\\"Sketch\\\"", "\\\"Skitch\\\"", "stats.safetensors|prompts|Sketch", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "\\\": 2", "\\\": 0", "stats.safetensors|prompts", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "\"seed\":\"0\"", "\"sae\":\"00\"", "stats.safetensors|digest 00|make them again", SAEURON_EFORMAT },
+        { STYLES "/stats.safetensors", "[4,128]", "[2,256]", "stats.safetensors", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"top\": -1", "forget.json|top", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"topp\": 24", "forget.json|topp", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"strength\": -4", "\"strength\": \"x\"", "forget.json|strength", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "{\"top\": 24, \"strength\": -4}", "24", "forget.json|Sketch", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "}", "", "forget.json", SAEURON_EFORMAT },
     };
     static const char *const gone[] = { "/cfg.json", "sae.safetensors" };
-    sae_error e;
+    saeuron_error e;
     shot s;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        sae_context *x = fresh();
+        saeuron_context *x = fresh();
         tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
-        e = (sae_error){ 0 };
+        e = (saeuron_error){ 0 };
         check_error(cases[i].to, forget(x, "Sketch", 0, 0, &e), cases[i].code, &e, cases[i].words);
         if (strstr(cases[i].file, "stats"))
-            must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1 }, &s);
+            must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1 }, &s);
         else
             must_forget(x, "Cats", 1);
         done(x);
     }
     for (size_t i = 0; i < 2; i++) {
         char name[96];
-        sae_context *x = fresh();
+        saeuron_context *x = fresh();
         snprintf(name, sizeof name, STYLES "/%s", gone[i] + (*gone[i] == '/'));
         tiny_set(&files, name, NULL, 0);
-        e = (sae_error){ 0 };
-        check_error(name, forget(x, "Sketch", 0, 0, &e), SAE_ENOENT, &e, gone[i]);
+        e = (saeuron_error){ 0 };
+        check_error(name, forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, gone[i]);
         done(x);
     }
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     tiny_set(&files, STYLES "/stats.safetensors", NULL, 0);
     tiny_set(&files, "sae/" TINY_OBJECTS "/stats.safetensors", NULL, 0);
-    check_error("no statistics", forget(x, "Sketch", 0, 0, &e), SAE_ENOENT, &e, "tiny/sae|--sae");
+    check_error("no statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, "tiny/sae|--sae");
     done(x);
 }
 
@@ -1185,40 +1185,40 @@ static void sae_shape_errors(void)
 {
     static const size_t wide[2] = { TINY_STEPS, 64 };
     static tiny_list l;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     tiny_tensors(&l, "sae");
     tiny_tensor_named(&l, "encoder.bias")->values[77] = NAN;
     tiny_save(&files, STYLES "/sae.safetensors", &l, 0, l.count, NULL);
-    check_error("NaN in an SAE", forget(x, "Sketch", 0, 0, &e), SAE_ENAN, &e, "sae.safetensors|encoder.bias|element 77");
+    check_error("NaN in an SAE", forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "sae.safetensors|encoder.bias|element 77");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_F32, 2, wide);
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
     tiny_drop(&l);
     tiny_tensors(&l, "sae");
     tiny_save(&files, STYLES "/sae.safetensors", &l, 0, l.count, NULL);
-    check_error("statistics of another SAE", forget(x, "Sketch", 0, 0, &e), SAE_EFORMAT, &e, "stats.safetensors|64|128");
+    check_error("statistics of another SAE", forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|64|128");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_F32, 2, wide)->values[65] = INFINITY;
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
-    check_error("infinite statistics", forget(x, "Sketch", 0, 0, &e), SAE_ENAN, &e, "stats.safetensors|Sketch|step 1");
+    check_error("infinite statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "stats.safetensors|Sketch|step 1");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_I64, 2, wide);
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
-    check_error("integer statistics", forget(x, "Sketch", 0, 0, &e), SAE_EFORMAT, &e, "stats.safetensors|Sketch|F32");
+    check_error("integer statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|Sketch|F32");
     tiny_drop(&l);
     done(x);
 }
 
-/* sae_use_sae: another folder for a hook, with or without its own statistics; "unet." before the hook is accepted. */
+/* saeuron_use_sae: another folder for a hook, with or without its own statistics; "unet." before the hook is accepted. */
 static void sae_elsewhere(void)
 {
     shot here, there;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 60);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &here);
-    sae_remember(x);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &here);
+    saeuron_remember(x);
     static const char *const parts[] = { "cfg.json", "sae.safetensors", "stats.safetensors", "forget.json" };
     char from[96], to[96];
     for (size_t i = 0; i < 4; i++) {
@@ -1228,10 +1228,10 @@ static void sae_elsewhere(void)
         tiny_set(&files, to, f->bytes, f->size);
         tiny_set(&files, from, NULL, 0);
     }
-    CHECK(forget(x, "Sketch", 60, 0, &e) != SAE_OK, "statistics that are gone were found");
-    CHECK(sae_use_sae(x, "unet." TINY_STYLES, "tiny/elsewhere", NULL, &e) == SAE_OK, "%s", e.text);
+    CHECK(forget(x, "Sketch", 60, 0, &e) != SAEURON_OK, "statistics that are gone were found");
+    CHECK(saeuron_use_sae(x, "unet." TINY_STYLES, "tiny/elsewhere", NULL, &e) == SAEURON_OK, "%s", e.text);
     must_forget(x, "Sketch", 60);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &there);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &there);
     CHECK(same(&here, &there), "the same SAE elsewhere draws other bits");
     done(x);
 }
@@ -1243,8 +1243,8 @@ static void large_sae(void)
     static const char *const names[4] = { "encoder.weight", "encoder.bias", "W_dec", "b_dec" };
     static tiny_list l;
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     for (size_t i = 0; i < 4; i++) {
         tiny_tensor *v = tiny_tensor_add(&l, names[i], DT_F32, shapes[i][1] ? 2 : 1, shapes[i]);
         for (size_t j = 0; j < v->count; j++)
@@ -1259,7 +1259,7 @@ static void large_sae(void)
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
     tiny_drop(&l);
     must_forget(x, "Sketch", n / 2);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(!same(&plain, &s), "forgetting half of all latents changes nothing");
     done(x);
 }
@@ -1267,135 +1267,135 @@ static void large_sae(void)
 /* ---- memory, files, environment ---- */
 
 /* Opens, forgets at both hooks, draws. */
-static int whole_run(const sae_host *host, sae_context **x, shot *s, sae_error *e)
+static int whole_run(const saeuron_host *host, saeuron_context **x, shot *s, saeuron_error *e)
 {
-    int code = sae_open(x, host, "tiny", e);
+    int code = saeuron_open(x, host, "tiny", e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .name = "Sketch" }, e);
+        code = saeuron_forget(*x, &(saeuron_forget_options){ .name = "Sketch" }, e);
     if (!code)
-        code = sae_forget(*x, &(sae_forget_options){ .name = "Cats", .top = 9 }, e);
+        code = saeuron_forget(*x, &(saeuron_forget_options){ .name = "Cats", .top = 9 }, e);
     if (!code)
-        code = sae_steer(*x, TINY_OBJECTS, 3, -2, e);
+        code = saeuron_steer(*x, TINY_OBJECTS, 3, -2, e);
     if (!code)
-        code = sae_reconstruct(*x, "down_blocks.1.attentions.0", e);
+        code = saeuron_reconstruct(*x, "down_blocks.1.attentions.0", e);
     if (!code)
-        code = shoot(*x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, s, e);
+        code = shoot(*x, (saeuron_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, s, e);
     return code;
 }
 
-/* Every allocation fails once: SAE_ENOMEM with a line that says memory, nothing leaks, and the same context then succeeds. */
+/* Every allocation fails once: SAEURON_ENOMEM with a line that says memory, nothing leaks, and the same context then succeeds. */
 static void allocations_fail(void)
 {
     shot good, s;
-    sae_error e = { 0 };
-    sae_context *x = NULL;
+    saeuron_error e = { 0 };
+    saeuron_context *x = NULL;
     tiny_make(&files);
     for (int i = 0; i < 2; i++) { /* an SAE for a third hook, without statistics */
         const tiny_file *f = tiny_find(&files, i ? STYLES "/cfg.json" : STYLES "/sae.safetensors");
         tiny_set(&files, i ? "sae/down_blocks.1.attentions.0/cfg.json" : "sae/down_blocks.1.attentions.0/sae.safetensors", f->bytes, f->size);
     }
-    const sae_host host = tiny_host(&files);
-    CHECK(whole_run(&host, &x, &good, &e) == SAE_OK, "%s", e.text);
-    sae_close(x);
+    const saeuron_host host = tiny_host(&files);
+    CHECK(whole_run(&host, &x, &good, &e) == SAEURON_OK, "%s", e.text);
+    saeuron_close(x);
     const long all = files.allocs;
     CHECK(all > 30 && files.live == 0, "%ld allocations, %ld left", all, files.live);
     for (long n = 1; n <= all; n++) {
         files.allocs = 0;
         files.fail_at = n;
-        e = (sae_error){ 0 };
+        e = (saeuron_error){ 0 };
         x = NULL;
         const int code = whole_run(&host, &x, &s, &e);
-        CHECK(code == SAE_ENOMEM && e.code == SAE_ENOMEM && strstr(e.text, "memory"), "allocation %ld of %ld: code %d, \"%s\"", n, all, code, e.text);
+        CHECK(code == SAEURON_ENOMEM && e.code == SAEURON_ENOMEM && strstr(e.text, "memory"), "allocation %ld of %ld: code %d, \"%s\"", n, all, code, e.text);
         if (x) { /* the context goes on */
-            sae_remember(x);
+            saeuron_remember(x);
             must_forget(x, "Sketch", 0);
             must_forget(x, "Cats", 9);
-            CHECK(!sae_steer(x, TINY_OBJECTS, 3, -2, &e) && !sae_reconstruct(x, "down_blocks.1.attentions.0", &e), "%s", e.text);
-            must_shoot(x, (sae_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, &s);
+            CHECK(!saeuron_steer(x, TINY_OBJECTS, 3, -2, &e) && !saeuron_reconstruct(x, "down_blocks.1.attentions.0", &e), "%s", e.text);
+            must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1, .map_steps = 1 }, &s);
             CHECK(same(&good, &s), "after the failure of allocation %ld the picture is another", n);
         }
-        sae_close(x);
+        saeuron_close(x);
         CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "allocation %ld: %ld blocks and %ld maps are left", n, files.live, files.mapped);
     }
     test_note("%ld allocations", all);
     done(NULL);
 }
 
-/* sae_encode_text and sae_tokenize, too. */
+/* saeuron_encode_text and saeuron_tokenize, too. */
 static void text_allocations_fail(void)
 {
     static float states[16 * 16], again[16 * 16];
     int32_t ids[16];
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    CHECK(sae_encode_text(x, "cat", states, &e) == SAE_OK && sae_tokenize(x, "cat", ids, NULL, NULL, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    CHECK(saeuron_encode_text(x, "cat", states, &e) == SAEURON_OK && saeuron_tokenize(x, "cat", ids, NULL, NULL, &e) == SAEURON_OK, "%s", e.text);
     for (long n = 1; n < 20; n++) {
         files.allocs = 0;
         files.fail_at = n;
-        const int code = sae_encode_text(x, "cat", again, &e);
+        const int code = saeuron_encode_text(x, "cat", again, &e);
         if (files.allocs < n)
             break;
-        CHECK(n < 19 && code == SAE_ENOMEM, "allocation %ld: code %d, %s", n, code, e.text);
+        CHECK(n < 19 && code == SAEURON_ENOMEM, "allocation %ld: code %d, %s", n, code, e.text);
     }
     CHECK(!memcmp(states, again, sizeof states), "the text's states differ after failures");
     done(x);
 }
 
 /* The moments [8,8,8] of a made-up picture of 16 x 16 pixels. */
-static int encode_image(sae_context *x, float *moments, sae_error *e)
+static int encode_image(saeuron_context *x, float *moments, saeuron_error *e)
 {
     unsigned char rgb[TINY_PIXELS];
     for (size_t i = 0; i < TINY_PIXELS; i++)
         rgb[i] = (unsigned char)rng_value(2, 3, i);
-    return sae_encode_image(x, rgb, 16, 16, moments, e);
+    return saeuron_encode_image(x, rgb, 16, 16, moments, e);
 }
 
-/* sae_encode_image, too; and it takes one block, which it uses. */
+/* saeuron_encode_image, too; and it takes one block, which it uses. */
 static void image_allocations_fail(void)
 {
     static float moments[2 * TINY_LATENT], again[2 * TINY_LATENT];
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     files.allocs = 0;
     files.largest = files.touched = 0;
-    CHECK(encode_image(x, moments, &e) == SAE_OK, "%s", e.text);
+    CHECK(encode_image(x, moments, &e) == SAEURON_OK, "%s", e.text);
     CHECK(files.allocs == 1 && files.touched * 3 >= files.largest * 2, "%ld allocations; of %zu bytes planned %zu were used", files.allocs, files.largest, files.touched);
     files.allocs = 0;
     files.fail_at = 1;
-    check_error("no memory", encode_image(x, again, &e), SAE_ENOMEM, &e, "memory|16 x 16");
+    check_error("no memory", encode_image(x, again, &e), SAEURON_ENOMEM, &e, "memory|16 x 16");
     files.fail_at = 0;
-    CHECK(encode_image(x, again, &e) == SAE_OK && !memcmp(moments, again, sizeof moments), "after a failure the moments are others");
+    CHECK(encode_image(x, again, &e) == SAEURON_OK && !memcmp(moments, again, sizeof moments), "after a failure the moments are others");
     done(x);
 }
 
-/* The plan: one allocation, of the size that sae_memory foretells, and no more than a half too large. */
+/* The plan: one allocation, of the size that saeuron_memory foretells, and no more than a half too large. */
 static void one_allocation(void)
 {
-    static const sae_generate_options shapes[] = {
+    static const saeuron_generate_options shapes[] = {
         { .count = 1 }, { .count = 4 }, { .count = 5, .batch = 2 }, { .count = 1, .guidance = 1, .has_guidance = 1 }, { .count = 1, .width = 32, .height = 8 },
     };
     static unsigned char rgb[5 * TINY_PIXELS];
     for (size_t i = 0; i < 2 * sizeof shapes / sizeof *shapes; i++) {
-        sae_generate_options o = shapes[i / 2];
+        saeuron_generate_options o = shapes[i / 2];
         size_t work = 0, weights = 0, files_size = 0;
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         tiny_make(&files);
-        sae_context *x = opened(NULL, 1 + (int)(i % 3));
+        saeuron_context *x = opened(NULL, 1 + (int)(i % 3));
         if (i % 2) {
             must_forget(x, "Sketch", 0);
             must_forget(x, "Cats", 0);
         }
         o.prompts = prompts;
         o.steps = TINY_STEPS;
-        CHECK(sae_memory(x, &o, &work, &weights, &e) == SAE_OK, "%s", e.text);
+        CHECK(saeuron_memory(x, &o, &work, &weights, &e) == SAEURON_OK, "%s", e.text);
         files.largest = files.touched = 0;
-        CHECK(sae_generate(x, &o, rgb, &e) == SAE_OK, "%s", e.text);
-        CHECK(files.largest == work, "sae_memory says %zu bytes, sae_generate took %zu", work, files.largest);
+        CHECK(saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(files.largest == work, "saeuron_memory says %zu bytes, saeuron_generate took %zu", work, files.largest);
         CHECK(files.touched <= work && files.touched * 3 >= work * 2, "shape %zu: of %zu bytes planned %zu were used", i, work, files.touched);
         files_size = tiny_find(&files, UNET)->size + tiny_find(&files, VAE)->size + tiny_find(&files, TEXT)->size;
         if (i % 2)
             files_size += 2 * tiny_find(&files, STYLES "/sae.safetensors")->size;
-        CHECK(weights == files_size, "sae_memory says %zu bytes of weights, the files have %zu", weights, files_size);
+        CHECK(weights == files_size, "saeuron_memory says %zu bytes of weights, the files have %zu", weights, files_size);
         done(x);
     }
 }
@@ -1414,10 +1414,10 @@ static void cancels(void)
 {
     shot good, s;
     stopper t = { 0, 0 };
-    sae_error e;
-    sae_context *x = fresh();
+    saeuron_error e;
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 0);
-    sae_generate_options o = { .count = 3, .batch = 2 };
+    saeuron_generate_options o = { .count = 3, .batch = 2 };
     files.progressed = 0;
     must_shoot(x, o, &good);
     const long all = files.progressed;
@@ -1425,8 +1425,8 @@ static void cancels(void)
     for (long n = 1; n <= all; n++) {
         files.progressed = 0;
         files.cancel_at = n;
-        e = (sae_error){ 0 };
-        check_error("progress", shoot(x, o, &s, &e), SAE_ECANCEL, &e, "stopped");
+        e = (saeuron_error){ 0 };
+        check_error("progress", shoot(x, o, &s, &e), SAEURON_ECANCEL, &e, "stopped");
         CHECK(files.progressed == n, "progress was called %ld times after the stop at %ld", files.progressed - n, n);
     }
     files.cancel_at = 0;
@@ -1439,8 +1439,8 @@ static void cancels(void)
     const long taps = t.calls;
     for (long n = 1; n <= taps; n += n < 60 || n > taps - 20 ? 1 : 13) {
         t = (stopper){ 0, n };
-        e = (sae_error){ 0 };
-        check_error("tap", shoot(x, o, &s, &e), SAE_ECANCEL, &e, "stopped");
+        e = (saeuron_error){ 0 };
+        check_error("tap", shoot(x, o, &s, &e), SAEURON_ECANCEL, &e, "stopped");
         CHECK(t.calls == n, "the tap was called %ld times after its stop at %ld of %ld", t.calls - n, n, taps);
     }
     o.tap = NULL;
@@ -1463,10 +1463,10 @@ static void taps_change(void)
     static char names[][64] = { "unet.time_embedding", "unet.conv_in", "unet.mid_block.resnets.1", "unet.up_blocks.0.attentions.1.transformer_block", "unet.conv_out",
                                 "text_encoder.encoder.layers.0", "vae.decoder.conv_in" };
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        must_shoot(x, (sae_generate_options){ .count = 1, .tap = change_tap, .tap_user = names[i] }, &s);
+        must_shoot(x, (saeuron_generate_options){ .count = 1, .tap = change_tap, .tap_user = names[i] }, &s);
         CHECK(same(&plain, &s) == (i == 3), "a change at %s %s the picture", names[i], i == 3 ? "(no module) changes" : "does not change");
     }
     done(x);
@@ -1477,11 +1477,11 @@ static void environment(void)
 {
     static float states[16 * 16], moments[2 * TINY_LATENT];
     shot s;
-    sae_context *x = fresh(), *y = NULL;
-    const sae_host host = tiny_host(&files);
-    const sae_generate_options o = { .prompts = prompts, .count = 1 };
-    int codes[2][6] = { { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV }, { SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV, SAE_EENV } };
-    sae_error e[2][6];
+    saeuron_context *x = fresh(), *y = NULL;
+    const saeuron_host host = tiny_host(&files);
+    const saeuron_generate_options o = { .prompts = prompts, .count = 1 };
+    int codes[2][6] = { { SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV }, { SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV, SAEURON_EENV } };
+    saeuron_error e[2][6];
     size_t a, b;
     memset(e, 0, sizeof e);
     for (int i = 0; i < 2; i++) {
@@ -1495,11 +1495,11 @@ static void environment(void)
             break;
 #endif
             fesetround(FE_UPWARD);
-        codes[i][0] = sae_open(&y, &host, "tiny", &e[i][0]);
+        codes[i][0] = saeuron_open(&y, &host, "tiny", &e[i][0]);
         codes[i][1] = forget(x, "Sketch", 0, 0, &e[i][1]);
         codes[i][2] = shoot(x, o, &s, &e[i][2]);
-        codes[i][3] = sae_encode_text(x, "cat", states, &e[i][3]);
-        codes[i][4] = sae_memory(x, &o, &a, &b, &e[i][4]);
+        codes[i][3] = saeuron_encode_text(x, "cat", states, &e[i][3]);
+        codes[i][4] = saeuron_memory(x, &o, &a, &b, &e[i][4]);
         codes[i][5] = encode_image(x, moments, &e[i][5]);
         fesetround(FE_TONEAREST);
 #ifdef __SSE2__
@@ -1508,8 +1508,8 @@ static void environment(void)
     }
     for (int i = 0; i < 2; i++)
         for (int j = 0; j < 6; j++)
-            if (e[i][j].code || codes[i][j] != SAE_EENV)
-                check_error(i ? "flush to zero" : "rounding upward", codes[i][j], SAE_EENV, &e[i][j], "floating-point environment");
+            if (e[i][j].code || codes[i][j] != SAEURON_EENV)
+                check_error(i ? "flush to zero" : "rounding upward", codes[i][j], SAEURON_EENV, &e[i][j], "floating-point environment");
     must_shoot(x, o, &s);
     done(x);
 }
@@ -1521,27 +1521,27 @@ static void environment_of_pool(void)
 #ifdef _OPENMP
     static float states[2][16 * 16];
     shot one, two;
-    sae_error e[2];
-    sae_context *x = fresh();
-    const sae_generate_options o = { .prompts = prompts, .count = 2 };
+    saeuron_error e[2];
+    saeuron_context *x = fresh();
+    const saeuron_generate_options o = { .prompts = prompts, .count = 2 };
     must_shoot(x, o, &one);
-    CHECK(sae_encode_text(x, "cat", states[0], NULL) == SAE_OK, "cannot encode");
-    sae_close(x);
+    CHECK(saeuron_encode_text(x, "cat", states[0], NULL) == SAEURON_OK, "cannot encode");
+    saeuron_close(x);
     if (!(x = opened(NULL, 2)))
         return;
 #pragma omp parallel num_threads(2)
     if (omp_get_thread_num())
         fesetround(FE_UPWARD);
     memset(e, 0, sizeof e);
-    const int sampled = shoot(x, o, &two, &e[0]), encoded = sae_encode_text(x, "cat", states[1], &e[1]);
+    const int sampled = shoot(x, o, &two, &e[0]), encoded = saeuron_encode_text(x, "cat", states[1], &e[1]);
 #pragma omp parallel num_threads(2)
     fesetround(FE_TONEAREST);
     if (sampled || e[0].code)
-        check_error("sampling with a pool that rounds upward", sampled, SAE_EENV, &e[0], "OpenMP's pool");
+        check_error("sampling with a pool that rounds upward", sampled, SAEURON_EENV, &e[0], "OpenMP's pool");
     else
         CHECK(same(&one, &two), "a pool that rounds upward changes the picture");
     if (encoded || e[1].code)
-        check_error("encoding with a pool that rounds upward", encoded, SAE_EENV, &e[1], "OpenMP's pool");
+        check_error("encoding with a pool that rounds upward", encoded, SAEURON_EENV, &e[1], "OpenMP's pool");
     else
         CHECK(!memcmp(states[0], states[1], sizeof states[0]), "a pool that rounds upward changes the text states");
     must_shoot(x, o, &two);
@@ -1565,7 +1565,7 @@ static void tensor_errors(void)
     char words[256];
     for (size_t i = 0; i < sizeof victims / sizeof *victims; i++)
         for (int kind = 0; kind < 8; kind++) {
-            static const int codes[8] = { SAE_EFORMAT, SAE_EFORMAT, SAE_EFORMAT, SAE_EFORMAT, SAE_ENAN, SAE_ENAN, SAE_ENAN, SAE_EFORMAT };
+            static const int codes[8] = { SAEURON_EFORMAT, SAEURON_EFORMAT, SAEURON_EFORMAT, SAEURON_EFORMAT, SAEURON_ENAN, SAEURON_ENAN, SAEURON_ENAN, SAEURON_EFORMAT };
             static const char *const says[8] = { "missing", "unknown", "shape", "F32, F16 or BF16", "not finite at element 3", "not finite at element 3", "not finite at element 3", "F32, F16 or BF16" };
             tiny_make(&files);
             tiny_tensors(&l, victims[i].network);
@@ -1654,14 +1654,14 @@ static void config_errors(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tiny_make(&files);
         tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
-        open_fails(cases[i].to, SAE_EFORMAT, cases[i].words);
+        open_fails(cases[i].to, SAEURON_EFORMAT, cases[i].words);
         tiny_free(&files);
     }
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
         tiny_make(&files);
         tiny_set(&files, gone[i], NULL, 0);
         snprintf(folder, sizeof folder, "%.*s|%s", (int)strcspn(gone[i], "/"), gone[i], strchr(gone[i], '/') + 1);
-        open_fails(gone[i], SAE_ENOENT, folder);
+        open_fails(gone[i], SAEURON_ENOENT, folder);
         tiny_free(&files);
     }
 }
@@ -1698,7 +1698,7 @@ static void parts_do_not_fit(void)
         }
         tiny_save(&files, UNET, &l, 0, l.count, NULL);
         tiny_drop(&l);
-        open_fails("parts of two models", SAE_EFORMAT, kind == 0 ? "24|16|cross_attention_dim" : kind == 1 ? "in_channels|latent_channels" : "tokenizer|526|525|vocab_size");
+        open_fails("parts of two models", SAEURON_EFORMAT, kind == 0 ? "24|16|cross_attention_dim" : kind == 1 ? "in_channels|latent_channels" : "tokenizer|526|525|vocab_size");
         tiny_free(&files);
     }
 }
@@ -1718,15 +1718,15 @@ static void configs_accepted(void)
         { "concepts.json", "{", "{\"note\": 1," },
     };
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     done(x);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tiny_make(&files);
         tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
         x = opened(NULL, 1);
         if (x)
-            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
         CHECK(same(&plain, &s), "%s: %s changes the picture", cases[i].file, cases[i].to);
         done(x);
     }
@@ -1738,11 +1738,11 @@ static void defaults(void)
     shot a, b;
     tiny_make(&files);
     tiny_set(&files, "concepts.json", NULL, 0);
-    sae_context *x = opened(NULL, 1);
+    saeuron_context *x = opened(NULL, 1);
     files.progressed = 0;
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &a);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &a);
     CHECK(files.progressed == 50, "the default is %ld steps", files.progressed);
-    must_shoot(x, (sae_generate_options){ .count = 1, .steps = 50, .guidance = 7.5, .has_guidance = 1 }, &b);
+    must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 50, .guidance = 7.5, .has_guidance = 1 }, &b);
     CHECK(same(&a, &b), "the default guidance is not 7.5");
     done(x);
 }
@@ -1766,8 +1766,8 @@ static void old_names(void)
 {
     static tiny_list l;
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     done(x);
     tiny_make(&files);
     tiny_tensors(&l, "vae");
@@ -1783,16 +1783,16 @@ static void old_names(void)
     tiny_drop(&l);
     x = opened(NULL, 1);
     if (x)
-        must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+        must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "old names change the picture");
-    sae_close(x);
+    saeuron_close(x);
     tiny_tensors(&l, "text_encoder");
     rename_tail(&l, "text_model.", "");
     tiny_save(&files, TEXT, &l, 0, l.count, NULL);
     tiny_drop(&l);
     x = opened(NULL, 1);
     if (x)
-        must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+        must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "names without text_model change the picture");
     done(x);
 }
@@ -1802,9 +1802,9 @@ static void linear_projection(void)
 {
     static tiny_list l;
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
-    sae_close(x);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    saeuron_close(x);
     tiny_tensors(&l, "unet");
     for (size_t i = 0; i < l.count; i++)
         if (strstr(l.at[i].name, "attentions") && l.at[i].ndim == 4)
@@ -1814,7 +1814,7 @@ static void linear_projection(void)
     tiny_edit(&files, "unet/config.json", "{", "{\"use_linear_projection\": true,");
     x = opened(NULL, 1);
     if (x)
-        must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+        must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "linear projections change the picture");
     done(x);
 }
@@ -1828,7 +1828,7 @@ static void dtypes_and_shards(void)
     uint64_t digest = 0;
     for (int kind = 0; kind < 6; kind++) {
         static const char *const kinds[] = { "F32", "F16", "BF16", "mixed", ".fp16. names", "shards" };
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         tiny_make(&files);
         for (size_t p = 0; p < 4; p++) {
             char name[160];
@@ -1861,13 +1861,13 @@ static void dtypes_and_shards(void)
             }
             tiny_drop(&l);
         }
-        sae_context *x = opened(NULL, 1);
+        saeuron_context *x = opened(NULL, 1);
         if (x) {
-            CHECK(forget(x, "Sketch", 60, 0, &e) == SAE_OK, "%s: %s", kinds[kind], e.text);
-            must_shoot(x, (sae_generate_options){ .count = 1 }, kind ? &s : &plain);
-            digest = kind ? digest : sae_model_digest(x);
+            CHECK(forget(x, "Sketch", 60, 0, &e) == SAEURON_OK, "%s: %s", kinds[kind], e.text);
+            must_shoot(x, (saeuron_generate_options){ .count = 1 }, kind ? &s : &plain);
+            digest = kind ? digest : saeuron_model_digest(x);
             CHECK(kind == 0 || same(&plain, &s), "%s: another picture than F32's", kinds[kind]);
-            CHECK((digest == sae_model_digest(x)) == (kind == 0 || kind == 5), "%s: the model's digest", kinds[kind]);
+            CHECK((digest == saeuron_model_digest(x)) == (kind == 0 || kind == 5), "%s: the model's digest", kinds[kind]);
         }
         done(x);
     }
@@ -1880,7 +1880,7 @@ static void many_levels(void)
         "\"down_block_types\": [\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\"],"
         "\"up_block_types\": [\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\"]}";
     static unet u;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     json  v;
     void *weights = NULL;
     arena work = { 0 };
@@ -1908,25 +1908,25 @@ static void many_levels(void)
 /* Every option outside its range is refused with its name. */
 static void option_errors(void)
 {
-    static const struct { sae_generate_options o; const char *words; } cases[] = {
+    static const struct { saeuron_generate_options o; const char *words; } cases[] = {
         { { .count = 0 }, "prompt" }, { { .count = 1, .width = 17 }, "width" }, { { .count = 1, .height = 20000 }, "height" }, { { .count = 1, .steps = 1000 }, "steps" },
         { { .count = 1, .steps = 1001 }, "steps" }, { { .count = 1, .guidance = -1, .has_guidance = 1 }, "guidance" }, { { .count = 1, .residual = 3 }, "residual" },
         { { .count = 1, .residual = -1 }, "residual" }, { { .count = 1, .guidance = 1e9, .has_guidance = 1 }, "guidance" },
     };
     static const char *const bad[] = { "\xFF", "a\xC0\x80", "\xED\xA0\x80" };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     shot s;
     int32_t ids[16];
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_error(cases[i].words, shoot(x, cases[i].o, &s, &e), SAE_EUSAGE, &e, cases[i].words);
-    check_error("NaN", shoot(x, (sae_generate_options){ .count = 1, .guidance = NAN, .has_guidance = 1 }, &s, &e), SAE_EUSAGE, &e, "guidance");
-    check_error("no prompts", sae_generate(x, &(sae_generate_options){ .count = 1 }, s.rgb, &e), SAE_EUSAGE, &e, "prompt");
+        check_error(cases[i].words, shoot(x, cases[i].o, &s, &e), SAEURON_EUSAGE, &e, cases[i].words);
+    check_error("NaN", shoot(x, (saeuron_generate_options){ .count = 1, .guidance = NAN, .has_guidance = 1 }, &s, &e), SAEURON_EUSAGE, &e, "guidance");
+    check_error("no prompts", saeuron_generate(x, &(saeuron_generate_options){ .count = 1 }, s.rgb, &e), SAEURON_EUSAGE, &e, "prompt");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        check_error("not UTF-8", shoot(x, (sae_generate_options){ .prompts = bad + i, .count = 1 }, &s, &e), SAE_EUSAGE, &e, "UTF-8");
-        check_error("not UTF-8", sae_tokenize(x, bad[i], ids, NULL, NULL, &e), SAE_EUSAGE, &e, "UTF-8");
+        check_error("not UTF-8", shoot(x, (saeuron_generate_options){ .prompts = bad + i, .count = 1 }, &s, &e), SAEURON_EUSAGE, &e, "UTF-8");
+        check_error("not UTF-8", saeuron_tokenize(x, bad[i], ids, NULL, NULL, &e), SAEURON_EUSAGE, &e, "UTF-8");
     }
-    CHECK(shoot(x, (sae_generate_options){ .count = 0 }, &s, NULL) == SAE_EUSAGE, "err may be NULL");
+    CHECK(shoot(x, (saeuron_generate_options){ .count = 0 }, &s, NULL) == SAEURON_EUSAGE, "err may be NULL");
     done(x);
 }
 
@@ -1935,36 +1935,36 @@ static void not_finite_on_the_way(void)
 {
     static float noise[TINY_LATENT];
     shot s;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     for (size_t i = 0; i < TINY_LATENT; i++)
         noise[i] = i % 2 ? 1e38f : -1e38f;
-    const int code = shoot(x, (sae_generate_options){ .count = 1, .noise = noise, .guidance = 9000, .has_guidance = 1 }, &s, &e);
-    check_error("overflow", code, SAE_ENAN, &e, "not finite|step 0");
+    const int code = shoot(x, (saeuron_generate_options){ .count = 1, .noise = noise, .guidance = 9000, .has_guidance = 1 }, &s, &e);
+    check_error("overflow", code, SAEURON_ENAN, &e, "not finite|step 0");
     must_forget(x, "Sketch", 60);
-    sae_close(x);
+    saeuron_close(x);
     noise[3] = NAN;
     x = opened(NULL, 2); /* each thread has its half of the batch, and its own error */
     must_forget(x, "Sketch", 60);
-    check_error("NaN noise, two threads", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
-    check_error("NaN noise", shoot(x, (sae_generate_options){ .count = 1, .noise = noise }, &s, &e), SAE_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
+    check_error("NaN noise, two threads", shoot(x, (saeuron_generate_options){ .count = 1, .noise = noise }, &s, &e), SAEURON_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
+    check_error("NaN noise", shoot(x, (saeuron_generate_options){ .count = 1, .noise = noise }, &s, &e), SAEURON_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
     done(x);
 }
 
-/* An image of another size; 16-value blocks of randn; the size that sae_image_size foretells. */
+/* An image of another size; 16-value blocks of randn; the size that saeuron_image_size foretells. */
 static void sizes(void)
 {
     static unsigned char rgb[64 * 16 * 3];
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     size_t W = 0, H = 0;
-    sae_context *x = fresh();
-    sae_generate_options o = { .prompts = prompts, .count = 1, .width = 64, .height = 16 };
-    CHECK(sae_image_size(x, &o, &W, &H, &e) == SAE_OK && W == 64 && H == 16, "%zu x %zu", W, H);
-    CHECK(sae_generate(x, &o, rgb, &e) == SAE_OK, "%s", e.text);
+    saeuron_context *x = fresh();
+    saeuron_generate_options o = { .prompts = prompts, .count = 1, .width = 64, .height = 16 };
+    CHECK(saeuron_image_size(x, &o, &W, &H, &e) == SAEURON_OK && W == 64 && H == 16, "%zu x %zu", W, H);
+    CHECK(saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);
     o.width = o.height = 0;
-    CHECK(sae_image_size(x, &o, &W, &H, &e) == SAE_OK && W == 16 && H == 16, "%zu x %zu", W, H);
+    CHECK(saeuron_image_size(x, &o, &W, &H, &e) == SAEURON_OK && W == 16 && H == 16, "%zu x %zu", W, H);
     o.width = o.height = 4;
-    CHECK(sae_generate(x, &o, rgb, &e) == SAE_OK, "%s", e.text); /* 4 x 2 x 2 values: one block */
+    CHECK(saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text); /* 4 x 2 x 2 values: one block */
     done(x);
 }
 
@@ -1974,19 +1974,19 @@ static void text(void)
     static float a[16 * 16], b[16 * 16];
     int32_t ids[16];
     size_t  count = 0, cut = 9;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    CHECK(sae_text_length(x) == 16 && sae_text_width(x) == 16, "%zu x %zu", sae_text_length(x), sae_text_width(x));
-    CHECK(sae_encode_text(x, "cat", a, &e) == SAE_OK && sae_encode_text(x, "dog", b, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    CHECK(saeuron_text_length(x) == 16 && saeuron_text_width(x) == 16, "%zu x %zu", saeuron_text_length(x), saeuron_text_width(x));
+    CHECK(saeuron_encode_text(x, "cat", a, &e) == SAEURON_OK && saeuron_encode_text(x, "dog", b, &e) == SAEURON_OK, "%s", e.text);
     CHECK(memcmp(a, b, sizeof a) && !memcmp(a, b, 16 * sizeof *a), "the texts' states: the start token's are equal, the others are not");
-    CHECK(sae_tokenize(x, "Cat  sketch", ids, &count, &cut, &e) == SAE_OK && count == 4 && cut == 0, "%zu ids, %zu cut, %s", count, cut, e.text);
-    CHECK(sae_token(x, ids[1]) && !strcmp(sae_token(x, ids[1]), "cat</w>") && !strcmp(sae_token(x, ids[2]), "sketch</w>"), "the pieces are %s", sae_token(x, ids[1]));
-    CHECK(ids[3] == ids[15] && !sae_token(x, -1) && !sae_token(x, 99999), "the padding, and ids out of range");
-    CHECK(sae_tokenize(x, "a b c d e f g h i j k l m n o p", ids, &count, &cut, &e) == SAE_OK && count == 16 && cut == 2, "%zu ids, %zu cut", count, cut);
-    sae_close(x);
+    CHECK(saeuron_tokenize(x, "Cat  sketch", ids, &count, &cut, &e) == SAEURON_OK && count == 4 && cut == 0, "%zu ids, %zu cut, %s", count, cut, e.text);
+    CHECK(saeuron_token(x, ids[1]) && !strcmp(saeuron_token(x, ids[1]), "cat</w>") && !strcmp(saeuron_token(x, ids[2]), "sketch</w>"), "the pieces are %s", saeuron_token(x, ids[1]));
+    CHECK(ids[3] == ids[15] && !saeuron_token(x, -1) && !saeuron_token(x, 99999), "the padding, and ids out of range");
+    CHECK(saeuron_tokenize(x, "a b c d e f g h i j k l m n o p", ids, &count, &cut, &e) == SAEURON_OK && count == 16 && cut == 2, "%zu ids, %zu cut", count, cut);
+    saeuron_close(x);
     tiny_set(&files, "tokenizer/tokenizer_config.json", NULL, 0); /* 77 then, but the text encoder has 16 positions */
     x = opened(NULL, 1);
-    CHECK(sae_text_length(x) == 16 && sae_encode_text(x, "cat", b, &e) == SAE_OK && !memcmp(b, a, sizeof a), "%zu tokens for 16 positions, or other states", sae_text_length(x));
+    CHECK(saeuron_text_length(x) == 16 && saeuron_encode_text(x, "cat", b, &e) == SAEURON_OK && !memcmp(b, a, sizeof a), "%zu tokens for 16 positions, or other states", saeuron_text_length(x));
     done(x);
 }
 
@@ -1999,10 +1999,10 @@ static void image_bits(void)
     unsigned char rgb[2 * TINY_PIXELS] = { 0 };
     size_t shape[3] = { 0 };
     char   list[128], *isa = list;
-    sae_error e = { 0 };
-    sae_context *x = fresh();
-    CHECK(encode_image(x, first, &e) == SAE_OK, "%s", e.text);
-    sae_close(x);
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    CHECK(encode_image(x, first, &e) == SAEURON_OK, "%s", e.text);
+    saeuron_close(x);
     snprintf(list, sizeof list, "%s", nn_isa_list());
     for (bool more = true; more;) {
         nn c;
@@ -2011,14 +2011,14 @@ static void image_bits(void)
         isa[n] = 0;
         for (int threads = 1; threads <= 3 && nn_init(&c, isa, 1, NULL); threads++) {
             x = opened(isa, threads);
-            CHECK(encode_image(x, other, &e) == SAE_OK && !memcmp(first, other, sizeof first), "%s, %d threads: other moments; %s", isa, threads, e.text);
-            sae_close(x);
+            CHECK(encode_image(x, other, &e) == SAEURON_OK && !memcmp(first, other, sizeof first), "%s, %d threads: other moments; %s", isa, threads, e.text);
+            saeuron_close(x);
         }
         isa += n + more;
     }
     x = opened(NULL, 1);
-    CHECK(sae_latent_size(x, 32, 16, shape, &e) == SAE_OK && shape[0] == 4 && shape[1] == 8 && shape[2] == 16, "[%zu, %zu, %zu]", shape[0], shape[1], shape[2]);
-    CHECK(sae_encode_image(x, rgb, 32, 16, wide, &e) == SAE_OK && sae_encode_image(x, rgb, 16, 16, other, &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_latent_size(x, 32, 16, shape, &e) == SAEURON_OK && shape[0] == 4 && shape[1] == 8 && shape[2] == 16, "[%zu, %zu, %zu]", shape[0], shape[1], shape[2]);
+    CHECK(saeuron_encode_image(x, rgb, 32, 16, wide, &e) == SAEURON_OK && saeuron_encode_image(x, rgb, 16, 16, other, &e) == SAEURON_OK, "%s", e.text);
     CHECK(memcmp(first, other, sizeof first), "a black picture has the moments of any other");
     done(x);
 }
@@ -2029,16 +2029,16 @@ static void image_sizes(void)
     static const size_t bad[][2] = { { 15, 16 }, { 16, 15 }, { 0, 16 }, { 16, 0 }, { 8194, 16 }, { 16, SIZE_MAX - 1 } };
     static float moments[2 * TINY_LATENT];
     static const unsigned char rgb[TINY_PIXELS];
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     size_t shape[3];
-    sae_context *x = fresh();
+    saeuron_context *x = fresh();
     files.allocs = 0;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        check_error("a size", sae_encode_image(x, rgb, bad[i][0], bad[i][1], moments, &e), SAE_EUSAGE, &e, "multiples of 2|8192");
-        check_error("a size", sae_latent_size(x, bad[i][0], bad[i][1], shape, &e), SAE_EUSAGE, &e, "multiples of 2|8192");
+        check_error("a size", saeuron_encode_image(x, rgb, bad[i][0], bad[i][1], moments, &e), SAEURON_EUSAGE, &e, "multiples of 2|8192");
+        check_error("a size", saeuron_latent_size(x, bad[i][0], bad[i][1], shape, &e), SAEURON_EUSAGE, &e, "multiples of 2|8192");
     }
     CHECK(files.allocs == 0, "%ld allocations for images of no size", files.allocs);
-    CHECK(sae_encode_image(x, rgb, 2, 2, moments, &e) == SAE_OK, "%s", e.text); /* one latent pixel */
+    CHECK(saeuron_encode_image(x, rgb, 2, 2, moments, &e) == SAEURON_OK, "%s", e.text); /* one latent pixel */
     done(x);
 }
 
@@ -2047,7 +2047,7 @@ static void image_moments(void)
 {
     static tiny_list l;
     static float m[2 * TINY_LATENT], z[TINY_LATENT];
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     tiny_make(&files);
     tiny_tensors(&l, "vae");
     float *bias = tiny_tensor_named(&l, "quant_conv.bias")->values;
@@ -2056,9 +2056,9 @@ static void image_moments(void)
     tiny_save(&files, VAE, &l, 0, l.count, NULL);
     tiny_drop(&l);
     tiny_edit(&files, "vae/config.json", "{", "{\"shift_factor\": 0.25,");
-    sae_context *x = opened(NULL, 1);
-    CHECK(encode_image(x, m, &e) == SAE_OK, "%s", e.text);
-    sae_mode(x, z, m, TINY_LATENT);
+    saeuron_context *x = opened(NULL, 1);
+    CHECK(encode_image(x, m, &e) == SAEURON_OK, "%s", e.text);
+    saeuron_mode(x, z, m, TINY_LATENT);
     for (size_t i = 0; i < 64; i++) {
         CHECK(m[i] > 100 && m[64 + i] < -100 && m[4 * 64 + i] == 20 && m[5 * 64 + i] == -30, "pixel %zu: means %g, %g, logarithms %g, %g", i, (double)m[i],
               (double)m[64 + i], (double)m[4 * 64 + i], (double)m[5 * 64 + i]);
@@ -2077,10 +2077,10 @@ static void decoder_only(void)
 {
     static tiny_list l, kept;
     static float moments[2 * TINY_LATENT];
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     shot plain, s;
-    sae_context *x = fresh();
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &plain);
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     done(x);
     for (int with_quant_conv = 0; with_quant_conv < 2; with_quant_conv++) {
         tiny_make(&files);
@@ -2094,10 +2094,10 @@ static void decoder_only(void)
         tiny_drop(&l);
         x = opened(NULL, 1);
         if (x) {
-            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
             CHECK(same(&plain, &s), "without the encoder the picture is another");
-            check_error("no encoder", encode_image(x, moments, &e), SAE_EFORMAT, &e, VAE "|no encoder");
-            must_shoot(x, (sae_generate_options){ .count = 1 }, &s);
+            check_error("no encoder", encode_image(x, moments, &e), SAEURON_EFORMAT, &e, VAE "|no encoder");
+            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
             CHECK(same(&plain, &s), "after the error the picture is another");
         }
         done(x);
@@ -2109,14 +2109,14 @@ static void image_fails(void)
 {
     static tiny_list l;
     static float moments[2 * TINY_LATENT];
-    sae_error e = { 0 };
-    sae_context *x = fresh();
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
     files.progressed = 0;
     files.cancel_at = 1;
-    check_error("progress", encode_image(x, moments, &e), SAE_ECANCEL, &e, "stopped");
+    check_error("progress", encode_image(x, moments, &e), SAEURON_ECANCEL, &e, "stopped");
     files.cancel_at = 0;
-    CHECK(encode_image(x, moments, &e) == SAE_OK && files.progressed == 2, "%s; %ld calls of progress", e.text, files.progressed);
-    sae_close(x);
+    CHECK(encode_image(x, moments, &e) == SAEURON_OK && files.progressed == 2, "%s; %ld calls of progress", e.text, files.progressed);
+    saeuron_close(x);
     tiny_tensors(&l, "vae");
     tiny_tensor *v = tiny_tensor_named(&l, "quant_conv.weight");
     for (size_t i = 0; i < v->count; i++)
@@ -2124,7 +2124,7 @@ static void image_fails(void)
     tiny_save(&files, VAE, &l, 0, l.count, NULL);
     tiny_drop(&l);
     x = opened(NULL, 1);
-    check_error("overflow", encode_image(x, moments, &e), SAE_ENAN, &e, "not finite|latents");
+    check_error("overflow", encode_image(x, moments, &e), SAEURON_ENAN, &e, "not finite|latents");
     done(x);
 }
 
@@ -2132,15 +2132,15 @@ static void image_fails(void)
 static void two_contexts(void)
 {
     shot a, b;
-    sae_context *x = fresh(), *y = opened(NULL, 1);
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &a);
+    saeuron_context *x = fresh(), *y = opened(NULL, 1);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &a);
     must_forget(y, "Sketch", 60);
-    must_shoot(y, (sae_generate_options){ .count = 1 }, &b);
+    must_shoot(y, (saeuron_generate_options){ .count = 1 }, &b);
     CHECK(!same(&a, &b), "forgetting changes nothing");
-    must_shoot(x, (sae_generate_options){ .count = 1 }, &b);
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &b);
     CHECK(same(&a, &b), "what one context forgets, the other forgets");
-    CHECK(sae_model_digest(x) == sae_model_digest(y) && sae_contract() == SAE_CONTRACT_VERSION, "digests differ");
-    sae_close(y);
+    CHECK(saeuron_model_digest(x) == saeuron_model_digest(y) && saeuron_contract() == SAEURON_CONTRACT_VERSION, "digests differ");
+    saeuron_close(y);
     done(x);
 }
 

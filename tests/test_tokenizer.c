@@ -17,7 +17,7 @@
 #define MADE   "tests/golden/tokenizer" /* our small vocabulary */
 #define PADDING_MAX 512
 
-static sae_error err;
+static saeuron_error err;
 
 /* ---- a host whose files and memory are ours ---- */
 
@@ -30,7 +30,7 @@ typedef struct world {
     const char *text[FILES];
     char    *owned[FILES]; /* texts to be freed */
     size_t refuse, asked, live; /* live: blocks not yet given back */
-    sae_host host;
+    saeuron_host host;
 } world;
 
 static const void *world_map(void *user, const char *path, size_t *size)
@@ -64,7 +64,7 @@ static void world_init(world *w)
 {
     memset(w, 0, sizeof *w);
     w->refuse = SIZE_MAX;
-    w->host = (sae_host){ .user = w, .alloc = world_alloc, .free = world_free, .map = world_map };
+    w->host = (saeuron_host){ .user = w, .alloc = world_alloc, .free = world_free, .map = world_map };
 }
 
 /* Every block must have come back. */
@@ -183,7 +183,7 @@ static void golden_folder(const char *set, const char *folder)
     size_t length = 0;
     long   pad = 0;
     const int code = tensors_open(&g, NULL, GOLDEN, &err);
-    CHECK(code == SAE_OK, "%s", err.text);
+    CHECK(code == SAEURON_OK, "%s", err.text);
     if (code)
         return;
     if (!set_facts(&g, set, &length, &pad)) {
@@ -268,7 +268,7 @@ static void golden_configs(void)
     json key, value;
     int  seen = 0;
     const int code = tensors_open(&g, NULL, GOLDEN, &err);
-    CHECK(code == SAE_OK, "%s", err.text);
+    CHECK(code == SAEURON_OK, "%s", err.text);
     if (code)
         return;
     for (json_iter it = json_begin(g.metadata); json_next(&it, &key, &value);) {
@@ -297,7 +297,7 @@ static tokenizer *open_tiny(world *w)
     w->text[VOCAB] = tiny;
     w->text[MERGES] = MERGES_AB;
     const int code = tokenizer_open(&t, &w->host, "/t", &err);
-    CHECK(code == SAE_OK, "%s", err.text);
+    CHECK(code == SAEURON_OK, "%s", err.text);
     return t;
 }
 
@@ -356,8 +356,8 @@ static void lengths(void)
         return;
     int32_t ids[4] = { -1, -1, -1, -1 };
     size_t  count, cut;
-    CHECK(tokenizer_set_max_length(t, 1, &err) == SAE_EUSAGE && strstr(err.text, "1 ids"), "%s", err.text);
-    CHECK(tokenizer_set_max_length(t, TOKENIZER_LENGTH_MAX + 1, &err) == SAE_EUSAGE, "too long");
+    CHECK(tokenizer_set_max_length(t, 1, &err) == SAEURON_EUSAGE && strstr(err.text, "1 ids"), "%s", err.text);
+    CHECK(tokenizer_set_max_length(t, TOKENIZER_LENGTH_MAX + 1, &err) == SAEURON_EUSAGE, "too long");
     CHECK(tokenizer_max_length(t) == 77, "a refused length was kept: %zu", tokenizer_max_length(t));
     for (size_t n = 2; n <= 3; n++) {
         CHECK(!tokenizer_set_max_length(t, n, &err) && !tokenizer_encode(t, ids, &count, &cut, "a a a", &err), "%s", err.text);
@@ -381,7 +381,7 @@ static void not_utf8(void)
     tokenizer *t = open_tiny(&w);
     int32_t ids[77];
     for (size_t i = 0; t && i < sizeof bad / sizeof *bad; i++)
-        CHECK(tokenizer_encode(t, ids, NULL, NULL, bad[i].text, &err) == SAE_EUSAGE && strstr(err.text, bad[i].at), "%s: %s", bad[i].at, err.text);
+        CHECK(tokenizer_encode(t, ids, NULL, NULL, bad[i].text, &err) == SAEURON_EUSAGE && strstr(err.text, bad[i].at), "%s: %s", bad[i].at, err.text);
     CHECK(t && !tokenizer_encode(t, ids, NULL, NULL, "a", &err), "not usable after an error: %s", err.text);
     tokenizer_close(t);
 }
@@ -426,7 +426,7 @@ static void long_prompts(void)
     test_note("two prompts of 1 MiB and more in %.2f s", os_seconds() - start);
     CHECK(os_seconds() - start < 60, "%.0f s", os_seconds() - start);
     char *text = repeated("a", TOKENIZER_PROMPT_MAX + 1);
-    CHECK(text && tokenizer_encode(t, ids, NULL, NULL, text, &err) == SAE_EUSAGE && strstr(err.text, "too long"), "%s", err.text);
+    CHECK(text && tokenizer_encode(t, ids, NULL, NULL, text, &err) == SAEURON_EUSAGE && strstr(err.text, "too long"), "%s", err.text);
     free(text);
     tokenizer_close(t);
     world_close(&w, "long_prompts");
@@ -436,14 +436,14 @@ static void long_prompts(void)
 
 typedef struct hostile { const char *text[FILES]; int code; const char *says; } hostile;
 
-#define CONFIG_ONLY(config, says) { { tiny, MERGES_AB, config, NULL, NULL, NULL }, SAE_EFORMAT, says }
-#define VOCAB_ONLY(vocab, says)   { { vocab, MERGES_AB, NULL, NULL, NULL, NULL }, SAE_EFORMAT, says }
-#define MERGES_ONLY(merges, says) { { tiny, merges, NULL, NULL, NULL, NULL }, SAE_EFORMAT, says }
-#define WHOLE_ONLY(whole, says)   { { tiny, MERGES_AB, NULL, NULL, NULL, whole }, SAE_EFORMAT, says }
+#define CONFIG_ONLY(config, says) { { tiny, MERGES_AB, config, NULL, NULL, NULL }, SAEURON_EFORMAT, says }
+#define VOCAB_ONLY(vocab, says)   { { vocab, MERGES_AB, NULL, NULL, NULL, NULL }, SAEURON_EFORMAT, says }
+#define MERGES_ONLY(merges, says) { { tiny, merges, NULL, NULL, NULL, NULL }, SAEURON_EFORMAT, says }
+#define WHOLE_ONLY(whole, says)   { { tiny, MERGES_AB, NULL, NULL, NULL, whole }, SAEURON_EFORMAT, says }
 
 static const hostile bad_files[] = {
-    { { NULL, MERGES_AB, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/vocab.json: there is no such file" },
-    { { tiny, NULL, NULL, NULL, NULL, NULL }, SAE_ENOENT, "/t/merges.txt: there is no such file" },
+    { { NULL, MERGES_AB, NULL, NULL, NULL, NULL }, SAEURON_ENOENT, "/t/vocab.json: there is no such file" },
+    { { tiny, NULL, NULL, NULL, NULL, NULL }, SAEURON_ENOENT, "/t/merges.txt: there is no such file" },
     VOCAB_ONLY("", "/t/vocab.json"),
     VOCAB_ONLY("[]", "must have an object"),
     VOCAB_ONLY("{}", "must have an object of 1"),
@@ -456,8 +456,8 @@ static const hostile bad_files[] = {
     VOCAB_ONLY("{\"a\":\"0\"}", "the id of piece \"a\""),
     VOCAB_ONLY("{\"a\\u0000\":0}", "piece number 1 holds U+0000"),
     VOCAB_ONLY("{\"a\":0,\"b</w>\":1}", "needs the piece \"ab</w>\""),
-    { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAE_EFORMAT, "the bos_token \"<|startoftext|>\" is no piece" },
-    { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAE_EFORMAT, "the eos_token \"<|endoftext|>\" is no piece" },
+    { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAEURON_EFORMAT, "the bos_token \"<|startoftext|>\" is no piece" },
+    { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAEURON_EFORMAT, "the eos_token \"<|endoftext|>\" is no piece" },
     MERGES_ONLY("#version: 0.2\na b</w> x\n", "merge 2 must be two pieces"),
     MERGES_ONLY("a\n", "merge 1 must be two pieces"),
     MERGES_ONLY("a b</w>\n\na b</w>\n", "merge 2 must be two pieces"),
@@ -495,8 +495,8 @@ static const hostile bad_files[] = {
     WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}", "merge 1 needs the piece \"b\""),
     WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"content\":\"a\"}]}", "an added token has no id"),
     WHOLE_ONLY("{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"added_tokens\":[{\"content\":\"b\",\"id\":-1}]}", "must go on from 1"),
-    { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL, NULL }, SAE_EFORMAT, "/t/special_tokens_map.json: the pad_token" },
-    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}", NULL }, SAE_EFORMAT, "/t/added_tokens.json: tokens added in this way" },
+    { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL, NULL }, SAEURON_EFORMAT, "/t/special_tokens_map.json: the pad_token" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}", NULL }, SAEURON_EFORMAT, "/t/added_tokens.json: tokens added in this way" },
 };
 
 /* Each file says what is wrong with it, where, in one line; nothing is left behind. */
@@ -547,7 +547,7 @@ static void colliding_pieces(void)
     world_init(&w);
     give(&w, VOCAB, vocab);
     w.text[MERGES] = "";
-    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAE_EFORMAT && strstr(err.text, "collide"), "%s", err.text);
+    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAEURON_EFORMAT && strstr(err.text, "collide"), "%s", err.text);
     world_close(&w, "colliding_pieces");
 }
 
@@ -568,7 +568,7 @@ static void duplicate_among_many(void)
     world_init(&w);
     give(&w, VOCAB, vocab);
     w.text[MERGES] = "";
-    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAE_EFORMAT && strstr(err.text, "\"17\" is there twice, as 17 and 2900"), "%s", err.text);
+    CHECK(tokenizer_open(&t, &w.host, "/t", &err) == SAEURON_EFORMAT && strstr(err.text, "\"17\" is there twice, as 17 and 2900"), "%s", err.text);
     world_close(&w, "duplicate_among_many");
 }
 
@@ -614,7 +614,7 @@ static void damaged_files(void)
 
 /* ---- memory ---- */
 
-/* Allocation n refused, for all n: SAE_ENOMEM, nothing kept, and the next call works. */
+/* Allocation n refused, for all n: SAEURON_ENOMEM, nothing kept, and the next call works. */
 static void memory_refused(void)
 {
     world w;
@@ -626,7 +626,7 @@ static void memory_refused(void)
         const int code = tokenizer_open(&t, &w.host, "/t", &err);
         if (!code)
             break;
-        CHECK(code == SAE_ENOMEM && !t && w.live == 0, "open with %zu blocks: code %d, %zu not given back", w.refuse, code, w.live);
+        CHECK(code == SAEURON_ENOMEM && !t && w.live == 0, "open with %zu blocks: code %d, %zu not given back", w.refuse, code, w.live);
     }
     CHECK(t && w.refuse > 0, "nothing was refused on opening");
     const size_t held = w.live;
@@ -638,7 +638,7 @@ static void memory_refused(void)
         CHECK(w.live == held, "encode with %zu blocks: %zu not given back", n, w.live - held);
         if (!code)
             break;
-        CHECK(code == SAE_ENOMEM, "encode with %zu blocks: code %d", n, code);
+        CHECK(code == SAEURON_ENOMEM, "encode with %zu blocks: code %d", n, code);
         refused++;
     }
     CHECK(refused >= 4, "only %zu allocations were refused: the prompt, and three texts between special tokens", refused);
@@ -691,7 +691,7 @@ static void opens_fast(void)
     const double start = os_seconds();
     const int code = tokenizer_open(&t, NULL, clip_folder(), &err);
     const double seconds = os_seconds() - start;
-    CHECK(code == SAE_OK, "%s", err.text);
+    CHECK(code == SAEURON_OK, "%s", err.text);
     test_note("CLIP's vocabulary opens in %.1f ms", 1e3 * seconds);
     CHECK(seconds < 5, "CLIP's vocabulary took %.1f s to open", seconds);
     tokenizer_close(t);

@@ -33,8 +33,8 @@ static uint64_t *since_of(trainer *t) { return named(t, "tokens_since_fired").da
 static trainer *opened(const train_config *k, int threads, const char *isa)
 {
     trainer *t = NULL;
-    sae_error e = { 0 };
-    CHECK(trainer_open(&t, NULL, k, threads, isa, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(trainer_open(&t, NULL, k, threads, isa, &e) == SAEURON_OK, "%s", e.text);
     return t;
 }
 
@@ -62,14 +62,14 @@ static float *batch(uint64_t seed, size_t M, size_t d)
 
 static void stepped(trainer *t, const float *x, size_t M, train_report *r)
 {
-    sae_error e = { 0 };
-    CHECK(trainer_step(t, x, M, r, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(trainer_step(t, x, M, r, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static void started(trainer *t, const float *x, size_t M)
 {
-    sae_error e = { 0 };
-    CHECK(trainer_start(t, x, M, &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(trainer_start(t, x, M, &e) == SAEURON_OK, "%s", e.text);
 }
 
 /* ---- the dense model, in double: f whole, as PyTorch has it ---- */
@@ -304,8 +304,8 @@ static void gradients_are_derivatives(void)
         float *x = batch(11, M, D);
         trainer *t = prepared(&k, x, M, NULL);
         train_report r;
-        sae_error e = { 0 };
-        CHECK(trainer_gradients(t, x, M, &r, &e) == SAE_OK, "%s", e.text);
+        saeuron_error e = { 0 };
+        CHECK(trainer_gradients(t, x, M, &r, &e) == SAEURON_OK, "%s", e.text);
         model m = model_of(t, x, M), still;
         model_run(&m, false);
         CHECK(fabs(r.loss - m.loss) < 1e-5 * m.loss && fabs(r.fvu - m.fvu) < 1e-5 && fabs(r.auxk - (k.auxk_alpha != 0 ? m.auxk : 0)) < 1e-5 &&
@@ -354,9 +354,9 @@ static void gradients_are_the_dense_ones(void)
             float *x = batch(12 + s, sizes[s].M, k.d), *other = batch(40 + s, sizes[s].M, k.d);
             trainer *t = prepared(&k, x, sizes[s].M, NULL);
             train_report r;
-            sae_error e = { 0 };
-            CHECK(trainer_gradients(t, other, sizes[s].M, &r, &e) == SAE_OK, "%s", e.text); /* rows that it fills and x does not are empty again */
-            CHECK(trainer_gradients(t, x, sizes[s].M, &r, &e) == SAE_OK, "%s", e.text);
+            saeuron_error e = { 0 };
+            CHECK(trainer_gradients(t, other, sizes[s].M, &r, &e) == SAEURON_OK, "%s", e.text); /* rows that it fills and x does not are empty again */
+            CHECK(trainer_gradients(t, x, sizes[s].M, &r, &e) == SAEURON_OK, "%s", e.text);
             model m = model_of(t, x, sizes[s].M);
             model_run(&m, true);
             const double off = distance(t, &m, m.g);
@@ -385,7 +385,7 @@ static void ties_go_to_the_lower(void)
         float x[M * D];
         trainer *t = opened(&k, 1, NULL);
         train_report r;
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         for (size_t i = 0; i < M * D; i++)
             x[i] = (float)(rng_value(4, 4, i) % 5) - 2.0f;
         for (size_t i = 0; i < N * D; i++) {
@@ -394,7 +394,7 @@ static void ties_go_to_the_lower(void)
         }
         for (size_t i = 0; i < N; i++)
             since_of(t)[i] = i % 5 ? 0 : k.dead_threshold + 1;
-        CHECK(trainer_gradients(t, x, M, &r, &e) == SAE_OK, "%s", e.text);
+        CHECK(trainer_gradients(t, x, M, &r, &e) == SAEURON_OK, "%s", e.text);
         model m = model_of(t, x, M);
         model_run(&m, true);
         const double off = distance(t, &m, m.g);
@@ -861,27 +861,27 @@ static void bad_batches_are_refused(void)
     const train_config k = small(D, 12, 2, M);
     float *x = batch(2, M, D);
     trainer *t = opened(&k, 2, NULL);
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     started(t, x, M);
     stepped(t, x, M, NULL);
     const float bias = floats_of(t, "encoder.bias")[3], moment = floats_of(t, "adam.m.W_dec")[5];
     for (int i = 0; i < 2; i++) {
         const float keep = x[3 * D + 2];
         x[3 * D + 2] = i ? HUGE_VALF : f32_from(0x7fc00000u);
-        CHECK(trainer_step(t, x, M, NULL, &e) == SAE_ENAN && test_holds(e.text, "step 1|token 3|channel 2|not finite"), "\"%s\"", e.text);
-        CHECK(trainer_start(t, x, M, &e) == SAE_ENAN && test_holds(e.text, "token 3|channel 2"), "\"%s\"", e.text);
+        CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|token 3|channel 2|not finite"), "\"%s\"", e.text);
+        CHECK(trainer_start(t, x, M, &e) == SAEURON_ENAN && test_holds(e.text, "token 3|channel 2"), "\"%s\"", e.text);
         x[3 * D + 2] = keep;
     }
-    CHECK(trainer_step(t, x, 0, NULL, &e) == SAE_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
-    CHECK(trainer_step(t, x, M + 1, NULL, &e) == SAE_EUSAGE && test_holds(e.text, "6 tokens|1 to 5"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, 0, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, M + 1, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "6 tokens|1 to 5"), "\"%s\"", e.text);
     for (size_t i = 0; i < M * D; i++)
         x[i] = x[i % D];
-    CHECK(trainer_step(t, x, M, NULL, &e) == SAE_ENAN && test_holds(e.text, "step 1|loss|the same"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|the same"), "\"%s\"", e.text);
     free(x);
     x = batch(2, M, D);
     const float keep = floats_of(t, "b_dec")[1];
     floats_of(t, "b_dec")[1] = HUGE_VALF;
-    CHECK(trainer_step(t, x, M, NULL, &e) == SAE_ENAN && test_holds(e.text, "step 1|loss|not finite"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|not finite"), "\"%s\"", e.text);
     floats_of(t, "b_dec")[1] = keep;
     CHECK(floats_of(t, "encoder.bias")[3] == bias && floats_of(t, "adam.m.W_dec")[5] == moment && *(uint64_t *)named(t, "step").data == 1, "a refused batch left something");
     stepped(t, x, M, NULL);
@@ -893,7 +893,7 @@ static void bad_settings_are_refused(void)
 {
     const train_config good = small(6, 12, 2, 5);
     trainer *t;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     static const char *const fields[] = { "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0", "2^31" };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         train_config k = good;
@@ -908,14 +908,14 @@ static void bad_settings_are_refused(void)
         default: k.batch = 1 << 20; k.k = 2048; k.n = 4096; break;
         }
         t = (trainer *)&k;
-        CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAE_EUSAGE && !t && test_holds(e.text, fields[i]), "%s: \"%s\"", fields[i], e.text);
+        CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_EUSAGE && !t && test_holds(e.text, fields[i]), "%s: \"%s\"", fields[i], e.text);
         CHECK(trainer_bytes(&k, 1, NULL) == 0, "%s: has a size", fields[i]);
     }
-    CHECK(trainer_open(&t, NULL, &good, 1, "abacus", &e) == SAE_EUSAGE && test_holds(e.text, "abacus|reference"), "\"%s\"", e.text);
+    CHECK(trainer_open(&t, NULL, &good, 1, "abacus", &e) == SAEURON_EUSAGE && test_holds(e.text, "abacus|reference"), "\"%s\"", e.text);
     train_config k = good;
     k.d = 1 << 20;
     k.n = 1 << 26;
-    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAE_ENOMEM && test_holds(e.text, "memory"), "\"%s\"", e.text);
+    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_ENOMEM && test_holds(e.text, "memory"), "\"%s\"", e.text);
 }
 
 /* ---- held out ---- */
@@ -953,11 +953,11 @@ static void measured_is_counted(void)
         for (int threads = 1; threads <= 2; threads++) {
             measure *q = NULL;
             measure_report r;
-            sae_error e = { 0 };
-            CHECK(measure_open(&q, NULL, &s, threads, c % 2 ? "reference" : NULL, &e) == SAE_OK, "%s", e.text);
+            saeuron_error e = { 0 };
+            CHECK(measure_open(&q, NULL, &s, threads, c % 2 ? "reference" : NULL, &e) == SAEURON_OK, "%s", e.text);
             for (size_t i = 0; i < M; i += cuts[c])
-                CHECK(measure_add(q, x + i * D, M - i < cuts[c] ? M - i : cuts[c], &e) == SAE_OK, "%s", e.text);
-            CHECK(measure_result(q, &r, &e) == SAE_OK, "%s", e.text);
+                CHECK(measure_add(q, x + i * D, M - i < cuts[c] ? M - i : cuts[c], &e) == SAEURON_OK, "%s", e.text);
+            CHECK(measure_result(q, &r, &e) == SAEURON_OK, "%s", e.text);
             CHECK(r.tokens == M && fabs(r.l0 - (double)entries / M) < 1e-12 && r.dead == dead && dead >= 8 && !memcmp(r.fired, want, sizeof want), "blocks of %zu: %zu dead, %g a token",
                   cuts[c], r.dead, r.l0);
             CHECK(fabs(r.fvu - m.fvu) < 1e-6, "blocks of %zu: FVU %.9g, in double %.9g", cuts[c], r.fvu, m.fvu);
@@ -966,18 +966,18 @@ static void measured_is_counted(void)
             CHECK(r.fvu == first.fvu, "blocks of %zu: FVU %a, of all at once %a", cuts[c], r.fvu, first.fvu);
             const float keep = x[5 * D + 3];
             x[5 * D + 3] = HUGE_VALF;
-            CHECK(measure_add(q, x, 64, &e) == SAE_ENAN && test_holds(e.text, "token 705|channel 3"), "\"%s\"", e.text);
+            CHECK(measure_add(q, x, 64, &e) == SAEURON_ENAN && test_holds(e.text, "token 705|channel 3"), "\"%s\"", e.text);
             x[5 * D + 3] = keep;
             measure_close(q);
         }
     measure *q = NULL;
     measure_report r;
-    sae_error e = { 0 };
-    CHECK(measure_open(&q, NULL, &s, 1, NULL, &e) == SAE_OK, "%s", e.text);
-    CHECK(measure_result(q, &r, &e) == SAE_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
-    CHECK(measure_add(q, x, 1, &e) == SAE_OK && measure_result(q, &r, &e) == SAE_EUSAGE, "one token has a variance");
+    saeuron_error e = { 0 };
+    CHECK(measure_open(&q, NULL, &s, 1, NULL, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(measure_result(q, &r, &e) == SAEURON_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
+    CHECK(measure_add(q, x, 1, &e) == SAEURON_OK && measure_result(q, &r, &e) == SAEURON_EUSAGE, "one token has a variance");
     measure_close(q);
-    CHECK(measure_open(&q, NULL, &s, 1, "abacus", &e) == SAE_EUSAGE && !q, "\"%s\"", e.text);
+    CHECK(measure_open(&q, NULL, &s, 1, "abacus", &e) == SAEURON_EUSAGE && !q, "\"%s\"", e.text);
     model_free(&m);
     trainer_close(t);
     free(x);
@@ -991,15 +991,15 @@ static void allocations_fail(void)
     sae s;
     trainer_sae(t, &s);
     for (int kind = 0; kind < 2; kind++) {
-        sae_host host = tiny_host(&files);
+        saeuron_host host = tiny_host(&files);
         for (long n = 1; n <= 3; n++) {
             trainer *made = NULL;
             measure *m = NULL;
-            sae_error e = { 0 };
+            saeuron_error e = { 0 };
             files.allocs = 0;
             files.fail_at = n;
             const int code = kind ? measure_open(&m, &host, &s, 1, NULL, &e) : trainer_open(&made, &host, &k, 1, NULL, &e);
-            CHECK(code == (n < 3 ? SAE_ENOMEM : SAE_OK) && (n == 3 || (test_holds(e.text, "memory") && !made && !m)), "allocation %ld: code %d, \"%s\"", n, code, e.text);
+            CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) && (n == 3 || (test_holds(e.text, "memory") && !made && !m)), "allocation %ld: code %d, \"%s\"", n, code, e.text);
             if (made) { /* within its memory, to the byte */
                 float *x = batch(1, 5, 6);
                 started(made, x, 5);
@@ -1008,7 +1008,7 @@ static void allocations_fail(void)
             }
             if (m) {
                 float *x = batch(1, 300, 6);
-                CHECK(measure_add(m, x, 300, &e) == SAE_OK, "%s", e.text);
+                CHECK(measure_add(m, x, 300, &e) == SAEURON_OK, "%s", e.text);
                 free(x);
             }
             CHECK(files.allocs <= 2 + (n < 3), "%ld allocations", files.allocs);

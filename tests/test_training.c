@@ -49,7 +49,7 @@ static bool same_folders(const char *a, const char *b)
 
 static bool there(const char *name) { return access(at(name), F_OK) == 0; }
 
-static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
+static void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
     CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n'), "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted,
           e->text, words);
@@ -64,21 +64,21 @@ static void prepare(void)
     static const struct { const char *name; shard part; dtype type; } made[] = { { "whole.safetensors", { 0, 1 }, DT_F32 }, { "half.safetensors", { 0, 1 }, DT_F16 },
         { "part0.safetensors", { 0, 3 }, DT_F32 }, { "part1.safetensors", { 1, 3 }, DT_F32 }, { "part2.safetensors", { 2, 3 }, DT_F32 } };
     static bool ready;
-    sae_context *x = NULL;
-    sae_error e = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
     if (ready)
         return;
     ready = true;
     tiny_make(&files);
-    sae_host host = tiny_host(&files);
+    saeuron_host host = tiny_host(&files);
     host.threads = 1; /* a busy machine waits long for two */
-    CHECK(sae_open(&x, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         const char *path = at(made[i].name);
         const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .part = made[i].part, .hooks = hook, .paths = &path, .hook_count = 1, .type = made[i].type };
-        CHECK(collect_run(x, &o, &e) == SAE_OK, "%s", e.text);
+        CHECK(collect_run(x, &o, &e) == SAEURON_OK, "%s", e.text);
     }
-    sae_close(x);
+    saeuron_close(x);
     tiny_free(&files);
 }
 
@@ -87,7 +87,7 @@ static void make_file(const char *name, size_t rows, size_t first, size_t tokens
 {
     const char *pair[] = { "format", ACTIVATIONS_FORMAT, "hook", TINY_STYLES, "model", "0123456789abcdef", "seed", "0", "cfg", "7.5", "steps", "2", "timesteps", "501,1", "size", "16x16",
                            "negative_prompt", "", "every", "1", "diff", "0", NULL };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     float *x = malloc(rows * tokens * width * sizeof *x);
     for (size_t i = 0; i < rows * tokens * width; i++)
         x[i] = (float)(first + i / (tokens * width)) + (float)(i % (tokens * width) / width) * 0x1p-6f;
@@ -95,7 +95,7 @@ static void make_file(const char *name, size_t rows, size_t first, size_t tokens
         if (!strcmp(pair[i], key))
             pair[i + 1] = value;
     const tensor_out t = { .name = "activations", .type = type, .ndim = 3, .shape = { rows, tokens, width }, .values = x };
-    CHECK(tensors_save(NULL, at(name), &t, 1, pair, &e) == SAE_OK, "%s", e.text);
+    CHECK(tensors_save(NULL, at(name), &t, 1, pair, &e) == SAEURON_OK, "%s", e.text);
     free(x);
 }
 
@@ -157,9 +157,9 @@ static void configure(training_options *o)
     o->config.lr = 1e-2;
 }
 
-static int train_with(map_source *s, const char *name, how h, counter *c, const sae_host *with, sae_error *e)
+static int train_with(map_source *s, const char *name, how h, counter *c, const saeuron_host *with, saeuron_error *e)
 {
-    sae_host host = with ? *with : (sae_host){ .user = c, .progress = on_progress };
+    saeuron_host host = with ? *with : (saeuron_host){ .user = c, .progress = on_progress };
     training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at(name), .resume = !h.fresh, .threads = h.threads ? h.threads : 1,
                            .watch = on_step, .user = c };
     configure(&o);
@@ -167,14 +167,14 @@ static int train_with(map_source *s, const char *name, how h, counter *c, const 
     return training_run(s, &host, &o, e);
 }
 
-static int run_into(const char *name, how h, long *calls, sae_error *e)
+static int run_into(const char *name, how h, long *calls, saeuron_error *e)
 {
     const char *paths[3];
     size_t count = 0;
     counter c = { 0, h.stop_at, h.kill_at };
     map_source s = { .rows = 0 };
     static tiny model;
-    sae_context *x = NULL;
+    saeuron_context *x = NULL;
     int code;
     for (; count < 3 && h.data[count]; count++)
         paths[count] = at(h.data[count]);
@@ -182,12 +182,12 @@ static int run_into(const char *name, how h, long *calls, sae_error *e)
         code = source_open(&s, NULL, paths, count, e);
     else {
         tiny_make(&model);
-        sae_host host = tiny_host(&model);
+        saeuron_host host = tiny_host(&model);
         host.threads = h.threads ? h.threads : 1;
         host.user = &model;
         const sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = TINY_STYLES };
         model.cancel_at = 0;
-        code = sae_open(&x, &host, "tiny", e);
+        code = saeuron_open(&x, &host, "tiny", e);
         if (!code)
             code = source_open_online(&s, x, &o, h.buffer, e);
     }
@@ -195,7 +195,7 @@ static int run_into(const char *name, how h, long *calls, sae_error *e)
         code = train_with(&s, name, h, &c, NULL, e);
     source_close(&s);
     if (!count) {
-        sae_close(x);
+        saeuron_close(x);
         CHECK(model.live == 0 && model.torn == 0, "%ld blocks are left, %ld torn", model.live, model.torn);
         tiny_free(&model);
     }
@@ -206,9 +206,9 @@ static int run_into(const char *name, how h, long *calls, sae_error *e)
 
 static void trained(const char *name, how h)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     const int code = run_into(name, h, NULL, &e);
-    CHECK(code == SAE_OK, "%s: %s", name, e.text);
+    CHECK(code == SAEURON_OK, "%s: %s", name, e.text);
 }
 
 /* ---- which map comes when ---- */
@@ -233,30 +233,30 @@ static void order_of_files(void)
     static float x[2 * 3];
     uint32_t want[12];
     map_source s;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     make_file("o1", 5, 0, 2, 3, NULL, NULL, DT_F32);
     make_file("o2", 1, 5, 2, 3, "seed", "9", DT_F16);
     make_file("o3", 6, 6, 2, 3, NULL, NULL, DT_F32);
     const char *const paths[] = { at("o1"), at("o2"), at("o3") };
-    CHECK(source_open(&s, NULL, paths, 3, &e) == SAE_OK && source_shuffle(&s, 42, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&s, NULL, paths, 3, &e) == SAEURON_OK && source_shuffle(&s, 42, &e) == SAEURON_OK, "%s", e.text);
     CHECK(s.rows == 12 && s.N == 2 && s.d == 3 && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, "0123456789abcdef") && source_tail(&s) == 0, "%zu rows", s.rows);
     shuffled(want, 12, 42, 0, "shuffle");
     size_t moved = 0;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < 12; i++) {
             const size_t place = pass ? 11 - i : i;
-            CHECK(source_next(&s, x, place, &e) == SAE_OK, "%s", e.text);
+            CHECK(source_next(&s, x, place, &e) == SAEURON_OK, "%s", e.text);
             CHECK((uint32_t)x[0] == want[place] && x[5] - x[0] == 0x1p-6f, "place %zu holds row %g, not %u", place, (double)x[0], want[place]);
-            CHECK(source_row(&s, x, place, &e) == SAE_OK && (size_t)x[0] == place, "row %zu is row %g", place, (double)x[0]);
+            CHECK(source_row(&s, x, place, &e) == SAEURON_OK && (size_t)x[0] == place, "row %zu is row %g", place, (double)x[0]);
             moved += want[place] != place;
         }
     CHECK(moved > 12, "nothing is shuffled");
     const uint64_t digest = s.digest;
     source_close(&s);
     const char *const other[] = { at("o3"), at("o2"), at("o1") };
-    CHECK(source_open(&s, NULL, other, 3, &e) == SAE_OK && s.digest != digest, "other rows have the same digest");
+    CHECK(source_open(&s, NULL, other, 3, &e) == SAEURON_OK && s.digest != digest, "other rows have the same digest");
     source_close(&s);
-    CHECK(source_open(&s, NULL, paths, 0, &e) == SAE_EUSAGE, "no file");
+    CHECK(source_open(&s, NULL, paths, 0, &e) == SAEURON_EUSAGE, "no file");
     source_close(&s);
 }
 
@@ -267,23 +267,23 @@ static void order_of_sampling(void)
     static const size_t buffers[] = { STEPS, 2 * STEPS, 3 * STEPS - 1, 5 * STEPS, 1000 };
     static float rows[ROWS][TOKENS * WIDTH], x[TOKENS * WIDTH];
     map_source f, s;
-    sae_context *c = NULL;
-    sae_error e = { 0 };
+    saeuron_context *c = NULL;
+    saeuron_error e = { 0 };
     prepare();
     const char *whole = at("whole.safetensors");
-    CHECK(source_open(&f, NULL, &whole, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&f, NULL, &whole, 1, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < ROWS; i++)
-        CHECK(source_row(&f, rows[i], i, &e) == SAE_OK, "%s", e.text);
+        CHECK(source_row(&f, rows[i], i, &e) == SAEURON_OK, "%s", e.text);
     tiny_make(&files);
-    sae_host host = tiny_host(&files);
+    saeuron_host host = tiny_host(&files);
     host.threads = 1; /* a busy machine waits long for two */
-    CHECK(sae_open(&c, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    CHECK(saeuron_open(&c, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = "unet." TINY_STYLES };
     for (size_t b = 0; b < sizeof buffers / sizeof *buffers; b++) {
         const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS, last = (PROMPTS - 1) / W * W;
         uint32_t order[PROMPTS], place[ROWS], want[ROWS];
         o.sampling.batch = b % 2 ? 2 : 0; /* images at a time, the last fewer: no matter */
-        CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAE_OK && source_shuffle(&s, 7, &e) == SAE_OK, "%s", e.text);
+        CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAEURON_OK && source_shuffle(&s, 7, &e) == SAEURON_OK, "%s", e.text);
         CHECK(s.rows == ROWS && s.N == TOKENS && s.d == WIDTH && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, f.model) && source_tail(&s) == last * STEPS, "buffer %zu", buffers[b]);
         shuffled(order, PROMPTS, 7, 0, "prompts");
         for (size_t first = 0; first < PROMPTS; first += W) {
@@ -301,7 +301,7 @@ static void order_of_sampling(void)
         }
         size_t wrong = 0;
         for (size_t i = 0; i < ROWS; i++) {
-            CHECK(source_next(&s, x, i, &e) == SAE_OK, "%s", e.text);
+            CHECK(source_next(&s, x, i, &e) == SAEURON_OK, "%s", e.text);
             wrong += memcmp(x, rows[want[i]], sizeof x) != 0;
         }
         for (size_t i = ROWS; i > 0; i -= STEPS + 1) /* a window made out of turn */
@@ -314,16 +314,16 @@ static void order_of_sampling(void)
     const collect_options wanted = { .sampling = o.sampling, .part = { 0, 1 }, .hooks = &hook, .paths = &path, .hook_count = 1, .diff = true, .every = 3, .type = DT_F32 };
     o.diff = true;
     o.every = 3;
-    CHECK(collect_run(c, &wanted, &e) == SAE_OK && source_open(&f, NULL, &path, 1, &e) == SAE_OK && source_open_online(&s, c, &o, 100, &e) == SAE_OK, "%s", e.text);
-    CHECK(source_shuffle(&f, 5, &e) == SAE_OK && source_shuffle(&s, 5, &e) == SAE_OK && f.rows == 2 * PROMPTS && s.rows == f.rows, "%zu maps", s.rows);
+    CHECK(collect_run(c, &wanted, &e) == SAEURON_OK && source_open(&f, NULL, &path, 1, &e) == SAEURON_OK && source_open_online(&s, c, &o, 100, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(source_shuffle(&f, 5, &e) == SAEURON_OK && source_shuffle(&s, 5, &e) == SAEURON_OK && f.rows == 2 * PROMPTS && s.rows == f.rows, "%zu maps", s.rows);
     for (size_t i = 0; i < s.rows; i++)
-        CHECK(source_next(&f, rows[0], i, &e) == SAE_OK && source_next(&s, x, i, &e) == SAE_OK && !memcmp(x, rows[0], sizeof x), "with --diff --every 3, map %zu differs", i);
+        CHECK(source_next(&f, rows[0], i, &e) == SAEURON_OK && source_next(&s, x, i, &e) == SAEURON_OK && !memcmp(x, rows[0], sizeof x), "with --diff --every 3, map %zu differs", i);
     source_close(&s);
     o.every = 1;
     const int code = source_open_online(&s, c, &o, STEPS - 1, &e);
-    check_error("a buffer of less than a prompt", code, SAE_EUSAGE, &e, "--buffer|4");
+    check_error("a buffer of less than a prompt", code, SAEURON_EUSAGE, &e, "--buffer|4");
     source_close(&s);
-    sae_close(c);
+    saeuron_close(c);
     CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
     tiny_free(&files);
     source_close(&f);
@@ -359,21 +359,21 @@ static void stopped(void)
     static const how kinds[] = { { .data = { "whole.safetensors" } }, { .buffer = 2 * STEPS } };
     prepare();
     for (size_t i = 0; i < 2; i++) {
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         how  h = kinds[i];
         long calls, all = 0, stops = 0;
-        int  code = SAE_ECANCEL;
+        int  code = SAEURON_ECANCEL;
         shell("rm -rf '%s' '%s'", at("whole"), at("stops"));
-        CHECK(run_into("whole", h, &all, &e) == SAE_OK, "%s", e.text);
-        for (; code == SAE_ECANCEL && stops < 100; stops++) {
+        CHECK(run_into("whole", h, &all, &e) == SAEURON_OK, "%s", e.text);
+        for (; code == SAEURON_ECANCEL && stops < 100; stops++) {
             h.stop_at = 1 + stops % 3;
             code = run_into("stops", h, &calls, &e);
-            CHECK(code == SAE_OK || (code == SAE_ECANCEL && test_holds(e.text, "--resume")), "%s", e.text);
+            CHECK(code == SAEURON_OK || (code == SAEURON_ECANCEL && test_holds(e.text, "--resume")), "%s", e.text);
         }
         h.stop_at = 0;
-        if (code == SAE_OK)
+        if (code == SAEURON_OK)
             code = run_into("stops", h, &calls, &e);
-        CHECK(code == SAE_OK && stops > 5 && same_folders("whole", "stops"), "kind %zu: stopped %ld times it ends in other bytes: %s", i, stops, e.text);
+        CHECK(code == SAEURON_OK && stops > 5 && same_folders("whole", "stops"), "kind %zu: stopped %ld times it ends in other bytes: %s", i, stops, e.text);
         CHECK(calls == 0, "a finished run went on for %ld calls", calls);
         test_note("kind %zu: %ld calls, %ld stops", i, all, stops);
     }
@@ -385,10 +385,10 @@ static void killed(void)
     static const how kinds[] = { { .data = { "whole.safetensors" } }, { .buffer = 2 * STEPS } };
     prepare();
     for (size_t i = 0; i < 2; i++) {
-        sae_error e = { 0 };
+        saeuron_error e = { 0 };
         long all = 0, kills = 0;
         shell("rm -rf '%s' '%s'", at("whole"), at("kills"));
-        CHECK(run_into("whole", kinds[i], &all, &e) == SAE_OK, "%s", e.text);
+        CHECK(run_into("whole", kinds[i], &all, &e) == SAEURON_OK, "%s", e.text);
         for (uint64_t p = 0; p < 20; p++) {
             how h = kinds[i];
             int status = 0;
@@ -398,12 +398,12 @@ static void killed(void)
             fflush(NULL);
             const pid_t child = fork();
             if (child == 0)
-                _exit(run_into("kills", h, NULL, &e) != SAE_OK);
+                _exit(run_into("kills", h, NULL, &e) != SAEURON_OK);
             waitpid(child, &status, 0);
             kills += WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
             CHECK(WIFSIGNALED(status) || WEXITSTATUS(status) == 0, "kind %zu, point %d: a resumed run failed", i, (int)p);
             if (p % 4 == 3) {
-                CHECK(run_into("kills", kinds[i], NULL, &e) == SAE_OK && same_folders("whole", "kills"), "kind %zu, point %d: other bytes after kills: %s", i, (int)p, e.text);
+                CHECK(run_into("kills", kinds[i], NULL, &e) == SAEURON_OK && same_folders("whole", "kills"), "kind %zu, point %d: other bytes after kills: %s", i, (int)p, e.text);
             }
         }
         CHECK(kills >= 10, "only %ld of 20 runs were killed", kills);
@@ -422,28 +422,28 @@ static void other_options(void)
         { "lr", 0.02, "lr 0.01|0.02" }, { "beta1", 0.8, "beta1 0.9|0.8" }, { "beta2", 0.99, "beta2 0.999|0.99" }, { "adam_eps", 1e-8, "adam_eps 6.25e-10|1e-08" }, { "clip", 2, "clip 1|2" },
         { "seed", 43, "seed 42|43" }, { "log_every", 4, "log_every 3|4" }, { "dtype", 0, "dtype F32|F16" },
     };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
-    CHECK(run_into("half-way", (how){ .data = { "whole.safetensors" }, .stop_at = 23 }, NULL, &e) == SAE_ECANCEL && there("half-way/checkpoint.safetensors"), "%s", e.text);
+    CHECK(run_into("half-way", (how){ .data = { "whole.safetensors" }, .stop_at = 23 }, NULL, &e) == SAEURON_ECANCEL && there("half-way/checkpoint.safetensors"), "%s", e.text);
     trained("finished", (how){ .data = { "whole.safetensors" } });
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const how h = { .data = { "whole.safetensors" }, .what = cases[i].what, .value = cases[i].value };
         int code = run_into("half-way", h, NULL, &e);
-        check_error(cases[i].what, code, SAE_EFORMAT, &e, "checkpoint.safetensors|--out");
+        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "checkpoint.safetensors|--out");
         CHECK(test_holds(e.text, cases[i].words), "%s: %s", cases[i].what, e.text);
         code = run_into("finished", h, NULL, &e);
-        check_error(cases[i].what, code, SAE_EFORMAT, &e, "sae.safetensors|--out");
+        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "sae.safetensors|--out");
     }
     int code = run_into("half-way", (how){ .data = { "half.safetensors" } }, NULL, &e);
-    check_error("other data", code, SAE_EFORMAT, &e, "data|checkpoint.safetensors");
+    check_error("other data", code, SAEURON_EFORMAT, &e, "data|checkpoint.safetensors");
     code = run_into("half-way", (how){ .data = { "part0.safetensors", "part1.safetensors" } }, NULL, &e);
-    check_error("fewer data", code, SAE_EFORMAT, &e, "data|checkpoint.safetensors");
+    check_error("fewer data", code, SAEURON_EFORMAT, &e, "data|checkpoint.safetensors");
     code = run_into("half-way", (how){ .buffer = 1000 }, NULL, &e);
-    check_error("sampled", code, SAE_EFORMAT, &e, "checkpoint.safetensors");
+    check_error("sampled", code, SAEURON_EFORMAT, &e, "checkpoint.safetensors");
     code = run_into("half-way", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
-    check_error("again", code, SAE_EUSAGE, &e, "checkpoint.safetensors|--resume|--out");
+    check_error("again", code, SAEURON_EUSAGE, &e, "checkpoint.safetensors|--resume|--out");
     code = run_into("finished", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
-    check_error("again", code, SAE_EUSAGE, &e, "sae.safetensors|--resume|--out");
+    check_error("again", code, SAEURON_EUSAGE, &e, "sae.safetensors|--resume|--out");
     trained("half-way", (how){ .data = { "part0.safetensors", "part1.safetensors", "part2.safetensors" } });
     CHECK(same_folders("half-way", "finished"), "after refusals the run ends in other bytes");
 }
@@ -452,15 +452,15 @@ static void other_options(void)
 static void damaged_checkpoints(void)
 {
     static const struct { const char *command, *words; int code; } cases[] = {
-        { "truncate -s -1 '%s'", "checkpoint.safetensors", SAE_EFORMAT }, { "truncate -s 5 '%s'", "checkpoint.safetensors", SAE_EFORMAT }, { "truncate -s 0 '%s'", "checkpoint.safetensors", SAE_EFORMAT },
-        { "sed -i 's/adam.m.W_dec/adam.m.W_doc/' '%s'", "adam.m.W_dec", SAE_EFORMAT }, { "sed -i 's/saeuron-checkpoint-1/saeuron-checkpoint-2/' '%s'", "no checkpoint", SAE_EFORMAT },
-        { "sed -i 's/\"step\":\"8\"/\"step\":\"9\"/' '%s'", "step", SAE_EFORMAT }, { "sed -i 's/gradient_norm/gradient_form/' '%s'", "table", SAE_EFORMAT },
-        { "sed -i 's/\"contract\":\"1\"/\"contract\":\"0\"/' '%s'", "contract 0|has 1", SAE_EFORMAT },
-        { "o=$(($(head -c 8 '%s' | od -An -t u8) + 8)); printf '\\377\\377\\377\\377' | dd of=\"$F\" bs=1 seek=$o conv=notrunc 2>/dev/null", "encoder.weight|not finite", SAE_ENAN },
+        { "truncate -s -1 '%s'", "checkpoint.safetensors", SAEURON_EFORMAT }, { "truncate -s 5 '%s'", "checkpoint.safetensors", SAEURON_EFORMAT }, { "truncate -s 0 '%s'", "checkpoint.safetensors", SAEURON_EFORMAT },
+        { "sed -i 's/adam.m.W_dec/adam.m.W_doc/' '%s'", "adam.m.W_dec", SAEURON_EFORMAT }, { "sed -i 's/saeuron-checkpoint-1/saeuron-checkpoint-2/' '%s'", "no checkpoint", SAEURON_EFORMAT },
+        { "sed -i 's/\"step\":\"8\"/\"step\":\"9\"/' '%s'", "step", SAEURON_EFORMAT }, { "sed -i 's/gradient_norm/gradient_form/' '%s'", "table", SAEURON_EFORMAT },
+        { "sed -i 's/\"contract\":\"1\"/\"contract\":\"0\"/' '%s'", "contract 0|has 1", SAEURON_EFORMAT },
+        { "o=$(($(head -c 8 '%s' | od -An -t u8) + 8)); printf '\\377\\377\\377\\377' | dd of=\"$F\" bs=1 seek=$o conv=notrunc 2>/dev/null", "encoder.weight|not finite", SAEURON_ENAN },
     };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
-    CHECK(run_into("cut", (how){ .data = { "whole.safetensors" }, .kill_at = 0, .stop_at = 23 }, NULL, &e) == SAE_ECANCEL, "%s", e.text);
+    CHECK(run_into("cut", (how){ .data = { "whole.safetensors" }, .kill_at = 0, .stop_at = 23 }, NULL, &e) == SAEURON_ECANCEL, "%s", e.text);
     shell("cp '%s/checkpoint.safetensors' '%s'", at("cut"), at("good"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         shell("cp '%s' '%s/checkpoint.safetensors'", at("good"), at("cut"));
@@ -482,20 +482,20 @@ static void mixed_files(void)
         { "negative_prompt", "dog", 2, 3, "negative_prompt" }, { NULL, NULL, 3, 3, "3 x 3|2 x 3" }, { NULL, NULL, 2, 4, "2 x 4|2 x 3" },
     };
     map_source s;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     float x[6];
     make_file("m1", 3, 0, 2, 3, NULL, NULL, DT_F32);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make_file("m2", 3, 0, cases[i].tokens, cases[i].width, cases[i].key, cases[i].value, DT_F32);
         const char *const paths[] = { at("m1"), at("m2") };
         const int code = source_open(&s, NULL, paths, 2, &e);
-        check_error("mixed", code, SAE_EFORMAT, &e, "/training-m1|/training-m2");
+        check_error("mixed", code, SAEURON_EFORMAT, &e, "/training-m1|/training-m2");
         CHECK(test_holds(e.text, cases[i].words), "%s", e.text);
         source_close(&s);
     }
     static const struct { const char *command, *words; int code; } bad[] = {
-        { "truncate -s -1 '%s'", "/training-m2", SAE_EFORMAT }, { "truncate -s 0 '%s'", "/training-m2", SAE_EFORMAT }, { "rm '%s'", "/training-m2", SAE_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/training-m2|collect", SAE_EFORMAT },
-        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/training-m2|collect", SAE_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/training-m2", SAE_EFORMAT },
+        { "truncate -s -1 '%s'", "/training-m2", SAEURON_EFORMAT }, { "truncate -s 0 '%s'", "/training-m2", SAEURON_EFORMAT }, { "rm '%s'", "/training-m2", SAEURON_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/training-m2|collect", SAEURON_EFORMAT },
+        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/training-m2|collect", SAEURON_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/training-m2", SAEURON_EFORMAT },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
@@ -508,21 +508,21 @@ static void mixed_files(void)
     make_file("m0", 0, 0, 2, 3, NULL, NULL, DT_F32);
     const char *empty = at("m0"), *nan = at("m2");
     int code = source_open(&s, NULL, &empty, 1, &e);
-    check_error("empty", code, SAE_EFORMAT, &e, "/training-m0|empty");
+    check_error("empty", code, SAEURON_EFORMAT, &e, "/training-m0|empty");
     source_close(&s);
     make_file("m2", 3, 0, 2, 3, NULL, NULL, DT_F32);
     CHECK(shell("printf '\\377\\377\\377\\177' | dd of='%s%s' bs=1 seek=$(($(stat -c %%s \"$F\") - 4)) conv=notrunc 2>/dev/null", at("m2"), (setenv("F", at("m2"), 1), "")) == 0, "dd");
-    CHECK(source_open(&s, NULL, &nan, 1, &e) == SAE_OK, "%s", e.text);
-    CHECK(source_row(&s, x, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&s, NULL, &nan, 1, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(source_row(&s, x, 1, &e) == SAEURON_OK, "%s", e.text);
     code = source_row(&s, x, 2, &e);
-    check_error("NaN", code, SAE_ENAN, &e, "/training-m2|row 2|token 1|channel 2");
+    check_error("NaN", code, SAEURON_ENAN, &e, "/training-m2|row 2|token 1|channel 2");
     source_close(&s);
 }
 
 /* A NaN far in the data ends a run, and its last checkpoint stays. */
 static void stops_at_nan(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     uint32_t order[ROWS];
     char line[256];
     prepare();
@@ -533,7 +533,7 @@ static void stops_at_nan(void)
     shell(line, "", "");
     const int code = run_into("nan", (how){ .data = { "nan.safetensors" } }, NULL, &e);
     snprintf(line, sizeof line, "row %u,", order[ROWS - 1]);
-    check_error("NaN", code, SAE_ENAN, &e, "nan.safetensors");
+    check_error("NaN", code, SAEURON_ENAN, &e, "nan.safetensors");
     CHECK(test_holds(e.text, line), "%s", e.text);
     CHECK(there("nan/checkpoint.safetensors") && !there("nan/sae.safetensors"), "the checkpoint is gone, or an SAE is there");
 }
@@ -555,20 +555,20 @@ static void full_disk(void)
 {
     filling f = { 0, { 0, 0 } };
     map_source s;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
     trained("roomy", (how){ .data = { "whole.safetensors" } });
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &f.before);
     const char *path = at("whole.safetensors");
-    CHECK(source_open(&s, NULL, &path, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&s, NULL, &path, 1, &e) == SAEURON_OK, "%s", e.text);
     training_options o = { .epochs = 2, .checkpoint_every = 4, .log_every = 3, .type = DT_F32, .dir = at("tight"), .threads = 1, .watch = fill_disk, .user = &f };
     configure(&o);
     const int code = training_run(&s, NULL, &o, &e);
     setrlimit(RLIMIT_FSIZE, &f.before);
     signal(SIGXFSZ, SIG_DFL);
     source_close(&s);
-    check_error("full disk", code, SAE_EIO, &e, "tight/checkpoint.safetensors");
+    check_error("full disk", code, SAEURON_EIO, &e, "tight/checkpoint.safetensors");
     CHECK(f.steps == 8 && shell("test \"$(ls '%s')\" = checkpoint.safetensors", at("tight"), "") == 0, "stopped after step %ld, or the first checkpoint is not alone", f.steps);
     CHECK(shell("grep -q '\"step\":\"4\"' '%s'", at("tight/checkpoint.safetensors"), "") == 0, "the checkpoint is not the first");
     trained("tight", (how){ .data = { "whole.safetensors" } });
@@ -583,11 +583,11 @@ static void bad_options(void)
         { "epochs", 0, "--epochs" }, { "epochs", 1e19, "--epochs" }, { "checkpoint_every", 0, "--checkpoint-every" }, { "log_every", 0, "--log-every" }, { "lr", 0, "--lr" }, { "lr", -1, "--lr" }, { "lr", 1.5, "--lr" },
         { "beta1", 1, "--beta1" }, { "beta2", -0.1, "--beta2" }, { "adam_eps", 0, "--adam-eps" }, { "clip", 0, "--clip" }, { "auxk_alpha", -1, "--auxk-alpha" },
     };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int code = run_into("bad", (how){ .data = { "whole.safetensors" }, .what = cases[i].what, .value = cases[i].value }, NULL, &e);
-        check_error(cases[i].what, code, SAE_EUSAGE, &e, cases[i].words);
+        check_error(cases[i].what, code, SAEURON_EUSAGE, &e, cases[i].words);
         CHECK(!there("bad"), "%s: a folder was made all the same", cases[i].what);
     }
 }
@@ -595,18 +595,18 @@ static void bad_options(void)
 /* Every allocation fails once: one line, no leak, no SAE; and then it works. */
 static void allocations(void)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     long fail_at = 1;
-    int  code = SAE_ENOMEM;
+    int  code = SAEURON_ENOMEM;
     prepare();
     trained("plenty", (how){ .data = { "whole.safetensors" } });
     static tiny memory;
     memset(&memory, 0, sizeof memory);
-    for (; fail_at < 400 && code == SAE_ENOMEM; fail_at++) {
+    for (; fail_at < 400 && code == SAEURON_ENOMEM; fail_at++) {
         const char *path = at("whole.safetensors");
         counter c = { 0, 0, 0 };
         map_source s;
-        sae_host host = tiny_host(&memory);
+        saeuron_host host = tiny_host(&memory);
         host.map = NULL;
         host.unmap = NULL;
         memory.allocs = 0;
@@ -616,9 +616,9 @@ static void allocations(void)
             code = train_with(&s, "scarce", (how){ .threads = 1 }, &c, &host, &e);
         source_close(&s);
         CHECK(memory.live == 0 && memory.torn == 0, "allocation %ld: %ld blocks are left, %ld torn", fail_at, memory.live, memory.torn);
-        CHECK(code == SAE_OK || (code == SAE_ENOMEM && !strchr(e.text, '\n')), "allocation %ld: code %d, %s", fail_at, code, e.text);
+        CHECK(code == SAEURON_OK || (code == SAEURON_ENOMEM && !strchr(e.text, '\n')), "allocation %ld: code %d, %s", fail_at, code, e.text);
     }
-    CHECK(code == SAE_OK && fail_at > 15 && same_folders("plenty", "scarce"), "after %ld failures: %s", fail_at, e.text);
+    CHECK(code == SAEURON_OK && fail_at > 15 && same_folders("plenty", "scarce"), "after %ld failures: %s", fail_at, e.text);
     test_note("%ld allocations", fail_at - 2);
 }
 
@@ -629,7 +629,7 @@ static void results(void)
 {
     static char text[1 << 16];
     sae net;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
     trained("r", (how){ .data = { "whole.safetensors" } });
     trained("r16", (how){ .data = { "whole.safetensors" }, .what = "dtype" });
@@ -651,9 +651,9 @@ static void results(void)
     trained("window", (how){ .buffer = 2 * STEPS }); /* densities are counted on what the last window holds: one prompt's maps */
     CHECK(shell("grep -q '\"measured\": {\"maps\": 4, \"tokens\": 64,' '%s/train.json'", at("window"), "") == 0, "the last window is not what was measured");
     CHECK(test_holds(text, "\t0\n"), "S is 6 batches of an epoch x 2, so steps 13 and 14 have a learning rate of 0");
-    CHECK(sae_load(&net, NULL, NULL, at("r"), &e) == SAE_OK && net.n == 96 && net.k == 4 && net.d == WIDTH && net.W_dec.type == DT_F32, "%s", e.text);
+    CHECK(sae_load(&net, NULL, NULL, at("r"), &e) == SAEURON_OK && net.n == 96 && net.k == 4 && net.d == WIDTH && net.W_dec.type == DT_F32, "%s", e.text);
     sae_unload(&net, NULL);
-    CHECK(sae_load(&net, NULL, NULL, at("r16"), &e) == SAE_OK && net.W_dec.type == DT_F16, "%s", e.text);
+    CHECK(sae_load(&net, NULL, NULL, at("r16"), &e) == SAEURON_OK && net.W_dec.type == DT_F16, "%s", e.text);
     sae_unload(&net, NULL);
 }
 
@@ -663,15 +663,15 @@ static void measures(void)
     static const char *const parts[] = { "part0.safetensors", "part1.safetensors", "part2.safetensors" };
     measurement m[4];
     map_source s;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     prepare();
     trained("m", (how){ .data = { "whole.safetensors" } });
     memset(m, 0, sizeof m);
     for (size_t i = 0; i < 4; i++) {
         const char *paths[3] = { at(i == 1 ? parts[0] : i == 3 ? parts[1] : "whole.safetensors"), at(parts[1]), at(parts[2]) };
-        CHECK(source_open(&s, NULL, paths, i == 1 ? 3 : 1, &e) == SAE_OK, "%s", e.text);
+        CHECK(source_open(&s, NULL, paths, i == 1 ? 3 : 1, &e) == SAEURON_OK, "%s", e.text);
         const measure_options o = { .dir = at("m"), .count = s.rows, .threads = i == 2 ? 3 : 1 };
-        CHECK(measure_sae(&m[i], &s, NULL, &o, &e) == SAE_OK, "%s", e.text);
+        CHECK(measure_sae(&m[i], &s, NULL, &o, &e) == SAEURON_OK, "%s", e.text);
         source_close(&s);
         size_t latents = 0;
         for (size_t b = 0; b < DENSITY_BINS; b++)
@@ -681,16 +681,16 @@ static void measures(void)
     CHECK(m[0].maps == ROWS && !memcmp(&m[0], &m[1], sizeof m[0]) && !memcmp(&m[0], &m[2], sizeof m[0]), "cut or threaded otherwise the numbers differ");
     CHECK(m[3].maps < ROWS && (m[3].fvu < m[0].fvu || m[3].fvu > m[0].fvu), "a part has the whole's FVU");
     const char *whole = at("whole.safetensors"); /* the same maps as part 1, out of the whole */
-    CHECK(source_open(&s, NULL, &whole, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&s, NULL, &whole, 1, &e) == SAEURON_OK, "%s", e.text);
     const measure_options some = { .dir = at("m"), .first = STEPS * (PROMPTS / 3), .count = m[3].maps, .threads = 1 };
-    CHECK(measure_sae(&m[1], &s, NULL, &some, &e) == SAE_OK && !memcmp(&m[1], &m[3], sizeof m[1]), "rows %zu to %zu of the whole are not part 1", some.first, some.first + some.count);
+    CHECK(measure_sae(&m[1], &s, NULL, &some, &e) == SAEURON_OK && !memcmp(&m[1], &m[3], sizeof m[1]), "rows %zu to %zu of the whole are not part 1", some.first, some.first + some.count);
     source_close(&s);
     make_file("narrow", 3, 0, 2, 3, NULL, NULL, DT_F32);
     const char *narrow = at("narrow");
-    CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAE_OK, "%s", e.text);
+    CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAEURON_OK, "%s", e.text);
     const measure_options o = { .dir = at("m"), .count = s.rows, .threads = 1 };
     const int code = measure_sae(&m[0], &s, NULL, &o, &e);
-    check_error("another width", code, SAE_EFORMAT, &e, "32 wide|3 wide");
+    check_error("another width", code, SAEURON_EFORMAT, &e, "32 wide|3 wide");
     source_close(&s);
 }
 

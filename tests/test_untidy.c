@@ -32,21 +32,21 @@ static bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a)
 static void draw_with(const char *what, shot *s, const char *sae_hook, const char *sae_dir)
 {
     static const char *const prompt = "An image of Cats in Sketch style.";
-    sae_context *x = NULL;
-    sae_error e = { 0 };
-    const sae_host host = tiny_host(&files);
-    const sae_forget_options forget = { .name = "Sketch", .top = 60 };
-    const sae_generate_options o = { .prompts = &prompt, .count = 1, .map_steps = 1, .latents = s->latents };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    const saeuron_host host = tiny_host(&files);
+    const saeuron_forget_options forget = { .name = "Sketch", .top = 60 };
+    const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .map_steps = 1, .latents = s->latents };
     memset(s, 0, sizeof *s);
-    int code = sae_open(&x, &host, "tiny", &e);
+    int code = saeuron_open(&x, &host, "tiny", &e);
     if (!code && sae_hook)
-        code = sae_use_sae(x, sae_hook, sae_dir, NULL, &e);
+        code = saeuron_use_sae(x, sae_hook, sae_dir, NULL, &e);
     if (!code)
-        code = sae_forget(x, &forget, &e);
+        code = saeuron_forget(x, &forget, &e);
     if (!code)
-        code = sae_generate(x, &o, s->rgb, &e);
+        code = saeuron_generate(x, &o, s->rgb, &e);
     CHECK(!code, "%s: %s", what, e.text);
-    sae_close(x);
+    saeuron_close(x);
     CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
 }
 
@@ -69,13 +69,13 @@ static void must_be(const char *what, const shot *wanted)
 /* The folder must be refused, in one line that holds words. */
 static void refused(const char *what, int wanted, const char *words)
 {
-    sae_context *x = NULL;
-    sae_error e = { 0 };
-    const sae_host host = tiny_host(&files);
-    const int code = sae_open(&x, &host, "tiny", &e);
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    const saeuron_host host = tiny_host(&files);
+    const int code = saeuron_open(&x, &host, "tiny", &e);
     CHECK(code == wanted && !x && test_holds(e.text, words) && !strchr(e.text, '\n'), "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e.text, words);
     CHECK(files.live == 0 && files.mapped == 0, "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
-    sae_close(x);
+    saeuron_close(x);
 }
 
 static void rename_part(const char *from, const char *to)
@@ -121,7 +121,7 @@ static void vae_attention_names(void)
     tiny_tensors(&l, "vae"); /* under both names: which one is meant? */
     tiny_tensor_add(&l, "decoder.mid_block.attentions.0.query.weight", DT_F32, 2, (size_t[]){ 16, 16 });
     save(VAE);
-    refused("both names", SAE_EFORMAT, "attentions.0.query.weight|unknown");
+    refused("both names", SAEURON_EFORMAT, "attentions.0.query.weight|unknown");
     tiny_free(&files);
 }
 
@@ -141,7 +141,7 @@ static void position_ids(void)
     tiny_tensors(&l, "vae");
     tiny_tensor_add(&l, "decoder.position_ids", DT_I64, 1, (size_t[]){ 4 });
     save(VAE);
-    refused("position_ids of a VAE", SAE_EFORMAT, VAE "|decoder.position_ids|unknown");
+    refused("position_ids of a VAE", SAEURON_EFORMAT, VAE "|decoder.position_ids|unknown");
     tiny_free(&files);
 }
 
@@ -175,15 +175,15 @@ static void whole_clip(void)
     save(TEXT);
     must_be("a whole CLIPModel", &plain);
     tiny_edit(&files, "text_encoder/config.json", "\"pruned_heads\": {}", "\"pruned_heads\": {\"0\": [1]}");
-    refused("pruned heads", SAE_EFORMAT, "text_encoder/config.json|pruned_heads");
+    refused("pruned heads", SAEURON_EFORMAT, "text_encoder/config.json|pruned_heads");
     tiny_text(&files, "text_encoder/config.json", nested);
     tiny_edit(&files, "text_encoder/config.json", "\"text_config_dict\": null", "\"text_config_dict\": {\"hidden_size\": 32}");
-    refused("two text configs", SAE_EFORMAT, "text_config_dict");
+    refused("two text configs", SAEURON_EFORMAT, "text_config_dict");
     tiny_text(&files, "text_encoder/config.json", nested);
     tiny_edit(&files, "text_encoder/config.json", "{", "{\"text_depth\": 2, ");
-    refused("an unknown key beside text_config", SAE_EFORMAT, "text_depth|unknown");
+    refused("an unknown key beside text_config", SAEURON_EFORMAT, "text_depth|unknown");
     tiny_text(&files, "text_encoder/config.json", "{\"text_config\": []}");
-    refused("a list for a config", SAE_EFORMAT, "text_config|object");
+    refused("a list for a config", SAEURON_EFORMAT, "text_config|object");
     tiny_free(&files);
 }
 
@@ -244,20 +244,20 @@ static void offset_of_statistics(void)
 {
     static const char *const prompt = "cat";
     static unsigned char rgb[TINY_PIXELS];
-    sae_context *x = NULL;
-    sae_error e = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
     tiny_make(&files);
     tiny_edit(&files, SCHEDULER, "\"steps_offset\": 1,", "");
-    const sae_host host = tiny_host(&files);
-    const sae_forget_options forget = { .name = "Sketch" };
-    sae_generate_options o = { .prompts = &prompt, .count = 1 };
-    int code = sae_open(&x, &host, "tiny", &e);
-    code = code ? code : sae_forget(x, &forget, &e);
-    code = code ? code : sae_generate(x, &o, rgb, &e);
-    CHECK(code == SAE_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|--map-steps"), "%s", e.text);
+    const saeuron_host host = tiny_host(&files);
+    const saeuron_forget_options forget = { .name = "Sketch" };
+    saeuron_generate_options o = { .prompts = &prompt, .count = 1 };
+    int code = saeuron_open(&x, &host, "tiny", &e);
+    code = code ? code : saeuron_forget(x, &forget, &e);
+    code = code ? code : saeuron_generate(x, &o, rgb, &e);
+    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|--map-steps"), "%s", e.text);
     o.map_steps = 1;
-    CHECK(x && sae_generate(x, &o, rgb, &e) == SAE_OK, "%s", e.text);
-    sae_close(x);
+    CHECK(x && saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);
+    saeuron_close(x);
     tiny_free(&files);
 }
 
@@ -289,7 +289,7 @@ static void schedulers_refused(void)
         snprintf(text, sizeof text, "{%s}", cases[i].text);
         snprintf(words, sizeof words, SCHEDULER "|%s", cases[i].words);
         tiny_text(&files, SCHEDULER, text);
-        refused(text, SAE_EFORMAT, words);
+        refused(text, SAEURON_EFORMAT, words);
     }
     tiny_free(&files);
 }
@@ -342,7 +342,7 @@ static void config_keys(void)
         snprintf(keys, sizeof keys, "{%s", harmful[i].keys);
         snprintf(words, sizeof words, "%s|%.*s", harmful[i].file, (int)strcspn(harmful[i].words, "|"), harmful[i].words);
         tiny_edit(&files, harmful[i].file, "{", keys);
-        refused(harmful[i].keys, SAE_EFORMAT, words);
+        refused(harmful[i].keys, SAEURON_EFORMAT, words);
         tiny_free(&files);
     }
 }
@@ -488,16 +488,16 @@ static void weights_not_read(void)
         tiny_make(&files);
         tiny_set(&files, cases[i].gone, NULL, 0);
         tiny_text(&files, cases[i].there, "\x80\x02");
-        refused(cases[i].there, SAE_ENOENT, cases[i].words);
+        refused(cases[i].there, SAEURON_ENOENT, cases[i].words);
         tiny_free(&files);
     }
-    sae_context *x = NULL;
-    sae_error e = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
     tiny_make(&files);
     tiny_text(&files, "sd-v1-4.ckpt", "\x80\x02");
-    const sae_host host = tiny_host(&files);
-    CHECK(sae_open(&x, &host, "tiny/sd-v1-4.ckpt", &e) == SAE_EFORMAT && test_holds(e.text, "sd-v1-4.ckpt|one file|docs/convert.py"), "%s", e.text);
-    sae_close(x);
+    const saeuron_host host = tiny_host(&files);
+    CHECK(saeuron_open(&x, &host, "tiny/sd-v1-4.ckpt", &e) == SAEURON_EFORMAT && test_holds(e.text, "sd-v1-4.ckpt|one file|docs/convert.py"), "%s", e.text);
+    saeuron_close(x);
     tiny_free(&files);
 }
 
@@ -526,7 +526,7 @@ static void released_saes(void)
         { "\"jumprelu\": true", "jumprelu" },
     };
     shot plain, s;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     tidy(&plain);
     tiny_text(&files, STYLES "/cfg.json", released);
     must_be("the released cfg.json", &plain);
@@ -540,15 +540,15 @@ static void released_saes(void)
     move_folder("elsewhere", STYLES);
     for (size_t i = 0; i < sizeof harmful / sizeof *harmful; i++) {
         char text[128];
-        sae_context *x = NULL;
-        const sae_host host = tiny_host(&files);
-        const sae_forget_options forget = { .name = "Sketch" };
+        saeuron_context *x = NULL;
+        const saeuron_host host = tiny_host(&files);
+        const saeuron_forget_options forget = { .name = "Sketch" };
         snprintf(text, sizeof text, "{\"expansion_factor\": 4, \"k\": 8, %s}", harmful[i].keys);
         tiny_text(&files, STYLES "/cfg.json", text);
-        int code = sae_open(&x, &host, "tiny", &e);
-        code = code ? code : sae_forget(x, &forget, &e);
-        CHECK(code == SAE_EFORMAT && test_holds(e.text, "cfg.json") && test_holds(e.text, harmful[i].words), "%s: %s", harmful[i].keys, e.text);
-        sae_close(x);
+        int code = saeuron_open(&x, &host, "tiny", &e);
+        code = code ? code : saeuron_forget(x, &forget, &e);
+        CHECK(code == SAEURON_EFORMAT && test_holds(e.text, "cfg.json") && test_holds(e.text, harmful[i].words), "%s: %s", harmful[i].keys, e.text);
+        saeuron_close(x);
     }
     tiny_free(&files);
 }
@@ -558,22 +558,22 @@ static void stats_alone(void)
 {
     static const char *const prompt = "An image of Cats in Sketch style.";
     shot plain, s = { 0 };
-    sae_context *x = NULL;
-    sae_error e = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
     tidy(&plain);
     move_folder(STYLES, "sae/unet." TINY_STYLES);
     tiny_file *f = tiny_find(&files, "sae/unet." TINY_STYLES "/stats.safetensors");
     tiny_set(&files, "made/stats.safetensors", f->bytes, f->size);
     tiny_set(&files, "sae/unet." TINY_STYLES "/stats.safetensors", NULL, 0);
-    const sae_host host = tiny_host(&files);
-    const sae_forget_options forget = { .name = "Sketch", .top = 60 };
-    const sae_generate_options o = { .prompts = &prompt, .count = 1, .latents = s.latents };
-    int code = sae_open(&x, &host, "tiny", &e);
-    code = code ? code : sae_use_sae(x, "unet." TINY_STYLES, NULL, "tiny/made/stats.safetensors", &e);
-    code = code ? code : sae_forget(x, &forget, &e);
-    code = code ? code : sae_generate(x, &o, s.rgb, &e);
+    const saeuron_host host = tiny_host(&files);
+    const saeuron_forget_options forget = { .name = "Sketch", .top = 60 };
+    const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .latents = s.latents };
+    int code = saeuron_open(&x, &host, "tiny", &e);
+    code = code ? code : saeuron_use_sae(x, "unet." TINY_STYLES, NULL, "tiny/made/stats.safetensors", &e);
+    code = code ? code : saeuron_forget(x, &forget, &e);
+    code = code ? code : saeuron_generate(x, &o, s.rgb, &e);
     CHECK(!code && same(&plain, &s), "statistics beside a released SAE: %s", e.text);
-    sae_close(x);
+    saeuron_close(x);
     tiny_free(&files);
 }
 
@@ -615,7 +615,7 @@ static int see_shapes(void *user, const char *name, int step, size_t first, floa
     size_t *seen = user;
     (void)step, (void)first, (void)values;
     if (!strcmp(name, "unet." TINY_STYLES))
-        seen[0] += shape[1] == 12 && shape[2] == 20 && kind == SAE_TAP_IMAGE;
+        seen[0] += shape[1] == 12 && shape[2] == 20 && kind == SAEURON_TAP_IMAGE;
     else if (!strcmp(name, "unet.conv_out"))
         seen[1] += shape[1] == 24 && shape[2] == 40;
     else if (!strcmp(name, "vae.decoder.conv_out"))
@@ -626,12 +626,12 @@ static int see_shapes(void *user, const char *name, int step, size_t first, floa
 }
 
 /* Opens the tiny model with both a style and an object forgotten, and draws o at LOW x WIDE. */
-static void view_with(int threads, sae_generate_options o, view *v)
+static void view_with(int threads, saeuron_generate_options o, view *v)
 {
-    sae_context *x = NULL;
-    sae_error e = { 0 };
-    sae_host host = tiny_host(&files);
-    const sae_forget_options style = { .name = "Sketch" }, object = { .name = "Cats" };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    saeuron_host host = tiny_host(&files);
+    const saeuron_forget_options style = { .name = "Sketch" }, object = { .name = "Cats" };
     host.threads = threads;
     memset(v, 0, sizeof *v);
     o.prompts = o.prompts ? o.prompts : prompts;
@@ -641,12 +641,12 @@ static void view_with(int threads, sae_generate_options o, view *v)
     o.height = LOW;
     o.width = WIDE;
     o.latents = v->latents;
-    int code = sae_open(&x, &host, "tiny", &e);
-    code = code ? code : sae_forget(x, &style, &e);
-    code = code ? code : sae_forget(x, &object, &e);
-    code = code ? code : sae_generate(x, &o, v->rgb, &e);
+    int code = saeuron_open(&x, &host, "tiny", &e);
+    code = code ? code : saeuron_forget(x, &style, &e);
+    code = code ? code : saeuron_forget(x, &object, &e);
+    code = code ? code : saeuron_generate(x, &o, v->rgb, &e);
     CHECK(!code, "%s", e.text);
-    sae_close(x);
+    saeuron_close(x);
 }
 
 /* Height taken for width, rows for columns, or a plan made for a square shows in some bit or shape. */
@@ -656,17 +656,17 @@ static void not_square(void)
     static float noise[COUNT * VALUES];
     size_t seen[4] = { 0 };
     tiny_make(&files);
-    view_with(1, (sae_generate_options){ .seed = 3, .batch = 1 }, &one);
+    view_with(1, (saeuron_generate_options){ .seed = 3, .batch = 1 }, &one);
     for (int threads = 1; threads <= 3; threads++) {
         const size_t batch = threads == 2 ? 3 : 2;
-        view_with(threads, (sae_generate_options){ .seed = 3, .batch = batch }, &many);
+        view_with(threads, (saeuron_generate_options){ .seed = 3, .batch = batch }, &many);
         CHECK(!memcmp(&one, &many, sizeof one), "%d threads, batches of %zu draw other bits", threads, batch);
     }
-    view_with(1, (sae_generate_options){ .seed = 3, .noise_index = 2, .prompts = prompts + 2, .count = 1, .tap = see_shapes, .tap_user = seen }, &many);
+    view_with(1, (saeuron_generate_options){ .seed = 3, .noise_index = 2, .prompts = prompts + 2, .count = 1, .tap = see_shapes, .tap_user = seen }, &many);
     CHECK(!memcmp(one.latents + 2 * VALUES, many.latents, VALUES * sizeof(float)), "image 2 differs when made alone");
     CHECK(seen[0] == 2 && seen[1] == 2 && seen[2] == 1 && seen[3] == 2, "shapes are not height before width: %zu %zu %zu %zu", seen[0], seen[1], seen[2], seen[3]);
     CHECK(rng_randn(noise, 3, COUNT * VALUES, 0, COUNT * VALUES), "randn refused");
-    view_with(1, (sae_generate_options){ .noise = noise }, &many);
+    view_with(1, (saeuron_generate_options){ .noise = noise }, &many);
     CHECK(!memcmp(&one, &many, sizeof one), "the same noise, handed in, draws other bits");
     CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
     tiny_free(&files);
@@ -683,22 +683,22 @@ static void sides(void)
         { (size_t)-4, 16, "at most 8192" },
     };
     static unsigned char rgb[64 * 64 * 3];
-    sae_context *x = NULL;
-    sae_error e = { 0 };
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
     tiny_make(&files);
-    const sae_host host = tiny_host(&files);
-    CHECK(sae_open(&x, &host, "tiny", &e) == SAE_OK, "%s", e.text);
+    const saeuron_host host = tiny_host(&files);
+    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; x && i < sizeof good / sizeof *good; i++) {
-        const sae_generate_options o = { .prompts = prompts, .count = 1, .steps = 1, .width = good[i].width, .height = good[i].height };
+        const saeuron_generate_options o = { .prompts = prompts, .count = 1, .steps = 1, .width = good[i].width, .height = good[i].height };
         size_t W = 0, H = 0;
-        CHECK(sae_image_size(x, &o, &W, &H, &e) == SAE_OK && W == good[i].got_width && H == good[i].got_height, "%zu x %zu is %zu x %zu", good[i].width, good[i].height, W, H);
-        CHECK(sae_generate(x, &o, rgb, &e) == SAE_OK, "%zu x %zu: %s", good[i].width, good[i].height, e.text);
+        CHECK(saeuron_image_size(x, &o, &W, &H, &e) == SAEURON_OK && W == good[i].got_width && H == good[i].got_height, "%zu x %zu is %zu x %zu", good[i].width, good[i].height, W, H);
+        CHECK(saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%zu x %zu: %s", good[i].width, good[i].height, e.text);
     }
     for (size_t i = 0; x && i < sizeof bad / sizeof *bad; i++) {
-        const sae_generate_options o = { .prompts = prompts, .count = 1, .steps = 1, .width = bad[i].width, .height = bad[i].height };
-        CHECK(sae_generate(x, &o, rgb, &e) == SAE_EUSAGE && test_holds(e.text, bad[i].words), "%zu x %zu: %s", bad[i].width, bad[i].height, e.text);
+        const saeuron_generate_options o = { .prompts = prompts, .count = 1, .steps = 1, .width = bad[i].width, .height = bad[i].height };
+        CHECK(saeuron_generate(x, &o, rgb, &e) == SAEURON_EUSAGE && test_holds(e.text, bad[i].words), "%zu x %zu: %s", bad[i].width, bad[i].height, e.text);
     }
-    sae_close(x);
+    saeuron_close(x);
     CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
     tiny_free(&files);
 }

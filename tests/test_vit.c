@@ -24,17 +24,17 @@ static void make(void)
     tiny_add_classifier(&files, "judge", TINY_CLASSES, names);
 }
 
-static sae_classifier *opened_on(const sae_host *host)
+static saeuron_classifier *opened_on(const saeuron_host *host)
 {
-    sae_classifier *k = NULL;
-    sae_error e = { 0 };
-    CHECK(sae_classifier_open(&k, host, "tiny/judge", &e) == SAE_OK, "%s", e.text);
+    saeuron_classifier *k = NULL;
+    saeuron_error e = { 0 };
+    CHECK(saeuron_classifier_open(&k, host, "tiny/judge", &e) == SAEURON_OK, "%s", e.text);
     return k;
 }
 
-static sae_classifier *opened(const char *isa, int threads, size_t pack)
+static saeuron_classifier *opened(const char *isa, int threads, size_t pack)
 {
-    sae_host host = tiny_host(&files);
+    saeuron_host host = tiny_host(&files);
     host.isa = isa;
     host.threads = threads;
     host.pack = pack;
@@ -42,9 +42,9 @@ static sae_classifier *opened(const char *isa, int threads, size_t pack)
 }
 
 /* Closes, and checks that nothing stays. */
-static void done(sae_classifier *k)
+static void done(saeuron_classifier *k)
 {
-    sae_classifier_close(k);
+    saeuron_classifier_close(k);
     CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
     tiny_free(&files);
 }
@@ -59,17 +59,17 @@ static const unsigned char *pictures(void)
 
 typedef struct verdict { float logits[MOST * TINY_CLASSES]; } verdict;
 
-static void must_classify(sae_classifier *k, size_t first, size_t count, verdict *v)
+static void must_classify(saeuron_classifier *k, size_t first, size_t count, verdict *v)
 {
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     memset(v, 0, sizeof *v);
     if (k)
-        CHECK(sae_classify(k, pictures() + first * PICTURE, count, W, H, v->logits, &e) == SAE_OK, "%s", e.text);
+        CHECK(saeuron_classify(k, pictures() + first * PICTURE, count, W, H, v->logits, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static bool same(const verdict *a, const verdict *b) { return !memcmp(a, b, sizeof *a); }
 
-static void check_error(const char *what, int code, int wanted, const sae_error *e, const char *words)
+static void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
     CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') && strlen(e->text) > 8,
           "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
@@ -78,14 +78,14 @@ static void check_error(const char *what, int code, int wanted, const sae_error 
 /* Opening must fail, leave nothing behind, and say so. */
 static void open_fails(const char *what, int wanted, const char *words)
 {
-    sae_classifier *k = (sae_classifier *)(void *)&files;
-    sae_error e = { 0 };
-    const sae_host host = tiny_host(&files);
-    const int code = sae_classifier_open(&k, &host, "tiny/judge", &e);
+    saeuron_classifier *k = (saeuron_classifier *)(void *)&files;
+    saeuron_error e = { 0 };
+    const saeuron_host host = tiny_host(&files);
+    const int code = saeuron_classifier_open(&k, &host, "tiny/judge", &e);
     check_error(what, code, wanted, &e, words);
-    CHECK(code == SAE_OK || (!k && files.live == 0 && files.mapped == 0), "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
+    CHECK(code == SAEURON_OK || (!k && files.live == 0 && files.mapped == 0), "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
     if (!code)
-        sae_classifier_close(k);
+        saeuron_classifier_close(k);
 }
 
 /* Threads, packed weights and every set of kernels: the reference's bits. Kernels that split qkv otherwise, or threads that share
@@ -95,15 +95,15 @@ static void same_bits(void)
     verdict reference, v;
     char list[128];
     make();
-    sae_classifier *k = opened("reference", 1, 0);
+    saeuron_classifier *k = opened("reference", 1, 0);
     must_classify(k, 0, MOST, &reference);
-    sae_classifier_close(k);
+    saeuron_classifier_close(k);
     for (int threads = 1; threads <= 3; threads++)
         for (size_t pack = 0; pack <= 1000000; pack += 1000000) {
             k = opened(NULL, threads, pack);
             must_classify(k, 0, MOST, &v);
             CHECK(same(&reference, &v), "%d threads, %s: other logits", threads, pack ? "packed" : "not packed");
-            sae_classifier_close(k);
+            saeuron_classifier_close(k);
         }
     snprintf(list, sizeof list, "%s", nn_isa_list());
     for (char *isa = strtok(list, ","); isa; isa = strtok(NULL, ",")) {
@@ -113,7 +113,7 @@ static void same_bits(void)
         k = opened(isa, 2, 1000000);
         must_classify(k, 0, MOST, &v);
         CHECK(same(&reference, &v), "%s: other logits", isa);
-        sae_classifier_close(k);
+        saeuron_classifier_close(k);
     }
     done(NULL);
 }
@@ -123,7 +123,7 @@ static void alone(void)
 {
     verdict all, one;
     make();
-    sae_classifier *k = opened(NULL, 1, 0);
+    saeuron_classifier *k = opened(NULL, 1, 0);
     must_classify(k, 0, MOST, &all);
     for (size_t i = 0; i < MOST; i++) {
         must_classify(k, i, 1, &one);
@@ -137,23 +137,23 @@ static void alone(void)
 static void memory_and_progress(void)
 {
     verdict all, v;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     make();
-    sae_classifier *k = opened(NULL, 1, 0);
+    saeuron_classifier *k = opened(NULL, 1, 0);
     const long before = files.allocs;
     files.largest = 0;
     must_classify(k, 0, MOST, &all);
     CHECK(files.allocs == before + 1 && files.touched > files.largest / 2, "%ld allocations; of %zu bytes %zu were used", files.allocs - before, files.largest, files.touched);
     CHECK(files.progressed == 3, "progress came %ld times", files.progressed);
     files.cancel_at = files.progressed + 2;
-    int code = sae_classify(k, pictures(), MOST, W, H, v.logits, &e);
-    check_error("a stop", code, SAE_ECANCEL, &e, "32 of 35");
+    int code = saeuron_classify(k, pictures(), MOST, W, H, v.logits, &e);
+    check_error("a stop", code, SAEURON_ECANCEL, &e, "32 of 35");
     files.cancel_at = 0;
     must_classify(k, 0, MOST, &v);
     CHECK(same(&all, &v), "after a stop the logits are others");
     unsigned char *tall = calloc(3 * 30000, 3); /* resizing it takes more than the network does */
-    e = (sae_error){ 0 };
-    CHECK(tall && k && sae_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAE_OK, "a picture of 3 x 30000: %s", e.text);
+    e = (saeuron_error){ 0 };
+    CHECK(tall && k && saeuron_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAEURON_OK, "a picture of 3 x 30000: %s", e.text);
     free(tall);
     done(k);
 }
@@ -162,28 +162,28 @@ static void memory_and_progress(void)
 static void allocations_fail(void)
 {
     verdict good, v;
-    sae_error e;
+    saeuron_error e;
     make();
-    sae_host host = tiny_host(&files);
+    saeuron_host host = tiny_host(&files);
     host.pack = 1000000;
-    sae_classifier *k = opened_on(&host);
+    saeuron_classifier *k = opened_on(&host);
     must_classify(k, 0, MOST, &good);
-    sae_classifier_close(k);
+    saeuron_classifier_close(k);
     const long all = files.allocs;
     CHECK(all >= 5 && files.live == 0, "%ld allocations, %ld left", all, files.live);
     for (long n = 1; n <= all; n++) {
         files.allocs = 0;
         files.fail_at = n;
-        e = (sae_error){ 0 };
-        int code = sae_classifier_open(&k, &host, "tiny/judge", &e);
+        e = (saeuron_error){ 0 };
+        int code = saeuron_classifier_open(&k, &host, "tiny/judge", &e);
         if (!code)
-            code = sae_classify(k, pictures(), MOST, W, H, v.logits, &e);
-        check_error("an allocation", code, SAE_ENOMEM, &e, "memory");
+            code = saeuron_classify(k, pictures(), MOST, W, H, v.logits, &e);
+        check_error("an allocation", code, SAEURON_ENOMEM, &e, "memory");
         if (k) {
             must_classify(k, 0, MOST, &v);
             CHECK(same(&good, &v), "after the failure of allocation %ld the logits are others", n);
         }
-        sae_classifier_close(k);
+        saeuron_classifier_close(k);
         CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "allocation %ld: %ld blocks and %ld maps are left", n, files.live, files.mapped);
     }
     test_note("%ld allocations", all);
@@ -194,15 +194,15 @@ static void allocations_fail(void)
 static void class_names(void)
 {
     make();
-    sae_classifier *k = opened(NULL, 1, 0);
-    CHECK(sae_classes(k) == TINY_CLASSES, "%zu classes", sae_classes(k));
+    saeuron_classifier *k = opened(NULL, 1, 0);
+    CHECK(saeuron_classes(k) == TINY_CLASSES, "%zu classes", saeuron_classes(k));
     for (size_t i = 0; i < TINY_CLASSES; i++)
-        CHECK(sae_class_name(k, i) && !strcmp(sae_class_name(k, i), names[i]), "class %zu is %s", i, sae_class_name(k, i));
-    CHECK(!sae_class_name(k, TINY_CLASSES), "there is a class too many");
-    sae_classifier_close(k);
+        CHECK(saeuron_class_name(k, i) && !strcmp(saeuron_class_name(k, i), names[i]), "class %zu is %s", i, saeuron_class_name(k, i));
+    CHECK(!saeuron_class_name(k, TINY_CLASSES), "there is a class too many");
+    saeuron_classifier_close(k);
     tiny_edit(&files, CONFIG, "\"label_names\": [\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]", "\"label_names\": null");
     k = opened(NULL, 1, 0);
-    CHECK(!sae_class_name(k, 0), "a class has a name from nowhere");
+    CHECK(!saeuron_class_name(k, 0), "a class has a name from nowhere");
     done(k);
 }
 
@@ -227,16 +227,16 @@ static void layouts(void)
     static tiny_list l;
     verdict first, v;
     make();
-    sae_classifier *k = opened(NULL, 1, 0);
+    saeuron_classifier *k = opened(NULL, 1, 0);
     must_classify(k, 0, MOST, &first);
-    const uint64_t digest = k ? sae_classifier_digest(k) : 0;
-    sae_classifier_close(k);
+    const uint64_t digest = k ? saeuron_classifier_digest(k) : 0;
+    saeuron_classifier_close(k);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         tiny_text(&files, CONFIG, texts[i]);
         k = opened(NULL, 1, 0);
         must_classify(k, 0, MOST, &v);
-        CHECK(same(&first, &v) && k && sae_classifier_digest(k) == digest, "layout %zu: other logits, or another digest", i);
-        sae_classifier_close(k);
+        CHECK(same(&first, &v) && k && saeuron_classifier_digest(k) == digest, "layout %zu: other logits, or another digest", i);
+        saeuron_classifier_close(k);
     }
     for (int type = DT_F16; type <= DT_BF16; type++) {
         tiny_tensors(&l, "classifier");
@@ -245,8 +245,8 @@ static void layouts(void)
         tiny_save(&files, MODEL, &l, 0, l.count, NULL);
         k = opened(NULL, 1, type == DT_F16 ? 1000000 : 0);
         must_classify(k, 0, MOST, &v);
-        CHECK(same(&first, &v) && k && sae_classifier_digest(k) != digest, "%s: other logits, or the digest of F32", io_dtype_name((dtype)type));
-        sae_classifier_close(k);
+        CHECK(same(&first, &v) && k && saeuron_classifier_digest(k) != digest, "%s: other logits, or the digest of F32", io_dtype_name((dtype)type));
+        saeuron_classifier_close(k);
         tiny_drop(&l);
     }
     done(NULL);
@@ -267,14 +267,14 @@ static void variants(void)
     };
     verdict first, v;
     make();
-    sae_classifier *k = opened(NULL, 1, 0);
+    saeuron_classifier *k = opened(NULL, 1, 0);
     must_classify(k, 0, MOST, &first);
     done(k);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make();
         tiny_edit(&files, CONFIG, cases[i].from, cases[i].to);
         if (cases[i].words) {
-            open_fails(cases[i].to, SAE_EFORMAT, cases[i].words);
+            open_fails(cases[i].to, SAEURON_EFORMAT, cases[i].words);
             done(NULL);
             continue;
         }
@@ -356,7 +356,7 @@ static void config_errors(void)
         make();
         tiny_edit(&files, CONFIG, cases[i].from, cases[i].to);
         snprintf(words, sizeof words, "tiny/judge/|%s", cases[i].words);
-        open_fails(cases[i].to, SAE_EFORMAT, words);
+        open_fails(cases[i].to, SAEURON_EFORMAT, words);
         tiny_free(&files);
     }
 }
@@ -374,16 +374,16 @@ static void cut(const char *name, size_t n)
 static void model_errors(void)
 {
     static const struct { const char *tensor, *words; int kind, code; } cases[] = {
-        { "blocks.1.attn.qkv.weight", "missing|[48, 16]", 0, SAE_EFORMAT },
-        { "surplus.weight", "unknown", 1, SAE_EFORMAT },
-        { "pos_embed", "has shape", 2, SAE_EFORMAT },
-        { "cls_token", "has shape", 2, SAE_EFORMAT },
-        { "patch_embed.proj.weight", "has shape", 2, SAE_EFORMAT },
-        { "head.weight", "F32, F16 or BF16", 3, SAE_EFORMAT },
-        { "pos_embed", "not finite at element 3", 4, SAE_ENAN },
-        { "cls_token", "not finite at element 3", 5, SAE_ENAN },
-        { "head.bias", "not finite at element 3", 4, SAE_ENAN },
-        { "blocks.0.mlp.fc2.weight", "not finite at element 3", 5, SAE_ENAN },
+        { "blocks.1.attn.qkv.weight", "missing|[48, 16]", 0, SAEURON_EFORMAT },
+        { "surplus.weight", "unknown", 1, SAEURON_EFORMAT },
+        { "pos_embed", "has shape", 2, SAEURON_EFORMAT },
+        { "cls_token", "has shape", 2, SAEURON_EFORMAT },
+        { "patch_embed.proj.weight", "has shape", 2, SAEURON_EFORMAT },
+        { "head.weight", "F32, F16 or BF16", 3, SAEURON_EFORMAT },
+        { "pos_embed", "not finite at element 3", 4, SAEURON_ENAN },
+        { "cls_token", "not finite at element 3", 5, SAEURON_ENAN },
+        { "head.bias", "not finite at element 3", 4, SAEURON_ENAN },
+        { "blocks.0.mlp.fc2.weight", "not finite at element 3", 5, SAEURON_ENAN },
     };
     static tiny_list l;
     char words[256];
@@ -415,17 +415,17 @@ static void model_errors(void)
     }
     make();
     cut(MODEL, 2000);
-    open_fails("a cut model", SAE_EFORMAT, MODEL);
+    open_fails("a cut model", SAEURON_EFORMAT, MODEL);
     cut(MODEL, 5);
-    open_fails("a model of five bytes", SAE_EFORMAT, MODEL);
+    open_fails("a model of five bytes", SAEURON_EFORMAT, MODEL);
     tiny_set(&files, MODEL, NULL, 0);
-    open_fails("no model", SAE_ENOENT, "tiny/judge|model.safetensors");
+    open_fails("no model", SAEURON_ENOENT, "tiny/judge|model.safetensors");
     tiny_text(&files, "judge/pytorch_model.bin", "x");
-    open_fails("a pickle", SAE_ENOENT, "judge/pytorch_model.bin|pickle");
+    open_fails("a pickle", SAEURON_ENOENT, "judge/pytorch_model.bin|pickle");
     cut(CONFIG, 30);
-    open_fails("a cut config", SAE_EFORMAT, CONFIG);
+    open_fails("a cut config", SAEURON_EFORMAT, CONFIG);
     tiny_set(&files, CONFIG, NULL, 0);
-    open_fails("no config", SAE_ENOENT, CONFIG);
+    open_fails("no config", SAEURON_ENOENT, CONFIG);
     tiny_free(&files);
 }
 
@@ -435,25 +435,25 @@ static void call_errors(void)
     static const struct { size_t count, width, height; } sizes[] = { { 0, W, H }, { 1, 0, H }, { 1, W, 0 }, { 1, 32769, 1 }, { 1, 1, 32769 }, { SIZE_MAX / 4, 32768, 32768 } };
     char path[1200];
     verdict first, v;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     make();
-    sae_classifier *k = opened(NULL, 1, 0), *other = NULL;
+    saeuron_classifier *k = opened(NULL, 1, 0), *other = NULL;
     must_classify(k, 0, 2, &first);
     for (size_t i = 0; k && i < sizeof sizes / sizeof *sizes; i++)
-        check_error("a size", sae_classify(k, pictures(), sizes[i].count, sizes[i].width, sizes[i].height, v.logits, &e), SAE_EUSAGE, &e, "cannot be classified|32768");
+        check_error("a size", saeuron_classify(k, pictures(), sizes[i].count, sizes[i].width, sizes[i].height, v.logits, &e), SAEURON_EUSAGE, &e, "cannot be classified|32768");
     must_classify(k, 0, 2, &v);
     CHECK(same(&first, &v), "after errors the logits are others");
-    sae_host host = tiny_host(&files);
+    saeuron_host host = tiny_host(&files);
     host.isa = "abacus";
-    check_error("kernels", sae_classifier_open(&other, &host, "tiny/judge", &e), SAE_EUSAGE, &e, "abacus");
+    check_error("kernels", saeuron_classifier_open(&other, &host, "tiny/judge", &e), SAEURON_EUSAGE, &e, "abacus");
     host.isa = NULL;
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = 0;
-    check_error("a long path", sae_classifier_open(&other, &host, path, &e), SAE_EUSAGE, &e, "too long");
+    check_error("a long path", saeuron_classifier_open(&other, &host, path, &e), SAEURON_EUSAGE, &e, "too long");
     path[1020] = 0;
-    check_error("a path too long for its files", sae_classifier_open(&other, &host, path, &e), SAE_EUSAGE, &e, "too long");
-    CHECK(!other && sae_classifier_open(&other, &host, "tiny/nowhere", NULL) == SAE_ENOENT, "without an error to fill the code is another");
-    sae_classifier_close(NULL);
+    check_error("a path too long for its files", saeuron_classifier_open(&other, &host, path, &e), SAEURON_EUSAGE, &e, "too long");
+    CHECK(!other && saeuron_classifier_open(&other, &host, "tiny/nowhere", NULL) == SAEURON_ENOENT, "without an error to fill the code is another");
+    saeuron_classifier_close(NULL);
     done(k);
 }
 
@@ -462,7 +462,7 @@ static void not_finite(void)
 {
     static tiny_list l;
     verdict v;
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     make();
     tiny_tensors(&l, "classifier");
     tiny_tensor *w = tiny_tensor_named(&l, "head.weight");
@@ -470,9 +470,9 @@ static void not_finite(void)
         w->values[i] = 3e38f;
     tiny_save(&files, MODEL, &l, 0, l.count, NULL);
     tiny_drop(&l);
-    sae_classifier *k = opened(NULL, 1, 0);
+    saeuron_classifier *k = opened(NULL, 1, 0);
     if (k)
-        check_error("overflow", sae_classify(k, pictures(), 2, W, H, v.logits, &e), SAE_ENAN, &e, "tiny/judge|picture |not finite");
+        check_error("overflow", saeuron_classify(k, pictures(), 2, W, H, v.logits, &e), SAEURON_ENAN, &e, "tiny/judge|picture |not finite");
     done(k);
 }
 
@@ -480,15 +480,15 @@ static void not_finite(void)
 static void environment(void)
 {
     verdict v;
-    sae_error e[2] = { { 0 }, { 0 } };
+    saeuron_error e[2] = { { 0 }, { 0 } };
     make();
-    sae_classifier *k = opened(NULL, 1, 0), *other = NULL;
-    const sae_host host = tiny_host(&files);
+    saeuron_classifier *k = opened(NULL, 1, 0), *other = NULL;
+    const saeuron_host host = tiny_host(&files);
     fesetround(FE_UPWARD);
-    const int open = sae_classifier_open(&other, &host, "tiny/judge", &e[0]), judged = k ? sae_classify(k, pictures(), 1, W, H, v.logits, &e[1]) : 0;
+    const int open = saeuron_classifier_open(&other, &host, "tiny/judge", &e[0]), judged = k ? saeuron_classify(k, pictures(), 1, W, H, v.logits, &e[1]) : 0;
     fesetround(FE_TONEAREST);
-    check_error("opening", open, SAE_EENV, &e[0], "floating-point environment");
-    check_error("classifying", judged, SAE_EENV, &e[1], "floating-point environment");
+    check_error("opening", open, SAEURON_EENV, &e[0], "floating-point environment");
+    check_error("classifying", judged, SAEURON_EENV, &e[1], "floating-point environment");
     done(k);
 }
 

@@ -176,9 +176,9 @@ static int count_progress(void *user, const char *stage, size_t done, size_t tot
     return ++t->progressed == t->cancel_at;
 }
 
-sae_host tiny_host(tiny *t)
+saeuron_host tiny_host(tiny *t)
 {
-    return (sae_host){ .user = t, .alloc = guarded_alloc, .free = guarded_free, .map = map_table, .unmap = unmap_table,
+    return (saeuron_host){ .user = t, .alloc = guarded_alloc, .free = guarded_free, .map = map_table, .unmap = unmap_table,
                        .progress = count_progress, .threads = 1 };
 }
 
@@ -217,8 +217,8 @@ static void note(void *user, const char *name, int ndim, const size_t *shape)
 static json parsed(const char *text)
 {
     json v = { NULL, NULL };
-    sae_error e = { 0 };
-    CHECK(json_open(&v, text, strlen(text), "tiny", &e) == SAE_OK, "%s", e.text);
+    saeuron_error e = { 0 };
+    CHECK(json_open(&v, text, strlen(text), "tiny", &e) == SAEURON_OK, "%s", e.text);
     return v;
 }
 
@@ -238,7 +238,7 @@ static void classifier_config(char *out, size_t size, size_t classes, const char
 }
 
 /* The tensors of a classifier of so many classes. */
-static int classifier_tensors(binder *b, size_t classes, sae_error *e)
+static int classifier_tensors(binder *b, size_t classes, saeuron_error *e)
 {
     static vit v;
     char json_text[1024];
@@ -257,8 +257,8 @@ void tiny_tensors(tiny_list *l, const char *network)
     sae    s = { .d = 32, .n = 128, .k = 8 };
     arena  keep = { 0 };
     binder b = { .seed = SEED, .keep = &keep, .list = note, .list_user = l };
-    sae_error e = { 0 };
-    int code = SAE_OK;
+    saeuron_error e = { 0 };
+    int code = SAEURON_OK;
     l->count = 0;
     if (!strcmp(network, "unet")) {
         code = unet_configure(&u, parsed(unet_config), "tiny", &e);
@@ -442,7 +442,7 @@ void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char
     tiny_list *l = calloc(1, sizeof *l);
     arena  keep = { 0 };
     binder b = { .seed = SEED, .keep = &keep, .list = note, .list_user = l };
-    sae_error e = { 0 };
+    saeuron_error e = { 0 };
     CHECK(!classifier_tensors(&b, classes, &e), "%s", e.text);
     snprintf(name, sizeof name, "%s/model.safetensors", folder);
     tiny_save(t, name, l, 0, l->count, NULL);

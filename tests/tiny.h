@@ -1,6 +1,6 @@
 /* tiny.h: a whole diffusers folder small enough to run in a millisecond a step, made in memory, for test_model.c and test_cli.c.
  *
- *   the networks' own walks --names, shapes--> hash-filled values --tiny_save--> files in a table --tiny_host--> sae_open
+ *   the networks' own walks --names, shapes--> hash-filled values --tiny_save--> files in a table --tiny_host--> saeuron_open
  *                                                                                     `--tiny_write--> a folder on the disk
  *
  * Every weight is a multiple of 1/256 (1/128 above 1), so F32, F16 and BF16 hold the same values.
@@ -37,7 +37,7 @@ void tiny_set(tiny *t, const char *name, const void *bytes, size_t size); /* add
 void tiny_text(tiny *t, const char *name, const char *text);
 void tiny_edit(tiny *t, const char *name, const char *from, const char *to); /* the first `from` in it; fails the test when absent */
 /* A host that has these files and no others, whose memory counts and is surrounded by canaries. */
-sae_host tiny_host(tiny *t);
+saeuron_host tiny_host(tiny *t);
 /* Adds FOLDER/config.json and FOLDER/model.safetensors: a ViT that looks at 12 x 12 pixels, 16 wide, its outputs named. */
 #define TINY_CLASSES 5              /* of tiny_tensors(.., "classifier") */
 void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char *const *names);

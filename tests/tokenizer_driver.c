@@ -24,13 +24,13 @@ static int read_prompt(void)
 int main(int argc, char **argv)
 {
     tokenizer *t;
-    sae_error err;
-    int code = argc < 2 ? SAE_EUSAGE : tokenizer_open(&t, NULL, argv[1], &err);
+    saeuron_error err;
+    int code = argc < 2 ? SAEURON_EUSAGE : tokenizer_open(&t, NULL, argv[1], &err);
     if (!code && argc > 2)
         code = tokenizer_set_max_length(t, strtoul(argv[2], NULL, 10), &err);
     if (code) {
         fprintf(stderr, "%s\n", argc < 2 ? "usage: tokenizer_driver DIR [MAX_LENGTH] < prompts" : err.text);
-        return code == SAE_EUSAGE ? 2 : 1;
+        return code == SAEURON_EUSAGE ? 2 : 1;
     }
     int32_t *ids = malloc(tokenizer_max_length(t) * sizeof *ids);
     while (ids && read_prompt()) {

@@ -932,10 +932,10 @@ def compare_classifiers(c):
         with tempfile.TemporaryDirectory() as folder:
             write_classifier(pathlib.Path(folder), config, tensors)
             handle, y = ctypes.c_void_p(), np.empty((3, config["num_classes"]), F)
-            code = c.lib.sae_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
+            code = c.lib.saeuron_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
             if not code:
-                code = c.lib.sae_classify(handle, pointer(pictures), SIZE(3), SIZE(W), SIZE(H), pointer(y), error)
-                c.lib.sae_classifier_close(handle)
+                code = c.lib.saeuron_classify(handle, pointer(pictures), SIZE(3), SIZE(W), SIZE(H), pointer(y), error)
+                c.lib.saeuron_classifier_close(handle)
         assert not code, error.raw[4:].split(b"\0")[0].decode()
         c.same(f"classifier {case['img_size']}, patches of {case['patch_size']}, {case['global_pool']}", classifier(config, tensors, pictures), y)
 

@@ -1,6 +1,6 @@
 /* two_contexts.c: what saeuron.h promises of threads: two contexts, used by two threads at once, on one model folder.
  *
- *   sae_open, sae_forget, sae_tokenize, sae_encode_text, sae_generate: one after the other --+
+ *   saeuron_open, saeuron_forget, saeuron_tokenize, saeuron_encode_text, saeuron_generate: one after the other --+
  *   the same in two threads at the same time ------------------------------------------------+--> equal, bit for bit
  *
  *     two_contexts MODEL [THREADS [ROUNDS]]     THREADS: of each context (default 1)
@@ -25,7 +25,7 @@ typedef struct job {
     int      threads;
     pthread_barrier_t *together;         /* both open, then both sample, at once; NULL: alone */
     int      code;
-    sae_error err;
+    saeuron_error err;
     uint64_t digest;
     int32_t  ids[IDS];
     size_t   calls;                      /* of the progress callback */
@@ -51,27 +51,27 @@ static void wait_for_other(const job *j)
 static void *work(void *user)
 {
     job *j = user;
-    const sae_host host = { .user = j, .progress = count, .threads = j->threads, .pack = j->forget ? (size_t)64 << 20 : 0 };
-    const sae_forget_options forget = { .name = j->forget };
-    const sae_generate_options g = { .prompts = &j->prompt, .count = 1, .seed = 3, .steps = STEPS, .height = SIDE, .width = SIDE, .map_steps = 1 };
-    sae_context *x = NULL;
+    const saeuron_host host = { .user = j, .progress = count, .threads = j->threads, .pack = j->forget ? (size_t)64 << 20 : 0 };
+    const saeuron_forget_options forget = { .name = j->forget };
+    const saeuron_generate_options g = { .prompts = &j->prompt, .count = 1, .seed = 3, .steps = STEPS, .height = SIDE, .width = SIDE, .map_steps = 1 };
+    saeuron_context *x = NULL;
 
     wait_for_other(j);
-    j->code = sae_open(&x, &host, j->model, &j->err);
-    if (!j->code && (sae_text_length(x) > IDS || sae_text_length(x) * sae_text_width(x) > STATES))
-        j->code = SAE_EUSAGE;
+    j->code = saeuron_open(&x, &host, j->model, &j->err);
+    if (!j->code && (saeuron_text_length(x) > IDS || saeuron_text_length(x) * saeuron_text_width(x) > STATES))
+        j->code = SAEURON_EUSAGE;
     if (!j->code && j->forget)
-        j->code = sae_forget(x, &forget, &j->err);
+        j->code = saeuron_forget(x, &forget, &j->err);
     if (!j->code)
-        j->code = sae_tokenize(x, j->prompt, j->ids, NULL, NULL, &j->err);
+        j->code = saeuron_tokenize(x, j->prompt, j->ids, NULL, NULL, &j->err);
     wait_for_other(j);
     for (int i = 0; i < 2 && !j->code; i++)
-        j->code = sae_generate(x, &g, j->rgb + i * PIXELS, &j->err);
+        j->code = saeuron_generate(x, &g, j->rgb + i * PIXELS, &j->err);
     if (!j->code)
-        j->code = sae_encode_text(x, j->prompt, j->states, &j->err);
+        j->code = saeuron_encode_text(x, j->prompt, j->states, &j->err);
     if (!j->code)
-        j->digest = sae_model_digest(x);
-    sae_close(x);
+        j->digest = saeuron_model_digest(x);
+    saeuron_close(x);
     return NULL;
 }
 
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
         }
         for (int i = 0; i < 2; i++) {
             pthread_join(id[i], NULL);
-            check(both[i].code == SAE_OK, both[i].code ? both[i].err.text : "", i);
+            check(both[i].code == SAEURON_OK, both[i].code ? both[i].err.text : "", i);
             check(!memcmp(both[i].rgb, alone[i].rgb, sizeof alone[i].rgb), "the pictures", i);
             check(!memcmp(both[i].states, alone[i].states, sizeof alone[i].states), "the text states", i);
             check(!memcmp(both[i].ids, alone[i].ids, sizeof alone[i].ids), "the token ids", i);
