@@ -42,28 +42,32 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-v
 ISA_neon   :=
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
-CORE := nn rng io json png tokenizer unicode model clip unet vae vit ddim sae select synthetic pipeline
-OBJS := $(CORE:%=$(BUILD)/%.o) $(ISAS:%=$(BUILD)/nn_kernels_%.o)
-TESTS := main nn rng io tokenizer model vit untidy collect train training golden golden_train eval cli
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(patsubst %,test_%,$(filter-out main,$(TESTS))) main tiny goldens)
-
-# The program's own, beyond the library.
-EVAL := protocol metrics eval sweep picture
-MAKING := collect activations train training measure
-COMMANDS := saeuron command_eval command_collect command_train bench selftest $(EVAL) $(MAKING)
+# The rooms, from below: docs/layout says what may include what. No two files of them have one name.
+ROOMS := arithmetic files layers training evaluation program
+vpath %.c $(ROOMS)
+names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
+# The library is the method and what is under it; classifiers stand beside it. The kernels are compiled once for each instruction set.
+LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit
+KERNELS := $(ISAS:%=kernels_%)
+# What the program has beyond the library.
+OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
+PROGRAMS := $(call names,program)
+TESTS := $(notdir $(basename $(wildcard tests/test_*.c)))
+OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
+TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(TESTS) main tiny goldens)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
 
 all: $(PROGRAM)
 
-$(PROGRAM): $(COMMANDS:%=$(BUILD)/%.o) $(OBJS)
+$(PROGRAM): $(patsubst %,$(BUILD)/%.o,$(PROGRAMS) $(OUTSIDE)) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c | $(BUILD)/tests
 	$(CC) $(BASE) $(HAVE) $(DEFINE) -c -o $@ $<
 
-$(ISAS:%=$(BUILD)/nn_kernels_%.o): $(BUILD)/nn_kernels_%.o: nn_kernels.c | $(BUILD)/tests
+$(ISAS:%=$(BUILD)/kernels_%.o): $(BUILD)/kernels_%.o: arithmetic/kernels.c | $(BUILD)/tests
 	$(CC) $(BASE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/%.c | $(BUILD)/tests
@@ -73,13 +77,13 @@ $(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
 
 # The one file that knows PREFIX; the file beside it changes when PREFIX does.
-$(BUILD)/saeuron.o $(BUILD)/portable/saeuron.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
-$(BUILD)/saeuron.o $(BUILD)/portable/saeuron.o: $(BUILD)/share
+$(BUILD)/main.o $(BUILD)/portable/main.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(BUILD)/main.o $(BUILD)/portable/main.o: $(BUILD)/share
 $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:
 
-$(BUILD)/tests/run: $(TESTOBJS) $(EVAL:%=$(BUILD)/%.o) $(MAKING:%=$(BUILD)/%.o) $(OBJS)
+$(BUILD)/tests/run: $(TESTOBJS) $(OUTSIDE:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/selftest.o: tests/golden/digests.txt
@@ -139,7 +143,7 @@ weights: saeuron
 VERSION := $(shell sed -n 's/.*SAEURON_VERSION "\(.*\)"/\1/p' saeuron.h)
 SONAME  := libsaeuron.so.$(firstword $(subst ., ,$(VERSION)))
 SHARED  := $(BUILD)/libsaeuron.so.$(VERSION)
-LIBOBJS := $(CORE:%=$(BUILD)/lib/%.o) $(ISAS:%=$(BUILD)/lib/nn_kernels_%.o)
+LIBOBJS := $(patsubst %,$(BUILD)/lib/%.o,$(LIBRARY) $(KERNELS))
 # What is not declared in saeuron.h stays inside: hidden in the .so, made local in the .a, where `fail` would meet the user's.
 HIDDEN  := -fPIC -fvisibility=hidden
 OBJCOPY ?= $(shell $(CC) -print-prog-name=objcopy)
@@ -152,7 +156,7 @@ lib: $(BUILD)/libsaeuron.a $(BUILD)/libsaeuron.so
 $(BUILD)/lib/%.o: %.c | $(BUILD)/lib
 	$(CC) $(BASE) $(HIDDEN) $(HAVE) -c -o $@ $<
 
-$(ISAS:%=$(BUILD)/lib/nn_kernels_%.o): $(BUILD)/lib/nn_kernels_%.o: nn_kernels.c | $(BUILD)/lib
+$(ISAS:%=$(BUILD)/lib/kernels_%.o): $(BUILD)/lib/kernels_%.o: arithmetic/kernels.c | $(BUILD)/lib
 	$(CC) $(BASE) $(HIDDEN) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
 # One object, because only names inside one can be made local; clang's OpenMP names its locks in the open, as commons (-d: no longer).
@@ -188,7 +192,7 @@ install: $(PROGRAM) lib
 	ln -sf $(notdir $(SHARED)) '$(TOLIB)/$(SONAME)'
 	ln -sf $(notdir $(SHARED)) '$(TOLIB)/libsaeuron.so'
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@OMP@|$(OMP)|' \
-	    saeuron.pc.in > '$(TOLIB)/pkgconfig/saeuron.pc'
+	    docs/saeuron.pc.in > '$(TOLIB)/pkgconfig/saeuron.pc'
 	sed -e 's|@SHARE@|$(SHARE)|' -e 's|@VERSION@|$(VERSION)|' docs/saeuron.1 > '$(TO)/share/man/man1/saeuron.1'
 	cp -R weights/emojicanvas/. '$(MODEL)'
 
@@ -205,7 +209,7 @@ PORTABLE ?= saeuron-portable
 STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && \
     echo $(OMP); } || echo 'make portable: no static OpenMP runtime, so it has one thread' >&2))$(STATIC_OMP)
 BASELINE := -march=x86-64 -mtune=generic
-PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(CORE) $(COMMANDS)) $(ISAS:%=$(BUILD)/portable/nn_kernels_%.o)
+PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(LIBRARY) $(KERNELS) $(OUTSIDE) $(PROGRAMS))
 
 ifeq ($(ARCH),x86_64)
 portable: $(PORTABLE)
@@ -217,7 +221,7 @@ endif
 $(BUILD)/portable/%.o: %.c | $(BUILD)/portable
 	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(HAVE) $(DEFINE) -c -o $@ $<
 
-$(ISAS:%=$(BUILD)/portable/nn_kernels_%.o): $(BUILD)/portable/nn_kernels_%.o: nn_kernels.c | $(BUILD)/portable
+$(ISAS:%=$(BUILD)/portable/kernels_%.o): $(BUILD)/portable/kernels_%.o: arithmetic/kernels.c | $(BUILD)/portable
 	$(CC) $(subst $(OMP),$(STATIC_OMP),$(BASE)) $(BASELINE) $(ISA_$*) -DNN_ISA=$* -c -o $@ $<
 
 $(BUILD)/portable/selftest.o: tests/golden/digests.txt

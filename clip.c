@@ -5,7 +5,7 @@
  * Not here: the tokenizer (tokenizer.c), CLIP's image half, the pooled projection (Stable Diffusion uses neither).
  * Source: transformers.models.clip.modeling_clip (CLIPTextTransformer and below it).
  * Letters: B prompts, N tokens, D hidden_size, F intermediate_size. */
-#include "model.h"
+#include "layers/model.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * Not here: which latents matter (select.c), where the hook is (unet.c).
  * Source: SAeUron, arXiv 2501.18052, section 3.1; TopK SAE, arXiv 2406.04093; sparsify's Sae (released SAE/sae.py).
  * Letters: d width, n latents, k latents kept a token, M tokens. */
-#include "model.h"
+#include "layers/model.h"
 
 #include <string.h>
 

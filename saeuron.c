@@ -1,1625 +1,1305 @@
-/* saeuron.c: the program: its commands, their options and help, progress on stderr.
+/* pipeline.c: the public interface: a folder opened, concepts to forget, prompts to pixels.
  *
- *   argv --options--> saeuron_open, saeuron_forget, saeuron_generate, ... --> files, and their paths on stdout
+ *   prompts --tokenizer, clip--> text states --+
+ *   seed --rng--> noise --> [ unet (hooks: ablate) -> guide -> ddim_step ] x T --> vae_decode --> pixels
+ *   pixels --vae_encode--> moments of latents
  *
- * Not here: any mathematics (all else), timing (bench.c), the commands that evaluate (command_eval.c), collect
- * (command_collect.c) and train (command_train.c).
- * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
-#include "bench.h"
-#include "command.h"
-#include "picture.h"
-#include "train.h"
+ * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), what an ablation does (select.c), a terminal (saeuron.c).
+ * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the tap reports);
+ * released code utils/hooks.py for where the edit happens.
+ * Letters: B images, B2 rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
+#include "layers/model.h"
 
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
+#define TEAM_ENVIRONMENT "a thread of OpenMP's pool was started under a floating-point environment that flushes subnormals or does not round to nearest: " \
+                         "start the pool after restoring it, or give the context 1 thread"
 
-/* Where `make install` puts the small model's folder: the Makefile says it, from PREFIX. */
-#ifndef SAEURON_SHARE
-#define SAEURON_SHARE "/usr/local/share/saeuron"
-#endif
-#define MODEL_HERE "weights/emojicanvas"
-#define MODEL_INSTALLED SAEURON_SHARE "/emojicanvas"
+enum { SMALL = 1024 }; /* pixels of a latent that count as few */
 
-/* ---- options ---- */
+/* ---- opening ---- */
 
-enum { C_GENERATE = 1, C_TOKENIZE = 2, C_ENCODE = 4, C_SELECT = 8, C_INFO = 16, C_DIGEST = 32, C_SELFTEST = 64, C_BENCH = 128,
-       C_EVAL = 256, C_SWEEP = 512, C_MEASURE = C_EVAL | C_SWEEP, C_MODEL = C_GENERATE | C_TOKENIZE | C_ENCODE | C_SELECT | C_INFO | C_BENCH | C_MEASURE,
-       C_SAMPLE = C_GENERATE | C_SELECT, C_DRAW = C_SAMPLE | C_MEASURE };
-
-/* What makes an SAE; bits from 4096 on. */
-enum { C_COLLECT = 1 << 12, C_STATS = 1 << 13, C_MERGE = 1 << 14, C_RECORD = C_COLLECT | C_STATS, C_TRAIN = 1 << 15, C_ASSESS = 1 << 16 };
-
-#define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
-
-typedef enum { FLAG, TEXT, LIST, FILES, WHOLE, REAL } value_kind; /* FILES: what follows, up to the next option */
-
-/* One option: its names, the commands that take it, what follows it, where it goes, and the flag that says it was given. */
-typedef struct option {
-    const char *name, *brief;
-    int    commands;
-    value_kind kind;
-    size_t to, given;
-    const char *argument, *help;
-} option;
-
-#define AT(field) offsetof(options, field)
-#define NONE ((size_t)-1)
-static const option table[] = {
-    { "--prompt", "-p", C_SAMPLE, TEXT, AT(prompt), NONE, "TEXT", "what to draw" },
-    /* collect, train, measure, stats, merge */
-    { "--hook", NULL, C_RECORD, LIST, AT(hooks), NONE, "HOOK", "where to look, as up_blocks.1.attentions.2; collect takes several" },
-    { "--hook", NULL, C_TRAIN, LIST, AT(hooks), NONE, "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: where the data is from)" },
-    { "--data", NULL, C_TRAIN | C_ASSESS, FILES, AT(data), NONE, "FILE...", "activations that collect wrote: one list of maps, in the order given" },
-    { "--online", NULL, C_TRAIN, FLAG, AT(online), NONE, NULL, "sample --prompts while training, instead: nothing is stored" },
-    { "--prompts", NULL, C_COLLECT | C_TRAIN, TEXT, AT(prompts), NONE, "FILE", "sample each line of FILE" },
-    { "--buffer", NULL, C_TRAIN, WHOLE, AT(buffer), NONE, "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)" },
-    { "--noise-seed", NULL, C_TRAIN, WHOLE, AT(noise_seed), NONE, "S", "with --online: of torch.randn (default 0)" },
-    { "--out", "-o", C_TRAIN, TEXT, AT(out), NONE, "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json" },
-    { "--resume", NULL, C_TRAIN, FLAG, AT(resume), NONE, NULL, "go on from the checkpoint in --out, or begin where there is none" },
-    { "--latents", NULL, C_TRAIN, WHOLE, AT(sae_latents), AT(has_sae_latents), "N", "number of latents (default: by --expansion)" },
-    { "--expansion", NULL, C_TRAIN, WHOLE, AT(expansion), AT(has_expansion), "E", "E times as many latents as the activation is wide (default 16)" },
-    { "--k", NULL, C_TRAIN, WHOLE, AT(k), NONE, "K", "latents kept a token (default 32)" },
-    { "--topk", NULL, C_TRAIN, TEXT, AT(topk), NONE, "batch|token", "keep the largest of the whole batch, K a token on average, or K of each token (default batch)" },
-    { "--batch", NULL, C_TRAIN, WHOLE, AT(tokens), NONE, "TOKENS", "tokens a step, a multiple of a map's (default 4096)" },
-    { "--epochs", NULL, C_TRAIN, WHOLE, AT(epochs), NONE, "N", "times over all maps (default 5; the paper's styles 10)" },
-    { "--lr", NULL, C_TRAIN, REAL, AT(lr), NONE, "RATE", "learning rate of the first step, falling to 0 (default 4e-4)" },
-    { "--beta1", NULL, C_TRAIN, REAL, AT(beta1), NONE, "B", "of Adam (default 0.9)" },
-    { "--beta2", NULL, C_TRAIN, REAL, AT(beta2), NONE, "B", "of Adam (default 0.999)" },
-    { "--adam-eps", NULL, C_TRAIN, REAL, AT(adam_eps), NONE, "EPS", "of Adam (default 6.25e-10)" },
-    { "--clip", NULL, C_TRAIN, REAL, AT(clip), NONE, "NORM", "most that the gradients' joint norm may be (default 1)" },
-    { "--auxk-alpha", NULL, C_TRAIN, REAL, AT(auxk_alpha), NONE, "A", "weight of the dead latents' loss; 0: none (default 1/32)" },
-    { "--auxk", NULL, C_TRAIN, TEXT, AT(auxk), NONE, "paper|released", "what dead latents are to explain (docs/audit.md A2; default paper)" },
-    { "--multi-topk", NULL, C_TRAIN, FLAG, AT(multi_topk), NONE, NULL, "add an eighth of the loss with 4 K latents" },
-    { "--dead-feature-threshold", NULL, C_TRAIN, WHOLE, AT(dead_threshold), NONE, "TOKENS", "a latent that has not fired for more is dead (default 10000000)" },
-    { "--seed", NULL, C_TRAIN, WHOLE, AT(seed), NONE, "S", "of the start and of the order of maps (default 42)" },
-    { "--checkpoint-every", NULL, C_TRAIN, WHOLE, AT(checkpoint_every), NONE, "STEPS", "write a checkpoint so often; changes no bit (default 1000)" },
-    { "--log-every", NULL, C_TRAIN, WHOLE, AT(log_every), NONE, "STEPS", "a row of train.tsv so often (default 10)" },
-    { "--dtype", NULL, C_TRAIN, TEXT, AT(type), NONE, "F32|F16", "of the SAE's tensors (default F32)" },
-    { "--concepts", NULL, C_STATS, TEXT, AT(concept_file), NONE, "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)" },
-    { "--lines", NULL, C_STATS, WHOLE, AT(lines), NONE, "N", "at most N prompts a concept (default: all)" },
-    { "--out", "-o", C_RECORD | C_MERGE, TEXT, AT(out), NONE, "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each" },
-    { "--density", NULL, C_STATS, TEXT, AT(density), NONE, "FILE.safetensors", "also write how often each latent fires, for --min-density" },
-    { "--shard", NULL, C_RECORD, TEXT, AT(shard), NONE, "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them" },
-    { "--every", NULL, C_COLLECT | C_TRAIN, WHOLE, AT(every), NONE, "N", "steps 0, N, 2N, ... only (default 1)" },
-    { "--first", NULL, C_COLLECT, WHOLE, AT(first), NONE, "N", "the first N steps only; the others are not sampled (default: all)" },
-    { "--diff", NULL, C_COLLECT | C_TRAIN, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
-    { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
-    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
-    { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
-    { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
-    { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },
-    /* generate, select, eval, sweep; some of the above */
-    { "--negative", "-n", C_DRAW | C_RECORD | C_TRAIN, TEXT, AT(negative), NONE, "TEXT", "what to steer away from (default: nothing)" },
-    { "--out", "-o", C_GENERATE | C_ENCODE | C_MEASURE, TEXT, AT(out), NONE, "FILE", "the file to write; for several images a folder" },
-    { "--count", NULL, C_GENERATE, WHOLE, AT(count), NONE, "N", "so many images of the prompt (default 1)" },
-    { "--prompts", NULL, C_GENERATE, TEXT, AT(prompts), NONE, "FILE", "one image for each line of FILE" },
-    { "--forget", NULL, C_SAMPLE, TEXT, AT(forget), NONE, "A[,B...]", "concepts to unlearn, styles and objects alike" },
-    { "--top", NULL, C_SAMPLE | C_EVAL, WHOLE, AT(top), NONE, "K", "ablate the K best-scored latents a step" },
-    { "--percentile", NULL, C_SAMPLE | C_EVAL, REAL, AT(percentile), AT(has_percentile), "P", "or those scored above this percentile" },
-    { "--strength", NULL, C_SAMPLE | C_EVAL, REAL, AT(strength), AT(has_strength), "G", "multiply them by G times their mean (default: the pair kept beside the SAE)" },
-    { "--residual", NULL, C_DRAW, TEXT, AT(residual), NONE, "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)" },
-    { "--steer", NULL, C_GENERATE, LIST, AT(steer), NONE, "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)" },
-    { "--reconstruct", NULL, C_GENERATE, LIST, AT(reconstruct), NONE, "HOOK", "the SAE's reconstruction instead of the activation" },
-    { "--sae", NULL, C_DRAW, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK" },
-    { "--stats", NULL, C_DRAW, LIST, AT(stats), NONE, "FILE", "statistics, when not beside their SAE" },
-    { "--map-steps", NULL, C_DRAW, FLAG, AT(map_steps), NONE, NULL, "statistics of another number of steps: take the nearest timestep's" },
-    { "--noise", NULL, C_SAMPLE, TEXT, AT(noise), NONE, "FILE.npy", "start from this noise [B,4,h,w] instead of the seed" },
-    { "--noise-index", NULL, C_SAMPLE, WHOLE, AT(noise_index), NONE, "J", "place in the seed's stream of the first image (default 0)" },
-    { "--seed", NULL, C_SAMPLE, WHOLE, AT(seed), NONE, "S", "of torch.randn (default 0)" },
-    { "--steps", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(steps), NONE, "T", "sampling steps (default: the model's)" },
-    { "--cfg", NULL, C_DRAW | C_RECORD | C_TRAIN, REAL, AT(guidance), AT(has_guidance), "G", "classifier-free guidance (default: the model's); at most 1: none" },
-    { "--height", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(height), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--width", NULL, C_DRAW | C_RECORD | C_TRAIN | C_INFO, WHOLE, AT(width), NONE, "PIXELS", "of an image (default: the model's)" },
-    { "--batch", NULL, C_DRAW | C_RECORD | C_INFO, WHOLE, AT(batch), NONE, "N", "images at a time; changes speed and memory, never a bit" },
-    { "--dump", NULL, C_GENERATE, TEXT, AT(dump), NONE, "DIR", "every intermediate as .npy, by its diffusers module path and step" },
-    { "--inject", NULL, C_GENERATE, LIST, AT(inject), NONE, "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it" },
-    { "--protocol", NULL, C_MEASURE, TEXT, AT(protocol), NONE, "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: concepts.json's, else emojicanvas)" },
-    { "--domain", NULL, C_MEASURE, TEXT, AT(domain), NONE, "style|object", "concepts of this domain only" },
-    { "--concepts", NULL, C_MEASURE, TEXT, AT(concepts), NONE, "A[,B...]", "these concepts only, each forgotten alone" },
-    { "--seeds", NULL, C_MEASURE, TEXT, AT(seeds), NONE, "S[,S...]", "instead of the protocol's; of sweep: the first chooses, the others validate (default 1188,1288,1588)" },
-    { "--classifier", NULL, C_MEASURE, TEXT, AT(classifier), NONE, "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)" },
-    { "--shard", NULL, C_EVAL, TEXT, AT(shard), NONE, "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing" },
-    { "--quick", NULL, C_EVAL, FLAG, AT(quick), NONE, NULL, "the first seed, and a third of the places" },
-    { "--dry-run", NULL, C_EVAL, FLAG, AT(dry_run), NONE, NULL, "only say how many images there are to draw, and how long that takes" },
-    { "--print-protocol", NULL, C_EVAL, FLAG, AT(print_protocol), NONE, NULL, "print the protocol as a JSON file that --protocol reads" },
-    { "--tops", NULL, C_SWEEP, TEXT, AT(tops), NONE, "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)" },
-    { "--percentiles", NULL, C_SWEEP, TEXT, AT(percentiles), NONE, "P[,P...]", "grid: latents scored above a percentile; the paper's: 99.99,99.995,99.999" },
-    { "--strengths", NULL, C_SWEEP, TEXT, AT(strengths), NONE, "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; styles -1)" },
-    { "--write", NULL, C_SWEEP, FLAG, AT(install), NONE, NULL, "put the choice into forget.json beside the SAE, too" },
-    { "--allow-overlap", NULL, C_MEASURE, FLAG, AT(overlap), NONE, NULL, "measure although the statistics were made with a test seed (docs/audit.md A22)" },
-    { "--explain", NULL, C_SELECT, FLAG, AT(explain), NONE, NULL, "sample --prompt and show the edits of one step, latent by latent" },
-    { "--at", NULL, C_SELECT, WHOLE, AT(at), AT(has_at), "STEP", "this step only" },
-    { "--limit", NULL, C_SELECT, WHOLE, AT(limit), NONE, "N", "at most N rows of --explain (default 32)" },
-    { "--strings", NULL, C_TOKENIZE, FLAG, AT(strings), NONE, NULL, "show the pieces beside their ids" },
-    { "--image", NULL, C_ENCODE, TEXT, AT(image), NONE, "FILE.png", "encode this picture with the VAE instead of a text" },
-    { "--latents", NULL, C_ENCODE, FLAG, AT(latents), NONE, NULL, "of --image: its latents [1,C,h,w], as --noise reads them, not mean and log variance [2C,h,w]" },
-    { "--memory", NULL, C_INFO, FLAG, AT(memory), NONE, NULL, "the memory that generating an image takes" },
-    { "--tensors", NULL, C_INFO, FLAG, AT(tensors), NONE, NULL, "every tensor: name, type, shape" },
-    { "--only", NULL, C_BENCH, TEXT, AT(only), NONE, "ROW", "one row of the list by its name, also those that take minutes" },
-    { "--runs", NULL, C_BENCH, WHOLE, AT(runs), NONE, "N", "each figure is the median of N runs (default 5)" },
-    { "--profile", NULL, C_BENCH, FLAG, AT(profile), NONE, NULL, "one guided step instead, operation by operation" },
-    { "--list", NULL, C_SELFTEST, FLAG, AT(listing), NONE, NULL, "print every digest, whether it is right or not" },
-    { "--min-density", NULL, C_SAMPLE, REAL, AT(min_density), AT(has_min_density), "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)" },
-    { "--shared", NULL, C_SAMPLE, TEXT, AT(shared), NONE, "largest|released", "which of several concepts edits a latent they share (docs/audit.md A5; default largest)" },
-    { "--model", "-m", C_MODEL | C_RECORD | C_TRAIN, TEXT, AT(model), NONE, "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else " MODEL_INSTALLED ")" },
-    { "--synthetic", NULL, (C_MODEL & ~(C_SELECT | C_MEASURE)) | C_TRAIN, TEXT, AT(synthetic), NONE, "sd15", "instead: Stable Diffusion 1.5's architecture, hash-filled, 2.2 GB of memory" },
-    { "--threads", NULL, C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_SELFTEST, WHOLE, AT(threads), AT(has_threads), "N", "threads (default: all cores); no bit depends on them" },
-    { "--isa", NULL, C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_SELFTEST, TEXT, AT(isa), NONE, "NAME", "kernels to use (default: SAEURON_ISA, else the best here)" },
-    { "--json", NULL, C_MODEL | C_TRAIN | C_ASSESS | C_DIGEST, FLAG, AT(json), NONE, NULL, "print JSON" },
-    { "--quiet", "-q", C_MODEL | C_RECORD | C_TRAIN | C_ASSESS | C_MERGE | C_DIGEST | C_SELFTEST, FLAG, AT(quiet), NONE, NULL, "no progress and no remarks on stderr" },
-    { "--help", "-h", ~0, FLAG, AT(help), NONE, NULL, "this text" },
-};
-#define OPTIONS (sizeof table / sizeof *table)
-
-typedef struct subcommand {
-    const char *name;
-    int    bit;
-    int  (*run)(const options *);
-    const char *arguments, *summary;
-} subcommand;
-
-static const subcommand *find_command(const char *name);
-
-/* ---- messages ---- */
-
-int complain(const saeuron_error *err)
+/* DIR/SUB/NAME.json into *f and *object. */
+static int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name, saeuron_error *err)
 {
-    fprintf(stderr, "saeuron: %s\n", err->text);
-    return err->code == SAEURON_EUSAGE ? 2 : 1;
-}
-
-int usage(const char *command, const char *format, const char *what)
-{
-    saeuron_error err;
-    fail(&err, SAEURON_EUSAGE, format, what); /* cleans control characters out of what */
-    fprintf(stderr, "saeuron %s: %s; see saeuron %s --help\n", command, err.text, command);
-    return 2;
-}
-
-/* stdout may be a full disk: a product that was not written is a failure. */
-static int finish(int code)
-{
-    if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "saeuron: standard output could not be written: is the disk full?\n");
-        return 1;
-    }
-    return code;
-}
-
-/* Bytes that the next character may have: at most 4, none beyond the end. */
-static size_t ahead(const char *text)
-{
-    size_t n = 0;
-    while (n < 4 && text[n])
-        n++;
-    return n;
-}
-
-/* text on stdout as a JSON string. What is not UTF-8 (a path may be) becomes U+FFFD. */
-void print_json_string(const char *text)
-{
-    char out[16];
-    putchar('"');
-    while (*text) { /* a character at a time: no memory */
-        uint32_t code;
-        char     one[5] = { 0 };
-        const size_t length = io_utf8(text, ahead(text), &code), n = length ? length : 1;
-        memcpy(one, text, n);
-        const size_t quoted = json_quote(out, sizeof out, one);
-        printf("%.*s", (int)quoted - 2, out + 1);
-        text += n;
-    }
-    putchar('"');
-}
-
-/* text on stdout as it is, but for control characters: names from a file must neither end the line nor talk to the terminal. */
-void print_name(const char *text)
-{
-    while (*text) {
-        uint32_t code;
-        const size_t length = io_utf8(text, ahead(text), &code);
-        if (!length || code < 32 || (code >= 0x7f && code < 0xa0))
-            putchar('?');
-        else
-            printf("%.*s", (int)length, text);
-        text += length ? length : 1;
-    }
-}
-
-/* ---- progress ---- */
-
-/* Takes the progress off a terminal, so that a message stands alone on its line. */
-void clear_line(void)
-{
-    const int width = os_terminal_width();
-    if (width)
-        fprintf(stderr, "\r%*s\r", width > 72 ? 72 : width - 1, "");
-}
-
-static int show_progress(void *user, const char *stage, size_t done, size_t total)
-{
-    talk *t = user;
-    const double now = os_seconds();
-    const int width = os_terminal_width();
-    if (os_interrupted())
-        return 1;
-    if (t->quiet || !total)
-        return 0;
-    const double share = ((double)t->done + (double)t->now * (double)done / (double)total) / (double)t->images;
-    const double left = (now - t->start) / share * (1 - share);
-    if (width) {
-        if (done == total || now - t->last > 0.1) {
-            fprintf(stderr, "\r%s %zu/%zu", stage, done, total);
-            if (t->images > t->now && t->now == 1)
-                fprintf(stderr, ", image %zu of %zu", t->done + 1, t->images);
-            else if (t->images > t->now)
-                fprintf(stderr, ", images %zu to %zu of %zu", t->done + 1, t->done + t->now, t->images);
-            fprintf(stderr, ", %.0f s left   ", left);
-            t->last = now;
-        }
-        if (done == total)
-            clear_line();
-    } else if (now - t->last > 10) { /* a log: a line now and then */
-        fprintf(stderr, "%.0f %% of %zu images, %.0f s left\n", 100 * share, t->images, left);
-        t->last = now;
-    }
-    return 0;
-}
-
-/* ---- parsing ---- */
-
-static const option *find_option(const char *name, int command)
-{
-    for (size_t i = 0; i < OPTIONS; i++)
-        if ((table[i].commands & command) && (!strcmp(name, table[i].name) || (table[i].brief && !strcmp(name, table[i].brief))))
-            return &table[i];
-    return NULL;
-}
-
-/* Letters in common from the start: enough to guess what was meant. */
-static size_t letters_in_common(const char *a, const char *b)
-{
-    size_t n = 0;
-    while (a[n] && a[n] == b[n])
-        n++;
-    return n;
-}
-
-static const option *nearest_option(const char *name, int command)
-{
-    const option *best = NULL;
-    size_t most = 3;
-    for (size_t i = 0; i < OPTIONS; i++) {
-        const size_t n = letters_in_common(name, table[i].name);
-        if ((table[i].commands & command) && n > most) {
-            most = n;
-            best = &table[i];
-        }
-    }
-    return best;
-}
-
-static int set_option(options *o, const option *p, const char *value, const char *command)
-{
-    char *to = (char *)o + p->to;
-    list *l;
-    switch (p->kind) {
-    case FLAG:
-        *(bool *)(void *)to = true;
-        break;
-    case TEXT:
-        *(const char **)(void *)to = value;
-        break;
-    case LIST:
-        l = (list *)(void *)to;
-        if (l->count == MANY)
-            return usage(command, "%s is given too often", p->name);
-        l->item[l->count++] = value;
-        break;
-    case FILES:
-        o->data.item[o->data.count++] = (char *)(uintptr_t)value; /* as many as the command line has words: there is room */
-        break;
-    case WHOLE:
-        if (!io_parse_uint(value, (uint64_t *)(void *)to))
-            return usage(command, "%s wants a whole number", p->name);
-        break;
-    case REAL:
-        if (!io_parse_double(value, (double *)(void *)to))
-            return usage(command, "%s wants a number", p->name);
-        break;
-    }
-    if (p->given != NONE)
-        *(bool *)(void *)((char *)o + p->given) = true;
-    return 0;
-}
-
-static int parse(options *o, const subcommand *c, int argc, char **argv)
-{
-    bool only_arguments = false; /* after "--" */
-    train_config paper;
-    train_defaults(&paper, 1);
-    *o = (options){ .count = 1, .limit = 32, .runs = 5, .isa = getenv("SAEURON_ISA"), .rest.item = argv, .data.item = o->data.item,
-                    .expansion = paper.n, .k = paper.k, .tokens = paper.batch, .epochs = 5, .checkpoint_every = 1000, .log_every = 10, .dead_threshold = paper.dead_threshold,
-                    .buffer = 1600, .lr = paper.lr, .beta1 = paper.beta1, .beta2 = paper.beta2, .adam_eps = paper.eps, .clip = paper.clip, .auxk_alpha = paper.auxk_alpha,
-                    .seed = c->bit == C_TRAIN ? paper.seed : 0 };
-    if (o->isa && !*o->isa)
-        o->isa = NULL;
-    for (int i = 2; i < argc; i++) {
-        char name[64];
-        const char *equals = !strncmp(argv[i], "--", 2) ? strchr(argv[i], '=') : NULL, *value = NULL;
-        if (!only_arguments && !strcmp(argv[i], "--")) {
-            only_arguments = true;
-            continue;
-        }
-        if (only_arguments || argv[i][0] != '-' || !argv[i][1]) {
-            o->rest.item[o->rest.count++] = argv[i]; /* argv's own room: there are never more than were read */
-            continue;
-        }
-        snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - argv[i]) : 60, argv[i]);
-        const option *p = find_option(name, c->bit);
-        if (!p) {
-            const option *near = nearest_option(name, c->bit);
-            char hint[160];
-            snprintf(hint, sizeof hint, "%s here%s%s%s", name, near ? "; did you mean " : "", near ? near->name : "", near ? "?" : "");
-            return usage(c->name, "there is no option %s", hint);
-        }
-        if (p->kind == FLAG && equals)
-            return usage(c->name, "%s takes no value", p->name);
-        if (p->kind != FLAG && !(value = equals ? equals + 1 : i + 1 < argc ? argv[++i] : NULL))
-            return usage(c->name, "%s wants a value", p->name);
-        int code = set_option(o, p, value, c->name);
-        while (!code && p->kind == FILES && i + 1 < argc && argv[i + 1][0] != '-')
-            code = set_option(o, p, argv[++i], c->name);
-        if (code)
-            return code;
-    }
-    return 0;
-}
-
-/* ---- opening what the options name ---- */
-
-/* --model, else what SAEURON_MODEL names, else the first place where a model is. NULL: there is none. */
-static const char *find_model(const options *o)
-{
-    static const char *const places[] = { MODEL_HERE, MODEL_INSTALLED };
-    const char *named = o->model ? o->model : getenv("SAEURON_MODEL");
     char path[1024];
-    if (named && (o->model || *named))
-        return named;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-        if (io_join(path, sizeof path, places[i], "scheduler/scheduler_config.json") && io_exists(NULL, path))
-            return places[i];
-    return NULL;
-}
-
-int open_model(saeuron_context **x, const options *o, talk *t)
-{
-    saeuron_error err = { 0 };
-    const char *model = find_model(o);
-    const saeuron_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
-    if (o->has_threads && !o->threads)
-        return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
-    *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
-    if (!model && !o->synthetic) {
-        fail(&err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
-        return complain(&err);
-    }
-    return (o->synthetic ? saeuron_open_synthetic(x, &host, o->synthetic, &err) : saeuron_open(x, &host, model, &err)) ? complain(&err) : 0;
-}
-
-/* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
-int place_saes(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    char hook[96];
     int  code;
-    for (size_t i = 0; i < o->sae.count; i++) {
-        const char *equals = strchr(o->sae.item[i], '=');
-        if (!equals || (size_t)(equals - o->sae.item[i]) >= sizeof hook)
-            return fail(err, SAEURON_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
-        snprintf(hook, sizeof hook, "%.*s", (int)(equals - o->sae.item[i]), o->sae.item[i]);
-        if ((code = saeuron_use_sae(x, hook, equals + 1, NULL, err)) != SAEURON_OK)
-            return code;
-    }
-    for (size_t i = 0; i < o->stats.count; i++) {
-        stats s;
-        const char *dir = NULL;
-        if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAEURON_OK)
-            return code;
-        memcpy(hook, s.hook, sizeof hook);
-        if (!strncmp(hook, "unet.", 5))
-            memmove(hook, hook + 5, strlen(hook + 5) + 1);
-        stats_unload(&s, &x->host);
-        if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAEURON_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", o->stats.item[i], *hook ? "no hook of this UNet, but " : "no hook", hook);
-        for (size_t j = 0; j < x->places; j++)
-            if (!strcmp(x->place[j]->hook, hook))
-                dir = x->place[j]->dir;
-        if ((code = saeuron_use_sae(x, hook, dir, o->stats.item[i], err)) != SAEURON_OK)
-            return code;
-    }
-    return SAEURON_OK;
-}
-
-/* --forget A,B with --top, --percentile, --strength for all of them. */
-static int forget_all(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->has_min_density ? "--min-density" : o->shared ? "--shared" : NULL;
-    int code = place_saes(x, o, err);
-    if (!code && o->forget && !*o->forget)
-        return fail(err, SAEURON_EUSAGE, "--forget names no concept");
-    if (!code && !o->forget && alone)
-        return fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", alone);
-    if (!code && !o->forget && !o->steer.count && o->residual)
-        return fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
-    for (const char *p = o->forget; !code && p && *p;) {
-        char name[96];
-        const size_t n = strcspn(p, ",");
-        if (n >= sizeof name)
-            return fail(err, SAEURON_EUSAGE, "--forget: %.40s... is no concept", p);
-        memcpy(name, p, n);
-        name[n] = 0;
-        const saeuron_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
-                                       .has_strength = o->has_strength, .min_density = o->min_density };
-        code = saeuron_forget(x, &f, err);
-        p += n + (p[n] == ',');
-    }
-    if (!code && o->has_percentile && o->top)
-        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
-    if (!code && o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
-        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
-    return code;
-}
-
-/* --steer HOOK:LATENT=FACTOR and --reconstruct HOOK. */
-static int steer_all(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    char hook[96], number[24];
-    int  code = SAEURON_OK;
-    for (size_t i = 0; !code && i < o->steer.count; i++) {
-        const char *text = o->steer.item[i], *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
-        uint64_t latent;
-        double   factor;
-        if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
-            return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s", text);
-        snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
-        snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
-        if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
-            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the latent is no whole number", text);
-        if (!io_parse_double(equals + 1, &factor))
-            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the factor is no number", text);
-        code = saeuron_steer(x, hook, (size_t)latent, factor, err);
-    }
-    for (size_t i = 0; !code && i < o->reconstruct.count; i++)
-        code = saeuron_reconstruct(x, o->reconstruct.item[i], err);
-    return code;
-}
-
-/* The options of sampling as the library takes them. *noise is the caller's to free. */
-int sampling(saeuron_generate_options *g, const options *o, const saeuron_context *x, float **noise, saeuron_error *err)
-{
-    size_t shape[TENSOR_DIMS], want[4], width, height;
-    int    ndim, code;
-    *noise = NULL;
-    g->negative_prompt = o->negative;
-    g->seed = o->seed;
-    g->noise_index = o->noise_index;
-    g->steps = (size_t)o->steps;
-    g->guidance = o->guidance;
-    g->has_guidance = o->has_guidance;
-    g->height = (size_t)o->height;
-    g->width = (size_t)o->width;
-    g->batch = (size_t)o->batch;
-    g->map_steps = o->map_steps;
-    if (o->residual && strcmp(o->residual, "paper")) {
-        g->residual = !strcmp(o->residual, "released") ? SAEURON_RESIDUAL_RELEASED : !strcmp(o->residual, "none") ? SAEURON_RESIDUAL_NONE : -1;
-        if (g->residual < 0)
-            return fail(err, SAEURON_EUSAGE, "--residual must be paper, released or none");
-    }
-    if (o->shared && strcmp(o->shared, "largest") && strcmp(o->shared, "released"))
-        return fail(err, SAEURON_EUSAGE, "--shared must be largest or released");
-    g->shared = o->shared && !strcmp(o->shared, "released") ? SAEURON_SHARED_RELEASED : SAEURON_SHARED_LARGEST;
-    if (!o->noise)
-        return SAEURON_OK;
-    if ((code = saeuron_image_size(x, g, &width, &height, err)) != SAEURON_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAEURON_OK)
+    if (!io_join(path, sizeof path, dir, name))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
+    if ((code = io_open(f, host, path, err)) != SAEURON_OK)
         return code;
-    want[0] = g->count;
-    want[1] = x->unet.in_channels;
-    want[2] = height >> (x->vae.levels - 1);
-    want[3] = width >> (x->vae.levels - 1);
-    if (ndim != 4 || memcmp(shape, want, sizeof want))
-        return fail(err, SAEURON_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", o->noise, want[0], want[1], want[2], want[3]);
-    g->noise = *noise;
-    return SAEURON_OK;
+    if ((code = json_open(object, (const char *)f->data, f->size, f->path, err)) != SAEURON_OK)
+        io_close(f);
+    return code;
 }
 
-/* ---- generate ---- */
-
-int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err)
+/* One network: DIR/SUB/config.json, then DIR/SUB/STEM.safetensors, bound by walk. often: it runs often enough to be packed. */
+static int open_network(saeuron_context *x, const char *sub, const char *stem, tensors *file, void **memory, void *network, bool often,
+                        int (*configure)(void *, json, const char *, saeuron_error *), void (*walk)(binder *, void *), saeuron_error *err)
 {
-    return io_parse_part(text, i, n) ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+    char    dir[1024];
+    io_file f;
+    json    object;
+    nn      c;
+    size_t  weights = 0;
+    int     code;
+    if (!io_join(dir, sizeof dir, x->dir, sub))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
+    if ((code = open_config(&f, &object, x->files, dir, "config.json", err)) != SAEURON_OK)
+        return code;
+    code = configure(network, object, f.path, err);
+    io_close(&f);
+    if (code)
+        return code;
+    if (x->made)
+        return bind_hashed(&x->host, 0, DT_F16, x->threads, walk, network, memory, err);
+    if ((code = tensors_open_model(file, &x->host, dir, stem, err)) != SAEURON_OK)
+        return code;
+    nn_init(&c, x->host.isa, x->threads, NULL);
+    for (size_t i = 0; i < file->count; i++)
+        weights += file->list[i].count;
+    code = bind_file(&x->host, file, &c, often && weights <= x->host.pack / sizeof(float), walk, network, memory, err);
+    tensors_release(file); /* every value was read, to check it; what is used will come back */
+    return code;
 }
 
-/* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
-int read_prompts(const options *o, const saeuron_host *host, char **buffer, const char ***prompts, size_t *count, saeuron_error *err)
+static int configure_clip(void *t, json o, const char *path, saeuron_error *err) { return clip_configure(t, o, path, err); }
+static int configure_unet(void *u, json o, const char *path, saeuron_error *err) { return unet_configure(u, o, path, err); }
+static int configure_vae(void *v, json o, const char *path, saeuron_error *err) { return vae_configure(v, o, path, err); }
+
+static int open_scheduler(saeuron_context *x, saeuron_error *err)
 {
     io_file f;
-    int code = io_open(&f, host, o->prompts, err);
-    size_t lines = 1;
+    json    object;
+    int code = open_config(&f, &object, x->files, x->dir, "scheduler/scheduler_config.json", err);
     if (code)
         return code;
-    for (size_t i = 0; i < f.size; i++)
-        lines += f.data[i] == '\n';
-    *buffer = io_alloc(host, f.size + 1, 1);
-    *prompts = io_alloc(host, lines, sizeof **prompts);
-    *count = 0;
-    if (!*buffer || !*prompts) {
-        io_close(&f);
-        return fail(err, SAEURON_ENOMEM, "%s: no memory for its prompts", o->prompts);
-    }
-    memcpy(*buffer, f.data, f.size);
-    (*buffer)[f.size] = 0;
-    if (memchr(*buffer, 0, f.size))
-        code = fail(err, SAEURON_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
+    code = ddim_configure(&x->ddim, object, f.path, err);
     io_close(&f);
-    for (char *p = *buffer + (strncmp(*buffer, "\xEF\xBB\xBF", 3) ? 0 : 3); !code && *p;) { /* a byte-order mark is no prompt */
-        const size_t n = strcspn(p, "\n");
-        const bool last = !p[n];
-        p[n] = 0;
-        if (n && p[n - 1] == '\r')
-            p[n - 1] = 0;
-        if (*p)
-            (*prompts)[(*count)++] = p;
-        p += n + !last;
+    return code;
+}
+
+static bool guidance_ok(float g) { return g >= 0 && g <= 1e4f; } /* false for NaN */
+
+/* concepts.json is ours: a model without it forgets by the names in its statistics, at 50 steps and guidance 7.5. */
+static int open_concepts(saeuron_context *x, saeuron_error *err)
+{
+    char path[1024];
+    int  code;
+    x->default_steps = 50;
+    x->default_guidance = 7.5f;
+    if (!io_join(path, sizeof path, x->dir, "concepts.json") || !io_exists(x->files, path))
+        return SAEURON_OK;
+    if ((code = open_config(&x->concepts_file, &x->concepts, x->files, x->dir, "concepts.json", err)) != SAEURON_OK) {
+        x->concepts.at = NULL;
+        return code;
     }
-    if (!code && !*count)
-        code = fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it", o->prompts);
+    config c = { .object = x->concepts, .path = x->concepts_file.path, .err = err };
+    x->default_steps = config_size(&c, "steps", 50, 1, 1000);
+    x->default_guidance = config_float(&c, "guidance", 7.5f);
+    if (!c.code && !guidance_ok(x->default_guidance))
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", c.path);
+    return c.code;
+}
+
+static int open_tokenizer(saeuron_context *x, saeuron_error *err)
+{
+    char dir[1024];
+    int  code;
+    if (!io_join(dir, sizeof dir, x->dir, "tokenizer"))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
+    if ((code = tokenizer_open(&x->tokenizer, x->files, dir, err)) != SAEURON_OK)
+        return code;
+    if (tokenizer_size(x->tokenizer) > x->text.vocab)
+        return fail(err, SAEURON_EFORMAT, "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong to different models",
+                    dir, tokenizer_size(x->tokenizer), x->text.vocab);
+    if (tokenizer_max_length(x->tokenizer) > x->text.positions)
+        return tokenizer_set_max_length(x->tokenizer, x->text.positions, err);
+    return SAEURON_OK;
+}
+
+/* What the parts must agree on. */
+static int check_fit(const saeuron_context *x, saeuron_error *err)
+{
+    if (x->unet.text_width != x->text.D)
+        return fail(err, SAEURON_EFORMAT, "%s: the UNet wants text states %zu wide (cross_attention_dim), the text encoder makes %zu (hidden_size)",
+                    x->dir, x->unet.text_width, x->text.D);
+    if (x->unet.in_channels != x->vae.latent_channels || x->unet.out_channels != x->vae.latent_channels)
+        return fail(err, SAEURON_EFORMAT, "%s: the UNet's in_channels %zu and out_channels %zu must both be the VAE's latent_channels %zu",
+                    x->dir, x->unet.in_channels, x->unet.out_channels, x->vae.latent_channels);
+    return SAEURON_OK;
+}
+
+/* Everything of the folder x->dir, or of x->made. */
+static int open_parts(saeuron_context *x, saeuron_error *err)
+{
+    int code = open_scheduler(x, err);
+    if (!code)
+        code = open_network(x, "text_encoder", "model", &x->text_file, &x->text_memory, &x->text, false, configure_clip, clip_bind, err);
+    if (!code)
+        code = open_network(x, "unet", "diffusion_pytorch_model", &x->unet_file, &x->unet_memory, &x->unet, true, configure_unet, unet_bind, err);
+    if (!code)
+        code = open_network(x, "vae", "diffusion_pytorch_model", &x->vae_file, &x->vae_memory, &x->vae, false, configure_vae, vae_bind, err);
+    if (!code)
+        code = check_fit(x, err);
+    if (!code)
+        code = open_tokenizer(x, err);
+    if (!code)
+        code = open_concepts(x, err);
     return code;
 }
 
-static void warn_if_cut(const saeuron_context *x, const char *prompt, bool quiet)
+/* The model in model_dir, or the synthetic one. */
+static int open_model(saeuron_context **ctx, const saeuron_host *host, const char *model_dir, const char *made, saeuron_error *err)
 {
-    size_t cut = 0;
-    int32_t *ids = io_alloc(&x->host, saeuron_text_length(x), sizeof *ids);
-    if (ids && !saeuron_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
-        fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, saeuron_text_length(x));
-    io_free(&x->host, ids);
+    saeuron_context *x;
+    io_file one;
+    nn  c;
+    int code = SAEURON_OK;
+    *ctx = NULL;
+    if (err)
+        *err = (saeuron_error){ 0 };
+    if (!nn_environment_ok())
+        return fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
+    if (!(x = io_alloc(host, 1, sizeof *x)))
+        return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", model_dir);
+    memset(x, 0, sizeof *x);
+    if (host)
+        x->host = *host;
+    x->files = &x->host;
+    x->threads = x->host.threads > 0 ? x->host.threads : os_cores();
+    if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAEURON_EENV, TEAM_ENVIRONMENT);
+    if (!code && made && !(x->made = synthetic_open(&x->host, made, err)))
+        code = err ? err->code : SAEURON_EUSAGE;
+    if (x->made)
+        x->files = synthetic_host(x->made);
+    if (!code && strlen(model_dir) >= sizeof x->dir)
+        code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", model_dir);
+    else if (!code && !x->made && io_open(&one, &x->host, model_dir, NULL) == SAEURON_OK) {
+        io_close(&one);
+        code = fail(err, SAEURON_EFORMAT, "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it", model_dir);
+    }
+    if (!code) {
+        memcpy(x->dir, model_dir, strlen(model_dir) + 1);
+        code = open_parts(x, err);
+    }
+    if (code) {
+        saeuron_close(x);
+        return code;
+    }
+    *ctx = x;
+    return SAEURON_OK;
 }
 
-/* ---- --dump and --inject ---- */
-
-/* --inject NAME=FILE: the file's values, and what in a run they replace. */
-typedef struct injection {
-    char       *what;               /* the option's NAME; owned */
-    const char *path;
-    const char *name;               /* NAME without its prefix */
-    long   step, image;             /* of the prefix "stepN." or "imageN."; -1: every one */
-    float *values;
-    size_t shape[TENSOR_DIMS];
-    int    ndim;
-    bool   found;
-    uint64_t digest;
-} injection;
-
-/* The two uses of the tap, in this order: what was injected is dumped. One batch: see make_images. */
-typedef struct wires {
-    const char *dump;               /* the folder, or NULL */
-    const saeuron_host *host;
-    size_t    steps, images, injections;
-    injection inject[MANY];
-    saeuron_error err;
-} wires;
-
-/* The dimensions that a tap's values have in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
-static int file_shape(size_t out[4], const size_t shape[4], int kind)
+int saeuron_open(saeuron_context **ctx, const saeuron_host *host, const char *model_dir, saeuron_error *err)
 {
-    const bool tokens = kind == SAEURON_TAP_TOKENS;
-    out[0] = shape[0];
-    out[1] = tokens ? shape[1] : shape[3];
-    out[2] = tokens ? shape[3] : shape[1];
-    out[3] = tokens ? 0 : shape[2];
-    return tokens ? 3 : 4;
+    return open_model(ctx, host, model_dir, NULL, err);
 }
 
-/* Among several images the VAE's values are of one: its number belongs to their name. */
-static bool of_one_image(const wires *w, const char *name) { return w->images > 1 && !strncmp(name, "vae.", 4); }
-
-/* The number N of "stepN." or "imageN." at the start of *name, which moves behind it; -1 without one. */
-static long take_number(const char **name, const char *word)
+int saeuron_open_synthetic(saeuron_context **ctx, const saeuron_host *host, const char *name, saeuron_error *err)
 {
-    const size_t n = strlen(word);
-    const char *p = *name + n;
-    long number = 0;
-    if (strncmp(*name, word, n) || *p < '0' || *p > '9')
-        return -1;
-    for (; *p >= '0' && *p <= '9'; p++)
-        number = number < 100000000 ? 10 * number + (*p - '0') : number;
-    if (*p != '.')
-        return -1;
-    *name = p + 1;
-    return number;
+    return open_model(ctx, host, SYNTHETIC, name, err);
 }
 
-/* DIR/stepNNN.NAME.npy, DIR/imageNNNNN.NAME.npy or DIR/NAME.npy. */
-static int dump_values(wires *w, const char *name, int step, size_t first, const float *values, const size_t shape[4], int kind)
+void saeuron_close(saeuron_context *x)
 {
-    char   path[1024], file[256];
-    size_t out[4];
-    const int ndim = file_shape(out, shape, kind);
-    if (step >= 0)
-        snprintf(file, sizeof file, "step%03d.%s.npy", step, name);
-    else if (of_one_image(w, name))
-        snprintf(file, sizeof file, "image%05zu.%s.npy", first, name);
-    else
-        snprintf(file, sizeof file, "%s.npy", name);
-    if (!io_join(path, sizeof path, w->dump, file))
-        return fail(&w->err, SAEURON_EUSAGE, "--dump: the path is too long");
-    if (kind == SAEURON_TAP_TOKENS)
-        return npy_save(w->host, path, values, out, ndim, &w->err);
-    const size_t P = shape[1] * shape[2];
-    float *nchw = io_alloc(w->host, shape[0] * P * shape[3], sizeof *nchw);
-    if (!nchw)
-        return fail(&w->err, SAEURON_ENOMEM, "--dump: no memory for %s", name);
-    nn_to_nchw(nchw, values, shape[0], shape[3], P);
-    const int code = npy_save(w->host, path, nchw, out, ndim, &w->err);
-    io_free(w->host, nchw);
-    return code;
+    if (!x)
+        return;
+    const saeuron_host host = x->host;
+    saeuron_remember(x);
+    for (size_t i = 0; i < x->places; i++)
+        io_free(&host, x->place[i]);
+    tokenizer_close(x->tokenizer);
+    if (x->concepts_file.data)
+        io_close(&x->concepts_file);
+    tensors_close(&x->text_file);
+    tensors_close(&x->unet_file);
+    tensors_close(&x->vae_file);
+    io_free(&host, x->text_memory);
+    io_free(&host, x->unet_memory);
+    io_free(&host, x->vae_memory);
+    synthetic_close(x->made);
+    io_free(&host, x);
 }
 
-static int use_wires(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+/* ---- forgetting ---- */
+
+static void unload_hook(saeuron_context *x, ablation *a)
 {
-    wires *w = user;
-    for (size_t i = 0; i < w->injections; i++) { /* where two meet, the last named stays */
-        const injection *in = &w->inject[i];
-        if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) || (in->image >= 0 && (size_t)in->image != first))
-            continue;
-        if (kind == SAEURON_TAP_TOKENS)
-            memcpy(values, in->values, shape[0] * shape[1] * shape[3] * sizeof *values);
+    for (size_t j = 0; j < a->count; j++)
+        selection_free(&a->forget[j], &x->host);
+    stats_unload(&a->stats, &x->host);
+    sae_unload(&a->sae, &x->host);
+    io_free(&x->host, a);
+}
+
+/* Unloads the hooks at which nothing is asked for: those that an error leaves. */
+static void drop_idle(saeuron_context *x)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->hooks; i++)
+        if (ablation_active(x->hook[i]))
+            x->hook[kept++] = x->hook[i];
         else
-            nn_from_nchw(values, in->values, shape[0], shape[3], shape[1] * shape[2]);
+            unload_hook(x, x->hook[i]);
+    x->hooks = kept;
+}
+
+void pipeline_rest(saeuron_context *x)
+{
+    for (size_t i = 0; i < x->hooks; i++) {
+        ablation *a = x->hook[i];
+        while (a->count)
+            selection_free(&a->forget[--a->count], &x->host);
+        a->steers = 0;
+        a->reconstruct = false;
     }
-    return w->dump ? dump_values(w, name, step, first, values, shape, kind) : SAEURON_OK;
 }
 
-/* "[2, 16, 32]". */
-static void shape_text(char *out, size_t size, const size_t *shape, int ndim)
+void saeuron_remember(saeuron_context *x)
 {
-    size_t at = 0;
-    for (int i = 0; i < ndim && at < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%zu%s", i ? ", " : "[", shape[i], i + 1 < ndim ? "" : "]");
+    for (size_t i = 0; i < x->hooks; i++)
+        unload_hook(x, x->hook[i]);
+    x->hooks = 0;
 }
 
-/* Hears the names of a run before it begins: each file must have the shape of what it replaces. */
-static int hear_name(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+static const char *bare(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
+
+static int check_hook(const saeuron_context *x, const char *hook, saeuron_error *err)
 {
-    wires *w = user;
-    size_t want[4];
-    char   wanted[112], found[220];
-    const int ndim = file_shape(want, shape, kind);
-    (void)first, (void)values;
-    for (size_t i = 0; i < w->injections; i++) {
-        injection *in = &w->inject[i];
-        if (strcmp(in->name, name) || (in->step >= 0 && (step < 0 || (size_t)in->step >= w->steps)) ||
-            (in->image >= 0 && (strncmp(name, "vae.", 4) || (size_t)in->image >= w->images)))
-            continue;
-        in->found = true;
-        if (in->ndim == ndim && !memcmp(in->shape, want, (size_t)ndim * sizeof *want))
-            continue;
-        shape_text(wanted, sizeof wanted, want, ndim);
-        shape_text(found, sizeof found, in->shape, in->ndim);
-        return fail(&w->err, SAEURON_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s", in->path, in->ndim ? found : "[]", in->what, wanted);
+    return unet_hook_width(&x->unet, hook, NULL) ? SAEURON_OK :
+        fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+}
+
+bool sae_folder(const saeuron_context *x, const char *hook, char dir[1024])
+{
+    static const char *const spelling[] = { "", "unet.", "" };
+    char name[128], all[1024], path[1024];
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%.96s", spelling[i], hook);
+        if (!io_join(all, sizeof all, x->dir, "sae") || !io_join(dir, 1024, all, name) || !io_join(path, sizeof path, dir, "cfg.json"))
+            return false;
+        if (io_exists(&x->host, path))
+            break;
+    }
+    return true;
+}
+
+int saeuron_use_sae(saeuron_context *x, const char *hook, const char *sae_dir, const char *stats_path, saeuron_error *err)
+{
+    const int code = check_hook(x, hook = bare(hook), err);
+    if (code)
+        return code;
+    if (x->places == sizeof x->place / sizeof *x->place)
+        return fail(err, SAEURON_EUSAGE, "too many SAEs named: at most %zu", x->places);
+    sae_place *p = io_alloc(&x->host, 1, sizeof *p);
+    if (!p)
+        return fail(err, SAEURON_ENOMEM, "no memory to note an SAE's folder");
+    const int n = snprintf(p->hook, sizeof p->hook, "%s", hook);
+    const int m = sae_dir ? snprintf(p->dir, sizeof p->dir, "%s", sae_dir) : sae_folder(x, hook, p->dir) ? 0 : -1;
+    const int q = stats_path ? snprintf(p->stats, sizeof p->stats, "%s", stats_path) : snprintf(p->stats, sizeof p->stats, "%s/stats.safetensors", p->dir);
+    if (n < 0 || m < 0 || q < 0 || (size_t)n >= sizeof p->hook || (size_t)m >= sizeof p->dir || (size_t)q >= sizeof p->stats) {
+        io_free(&x->host, p);
+        return fail(err, SAEURON_EUSAGE, "the path of the SAE for %.80s is too long", hook);
+    }
+    x->place[x->places++] = p;
+    return SAEURON_OK;
+}
+
+/* Where the SAE of hook is, into dir and path: as named by saeuron_use_sae (the last wins; *named), else in the model's folder. */
+static bool find_place(const saeuron_context *x, const char *hook, char dir[1024], char path[1024], bool *named)
+{
+    *named = true;
+    for (size_t i = x->places; i-- > 0;)
+        if (!strcmp(x->place[i]->hook, hook)) {
+            memcpy(dir, x->place[i]->dir, sizeof x->place[i]->dir);
+            memcpy(path, x->place[i]->stats, sizeof x->place[i]->stats);
+            return true;
+        }
+    *named = false;
+    return sae_folder(x, hook, dir) && io_join(path, 1024, dir, "stats.safetensors");
+}
+
+/* Insertions, deletions and changes between two names, case ignored: for "did you mean". At most 63 letters count. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64], n = strlen(b) < 63 ? strlen(b) : 63;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 0; a[i] && i < 63; i++) {
+        size_t corner = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < n; j++) {
+            const size_t same = corner + ((a[i] | 32) != (b[j] | 32));
+            const size_t side = (row[j] < row[j + 1] ? row[j] : row[j + 1]) + 1;
+            corner = row[j + 1];
+            row[j + 1] = same < side ? same : side;
+        }
+    }
+    return row[n];
+}
+
+/* The hook whose statistics know the concept. near: the closest name seen, for the message. */
+typedef struct found { char hook[96], dir[1024], stats[1024], near[96]; size_t near_distance; bool any; } found;
+
+/* Looks for concept among the statistics of one hook: their tensors' names, without reading a value. */
+static int look_at_hook(const saeuron_context *x, const char *hook, const char *concept, found *at, bool *yes, saeuron_error *err)
+{
+    char    dir[1024], path[1024];
+    tensors t;
+    int     code;
+    bool    named;
+    *yes = false;
+    if (!find_place(x, hook, dir, path, &named) || (!named && !io_exists(&x->host, path)))
+        return SAEURON_OK; /* a hook without statistics; but those that were asked for by name must be there */
+    if ((code = tensors_open(&t, &x->host, path, err)) != SAEURON_OK)
+        return code;
+    at->any |= t.count > 0;
+    *yes = tensors_find(&t, concept) != NULL;
+    for (size_t i = 0; i < t.count; i++) {
+        const size_t d = distance(concept, t.list[i].name);
+        if (d < at->near_distance) {
+            at->near_distance = d;
+            snprintf(at->near, sizeof at->near, "%.90s", t.list[i].name);
+        }
+    }
+    tensors_close(&t);
+    if (*yes) {
+        memcpy(at->hook, hook, strlen(hook) + 1);
+        memcpy(at->dir, dir, sizeof dir);
+        memcpy(at->stats, path, sizeof path);
     }
     return SAEURON_OK;
 }
 
-/* Reads --inject's files, and checks name and shape of each against the run that g describes. */
-static int open_injections(wires *w, saeuron_context *x, saeuron_generate_options g, const options *o, saeuron_error *err)
+static int find_hook(const saeuron_context *x, const char *concept, found *at, saeuron_error *err)
 {
-    for (size_t i = 0; i < o->inject.count; i++) {
-        injection  *in = &w->inject[i];
-        const char *equals = strchr(o->inject.item[i], '=');
-        size_t n = 1;
-        int    code;
-        if (!equals || equals == o->inject.item[i] || !equals[1])
-            return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", o->inject.item[i]);
-        char *name = io_alloc(&x->host, (size_t)(equals - o->inject.item[i]) + 1, 1);
-        if (!name)
-            return fail(err, SAEURON_ENOMEM, "--inject: no memory for its names");
-        memcpy(name, o->inject.item[i], (size_t)(equals - o->inject.item[i]));
-        name[equals - o->inject.item[i]] = 0;
-        *in = (injection){ .what = name, .name = name, .path = equals + 1 };
-        w->injections++;
-        in->step = take_number(&in->name, "step");
-        in->image = in->step < 0 ? take_number(&in->name, "image") : -1;
-        for (size_t j = 0; j < i; j++)
-            if (!strcmp(w->inject[j].name, in->name) && w->inject[j].step == in->step && w->inject[j].image == in->image)
-                return fail(err, SAEURON_EUSAGE, "--inject %.100s is given twice", in->what);
-        if ((code = npy_load(&x->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAEURON_OK)
-            return code;
-        for (int j = 0; j < in->ndim; j++)
-            n *= in->shape[j];
-        in->digest = digest_floats(in->values, n);
-    }
-    if (!w->injections)
-        return SAEURON_OK;
-    g.tap = hear_name;
-    const int code = saeuron_intermediates(x, &g, err);
-    for (size_t i = 0; !code && i < w->injections; i++)
-        if (!w->inject[i].found)
-            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all that there is, by name", w->inject[i].what);
-    return code;
-}
-
-static void close_injections(wires *w, const saeuron_context *x)
-{
-    for (size_t i = 0; i < w->injections; i++) {
-        io_free(&x->host, w->inject[i].values);
-        io_free(&x->host, w->inject[i].what);
-    }
-}
-
-/* ---- the texts of a picture ---- */
-
-/* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
-static char *describe_injections(const saeuron_context *x, const wires *w)
-{
-    size_t at = 0, size = 1;
-    for (size_t i = 0; i < w->injections; i++)
-        size += strlen(w->inject[i].what) + 24;
-    char *out = io_alloc(&x->host, size, 1);
-    if (!out)
-        return NULL;
-    out[0] = 0;
-    for (size_t i = 0; i < w->injections; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%s %016" PRIx64, at ? "; " : "", w->inject[i].what, w->inject[i].digest);
-    return out;
-}
-
-/* Writes image number j with what is needed to make it again. digest: the model's. */
-static int save_image(const saeuron_context *x, const saeuron_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
-                      size_t W, size_t H, uint64_t digest, const char *path, saeuron_error *err)
-{
-    picture p;
-    char *inject = describe_injections(x, w);
-    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
-    if (code) {
-        io_free(&x->host, inject);
-        return code;
-    }
-    code = png_save(&x->host, path, rgb, W, H, p.texts, err);
-    if (!code && !o->json)
-        printf("%s\n", path);
-    if (!code && o->json) {
-        printf("{\"path\": ");
-        print_json_string(path);
-        for (size_t i = 0; p.texts[i]; i += 2) {
-            printf(", \"%s\": ", p.texts[i]);
-            print_json_string(p.texts[i + 1]);
-        }
-        printf("}\n");
-    }
-    picture_free(&p, x);
-    io_free(&x->host, inject);
-    return code;
-}
-
-/* Where image j goes: the file named, or DIR/00000.png. */
-static int image_path(char *path, size_t size, const options *o, size_t j, size_t count, saeuron_error *err)
-{
-    char name[32];
-    const size_t n = strlen(o->out);
-    const bool folder = count > 1 || (n && o->out[n - 1] == '/');
-    snprintf(name, sizeof name, "%05zu.png", j);
-    if (folder ? !io_join(path, size, o->out, name) : (size_t)snprintf(path, size, "%s", o->out) >= size)
-        return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
-    return folder && !j ? io_make_dir(o->out, err) : SAEURON_OK;
-}
-
-/* Whether the first image can be written: before the minutes that it takes, not after. */
-static int check_output(const options *o, size_t count, saeuron_error *err)
-{
-    char   path[1024];
-    io_out f;
-    int    code = image_path(path, sizeof path, o, 0, count, err);
-    if (!code && (code = io_out_open(&f, path, err)) == SAEURON_OK)
-        io_out_abort(&f);
-    return code;
-}
-
-/* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
-static int make_images(saeuron_context *x, saeuron_generate_options *g, const options *o, const wires *w, talk *t, saeuron_error *err)
-{
-    const saeuron_generate_options all = *g;
-    const uint64_t digest = saeuron_model_digest(x);
-    size_t W, H, batch = g->tap ? all.count : all.batch ? all.batch : 8, pixels; /* a tap's names know no batch */
-    unsigned char *rgb = NULL;
-    char path[1024];
-    int  code = saeuron_image_size(x, g, &W, &H, err);
-    if (code)
-        return code;
-    batch = batch > all.count ? all.count : batch;
-    if (!nn_mul(W * H * 3, batch, &pixels) || !(rgb = io_alloc(&x->host, pixels, 1)))
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
-    t->start = t->last = os_seconds();
-    t->images = all.count;
-    for (size_t first = 0; !code && first < all.count; first += batch) {
-        *g = all;
-        g->prompts += first;
-        g->count = all.count - first < batch ? all.count - first : batch;
-        g->noise_index += first;
-        g->batch = g->tap ? g->count : all.batch;
-        if (all.noise)
-            g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
-        t->done = first;
-        t->now = g->count;
-        code = saeuron_generate(x, g, rgb, err);
-        for (size_t j = 0; !code && j < g->count; j++)
-            if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
-                code = save_image(x, g, o, w, j, rgb + j * W * H * 3, W, H, digest, path, err);
-    }
-    io_free(&x->host, rgb);
-    return code;
-}
-
-static int run_generate(const options *o)
-{
-    saeuron_context *x = NULL;
-    saeuron_error    err = { 0 };
-    talk   t;
-    char  *buffer = NULL;
-    const char **prompts = NULL;
-    float *noise = NULL;
-    saeuron_generate_options g = { 0 };
-    wires  w = { .dump = o->dump };
-
-    if (!o->prompt == !o->prompts)
-        return usage("generate", "%s or --prompts FILE must be given, and only one of them", "--prompt TEXT");
-    if (!o->out || !*o->out)
-        return usage("generate", "%s is missing: where should the picture go?", "--out FILE");
-    if (o->prompts && o->count != 1)
-        return usage("generate", "--count is for %s", "--prompt, not --prompts");
-    if (!o->count || o->count > 1000000)
-        return usage("generate", "%s must be from 1 to 1000000", "--count");
-    int code = open_model(&x, o, &t);
-    if (code)
-        return code;
-    g.count = (size_t)o->count;
-    if (o->prompts)
-        code = read_prompts(o, &x->host, &buffer, &prompts, &g.count, &err);
-    else if (!(prompts = io_alloc(&x->host, g.count, sizeof *prompts)))
-        code = fail(&err, SAEURON_ENOMEM, "no memory for %zu prompts", g.count);
-    for (size_t i = 0; !code && !o->prompts && i < g.count; i++)
-        prompts[i] = o->prompt;
-    g.prompts = prompts;
-    for (size_t i = 0; !code && i < (o->prompts ? g.count : 1); i++)
-        warn_if_cut(x, prompts[i], o->quiet);
-    if (!code)
-        code = forget_all(x, o, &err);
-    if (!code)
-        code = steer_all(x, o, &err);
-    if (!code)
-        code = sampling(&g, o, x, &noise, &err);
-    if (!code && (o->dump || o->inject.count)) {
-        w.host = &x->host;
-        w.steps = g.steps ? g.steps : x->default_steps;
-        w.images = g.count;
-        g.tap = use_wires;
-        g.tap_user = &w;
-        g.batch = g.count;
-        code = open_injections(&w, x, g, o, &err);
-        if (!code && o->dump)
-            code = io_make_dir(o->dump, &err);
-    }
-    if (!code)
-        code = check_output(o, g.count, &err);
-    if (!code)
-        code = make_images(x, &g, o, &w, &t, &err);
-    if (w.err.code)
-        err = w.err;
-    if (code)
-        clear_line();
-    const int status = code ? complain(&err) : 0;
-    if (x) {
-        io_free(&x->host, buffer);
-        io_free(&x->host, prompts);
-        io_free(&x->host, noise);
-        close_injections(&w, x);
-    }
-    saeuron_close(x);
-    return status;
-}
-
-/* ---- tokenize, encode ---- */
-
-static int one_text(const options *o, const char *command)
-{
-    return o->rest.count == 1 ? 0 : usage(command, "%s", o->rest.count ? "one text, in quotes, is wanted" : "a text is missing");
-}
-
-static int run_tokenize(const options *o)
-{
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk   t;
-    size_t count, cut;
-    int    code = one_text(o, "tokenize");
-    if (code || (code = open_model(&x, o, &t)))
-        return code;
-    const size_t max = saeuron_text_length(x);
-    int32_t *ids = io_alloc(&x->host, max, sizeof *ids);
-    code = ids ? saeuron_tokenize(x, o->rest.item[0], ids, &count, &cut, &err) : fail(&err, SAEURON_ENOMEM, "no memory for %zu ids", max);
-    for (size_t i = 0; !code && i < max; i++) {
-        const char *space = i ? (o->json ? ", " : " ") : o->json ? "[" : "";
-        if (o->strings && o->json) {
-            printf("%s{\"id\": %" PRId32 ", \"piece\": ", space, ids[i]);
-            print_json_string(saeuron_token(x, ids[i]));
-            printf("}");
-        } else if (o->strings) {
-            printf("%" PRId32 "\t%s\n", ids[i], saeuron_token(x, ids[i]));
-        } else {
-            printf("%s%" PRId32, space, ids[i]);
-        }
-    }
-    if (!code && (o->json || !o->strings))
-        printf(o->json ? "]\n" : "\n");
-    if (!code)
-        warn_if_cut(x, o->rest.item[0], o->quiet);
-    io_free(&x->host, ids);
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
-}
-
-/* The states of a text, [N,D]. */
-static int encode_text(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    const size_t shape[2] = { saeuron_text_length(x), saeuron_text_width(x) };
-    float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
-    int code = y ? saeuron_encode_text(x, o->rest.item[0], y, err) : fail(err, SAEURON_ENOMEM, "no memory for the text states");
-    if (!code)
-        code = npy_save(&x->host, o->out, y, shape, 2, err);
-    if (!code)
-        warn_if_cut(x, o->rest.item[0], o->quiet);
-    io_free(&x->host, y);
-    return code;
-}
-
-/* --image: its moments [2C,h,w] or, with --latents, their mode as the UNet knows latents, [1,C,h,w]. */
-static int encode_picture(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    unsigned char *rgb = NULL;
-    float *y = NULL;
-    size_t W, H, shape[4] = { 1 }, *const latent = shape + 1;
-    saeuron_error size;
-    int code = png_load(&x->host, o->image, &rgb, &W, &H, err);
-    if (!code && saeuron_latent_size(x, W, H, latent, &size))
-        code = fail(err, SAEURON_EFORMAT, "%s: %s", o->image, size.text);
-    const size_t n = code ? 0 : latent[0] * latent[1] * latent[2];
-    if (!code && !(y = io_alloc(&x->host, n, 2 * sizeof *y)))
-        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its latents", o->image);
-    if (!code)
-        code = saeuron_encode_image(x, rgb, W, H, y, err);
-    if (!code && o->latents) {
-        saeuron_mode(x, y, y, n);
-        code = npy_save(&x->host, o->out, y, shape, 4, err);
-    } else if (!code) {
-        latent[0] *= 2;
-        code = npy_save(&x->host, o->out, y, latent, 3, err);
-    }
-    io_free(&x->host, y);
-    io_free(&x->host, rgb);
-    return code;
-}
-
-static int run_encode(const options *o)
-{
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    int  code = 0;
-    if (o->image && o->rest.count)
-        code = usage("encode", "%s and a text exclude each other: one at a time", "--image");
-    else if (!o->image && o->latents)
-        code = usage("encode", "%s is for --image FILE.png", "--latents");
-    else if (!o->image)
-        code = one_text(o, "encode");
-    if (!code && (!o->out || !*o->out))
-        code = usage("encode", "%s is missing: where should the numbers go?", "--out FILE");
-    if (code || (code = open_model(&x, o, &t)))
-        return code;
-    t.quiet = true; /* there is nothing to tell on the way; it only listens for a stop */
-    code = o->image ? encode_picture(x, o, &err) : encode_text(x, o, &err);
-    if (!code)
-        printf("%s\n", o->out);
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
-}
-
-/* ---- select ---- */
-
-/* The first column, or the first member of a JSON object. */
-void print_concept(const char *concept, bool as_json)
-{
-    if (!as_json) {
-        print_name(concept);
-        return;
-    }
-    printf("{\"concept\": ");
-    print_json_string(concept);
-}
-
-static void print_selection(const ablation *a, const selection *s, const options *o)
-{
-    for (size_t t = 0; t < s->steps; t++)
-        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!o->has_at || o->at == t); i++) {
-            print_concept(s->concept, o->json);
-            printf(o->json ? ", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
-                             ", \"score\": %.9g, \"mean\": %.9g, \"threshold\": %.9g}\n"
-                           : "\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n",
-                   a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i], (double)s->threshold[i]);
-        }
-}
-
-/* --explain: the edits of one step, as they happen. */
-typedef struct explain { size_t step, limit, shown; int now; bool json; } explain; /* now: the sampling step; an edit's is the statistics' */
-
-static void show_edit(void *user, const edit *e)
-{
-    explain *x = user;
-    if (x->now != (int)x->step || x->shown++ >= x->limit)
-        return;
-    print_concept(e->concept, x->json);
-    printf(x->json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, \"threshold\": %.9g, "
-                     "\"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
-                   : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
-           x->step, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f, (double)e->after);
-}
-
-/* Notes the step (its first module comes before its hooks), and ends the sampling once the one asked for is over. */
-static int stop_after(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
-{
-    explain *x = user;
-    (void)name, (void)first, (void)values, (void)shape, (void)kind;
-    x->now = step;
-    return step > (int)x->step;
-}
-
-static int explain_edits(saeuron_context *x, const options *o, saeuron_error *err)
-{
-    explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json, .now = -1 };
-    saeuron_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
-    float *noise = NULL;
-    size_t W, H;
-    unsigned char *rgb;
-    int code = sampling(&g, o, x, &noise, err);
-    if (!code && (code = saeuron_image_size(x, &g, &W, &H, err)) == SAEURON_OK) {
-        for (size_t i = 0; i < x->hooks; i++) {
-            x->hook[i]->observe = show_edit;
-            x->hook[i]->observe_user = &e;
-        }
-        if (!o->json)
-            printf("concept\tstep\trow\tlatent\tf\tmean\tthreshold\tfactor\tbefore\tafter\n");
-        rgb = io_alloc(&x->host, W * H, 3);
-        code = rgb ? saeuron_generate(x, &g, rgb, err) : fail(err, SAEURON_ENOMEM, "no memory for an image");
-        io_free(&x->host, rgb);
-        if (code == SAEURON_ECANCEL && !os_interrupted())
-            code = SAEURON_OK;
-        if (!code && !o->quiet)
-            fprintf(stderr, "saeuron: %zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first\n", e.shown, e.step,
-                    e.shown > e.limit ? " (see --limit)" : "");
-    }
-    io_free(&x->host, noise);
-    return code;
-}
-
-static int run_select(const options *o)
-{
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    int  code;
-    if (!o->forget)
-        return usage("select", "%s is missing", "--forget CONCEPT");
-    if (o->explain && !o->prompt)
-        return usage("select", "%s samples a picture and wants its --prompt TEXT", "--explain");
-    if ((code = open_model(&x, o, &t)))
-        return code;
-    code = forget_all(x, o, &err);
-    const size_t steps = o->explain && o->steps ? (size_t)o->steps : o->explain ? x->default_steps : x->hooks ? x->hook[0]->stats.steps : 0;
-    if (!code && o->has_at && o->at >= steps)
-        code = fail(&err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps, steps);
-    if (!code && o->explain)
-        code = explain_edits(x, o, &err);
-    else if (!code && !o->json)
-        printf("concept\thook\tstep\ttimestep\tlatent\tscore\tmean\tthreshold\n");
-    for (size_t i = 0; !code && !o->explain && i < x->hooks; i++)
-        for (size_t j = 0; j < x->hook[i]->count; j++)
-            print_selection(x->hook[i], &x->hook[i]->forget[j], o);
-    if (code)
-        clear_line();
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
-}
-
-/* ---- info, digest ---- */
-
-static void print_shape(const tensor *t)
-{
-    putchar('[');
-    for (int i = 0; i < t->ndim; i++)
-        printf("%s%zu", i ? ", " : "", t->shape[i]);
-    putchar(']');
-}
-
-static void print_tensor(const tensor *t, const char *before)
-{
-    printf("%s", before);
-    print_name(t->name);
-    printf("\t%s\t", io_dtype_name(t->type));
-    print_shape(t);
-    putchar('\n');
-}
-
-static size_t parameters(const tensors *f)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < f->count; i++)
-        n += f->list[i].count;
-    return n;
-}
-
-static void print_network(const char *name, const tensors *f, bool all)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < f->file_count; i++)
-        bytes += f->files[i].size;
-    printf("%s\t%zu tensors\t%zu parameters\t%zu bytes\n", name, f->count, parameters(f), bytes);
-    for (size_t i = 0; all && i < f->count; i++)
-        print_tensor(&f->list[i], "  ");
-}
-
-/* The SAEs of a model, hook by hook: sizes and concepts. */
-static int print_saes(saeuron_context *x, saeuron_error *err)
-{
-    char hook[96], dir[1024], path[1100];
-    for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
-        sae   s;
-        stats st;
-        if (!sae_folder(x, hook, dir))
-            return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
-        snprintf(path, sizeof path, "%s/stats.safetensors", dir);
-        printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
-        if (!io_exists(&x->host, path)) {
-            printf("\n");
-            continue;
-        }
-        int code = sae_load(&s, &x->host, NULL, dir, err);
-        if (!code && (code = stats_load(&st, &x->host, path, err)) != SAEURON_OK)
-            sae_unload(&s, &x->host);
+    char hook[96];
+    bool yes = false;
+    memset(at, 0, sizeof *at);
+    at->near_distance = (size_t)-1;
+    for (size_t i = 0; !yes && unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
+        const int code = look_at_hook(x, hook, concept, at, &yes, err);
         if (code)
             return code;
-        printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
-        for (size_t j = 0; j < st.concepts; j++) {
-            putchar(' ');
-            print_name(stats_name(&st, j));
-        }
-        printf("\n");
-        stats_unload(&st, &x->host);
-        sae_unload(&s, &x->host);
     }
-    return SAEURON_OK;
+    if (yes)
+        return SAEURON_OK;
+    if (!at->any)
+        return fail(err, SAEURON_ENOENT, "%.200s/sae/: no hook has statistics here, so nothing can be forgotten; name an SAE with --sae HOOK=DIR", x->dir);
+    return fail(err, SAEURON_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?", concept, at->near);
 }
 
-static int info_model(const options *o)
+int hook_sae(const saeuron_context *x, const char *hook, const char *dir, bool pack, sae *s, saeuron_error *err)
 {
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    const char *prompt = "";
-    saeuron_generate_options g = { .prompts = &prompt, .count = o->batch ? (size_t)o->batch : 1, .batch = (size_t)o->batch,
-                               .steps = (size_t)o->steps, .height = (size_t)o->height, .width = (size_t)o->width };
-    size_t W, H, work, weights;
-    int code = open_model(&x, o, &t);
-    if (code)
-        return code;
-    code = saeuron_image_size(x, &g, &W, &H, &err);
-    if (!code)
-        code = saeuron_memory(x, &g, &work, &weights, &err);
-    if (!code && o->json) {
-        printf("{\"model\": ");
-        print_json_string(x->dir);
-        printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, \"kernels\": \"%s\", "
-               "\"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
-               saeuron_model_digest(x), W, H, x->default_steps, (double)x->default_guidance, saeuron_kernels(x), x->threads, weights, work);
-    } else if (!code && o->memory) {
-        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", weights, work);
-    } else if (!code) {
-        printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir, saeuron_model_digest(x), W, H,
-               x->default_steps, (double)x->default_guidance);
-        print_network("text_encoder", &x->text_file, o->tensors);
-        print_network("unet", &x->unet_file, o->tensors);
-        print_network("vae", &x->vae_file, o->tensors);
-        code = print_saes(x, &err);
-        printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", saeuron_kernels(x), nn_isa_list(), x->threads, weights, work);
-    }
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
-}
-
-static bool ends_with(const char *text, const char *tail)
-{
-    const size_t n = strlen(text), m = strlen(tail);
-    return n >= m && !strcmp(text + n - m, tail);
-}
-
-/* "  key = value", or a member of a JSON object. */
-static void print_pair(const char *key, const char *value, const char *before, bool as_json)
-{
-    printf("%s", as_json ? before : "  ");
-    (as_json ? print_json_string : print_name)(key);
-    printf(as_json ? ": " : " = ");
-    (as_json ? print_json_string : print_name)(value);
-    printf(as_json ? "" : "\n");
-}
-
-static void print_tensor_json(const tensor *t, const char *before)
-{
-    printf("%s{\"name\": ", before);
-    print_json_string(t->name);
-    printf(", \"dtype\": \"%s\", \"shape\": ", io_dtype_name(t->type));
-    print_shape(t);
-    putchar('}');
-}
-
-static int info_tensors(const char *path, bool as_json, saeuron_error *err)
-{
-    tensors t;
-    json key, value;
-    const char *before = "";
-    int code = tensors_open(&t, NULL, path, err);
-    if (code)
-        return code;
-    if (as_json) {
-        printf("{\"file\": ");
-        print_json_string(path);
-        printf(", \"parameters\": %zu, \"tensors\": [", parameters(&t));
-        for (size_t i = 0; i < t.count; i++)
-            print_tensor_json(&t.list[i], i ? ", " : "");
-        printf("], \"metadata\": {");
-    } else {
-        print_network(path, &t, true);
-    }
-    for (json_iter it = json_begin(t.metadata); json_next(&it, &key, &value);) {
-        char k[256], v[4096];
-        if (!json_string(key, k, sizeof k, NULL) || !json_string(value, v, sizeof v, NULL))
-            continue;
-        print_pair(k, v, before, as_json);
-        before = ", ";
-    }
-    if (as_json)
-        printf("}}\n");
-    tensors_close(&t);
-    return SAEURON_OK;
-}
-
-static int info_png(const char *path, bool as_json, saeuron_error *err)
-{
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract" };
-    unsigned char *rgb;
-    size_t W, H;
-    int code = png_load(NULL, path, &rgb, &W, &H, err);
-    if (code)
-        return code;
-    io_free(NULL, rgb);
-    if (as_json) {
-        printf("{\"file\": ");
-        print_json_string(path);
-        printf(", \"width\": %zu, \"height\": %zu", W, H);
-    } else {
-        print_name(path);
-        printf("\t%zu x %zu\n", W, H);
-    }
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        char text[16384];
-        if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
-            print_pair(keys[i], text, ", ", as_json);
-    }
-    if (as_json)
-        printf("}\n");
-    return SAEURON_OK;
-}
-
-static int info_sae(const char *dir, bool as_json, saeuron_error *err)
-{
-    sae s;
-    const int code = sae_load(&s, NULL, NULL, dir, err);
-    if (code)
-        return code;
-    if (as_json) {
-        printf("{\"sae\": ");
-        print_json_string(dir);
-    } else {
-        printf("SAE\t");
-        print_name(dir);
-    }
-    printf(as_json ? ", \"width\": %zu, \"latents\": %zu, \"k\": %zu, \"digest\": \"%016" PRIx64 "\"}\n"
-                   : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
-    sae_unload(&s, NULL);
-    return SAEURON_OK;
-}
-
-/* A config.json at the top, and not beside a diffusers pipeline. */
-static bool is_classifier(const char *dir)
-{
-    char path[1024];
-    return io_join(path, sizeof path, dir, "config.json") && io_exists(NULL, path) &&
-           io_join(path, sizeof path, dir, "scheduler/scheduler_config.json") && !io_exists(NULL, path);
-}
-
-static int info_classifier(const char *dir, bool as_json, bool all, saeuron_error *err)
-{
-    saeuron_classifier *k;
-    const int code = saeuron_classifier_open(&k, NULL, dir, err);
-    if (code)
-        return code;
-    const vit *v = &k->net;
-    const char *before = "";
-    if (as_json) {
-        printf("{\"classifier\": ");
-        print_json_string(dir);
-    } else {
-        printf("classifier\t");
-        print_name(dir);
-    }
-    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, \"digest\": \"%016" PRIx64 "\""
-                   : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\ndigest\t%016" PRIx64 "\n",
-           v->S, v->patch, v->D, v->layers, v->heads, saeuron_classes(k), saeuron_classifier_digest(k));
-    printf(!as_json ? "%s" : ", \"names\": [", k->name ? "names" : "");
-    for (size_t i = 0; k->name && i < saeuron_classes(k); i++, before = ", ") {
-        printf("%s", as_json ? before : i ? ", " : "\t");
-        (as_json ? print_json_string : print_name)(saeuron_class_name(k, i));
-    }
-    printf(as_json ? "]}\n" : k->name ? "\n" : "");
-    if (!as_json)
-        print_network("weights", &k->file, all);
-    saeuron_classifier_close(k);
-    return SAEURON_OK;
-}
-
-static int run_info(const options *o)
-{
-    saeuron_error err = { 0 };
-    char path[1024];
-    if (o->rest.count > 1)
-        return usage("info", "%s", "one folder or file at a time");
-    if (!o->rest.count)
-        return info_model(o);
-    const char *what = o->rest.item[0];
-    if (ends_with(what, ".safetensors"))
-        return info_tensors(what, o->json, &err) ? complain(&err) : 0;
-    if (ends_with(what, ".png"))
-        return info_png(what, o->json, &err) ? complain(&err) : 0;
-    if (io_join(path, sizeof path, what, "cfg.json") && io_exists(NULL, path))
-        return info_sae(what, o->json, &err) ? complain(&err) : 0;
-    if (is_classifier(what))
-        return info_classifier(what, o->json, o->tensors, &err) ? complain(&err) : 0;
-    options with = *o;
-    with.model = what;
-    return info_model(&with);
-}
-
-static void print_digest(uint64_t h, const char *path, const char *name, bool as_json)
-{
-    if (!as_json) {
-        printf("%016" PRIx64 "  ", h);
-        print_name(path);
-        printf("%s", *name ? "  " : "");
-        print_name(name);
-        putchar('\n');
-        return;
-    }
-    printf("{\"digest\": \"%016" PRIx64 "\", \"file\": ", h);
-    print_json_string(path);
-    printf(", \"tensor\": ");
-    print_json_string(name);
-    printf("}\n");
-}
-
-/* The one digest of an SAE's folder or a classifier's; *known: it was one. */
-static int digest_folder(const char *dir, bool as_json, bool *known, saeuron_error *err)
-{
-    char path[1024];
-    sae  s;
-    saeuron_classifier *k;
-    int  code = SAEURON_OK;
-    *known = true;
-    if (io_join(path, sizeof path, dir, "cfg.json") && io_exists(NULL, path)) {
-        if ((code = sae_load(&s, NULL, NULL, dir, err)) == SAEURON_OK) {
-            print_digest(s.digest, dir, "", as_json);
-            sae_unload(&s, NULL);
-        }
-    } else if (is_classifier(dir)) {
-        if ((code = saeuron_classifier_open(&k, NULL, dir, err)) == SAEURON_OK) {
-            print_digest(saeuron_classifier_digest(k), dir, "", as_json);
-            saeuron_classifier_close(k);
-        }
-    } else {
-        *known = false;
-    }
+    const size_t width = unet_hook_width(&x->unet, hook, NULL);
+    nn  c;
+    int code;
+    nn_init(&c, x->host.isa, x->threads, NULL);
+    code = sae_load(s, &x->host, pack && x->unet.conv_in.w.packed ? &c : NULL, dir, err); /* a small model's SAE is small */
+    if (!code && s->d != width)
+        code = fail(err, SAEURON_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model or hook", s->file.path, s->d, hook, width);
     return code;
 }
 
-static int digest_file(const char *path, bool as_json, saeuron_error *err)
+/* The ablation of a hook with the SAE of folder dir, loaded if it was not. */
+static int load_sae(saeuron_context *x, const char *hook, const char *dir, ablation **out, saeuron_error *err)
 {
-    tensors t;
-    unsigned char *rgb;
-    float *values;
-    size_t W, H, shape[TENSOR_DIMS], n = 1;
-    int ndim, code;
-    if (ends_with(path, ".png")) {
-        if ((code = png_load(NULL, path, &rgb, &W, &H, err)) == SAEURON_OK) {
-            print_digest(nn_hash(0, rgb, W * H * 3), path, "", as_json);
-            io_free(NULL, rgb);
+    ablation *a;
+    int code;
+    for (size_t i = 0; i < x->hooks; i++)
+        if (!strcmp(x->hook[i]->hook, hook)) {
+            *out = x->hook[i];
+            return SAEURON_OK;
         }
+    if (!(a = io_alloc(&x->host, 1, sizeof *a)))
+        return fail(err, SAEURON_ENOMEM, "no memory for the SAE of %s", hook);
+    memset(a, 0, sizeof *a);
+    memcpy(a->hook, hook, strlen(hook) + 1); /* a name that unet_hook_width knows: short */
+    code = hook_sae(x, hook, dir, true, &a->sae, err);
+    if (code) {
+        unload_hook(x, a);
         return code;
     }
-    if (ends_with(path, ".npy")) {
-        if ((code = npy_load(NULL, path, &values, shape, &ndim, err)) == SAEURON_OK) {
-            for (int i = 0; i < ndim; i++)
-                n *= shape[i];
-            print_digest(digest_floats(values, n), path, "", as_json);
-            io_free(NULL, values);
-        }
-        return code;
-    }
-    if (!ends_with(path, ".safetensors")) {
-        bool known;
-        if ((code = digest_folder(path, as_json, &known, err)) != SAEURON_OK || known)
-            return code;
-        return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers", path);
-    }
-    if ((code = tensors_open(&t, NULL, path, err)) != SAEURON_OK)
-        return code;
-    for (size_t i = 0; i < t.count; i++)
-        print_digest(nn_hash(0, t.list[i].data, t.list[i].bytes), path, t.list[i].name, as_json);
-    tensors_close(&t);
+    x->hook[x->hooks++] = *out = a;
     return SAEURON_OK;
 }
 
-static int run_digest(const options *o)
+/* The statistics of a hook, loaded if they were not. */
+static int load_stats(saeuron_context *x, ablation *a, const char *path, saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    if (!o->rest.count)
-        return usage("digest", "%s", "no file is named");
-    for (size_t i = 0; i < o->rest.count; i++)
-        if (digest_file(o->rest.item[i], o->json, &err))
-            return complain(&err);
-    return 0;
+    char digest[24];
+    int  code;
+    if (a->stats.steps)
+        return SAEURON_OK;
+    code = stats_load(&a->stats, &x->host, path, err);
+    if (!code && a->stats.n != a->sae.n)
+        code = fail(err, SAEURON_EFORMAT, "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE", a->stats.file.path, a->stats.n, a->sae.n);
+    snprintf(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
+    if (!code && a->stats.sae[0] && strcmp(a->stats.sae, digest))
+        code = fail(err, SAEURON_EFORMAT, "%s: made with an SAE of digest %s, but the one beside it has %s: make them again", a->stats.file.path, a->stats.sae, digest);
+    if (!code && a->stats.hook[0] && strcmp(bare(a->stats.hook), a->hook))
+        code = fail(err, SAEURON_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", a->stats.file.path, a->stats.hook, a->hook);
+    if (code)
+        stats_unload(&a->stats, &x->host);
+    return code;
 }
 
-/* ---- selftest, bench ---- */
-
-static int run_selftest(const options *o)
+/* density.safetensors beside the statistics of a hook, loaded if it was not. */
+static int load_density(saeuron_context *x, ablation *a, const char *stats_path, saeuron_error *err)
 {
-    return selftest_run(o->isa, o->threads ? (int)o->threads : os_cores(), o->listing, o->quiet);
+    char path[1024];
+    const char *slash = strrchr(stats_path, '/');
+    const int n = snprintf(path, sizeof path, "%.*sdensity.safetensors", slash ? (int)(slash - stats_path) + 1 : 0, stats_path);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", stats_path);
+    if (a->stats.density.file_count)
+        return SAEURON_OK;
+    if (!io_exists(&x->host, path))
+        return fail(err, SAEURON_ENOENT, "%s: there is no such file, which --min-density reads: make it with stats --density", path);
+    return stats_load_density(&a->stats, &x->host, path, err);
 }
 
-static int run_bench(const options *o)
+/* forget.json's entry for concept: {"top": K | "percentile": P, "strength": G}; what it lacks stays as it is in *how. */
+static int read_forget_json(const saeuron_context *x, const char *dir, const char *concept, choice *how, saeuron_error *err)
 {
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    options quiet = *o;
-    quiet.quiet = true;
-    if (!o->runs || o->runs > BENCH_RUNS_MAX)
-        return usage("bench", "%s must be from 1 to 99", "--runs");
-    int code = open_model(&x, &quiet, &t);
+    static const char *const read[] = { "top", "percentile", "strength", NULL };
+    char    path[1024];
+    io_file f;
+    json    object, entry;
+    int     code;
+    if (!io_join(path, sizeof path, dir, "forget.json") || !io_exists(&x->host, path))
+        return SAEURON_OK;
+    if ((code = open_config(&f, &object, &x->host, dir, "forget.json", err)) != SAEURON_OK)
+        return code;
+    if (json_get(object, concept, &entry)) {
+        config c = { .object = entry, .path = f.path, .err = err };
+        if (json_kind(entry) != '{')
+            c.code = fail(err, SAEURON_EFORMAT, "%s: the entry of %.80s is no object {\"top\" or \"percentile\", \"strength\"}", f.path, concept);
+        config_known(&c, read, NULL);
+        how->top = config_size(&c, "top", 0, 0, 1u << 26);
+        how->percentile = config_double(&c, "percentile", how->percentile);
+        how->strength = config_float(&c, "strength", how->strength);
+        code = c.code;
+    }
+    io_close(&f);
+    return code;
+}
+
+static int check_choice(const choice *how, saeuron_error *err)
+{
+    if (!how->top && !(how->percentile >= 0 && how->percentile <= 100))
+        return fail(err, SAEURON_EUSAGE, "the percentile must be from 0 to 100");
+    if (!(how->strength >= -1e6f && how->strength <= 1e6f))
+        return fail(err, SAEURON_EUSAGE, "the strength must be a number from -1e6 to 1e6");
+    if (!(how->min_density >= 0 && how->min_density <= 1))
+        return fail(err, SAEURON_EUSAGE, "the least density must be from 0 to 1: a share of tokens");
+    return SAEURON_OK;
+}
+
+static int forget(saeuron_context *x, const saeuron_forget_options *o, saeuron_error *err)
+{
+    found     at;
+    ablation *a = NULL;
+    choice    how = { .top = 0, .percentile = 99.999, .strength = -1 };
+    int       code;
+    if ((code = find_hook(x, o->name, &at, err)) != SAEURON_OK || (code = load_sae(x, at.hook, at.dir, &a, err)) != SAEURON_OK ||
+        (code = load_stats(x, a, at.stats, err)) != SAEURON_OK || (code = read_forget_json(x, at.dir, o->name, &how, err)) != SAEURON_OK)
+        return code;
+    if (o->top)
+        how.top = o->top;
+    else if (o->percentile != 0) {
+        how.top = 0;
+        how.percentile = o->percentile;
+    }
+    if (o->has_strength)
+        how.strength = (float)o->strength;
+    how.min_density = o->min_density;
+    if ((code = check_choice(&how, err)) != SAEURON_OK || (how.min_density > 0 && (code = load_density(x, a, at.stats, err)) != SAEURON_OK))
+        return code;
+    if (a->reconstruct)
+        return fail(err, SAEURON_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", o->name, a->hook);
+    if (a->count == FORGETS)
+        return fail(err, SAEURON_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
+    for (size_t i = 0; i < a->count; i++)
+        if (!strcmp(a->forget[i].concept, o->name))
+            return fail(err, SAEURON_EUSAGE, "concept %.80s is named twice", o->name);
+    if ((code = selection_make(&a->forget[a->count], &x->host, &a->stats, (size_t)stats_find(&a->stats, o->name), how, err)) == SAEURON_OK)
+        a->count++;
+    return code;
+}
+
+int hook_name(const saeuron_context *x, const char *hook, char name[96], saeuron_error *err)
+{
+    const int code = check_hook(x, bare(hook), err);
+    if (!code)
+        memcpy(name, bare(hook), strlen(bare(hook)) + 1); /* a name that unet_hook_width knows: short */
+    return code;
+}
+
+int hook_folder(const saeuron_context *x, const char *hook, char dir[1024], saeuron_error *err)
+{
+    char stats_path[1024];
+    bool named;
+    if (!find_place(x, hook, dir, stats_path, &named))
+        return fail(err, SAEURON_EUSAGE, "the path of the SAE for %.80s is too long", hook);
+    if (!named && !(io_join(stats_path, sizeof stats_path, dir, "cfg.json") && io_exists(&x->host, stats_path)))
+        return fail(err, SAEURON_ENOENT, "%.300s/: there is no SAE for this hook; name its folder with --sae HOOK=DIR", dir);
+    return SAEURON_OK;
+}
+
+/* The ablation of a hook named by the caller, its SAE loaded. */
+static int open_hook(saeuron_context *x, const char *hook, ablation **a, saeuron_error *err)
+{
+    char dir[1024];
+    int  code;
+    if ((code = check_hook(x, hook, err)) != SAEURON_OK || (code = hook_folder(x, hook, dir, err)) != SAEURON_OK)
+        return code;
+    return load_sae(x, hook, dir, a, err);
+}
+
+static int steer(saeuron_context *x, const char *hook, size_t latent, double factor, saeuron_error *err)
+{
+    ablation *a = NULL;
+    const int code = open_hook(x, bare(hook), &a, err);
     if (code)
         return code;
-    const bench_options b = { .as_json = o->json, .profile = o->profile, .runs = (size_t)o->runs, .only = o->only };
-    code = bench_run(x, &b, &err);
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
+    if (latent >= a->sae.n)
+        return fail(err, SAEURON_EUSAGE, "there is no latent %zu at %s: its SAE has %zu, counted from 0", latent, a->hook, a->sae.n);
+    if (!(factor >= -(double)FLT_MAX && factor <= (double)FLT_MAX)) /* false for NaN */
+        return fail(err, SAEURON_EUSAGE, "the factor of latent %zu at %s must be a number within float32's range", latent, a->hook);
+    if (a->reconstruct)
+        return fail(err, SAEURON_EUSAGE, "latent %zu is steered at %s, which is reconstructed alone: choose one", latent, a->hook);
+    for (size_t i = 0; i < a->steers; i++)
+        if (a->steer[i].latent == latent)
+            return fail(err, SAEURON_EUSAGE, "latent %zu at %s is steered twice", latent, a->hook);
+    if (a->steers == STEERS)
+        return fail(err, SAEURON_EUSAGE, "at most %d latents can be steered at one hook", STEERS);
+    a->steer[a->steers++] = (steering){ (uint32_t)latent, (float)factor };
+    return SAEURON_OK;
 }
 
-/* ---- the commands ---- */
-
-static const subcommand commands[] = {
-    { "generate", C_GENERATE, run_generate, "-p TEXT -o FILE.png", "draw a prompt, with --forget what SAeUron leaves of it" },
-    { "tokenize", C_TOKENIZE, run_tokenize, "TEXT", "the ids that the text encoder reads" },
-    { "encode", C_ENCODE, run_encode, "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents" },
-    { "select", C_SELECT, run_select, "--forget A", "the latents that carry a concept, step by step" },
-    { "collect", C_COLLECT, run_collect, "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on" },
-    { "train", C_TRAIN, run_train, "--data FILE... -o DIR", "an SAE, trained on activations or, with --online, while sampling" },
-    { "measure", C_ASSESS, run_measure, "DIR --data FILE...", "an SAE on activations it has not seen: FVU, L0, dead latents, densities" },
-    { "stats", C_STATS, run_stats, "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step" },
-    { "merge", C_MERGE, run_merge, "PART... -o FILE", "join the parts that collect and stats made" },
-    { "eval", C_EVAL, run_eval, "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on" },
-    { "sweep", C_SWEEP, run_sweep, "--domain D -o DIR", "the top K and the strength that forget each concept best" },
-    { "info", C_INFO, run_info, "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture" },
-    { "digest", C_DIGEST, run_digest, "FILE...", "the 64-bit digest of tensors and of a picture's pixels" },
-    { "selftest", C_SELFTEST, run_selftest, "", "is this build right on this machine?" },
-    { "bench", C_BENCH, run_bench, "", "how fast it is, and how near the peak" },
-};
-#define COMMANDS (sizeof commands / sizeof *commands)
-
-static const subcommand *find_command(const char *name)
+static int reconstruct(saeuron_context *x, const char *hook, saeuron_error *err)
 {
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (!strcmp(name, commands[i].name))
-            return &commands[i];
-    return NULL;
+    ablation *a = NULL;
+    const int code = open_hook(x, bare(hook), &a, err);
+    if (code)
+        return code;
+    if (a->count || a->steers)
+        return fail(err, SAEURON_EUSAGE, "%s is reconstructed alone, but %s there: choose one", a->hook, a->count ? "concepts are forgotten" : "latents are steered");
+    a->reconstruct = true;
+    return SAEURON_OK;
 }
 
-static const char *nearest_command(const char *name)
+/* What each of the three entries begins and ends with. */
+static int enter(const char *named, const char *what, saeuron_error *err)
 {
-    const char *best = NULL;
-    size_t most = 1;
-    for (size_t i = 0; i < COMMANDS; i++) {
-        const size_t n = letters_in_common(name, commands[i].name);
-        if (n > most) {
-            most = n;
-            best = commands[i].name;
+    if (!nn_environment_ok())
+        return fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest");
+    return named && *named ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "no %s is named", what);
+}
+
+static int leave(saeuron_context *x, int code)
+{
+    if (code)
+        drop_idle(x);
+    return code;
+}
+
+int saeuron_forget(saeuron_context *x, const saeuron_forget_options *o, saeuron_error *err)
+{
+    const int code = enter(o->name, "concept", err);
+    return code ? code : leave(x, forget(x, o, err));
+}
+
+int saeuron_steer(saeuron_context *x, const char *hook, size_t latent, double factor, saeuron_error *err)
+{
+    const int code = enter(hook, "hook", err);
+    return code ? code : leave(x, steer(x, hook, latent, factor, err));
+}
+
+int saeuron_reconstruct(saeuron_context *x, const char *hook, saeuron_error *err)
+{
+    const int code = enter(hook, "hook", err);
+    return code ? code : leave(x, reconstruct(x, hook, err));
+}
+
+/* ---- one call of saeuron_generate ---- */
+
+typedef struct call {
+    saeuron_context *x;
+    const saeuron_generate_options *o;
+    nn      c;
+    arena   work;
+    ddim    ddim;           /* with this call's steps */
+    size_t  h, w, steps, batch, first;  /* latent sides; first: number of the batch's first image */
+    float   guidance;
+    bool    guided;
+    int     step;           /* sampling step; -1 outside the loop */
+    const char *network;    /* prefix of the names that the tap reports */
+    int     code;
+    saeuron_error *err;
+    unsigned char *rgb;     /* NULL when planning */
+    bool    names;          /* the tap is only asked for: saeuron_intermediates */
+    bool    pictures;       /* the latents are decoded */
+    size_t  now;            /* images of the batch */
+    uint16_t step_of[2 * LEVELS * LAYERS][1000]; /* row of each hook's statistics for each sampling step */
+} call;
+
+static size_t rows(const call *g, size_t B) { return g->guided ? 2 * B : B; }
+
+/* Rows of a batch that one thread takes through a network, and what it came to. */
+typedef struct part {
+    call     *g;
+    nn        c;
+    arena     work;
+    size_t    first, count; /* rows of the guided batch; in the VAE: the image of the batch */
+    text_kv   kv;
+    int       code;
+    saeuron_error err;
+} part;
+
+/* Hands a part's error to the call. */
+static void settle(call *g, const part *p)
+{
+    if (!p->code || g->code)
+        return;
+    g->code = p->code;
+    if (g->err)
+        *g->err = p->err;
+}
+
+/* The same of parts that ran side by side: the first error counts. */
+static void settle_all(call *g, const part *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        settle(g, &p[i]);
+        g->work.failed |= p[i].work.failed;
+    }
+}
+
+/* Copies what is recorded of a module's output v [B,n]: the rows of the conditional half, each to its image's place. Threads have
+ * different rows, so they write to different places. */
+static int record(part *p, const char *name, const float *v, size_t B, size_t n)
+{
+    const call *g = p->g;
+    const recorder *r = g->x->record;
+    const size_t uncond = g->guided ? g->now : 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->module[i], name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * n);
+        if (bad < B * n)
+            return p->code = fail(&p->err, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        for (size_t row = 0; row < B; row++)
+            if (p->first + row >= uncond)
+                memcpy(r->rows[i] + (p->first + row - uncond) * n, v + row * n, n * sizeof *v);
+    }
+    return SAEURON_OK;
+}
+
+/* Sees every module's output: edits it where something is asked for at that hook, then shows it to the caller's tap.
+ * v NULL: planning; the tap hears of it if it is only asked for names. */
+static int seen(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    part *p = user;
+    const call *g = p->g;
+    char full[160];
+    const size_t shape[4] = { B, H, W, C };
+    if (p->code || (!v && !g->names)) /* the text encoder and the VAE run to their end after a stop */
+        return p->code;
+    for (size_t i = 0; v && g->step >= 0 && i < g->x->hooks; i++) {
+        const ablation *a = g->x->hook[i];
+        if (!ablation_active(a) || strcmp(a->hook, name))
+            continue;
+        const size_t bad = nn_first_bad(v, B * H * W * C);
+        if (bad < B * H * W * C)
+            return p->code = fail(&p->err, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", name, g->step, bad);
+        ablate(&p->c, a, v, B * H * W, (size_t)g->step_of[i][g->step]);
+    }
+    if (v && g->step >= 0 && g->x->record && record(p, name, v, B, H * W * C))
+        return p->code;
+    if (!g->o->tap)
+        return 0;
+    snprintf(full, sizeof full, "%s%s", g->network, name);
+    if (g->o->tap(g->o->tap_user, full, g->step, g->first + p->first, v, shape, kind))
+        p->code = fail(&p->err, SAEURON_ECANCEL, "stopped by the caller at %s", full);
+    if (!v) /* nobody looks at a part that was only planned */
+        settle(p->g, p);
+    return p->code;
+}
+
+/* The whole batch as one part, on the call's own scratch. */
+static part whole(call *g) { return (part){ .g = g, .c = g->c }; }
+
+/* Shows the tap what is no module's output: v [B,H,W,C]. Called when planning, too, with v NULL. */
+static void show(call *g, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    part all = whole(g);
+    g->network = "";
+    if (g->o->tap && !g->code) {
+        seen(&all, name, v, B, H, W, C, kind);
+        settle(g, &all);
+    }
+}
+
+/* Text states of the batch [B2,N,D] into y: the negative prompt's B times, then the prompts'. What the caller has encoded is
+ * taken as it is; the text encoder runs for the rest, if there is any. */
+static void encode_prompts(call *g, float *y, size_t B)
+{
+    const size_t N = tokenizer_max_length(g->x->tokenizer), D = g->x->text.D, mark = arena_mark(g->c.work);
+    const size_t negatives = g->guided && !g->o->negative_prompt_embeds ? 1 : 0, texts = negatives + (g->o->prompt_embeds ? 0 : B);
+    int32_t *ids = arena_bytes(g->c.work, texts * N, sizeof *ids);
+    float   *states = arena_floats(g->c.work, texts * N * D);
+    part     all = whole(g);
+    const tap watch = { seen, &all, g->names };
+
+    for (size_t i = 0; ids && !g->code && i < texts; i++) {
+        const bool negative = i < negatives;
+        const char *text = negative ? g->o->negative_prompt ? g->o->negative_prompt : "" : g->o->prompts[g->first + i - negatives];
+        g->code = tokenizer_encode(g->x->tokenizer, ids + i * N, NULL, NULL, text, g->err);
+    }
+    if (!g->code && texts) {
+        g->network = "text_encoder.";
+        clip_forward(&g->c, &g->x->text, states, ids, texts, N, g->o->tap ? &watch : NULL);
+        settle(g, &all);
+        if (states)
+            tensors_release(&g->x->text_file); /* not needed while sampling */
+    }
+    for (size_t i = 0; y && states && !g->code && i < rows(g, B); i++) {
+        const bool negative = g->guided && i < B;
+        const size_t j = g->guided && !negative ? i - B : i; /* of the batch */
+        const float *from = negative ? negatives ? states : g->o->negative_prompt_embeds
+                                     : g->o->prompt_embeds ? g->o->prompt_embeds + (g->first + j) * N * D : states + (negatives + j) * N * D;
+        memcpy(y + i * N * D, from, N * D * sizeof *y);
+    }
+    show(g, "prompt_embeds", y, rows(g, B), N, 1, D, TAP_TOKENS);
+    arena_release(g->c.work, mark);
+}
+
+/* Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
+static int start_noise(call *g, float *x, size_t B)
+{
+    const size_t C = g->x->unet.in_channels, P = g->h * g->w, n = C * P, mark = arena_mark(g->c.work);
+    float *flat = arena_floats(g->c.work, n);
+    for (size_t i = 0; flat && i < B; i++) {
+        const size_t j = g->first + i;
+        const uint64_t at = g->o->noise_index + j;
+        const float *from = g->o->noise ? g->o->noise + j * n : flat;
+        if (!g->o->noise && !rng_randn(flat, g->o->seed, (at + 1) * n, at * n, n))
+            return fail(g->err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", n);
+        nn_from_nchw(x + i * n, from, 1, C, P);
+    }
+    arena_release(g->c.work, mark);
+    return SAEURON_OK;
+}
+
+/* One UNet pass of a part's rows: x to e, both [R,h,w,C]. */
+static void pass_rows(part *p, float *e, const float *x)
+{
+    const call *g = p->g;
+    const size_t n = g->h * g->w * g->x->unet.in_channels;
+    const tap watch = { seen, p, g->names };
+    unet_forward(&p->c, &g->x->unet, e ? e + p->first * n : NULL, x ? x + p->first * n : NULL, (float)g->ddim.timesteps[g->step < 0 ? 0 : g->step], &p->kv,
+                 p->count, g->h, g->w, g->o->tap || g->x->hooks || g->x->record ? &watch : NULL);
+}
+
+/* Into how many parts the rows are split, a thread each. For a small latent, whole passes side by side meet once a step; threads that
+ * share every product meet hundreds of times. A large one gives threads enough to do, and weights are packed once for all its
+ * rows. A tap sees whole batches, so it gets one part. */
+static size_t parts_of(const call *g, size_t R)
+{
+    bool watched = g->o->tap != NULL || g->h * g->w > SMALL;
+    for (size_t i = 0; i < g->x->hooks; i++)
+        watched |= g->x->hook[i]->observe != NULL;
+    return watched || g->c.threads < 2 || R < (size_t)g->c.threads ? 1 : (size_t)g->c.threads;
+}
+
+/* Bytes of a part's scratch, by its plan. */
+static size_t scratch_bytes(const arena *plan) { return plan->failed || plan->peak > SIZE_MAX - 128 ? SIZE_MAX : (plan->peak + 127) / 64 * 64; }
+
+/* Bytes of scratch that a pass of `count` rows needs, an ablation on top. */
+static size_t part_bytes(const part *like, size_t count)
+{
+    const call *g = like->g;
+    part p = *like;
+    p.work = (arena){ 0 };
+    p.c.work = &p.work;
+    p.first = 0;
+    p.count = count;
+    pass_rows(&p, NULL, NULL);
+    const size_t peak = p.work.peak;
+    for (size_t i = 0; i < g->x->hooks; i++) { /* planning does not reach it through the tap; it runs below the peak: an upper bound */
+        size_t scale = 1;
+        unet_hook_width(&g->x->unet, g->x->hook[i]->hook, &scale);
+        p.work.used = peak;
+        ablate(&p.c, g->x->hook[i], NULL, count * (g->h / scale) * (g->w / scale), 0);
+    }
+    return scratch_bytes(&p.work);
+}
+
+/* Splits R rows; each part has scratch of its own, from the call's. Returns NULL when planning. */
+static part *split(call *g, const text_kv *kv, size_t R, size_t *count)
+{
+    const size_t G = *count = parts_of(g, R), each = (R + G - 1) / G;
+    part like = whole(g);
+    like.c.threads = G > 1 ? 1 : g->c.threads;
+    like.kv = *kv;
+    part *p = arena_bytes(g->c.work, G, sizeof *p);
+    const size_t bytes = part_bytes(&like, each);
+    unsigned char *memory = arena_bytes(g->c.work, G, bytes);
+    for (size_t i = 0; p && memory && i < G; i++) {
+        p[i] = like;
+        p[i].first = i * R / G;
+        p[i].count = (i + 1) * R / G - p[i].first;
+        p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
+        p[i].c.work = &p[i].work;
+        unet_text_rows(&g->x->unet, &p[i].kv, kv, p[i].first, p[i].count);
+    }
+    return memory ? p : NULL;
+}
+
+/* e = UNet(x) at the current step, part by part. */
+static void predict(call *g, part *p, size_t count, float *e, const float *x)
+{
+#ifdef _OPENMP
+#pragma omp parallel for num_threads((int)count) if (count > 1)
+#endif
+    for (int i = 0; i < (int)count; i++)
+        pass_rows(&p[i], e, x);
+    settle_all(g, p, count);
+}
+
+/* The loop over timesteps on x [B,h,w,C]; when planning, only its memory. */
+static void sample(call *g, float *x, const text_kv *kv, size_t B)
+{
+    const size_t n = B * g->h * g->w * g->x->unet.in_channels, R = rows(g, B), mark = arena_mark(g->c.work);
+    float *both = arena_floats(g->c.work, R / B * n);
+    float *e = arena_floats(g->c.work, R / B * n);
+    const recorder *const recording = g->x->record;
+    const size_t steps = recording && recording->steps && recording->steps < g->steps ? recording->steps : g->steps;
+    const size_t total = recording ? recording->all * steps : (g->o->count + g->batch - 1) / g->batch * g->steps;
+    size_t count;
+    g->network = "unet.";
+    g->step = 0; /* planning stands for every step */
+    part *p = split(g, kv, R, &count);
+
+    if (!x) {
+        show(g, "noise_pred", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+        show(g, "latents", NULL, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+    }
+    for (size_t i = 0; p && i < steps && !g->code; i++) {
+        g->step = (int)i;
+        g->network = "unet.";
+        for (size_t r = 0; r < R / B; r++)
+            memcpy(both + r * n, x, n * sizeof *x);
+        predict(g, p, count, e, both);
+        if (!g->code && recording)
+            g->code = recording->step(recording->user, i, g->first, B, g->err);
+        if (g->code)
+            break;
+        if (g->guided)
+            guide(e, e, e + n, g->guidance, n);
+        show(g, "noise_pred", e, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+        ddim_step(&g->ddim, x, e, i, n);
+        show(g, "latents", x, B, g->h, g->w, g->x->unet.in_channels, TAP_IMAGE);
+        if (g->code)
+            break;
+        if (nn_first_bad(x, n) < n)
+            g->code = fail(g->err, SAEURON_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or the strength", i, g->ddim.timesteps[i]);
+        else if (g->x->host.progress && g->x->host.progress(g->x->host.user, "sampling",
+                                                            recording ? (recording->before + g->first) * steps + (i + 1) * B : g->first / g->batch * g->steps + i + 1, total))
+            g->code = fail(g->err, SAEURON_ECANCEL, "stopped at step %zu of %zu", i + 1, g->steps);
+    }
+    g->step = -1;
+    arena_release(g->c.work, mark);
+}
+
+/* Image p->first of the batch, x its latents, into the caller's pixels; x NULL: only its memory. */
+static void decode_image(part *p, const float *x)
+{
+    const call *g = p->g;
+    const vae *v = &g->x->vae;
+    const size_t s = (size_t)1 << (v->levels - 1), pixels = g->h * s * g->w * s * 3, mark = arena_mark(p->c.work);
+    const tap watch = { seen, p, g->names };
+    float *y = arena_floats(p->c.work, pixels);
+
+    vae_decode(&p->c, v, y, x, 1, g->h, g->w, g->o->tap ? &watch : NULL);
+    const size_t bad = y && !p->code ? nn_first_bad(y, pixels) : pixels;
+    if (bad < pixels)
+        p->code = fail(&p->err, SAEURON_ENAN, "the VAE's output is not finite at element %zu", bad);
+    for (size_t j = 0; y && !p->code && j < pixels; j++)
+        g->rgb[(g->first + p->first) * pixels + j] = nn_pixel(y[j]);
+    arena_release(p->c.work, mark);
+}
+
+/* Small images side by side, a thread each; a large one by all threads. */
+static void decode(call *g, const float *x, size_t B)
+{
+    const size_t n = g->h * g->w * g->x->vae.latent_channels, mark = arena_mark(g->c.work), G = parts_of(g, B);
+    part like = whole(g);
+    g->network = "vae.";
+    if (x && g->h * g->w > SMALL)
+        tensors_release(&g->x->unet_file); /* a large decode is the most memory a picture needs; the UNet can wait in the file cache */
+    like.c.threads = G > 1 ? 1 : g->c.threads;
+    like.c.work = &like.work;
+    decode_image(&like, NULL);
+    settle(g, &like);
+    const size_t bytes = scratch_bytes(&like.work);
+    part *p = arena_bytes(g->c.work, G, sizeof *p);
+    unsigned char *memory = arena_bytes(g->c.work, G, bytes);
+
+    for (size_t first = 0; p && memory && first < B && !g->code; first += G) {
+        const size_t count = B - first < G ? B - first : G;
+        for (size_t i = 0; i < count; i++) {
+            p[i] = like;
+            p[i].first = first + i;
+            p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
+            p[i].c.work = &p[i].work;
+        }
+#ifdef _OPENMP
+#pragma omp parallel for num_threads((int)count) if (count > 1)
+#endif
+        for (int i = 0; i < (int)count; i++)
+            decode_image(&p[i], x + p[i].first * n);
+        settle_all(g, p, count);
+    }
+    arena_release(g->c.work, mark);
+}
+
+/* One batch of B images from g->first; on an arena without memory it plans. */
+static void run_batch(call *g, size_t B)
+{
+    const size_t N = tokenizer_max_length(g->x->tokenizer), C = g->x->unet.in_channels, n = g->h * g->w * C, mark = arena_mark(g->c.work);
+    float *x = arena_floats(g->c.work, B * n);
+    const size_t loop = arena_mark(g->c.work);
+    float *text = arena_floats(g->c.work, rows(g, B) * N * g->x->text.D);
+    text_kv kv;
+
+    g->step = -1;
+    g->now = B;
+    encode_prompts(g, text, B);
+    if (!g->code)
+        unet_text(&g->c, &g->x->unet, &kv, text, rows(g, B), N);
+    if (!g->code && (g->code = start_noise(g, x, B)) == SAEURON_OK)
+        show(g, "noise", x, B, g->h, g->w, C, TAP_IMAGE);
+    if (!g->code)
+        sample(g, x, &kv, B);
+    arena_release(g->c.work, loop);
+    for (size_t i = 0; x && g->o->latents && !g->code && i < B; i++)
+        nn_to_nchw(g->o->latents + (g->first + i) * n, x + i * n, 1, C, g->h * g->w);
+    if (!g->code && g->pictures)
+        decode(g, x, B);
+    if (!g->code && g->work.base && g->work.failed)
+        g->code = fail(g->err, SAEURON_ENOMEM, "the plan of this call's memory was too small: this is a bug");
+    arena_release(g->c.work, mark);
+}
+
+/* Which row of each hook's statistics serves each sampling step. */
+static int map_steps(call *g)
+{
+    for (size_t i = 0; i < g->x->hooks; i++) {
+        const stats *s = &g->x->hook[i]->stats;
+        for (size_t t = 0; t < g->steps; t++) {
+            size_t best = 0;
+            for (size_t r = 1; r < s->steps; r++) {
+                const int now = s->timesteps[best] - g->ddim.timesteps[t], then = s->timesteps[r] - g->ddim.timesteps[t];
+                best = (then < 0 ? -then : then) < (now < 0 ? -now : now) ? r : best;
+            }
+            if (g->x->hook[i]->count && !g->o->map_steps && s->steps == g->steps && s->timesteps[t] != g->ddim.timesteps[t])
+                return fail(g->err, SAEURON_EUSAGE, "the statistics at %s are of timestep %d at step %zu, where this model's scheduler has %d (see steps_offset in it): "
+                            "use --map-steps to take the nearest timestep's", g->x->hook[i]->hook, s->timesteps[t], t, g->ddim.timesteps[t]);
+            if (g->x->hook[i]->count && !g->o->map_steps && (s->steps != g->steps || s->timesteps[t] != g->ddim.timesteps[t]))
+                return fail(g->err, SAEURON_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use --steps %zu, or --map-steps to take the nearest timestep's",
+                            g->x->hook[i]->hook, s->steps, g->steps, s->steps);
+            g->step_of[i][t] = (uint16_t)best;
         }
     }
-    return best;
+    return SAEURON_OK;
 }
 
-static int help(void)
+int saeuron_image_size(const saeuron_context *x, const saeuron_generate_options *o, size_t *width, size_t *height, saeuron_error *err)
 {
-    printf("saeuron: concept unlearning in Stable Diffusion with sparse autoencoders (SAeUron, arXiv 2501.18052)\n\n");
-    for (size_t i = 0; i < COMMANDS; i++)
-        printf("  saeuron %-9s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
-    printf("\nsaeuron COMMAND --help shows its options; saeuron --version the version and that of the arithmetic contract.\n");
-    return 0;
+    const size_t s = (size_t)1 << (x->vae.levels - 1), unit = s << (x->unet.levels - 1);
+    *width  = o->width ? o->width : x->unet.sample_size * s;
+    *height = o->height ? o->height : x->unet.sample_size * s;
+    if (*width % unit || *height % unit || *width > 8192 || *height > 8192)
+        return fail(err, SAEURON_EUSAGE, "width and height must be multiples of %zu, at most 8192", unit);
+    return SAEURON_OK;
 }
 
-static int help_command(const subcommand *c)
+/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the picture. */
+static int check_embeds(const saeuron_context *x, const char *name, const float *embeds, size_t count, saeuron_error *err)
 {
-    printf("saeuron %s %s\n  %s\n\n", c->name, c->arguments, c->summary);
-    for (size_t i = 0; i < OPTIONS; i++) {
-        char left[64];
-        if (!(table[i].commands & c->bit))
-            continue;
-        snprintf(left, sizeof left, "%s%s%s%s%s", table[i].brief ? table[i].brief : "", table[i].brief ? ", " : "", table[i].name,
-                 table[i].argument ? " " : "", table[i].argument ? table[i].argument : "");
-        printf("  %-34s %s\n", left, table[i].help);
-    }
-    return 0;
+    const size_t one = tokenizer_max_length(x->tokenizer) * x->text.D;
+    for (size_t i = 0; embeds && i < count; i++)
+        if (nn_first_bad(embeds + i * one, one) < one)
+            return fail(err, SAEURON_ENAN, "%s of image %zu are not finite", name, i);
+    return SAEURON_OK;
 }
 
-int main(int argc, char **argv)
+size_t usual_batch(const saeuron_context *x, size_t W, size_t H) { return (W >> (x->vae.levels - 1)) * (H >> (x->vae.levels - 1)) <= SMALL ? 8 : 1; }
+
+/* Checks the options and fills what a call starts with. */
+static int prepare(call *g, saeuron_context *x, const saeuron_generate_options *o, saeuron_error *err)
 {
-    options o = { .data.item = NULL };
-    if (argc < 2) {
-        help();
-        return 2;
+    size_t W, H;
+    int    code;
+    *g = (call){ .x = x, .o = o, .err = err, .step = -1, .ddim = x->ddim, .pictures = true };
+    if (!nn_environment_ok())
+        return fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAEURON_EENV, TEAM_ENVIRONMENT);
+    if ((code = saeuron_image_size(x, o, &W, &H, err)) != SAEURON_OK)
+        return code;
+    g->w = W >> (x->vae.levels - 1);
+    g->h = H >> (x->vae.levels - 1);
+    g->steps = o->steps ? o->steps : x->default_steps;
+    g->guidance = o->has_guidance ? (float)o->guidance : x->default_guidance;
+    if (!guidance_ok(g->guidance))
+        return fail(err, SAEURON_EUSAGE, "the guidance must be from 0 to 10000");
+    g->guided = g->guidance > 1;
+    g->batch = o->batch ? o->batch : usual_batch(x, W, H);
+    if (g->batch > o->count)
+        g->batch = o->count;
+    if (!o->count || (!o->prompts && !o->prompt_embeds))
+        return fail(err, SAEURON_EUSAGE, "there is no prompt");
+    if ((code = check_embeds(x, "prompt_embeds", o->prompt_embeds, o->count, err)) != SAEURON_OK ||
+        (code = check_embeds(x, "negative_prompt_embeds", o->negative_prompt_embeds, 1, err)) != SAEURON_OK)
+        return code;
+    if (g->batch > 1024)
+        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
+    if (o->residual < SAEURON_RESIDUAL_PAPER || o->residual > SAEURON_RESIDUAL_NONE)
+        return fail(err, SAEURON_EUSAGE, "the residual must be paper, released or none");
+    if (!o->noise && o->noise_index > UINT64_MAX / 2 / (g->h * g->w * x->unet.in_channels) - o->count)
+        return fail(err, SAEURON_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", o->noise_index);
+    if (!o->noise && g->h * g->w * x->unet.in_channels % 16)
+        return fail(err, SAEURON_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose another size", x->unet.in_channels, g->h, g->w);
+    if (o->shared < SAEURON_SHARED_LARGEST || o->shared > SAEURON_SHARED_RELEASED)
+        return fail(err, SAEURON_EUSAGE, "shared latents must go by largest or released");
+    for (size_t i = 0; i < x->hooks; i++) {
+        x->hook[i]->residual = o->residual;
+        x->hook[i]->shared = o->shared;
     }
-    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-        return finish(help());
-    if (!strcmp(argv[1], "--version")) {
-        printf("saeuron %s, arithmetic contract %d\n", SAEURON_VERSION, saeuron_contract());
-        return finish(0);
-    }
-    const subcommand *c = find_command(argv[1]);
-    if (!c) {
-        const char *near = nearest_command(argv[1]);
-        saeuron_error err;
-        fail(&err, SAEURON_EUSAGE, "there is no command %.60s%s%s%s; see saeuron --help", argv[1], near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-        return complain(&err);
-    }
-    o.data.item = io_alloc(NULL, (size_t)argc, sizeof *o.data.item);
-    int code = o.data.item ? parse(&o, c, argc, argv) : 1;
-    if (!code && o.help)
-        code = help_command(c);
-    else if (!code && !(c->bit & (C_INFO | C_DIGEST | C_TOKENIZE | C_ENCODE | C_MERGE | C_ASSESS)) && o.rest.count)
-        code = usage(c->name, "%s is not an option; texts with spaces want quotes", o.rest.item[0]);
-    else if (!code) {
-        os_catch_interrupt();
-        code = c->run(&o);
-    }
-    io_free(NULL, o.data.item);
-    return finish(code);
+    if (x->hooks && !g->guided)
+        for (size_t i = 0; i < x->hooks; i++)
+            if ((x->hook[i]->count || x->hook[i]->steers) && o->residual == SAEURON_RESIDUAL_RELEASED)
+                return fail(err, SAEURON_EUSAGE, "--residual released needs a guidance above 1: the released hooks split a guided batch");
+    if ((code = ddim_set_timesteps(&g->ddim, g->steps, err)) != SAEURON_OK || (code = map_steps(g)) != SAEURON_OK)
+        return code;
+    if (!nn_init(&g->c, x->host.isa, x->threads, &g->work))
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    return SAEURON_OK;
 }
+
+/* Bytes of scratch that the largest batch needs, by running them without memory. */
+static int plan(call *g, size_t *bytes)
+{
+    g->work = (arena){ 0 };
+    run_batch(g, g->batch);
+    if (!g->code && g->o->count % g->batch) /* it may be split otherwise: fewer rows than threads */
+        run_batch(g, g->o->count % g->batch);
+    if (g->code)
+        return g->code;
+    if (g->work.failed || g->work.peak > SIZE_MAX - 64)
+        return fail(g->err, SAEURON_ENOMEM, "this size needs more memory than can be addressed");
+    *bytes = g->work.peak + 64;
+    return SAEURON_OK;
+}
+
+int saeuron_generate(saeuron_context *x, const saeuron_generate_options *o, unsigned char *rgb, saeuron_error *err)
+{
+    call  *g = io_alloc(&x->host, 1, sizeof *g);
+    size_t bytes = 0;
+    void  *memory = NULL;
+    int    code;
+    if (!g)
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
+    code = prepare(g, x, o, err);
+    g->pictures = rgb != NULL;
+    if (!code)
+        code = plan(g, &bytes);
+    if (!code && !(memory = io_alloc(&x->host, bytes, 1)))
+        code = fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that sampling needs: a smaller --batch, --height or --width needs less", bytes / 1000000 + 1);
+    if (!code) {
+        g->work = (arena){ .base = memory, .size = bytes };
+        g->rgb = rgb;
+        for (g->first = 0; g->first < o->count && !g->code; g->first += g->batch)
+            run_batch(g, o->count - g->first < g->batch ? o->count - g->first : g->batch);
+        code = g->code;
+    }
+    io_free(&x->host, memory);
+    io_free(&x->host, g);
+    return code;
+}
+
+int saeuron_intermediates(saeuron_context *x, const saeuron_generate_options *o, saeuron_error *err)
+{
+    size_t bytes;
+    if (!o->tap)
+        return fail(err, SAEURON_EUSAGE, "there is no tap to tell the names");
+    call *g = io_alloc(&x->host, 1, sizeof *g);
+    if (!g)
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
+    int code = prepare(g, x, o, err);
+    g->names = true;
+    if (!code)
+        code = plan(g, &bytes);
+    io_free(&x->host, g);
+    return code;
+}
+
+int saeuron_memory(saeuron_context *x, const saeuron_generate_options *o, size_t *work, size_t *weights, saeuron_error *err)
+{
+    const tensors *const files[] = { &x->text_file, &x->unet_file, &x->vae_file };
+    call *g = io_alloc(&x->host, 1, sizeof *g);
+    if (!g)
+        return fail(err, SAEURON_ENOMEM, "no memory to begin");
+    int code = prepare(g, x, o, err);
+    if (!code)
+        code = plan(g, work);
+    *weights = 0;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < files[i]->file_count; j++)
+            *weights += files[i]->files[j].size;
+    for (size_t i = 0; i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->sae.file.file_count; j++)
+            *weights += x->hook[i]->sae.file.files[j].size;
+    io_free(&x->host, g);
+    return code;
+}
+
+/* ---- images to latents ---- */
+
+int saeuron_latent_size(const saeuron_context *x, size_t width, size_t height, size_t shape[3], saeuron_error *err)
+{
+    const size_t s = (size_t)1 << (x->vae.levels - 1);
+    if (!width || !height || width % s || height % s || width > 8192 || height > 8192)
+        return fail(err, SAEURON_EUSAGE, "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, at most 8192: crop or pad it", width, height, s);
+    shape[0] = x->vae.latent_channels;
+    shape[1] = height / s;
+    shape[2] = width / s;
+    return SAEURON_OK;
+}
+
+/* rgb [H,W,3] to moments; on an arena without memory it plans. */
+static void encode_image(nn *c, const vae *v, float *moments, const unsigned char *rgb, size_t H, size_t W, const size_t shape[3])
+{
+    const size_t P = shape[1] * shape[2], C = 2 * shape[0], mark = arena_mark(c->work);
+    float *x = arena_floats(c->work, H * W * 3);
+    float *y = arena_floats(c->work, P * C);
+    if (x)
+        vae_pixels(x, rgb, H * W * 3);
+    vae_encode(c, v, y, x, 1, H, W, NULL);
+    if (y)
+        nn_to_nchw(moments, y, 1, C, P);
+    arena_release(c->work, mark);
+}
+
+int saeuron_encode_image(saeuron_context *x, const unsigned char *rgb, size_t width, size_t height, float *moments, saeuron_error *err)
+{
+    size_t shape[3], n;
+    arena  work = { 0 };
+    nn     c;
+    void  *memory = NULL;
+    int    code;
+    if (!nn_environment_ok())
+        return fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    if (!nn_team_environment_ok(x->threads))
+        return fail(err, SAEURON_EENV, TEAM_ENVIRONMENT);
+    if ((code = saeuron_latent_size(x, width, height, shape, err)) != SAEURON_OK)
+        return code;
+    if (!x->vae.has_encoder)
+        return fail(err, SAEURON_EFORMAT, "%s: it holds no encoder, only the decoder, so it turns no image into latents: take the model's whole VAE", x->vae_file.path);
+    if (!nn_init(&c, x->host.isa, x->threads, &work))
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    encode_image(&c, &x->vae, NULL, NULL, height, width, shape);
+    if (work.failed || work.peak > SIZE_MAX - 64 || !(memory = io_alloc(&x->host, work.peak + 64, 1)))
+        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that encoding an image of %zu x %zu pixels needs: a smaller one needs less",
+                    work.peak / 1000000 + 1, width, height);
+    work = (arena){ .base = memory, .size = work.peak + 64 };
+    encode_image(&c, &x->vae, moments, rgb, height, width, shape);
+    n = 2 * shape[0] * shape[1] * shape[2];
+    if (work.failed)
+        code = fail(err, SAEURON_ENOMEM, "the plan of the VAE encoder's memory was too small: this is a bug");
+    else if (nn_first_bad(moments, n) < n)
+        code = fail(err, SAEURON_ENAN, "the moments of the image's latents are not finite at element %zu", nn_first_bad(moments, n));
+    else if (x->host.progress && x->host.progress(x->host.user, "encoding", 1, 1))
+        code = fail(err, SAEURON_ECANCEL, "stopped after encoding the image");
+    io_free(&x->host, memory);
+    return code;
+}
+
+void saeuron_mode(const saeuron_context *x, float *latents, const float *moments, size_t n) { vae_latents(&x->vae, latents, moments, n); }
+
+/* ---- text and facts ---- */
+
+size_t saeuron_text_length(const saeuron_context *x) { return tokenizer_max_length(x->tokenizer); }
+size_t saeuron_text_width(const saeuron_context *x) { return x->text.D; }
+const char *saeuron_token(const saeuron_context *x, int32_t id) { return tokenizer_piece(x->tokenizer, id); }
+
+int saeuron_tokenize(const saeuron_context *x, const char *text, int32_t *ids, size_t *count, size_t *cut, saeuron_error *err)
+{
+    return tokenizer_encode(x->tokenizer, ids, count, cut, text, err);
+}
+
+int saeuron_encode_text(saeuron_context *x, const char *text, float *states, saeuron_error *err)
+{
+    const size_t N = saeuron_text_length(x);
+    arena    work = { 0 };
+    nn       c;
+    void    *memory = NULL;
+    int32_t *ids = io_alloc(&x->host, N, sizeof *ids);
+    int      code = SAEURON_OK;
+    if (!nn_environment_ok())
+        code = fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest: restore it before calling");
+    else if (!nn_team_environment_ok(x->threads))
+        code = fail(err, SAEURON_EENV, TEAM_ENVIRONMENT);
+    else if (!nn_init(&c, x->host.isa, x->threads, &work))
+        code = fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", x->host.isa, nn_isa_list());
+    if (!code) {
+        clip_forward(&c, &x->text, NULL, NULL, 1, N, NULL);
+        if (!ids || work.failed || !(memory = io_alloc(&x->host, work.peak + 64, 1)))
+            code = fail(err, SAEURON_ENOMEM, "no memory to encode a text");
+    }
+    if (!code)
+        code = tokenizer_encode(x->tokenizer, ids, NULL, NULL, text, err);
+    if (!code) {
+        work = (arena){ .base = memory, .size = work.peak + 64 };
+        clip_forward(&c, &x->text, states, ids, 1, N, NULL);
+        if (work.failed)
+            code = fail(err, SAEURON_ENOMEM, "the plan of the text encoder's memory was too small: this is a bug");
+        else if (nn_first_bad(states, N * x->text.D) < N * x->text.D)
+            code = fail(err, SAEURON_ENAN, "the text states are not finite");
+    }
+    io_free(&x->host, memory);
+    io_free(&x->host, ids);
+    return code;
+}
+
+uint64_t saeuron_model_digest(const saeuron_context *x)
+{
+    const tensors *const files[] = { &x->text_file, &x->unet_file, &x->vae_file };
+    uint64_t h = x->made ? nn_hash(0, SYNTHETIC, strlen(SYNTHETIC)) : 0;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < files[i]->count; j++)
+            h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);
+    for (size_t i = 0; i < 3; i++)
+        tensors_release(files[i]);
+    return h;
+}
+
+const char *saeuron_kernels(const saeuron_context *x)
+{
+    nn c;
+    return nn_init(&c, x->host.isa, 1, NULL) ? nn_isa_name(&c) : "none";
+}
+
+int saeuron_contract(void) { return SAEURON_CONTRACT_VERSION; }

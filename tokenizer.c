@@ -11,8 +11,8 @@
  * Two tables, both open addressing with linear probing at most half full: piece text -> id, and pair of ids -> merge.
  * A probe that goes PROBE_MAX places is a file made to collide, and refused: opening is linear in the files. */
 #include "tokenizer.h"
-#include "io.h"
-#include "unicode.h"
+#include "files/io.h"
+#include "files/unicode.h"
 
 #include <stdio.h>
 #include <string.h>

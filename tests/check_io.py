@@ -1,9 +1,8 @@
 """check_io.py: what the programs people have think of our files, and we of theirs.
 
-    python tests/check_io.py [--cc gcc] [--objects build/nn.o ...] [--count 100000] [--seed 1]
+    python tests/check_io.py [--cc gcc] [--count 100000] [--seed 1]
 
-Needs numpy, safetensors, Pillow. Builds tests/io_driver.c with io.c, json.c, png.c and the given objects (default: nn.c,
-nn_kernels.c as scalar, rng.c, compiled here). Checks:
+Needs numpy, safetensors, Pillow. Builds tests/io_driver.c with the library's sources. Checks:
   numbers      decimal text -> double against float(), double and float -> shortest text against repr() and numpy
   json         valid texts and broken ones: we accept a text exactly when Python's json does (where both follow RFC 8259)
   safetensors  written by the library, read by us, and the other way round: names, shapes, values, metadata
@@ -17,19 +16,16 @@ import numpy as np
 import safetensors.numpy
 from PIL import Image, ImageDraw, PngImagePlugin
 
+import library
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
 
-def build(cc, objects, folder):
+def build(cc, folder):
     driver = os.path.join(folder, "io_driver")
     flags = [cc, "-std=c99", "-O2", "-ffp-contract=off", "-I" + ROOT]
-    if not objects:
-        kernels = os.path.join(folder, "nn_kernels.o")
-        subprocess.run(flags + ["-DNN_ISA=scalar", "-c", "-o", kernels, f"{ROOT}/nn_kernels.c"], check=True)
-        objects = [f"{ROOT}/nn.c", f"{ROOT}/rng.c", kernels]
-    ours = [f"{HERE}/io_driver.c"] + [f"{ROOT}/{f}.c" for f in ("io", "json", "png")]
-    subprocess.run(flags + ours + objects + ["-o", driver, "-lm"], check=True)
+    subprocess.run(flags + [f"{HERE}/io_driver.c", *library.sources(), "-o", driver, "-lm"], check=True)
     return driver
 
 
@@ -244,14 +240,13 @@ class Check:
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--cc", default="gcc")
-    p.add_argument("--objects", nargs="*", default=[])
     p.add_argument("--count", type=int, default=100000)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--driver", help="a driver already built")
     a = p.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        check = Check(a.driver or build(a.cc, a.objects, folder), folder, a.seed, a.count)
+        check = Check(a.driver or build(a.cc, folder), folder, a.seed, a.count)
         for name in ("numbers", "json", "safetensors", "npy", "png"):
             try:
                 print(f"ok   {name}: {getattr(check, name)()}", flush=True)

@@ -6,7 +6,7 @@
 #ifndef SAEURON_GOLDENS_H
 #define SAEURON_GOLDENS_H
 
-#include "../model.h"
+#include "layers/model.h"
 
 #define GOLDENS       "tests/golden"
 #define GOLDEN_SEED   1

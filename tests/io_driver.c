@@ -5,7 +5,7 @@
  *   io_driver npy IN OUT                    io_driver png IN OUT [KEYWORD TEXT]...        io_driver text IN KEYWORD
  *   io_driver numbers                       a line in: decimal text; out: bits of the double, its text, its float's text
  *   io_driver json FILE...                  a line each: ok, or what is wrong */
-#include "io.h"
+#include "files/io.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -181,7 +181,7 @@ portable() {
     avx() { objdump -d --no-show-raw-insn "$1" | grep -cE '%[yz]mm|%k[0-7]|^ *[0-9a-f]+:[[:space:]]+v[a-z0-9]+ ' || true; }
     for f in "$objects"/*.o; do
         case $f in
-        *nn_kernels_avx*) [ "$(avx "$f")" -gt 1000 ] || wrong "$f has no AVX: the check sees nothing";;
+        *kernels_avx*) [ "$(avx "$f")" -gt 1000 ] || wrong "$f has no AVX: the check sees nothing";;
         *) [ "$(avx "$f")" = 0 ] || wrong "$(basename "$f") has $(avx "$f") AVX instructions: it would stop on a processor without";;
         esac
     done
@@ -213,8 +213,8 @@ portable() {
 
 # fmla V.4S is four multiply-adds; a tile without them runs at a quarter of the speed or less, with the right bits.
 neon() {
-    CC=aarch64-linux-gnu-gcc build neon "$work/neon/nn_kernels_neon.o"
-    aarch64-linux-gnu-objdump -d --no-show-raw-insn "$work/neon/nn_kernels_neon.o" |
+    CC=aarch64-linux-gnu-gcc build neon "$work/neon/kernels_neon.o"
+    aarch64-linux-gnu-objdump -d --no-show-raw-insn "$work/neon/kernels_neon.o" |
         awk '/^[0-9a-f]+ <.*>:$/ { name = substr($2, 2, length($2) - 3) }
              name ~ /^(tile|narrow)_[0-9]+_(first|fold)$/ { tiles[name] += 0 }
              name ~ /^(tile|narrow)_[0-9]+_(first|fold)$/ && /fmla.*v[0-9]+\.4s/ { tiles[name]++ }

@@ -3,7 +3,7 @@
  *
  * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_model.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "../collect.h"
+#include "training/collect.h"
 #include "test.h"
 #include "tiny.h"
 

@@ -3,7 +3,7 @@
  *
  * Not here: the commands' options (test_cli.c), the same counts by other hands (check_eval.py), the classifier (test_vit.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "../eval.h"
+#include "evaluation/eval.h"
 #include "test.h"
 #include "tiny.h"
 

@@ -4,7 +4,7 @@
  * byte changed (best run under -fsanitize=address,undefined; tests/fuzz_io.c goes further). Every allocation of every
  * loader fails once. What other programs think of our files is tests/check_io.py's subject. */
 #define _POSIX_C_SOURCE 200809L
-#include "io.h"
+#include "files/io.h"
 #include "test.h"
 
 #include <dirent.h>

@@ -4,9 +4,9 @@
  *   tokens.safetensors --texts--> tokenizer_encode --compare--> its ids
  *
  * Not here: random strings and every code point, live against transformers (tests/check_tokenizer.py). */
-#include "../io.h"
-#include "../tokenizer.h"
-#include "../unicode.h"
+#include "files/io.h"
+#include "tokenizer.h"
+#include "files/unicode.h"
 #include "test.h"
 
 #include <stdio.h>

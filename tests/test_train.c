@@ -5,9 +5,9 @@
  * Not here: PyTorch's trainer (test_golden.c), commands and files (test_training.c). Letters: train.h. */
 #include "test.h"
 #include "tiny.h"
-#include "../nn_kernels.h"
-#include "../nn_math.h"
-#include "../train.h"
+#include "arithmetic/operations.h"
+#include "arithmetic/number.h"
+#include "train.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
  *
  * Not here: the arithmetic of a step (test_train.c), the program's options and messages (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "../training.h"
+#include "training/run.h"
 #include "test.h"
 #include "tiny.h"
 

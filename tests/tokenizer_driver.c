@@ -2,7 +2,7 @@
  *
  *   tokenizer_driver DIR [MAX_LENGTH]      stdin: prompts, each ended with a zero byte. stdout: a line of ids for each,
  *                                          without the padding; "error: ..." where there are none. */
-#include "../tokenizer.h"
+#include "tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

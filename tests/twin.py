@@ -19,6 +19,8 @@ from fractions import Fraction
 
 import numpy as np
 
+import library
+
 np.seterr(all="ignore")  # overflow to infinity and NaN are part of the contract
 F, D, U32, U64 = np.float32, np.float64, np.uint32, np.uint64
 MASK = (1 << 64) - 1
@@ -699,15 +701,13 @@ SIZE, FLOAT, BOOL, U64C = ctypes.c_size_t, ctypes.c_float, ctypes.c_bool, ctypes
 
 
 def build(folder):
-    root = pathlib.Path(__file__).resolve().parent.parent
-    library = pathlib.Path(folder) / "libnn.so"
+    built = pathlib.Path(folder) / "libnn.so"
     flags = "-std=c99 -O2 -fPIC -shared -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
     compiler = os.environ.get("CC", "gcc").split()
     if "clang" not in compiler[0]:
         flags.append("-fexcess-precision=fast")
-    sources = [str(root / name) for name in ("nn.c", "rng.c", "nn_kernels.c", "vit.c", "model.c", "io.c", "json.c", "sae.c", "train.c")]
-    subprocess.run([*compiler, *flags, "-DNN_ISA=scalar", *sources, "-o", str(library), "-lm"], check=True)
-    return ctypes.CDLL(str(library))
+    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), "-o", str(built), "-lm"], check=True)
+    return ctypes.CDLL(str(built))
 
 
 class Comparison:

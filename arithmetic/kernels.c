@@ -1,0 +1,1154 @@
+/* nn_kernels.c: the fast paths, compiled once for each instruction set with -DNN_ISA=scalar, sse2, avx2, avx512, neon.
+ *
+ *   y = x W^T:   x --copy--> rows of a chunk  \
+ *                                              > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
+ *                W --pack--> panels [k][32]   /
+ *
+ * The same loops for every instruction set, in plain C: what differs is the size of the tile and the compiler's flags.
+ * Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the tile.
+ * Not here: what the bits must be (nn.c, docs/contract.md). Letters: nn.h; a tile has MR rows, a panel NR columns. */
+#include "arithmetic/operations.h"
+#include "arithmetic/number.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#define OMP(text) _Pragma(#text)
+#else
+#define OMP(text)
+#endif
+
+/* ---- the instruction set ---- */
+
+#ifndef NN_ISA
+#define NN_ISA scalar
+#endif
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define STRING2(a) #a
+#define STRING(a) STRING2(a)
+#define IS_scalar 1
+#define IS_sse2   2
+#define IS_avx2   3
+#define IS_avx512 4
+#define IS_neon   5
+#define ISA JOIN(IS_, NN_ISA)
+
+/* Tiles that gcc keeps in registers (measured: docs/contract.md, section 10); NARROW: a last panel of few columns;
+ * LANES: floats of a register, the side of the squares that packing transposes. */
+#if ISA == IS_avx512
+enum { MR = 12, NR = 32, NARROW = 16, LANES = 16 };
+#elif ISA == IS_avx2
+enum { MR = 4, NR = 24, NARROW = 24, LANES = 8 };
+#elif ISA == IS_neon
+enum { MR = 8, NR = 8, NARROW = 8, LANES = 4 };
+#else
+enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
+#endif
+
+enum {
+    BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
+    GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
+    SEGMENT = 128,                   /* of a row, transposed at a time */
+    PANELS = 2 << 20,                /* floats of W packed at a time, for all threads */
+    SHARED = 12 << 20,               /* floats of x copied once for all threads, where each would copy its rows several times */
+    APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
+    WORTH = 1 << 21                  /* multiply-adds (or a sixteenth as many elements) that pay for waking threads */
+};
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+/* ---- the tile ---- */
+
+/* s[i,j] = sum of a[i,k] * b[k,j], k < n, 1 <= n <= 128, one chain from +0: a block of contract 3. What becomes of it:
+ *   NAME_first: y = s + bias, rows ldy apart    the only block of a sum, or with bias -0, which no sum feels, the first of a chunk
+ *   NAME_fold:  lo = lo + s                     the others of a chunk
+ * a [mr,n], rows lda apart, b [n,nr], y and lo [mr,nr], bias [nr].
+ * Macros, because compilers hold s in registers only when its sizes are constants, its rows are spelled out, and nothing between
+ * the zeros and the stores is conditional. Three rows share a pointer, since a processor's addresses are a pointer and a multiple
+ * of a register. */
+#define TILE(name, mr, nr, UPDATE, EACH)                                                                                   \
+    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y,    \
+                             size_t ldy, const float *restrict bias)                                                       \
+    {                                                                                                                      \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
+        EACH(STORE, nr)                                                                                                    \
+    }                                                                                                                      \
+    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo)    \
+    {                                                                                                                      \
+        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
+        FOLDS(mr, nr, EACH)                                                                                                \
+    }
+#define SUMS(mr, nr, UPDATE, EACH)                                                                                   \
+    const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;       \
+    float s[mr * nr];                                                                                                  \
+    EACH(ZERO, nr)                                                                                                    \
+    do {                                                                                                              \
+        UPDATE(mr, nr)                                                                                                \
+        a0++, a3++, a6++, a9++, b += nr;                                                                              \
+    } while (--n);                                                                                                    \
+    (void)a6, (void)a9;
+#define ZERO(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = 0.0f;
+#define STORE(i, nr) for (int j = 0; j < nr; j++) y[(size_t)(i) * ldy + (size_t)j] = s[(i) * nr + j] + bias[j];
+#define FOLD(i, nr)  for (int j = 0; j < nr; j++) lo[(i) * nr + j] = lo[(i) * nr + j] + s[(i) * nr + j];
+#ifdef __clang__ /* wants loops where gcc wants rows */
+#define EACH4(DO, nr)  for (int i = 0; i < 4; i++) { DO(i, nr) }
+#define EACH8(DO, nr)  for (int i = 0; i < 8; i++) { DO(i, nr) }
+#define EACH12(DO, nr) for (int i = 0; i < 12; i++) { DO(i, nr) }
+#define FOLDS(mr, nr, EACH) FOLD(0, mr * nr)
+#else
+#define EACH4(DO, nr)  DO(0, nr) DO(1, nr) DO(2, nr) DO(3, nr)
+#define EACH8(DO, nr)  EACH4(DO, nr) DO(4, nr) DO(5, nr) DO(6, nr) DO(7, nr)
+#define EACH12(DO, nr) EACH8(DO, nr) DO(8, nr) DO(9, nr) DO(10, nr) DO(11, nr)
+#define FOLDS(mr, nr, EACH) EACH(FOLD, nr)
+#endif
+#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i * nr + j] = fma32(value, b[j], s[i * nr + j]);
+#define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
+#define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
+#define ROWS12(mr, nr) ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
+/* For a panel of one register: lanes outside, rows inside. */
+#define COLUMNS(mr, nr)                                                     \
+    const float *const at[4] = { a0, a3, a6, a9 };                          \
+    for (int j = 0; j < nr; j++)                                            \
+        for (int i = 0; i < mr; i++)                                        \
+            s[i * nr + j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i * nr + j]);
+
+typedef struct tile_functions {
+    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y, size_t ldy, const float *restrict bias);
+    void (*fold)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo);
+} tile_functions;
+#define FUNCTIONS(name) { name##_first, name##_fold }
+
+/* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
+#if ISA == IS_avx512
+TILE(tile_4, 4, 32, ROWS4, EACH4)
+TILE(tile_8, 8, 32, ROWS8, EACH8)
+TILE(tile_12, 12, 32, ROWS12, EACH12)
+TILE(narrow_4, 4, 16, COLUMNS, EACH4)
+TILE(narrow_8, 8, 16, COLUMNS, EACH8)
+TILE(narrow_12, 12, 16, COLUMNS, EACH12)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8), FUNCTIONS(tile_12) }, { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) } };
+#elif ISA == IS_neon
+TILE(tile_4, 4, 8, ROWS4, EACH4)
+TILE(tile_8, 8, 8, ROWS8, EACH8)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8) }, { FUNCTIONS(tile_4), FUNCTIONS(tile_8) } };
+#elif ISA == IS_avx2
+TILE(tile_4, 4, 24, ROWS4, EACH4)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
+#else
+TILE(tile_4, 4, 8, ROWS4, EACH4)
+static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
+#endif
+
+/* Rows of a tile that holds `rows` of them, columns of a panel that holds `columns`. */
+static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
+static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
+
+/* y [rows,columns] = ((y +) lo) (+ bias), lo's rows w apart. */
+static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, size_t rows, size_t columns, bool hi, const float *bias)
+{
+    for (size_t i = 0; i < rows; i++, y += ldy, lo += w)
+        for (size_t j = 0; j < columns; j++) {
+            const float s = hi ? y[j] + lo[j] : lo[j];
+            y[j] = bias ? s + bias[j] : s;
+        }
+}
+
+/* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
+ * a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
+static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t n,
+                          bool hi, const float *bias)
+{
+    float lo[MR * NR], nothing[NR];
+    const size_t h = tile_height(rows), w = panel_width(columns);
+    const tile_functions *t = &tiles[w != NR][h / 4 - 1];
+
+    for (size_t j = 0; j < NR; j++)
+        nothing[j] = -0.0f;
+    if (n <= BLOCK && rows == h && columns == w && !hi) {
+        t->first(n, a, lda, b, y, ldy, bias ? bias : nothing);
+        return;
+    }
+    t->first(least(BLOCK, n), a, lda, b, lo, w, nothing);
+    for (size_t k = BLOCK; k < n; k += BLOCK)
+        t->fold(least(BLOCK, n - k), a + k, lda, b + k * w, lo);
+    if (columns == NR && !hi && bias) /* constants, so that the loop becomes whole registers */
+        finish_tile(y, ldy, lo, NR, rows, NR, false, bias);
+    else if (columns == NR)
+        finish_tile(y, ldy, lo, NR, rows, NR, hi, bias);
+    else
+        finish_tile(y, ldy, lo, w, rows, columns, hi, bias);
+}
+
+/* ---- packing ---- */
+
+static const float zeros[SEGMENT];
+
+/* to[k][r] = row[r][k], a square of n x n. Each RIFFLE deals the two halves of the vectors alternately, which moves
+ * one bit of the row number into the lane number and one of the lane number into the row number; log2 n of them transpose. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define VECTORS 1
+#endif
+#endif
+#ifdef VECTORS
+#define RIFFLE(to, from, n, LOW, HIGH)                                                             \
+    for (int i = 0; i < n / 2; i++) {                                                              \
+        to[2 * i] = __builtin_shufflevector(from[i], from[i + n / 2], LOW);                        \
+        to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + n / 2], HIGH);                   \
+    }
+#define LOW_4   0, 4, 1, 5
+#define HIGH_4  2, 6, 3, 7
+#define LOW_8   0, 8, 1, 9, 2, 10, 3, 11
+#define HIGH_8  4, 12, 5, 13, 6, 14, 7, 15
+#define LOW_16  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define RIFFLES_4  RIFFLE(w, v, 4, LOW_4, HIGH_4) RIFFLE(v, w, 4, LOW_4, HIGH_4)
+#define RIFFLES_8  RIFFLE(w, v, 8, LOW_8, HIGH_8) RIFFLE(v, w, 8, LOW_8, HIGH_8) RIFFLE(w, v, 8, LOW_8, HIGH_8) memcpy(v, w, sizeof v);
+#define RIFFLES_16 RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16) RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16)
+#define TURN(name, n, RIFFLES)                                                                     \
+    static void name(float *const *to, const float *const *row, size_t at)                         \
+    {                                                                                              \
+        typedef float vector __attribute__((vector_size(4 * n)));                                  \
+        vector v[n], w[n];                                                                         \
+        for (int r = 0; r < n; r++)                                                                \
+            memcpy(&v[r], row[r] + at, sizeof v[r]);                                               \
+        RIFFLES                                                                                    \
+        for (int k = 0; k < n; k++)                                                                \
+            memcpy(to[k], &v[k], sizeof v[k]);                                                     \
+    }
+#else
+#define TURN(name, n, RIFFLES)                                                                     \
+    static void name(float *const *to, const float *const *row, size_t at)                         \
+    {                                                                                              \
+        for (int k = 0; k < n; k++)                                                                \
+            for (int r = 0; r < n; r++)                                                            \
+                to[k][r] = row[r][at + (size_t)k];                                                 \
+    }
+#endif
+#if ISA == IS_avx512
+TURN(turn, 16, RIFFLES_16)
+#elif ISA == IS_avx2
+TURN(turn, 8, RIFFLES_8)
+#else
+TURN(turn, 4, RIFFLES_4)
+#endif
+
+/* dst[k,r] = row[r][k], r < width (whole squares), k < n <= SEGMENT; rows of dst lie `width` apart unless `to` says where each goes. */
+static void transpose(float *dst, float *const *to, const float *const *row, size_t width, size_t n)
+{
+    float *at[LANES];
+    for (size_t r = 0; r < width; r += LANES) {
+        size_t k = 0;
+        for (; k + LANES <= n; k += LANES) {
+            for (size_t i = 0; i < LANES; i++)
+                at[i] = (to ? to[k + i] : dst + (k + i) * width) + r;
+            turn(at, row + r, k);
+        }
+        for (; k < n; k++)
+            for (size_t i = r; i < r + LANES; i++)
+                (to ? to[k] : dst + k * width)[i] = row[i][k];
+    }
+}
+
+/* Elements at..at+n-1 of w, widened: nn_widen, in lanes. */
+static void widen(float *restrict y, weight w, size_t at, size_t n)
+{
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const unsigned char *p = w.data + at * dtype_size(w.type);
+    if (w.type == DT_F32 || w.type == DT_OWN) {
+        memcpy(y, p, n * sizeof *y);
+        return;
+    }
+    uint16_t h;
+    if (w.type == DT_F16)
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, sizeof h);
+            y[i] = f16_widen(h);
+        }
+    else
+        for (size_t i = 0; i < n; i++) {
+            memcpy(&h, p + 2 * i, sizeof h);
+            y[i] = bf16_widen(h);
+        }
+#else
+    nn_widen(y, w, at, n);
+#endif
+}
+
+/* Asks for elements at..at+n-1 of w, which come next: as many rows as a panel has are more streams than processors follow. */
+static void fetch_ahead(weight w, size_t at, size_t n)
+{
+#if defined(__GNUC__)
+    const size_t size = dtype_size(w.type);
+    for (size_t byte = 0; byte < n * size; byte += 64)
+        __builtin_prefetch(w.data + at * size + byte);
+#else
+    (void)w, (void)at, (void)n;
+#endif
+}
+
+/* The left matrix, M rows of K: plain rows `stride` apart, or (conv) the patches under the output's pixels. */
+typedef struct left {
+    const float *x;
+    size_t stride;
+    const conv_shape *conv;
+    size_t Wo, pixels; /* conv: the output's width, and pixels an image */
+} left;
+
+/* The right matrix, N rows of K = taps * ci: weights [N,ci,taps], k running over (tap, ci). */
+typedef struct right {
+    weight w;
+    size_t taps, ci;
+} right;
+
+/* Rows of x as a panel [K,w]; those past `rows` are zeros. */
+static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, size_t w, size_t K)
+{
+    const float *row[NR];
+    for (size_t k = 0; k < K; k += SEGMENT) {
+        for (size_t r = 0; r < w; r++)
+            row[r] = r < rows ? x + r * stride + k : zeros;
+        transpose(dst + k * w, NULL, row, w, least(SEGMENT, K - k));
+    }
+}
+
+static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
+
+/* Terms k0..k0+n-1 of row `at` of L: a row as it lies, or (conv) the patch under an output pixel: for each of the kernel's lines
+ * the pixels under it, which lie side by side in x, and zeros for what is outside the image. */
+static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
+{
+    const conv_shape *s = L->conv;
+    if (!s) {
+        memcpy(dst, L->x + at * L->stride + k0, n * sizeof *dst);
+        return;
+    }
+    const size_t pixel = at % L->pixels, line = s->k * s->ci, width = s->W * s->ci;
+    const size_t top = pixel / L->Wo * s->stride, edge = pixel % L->Wo * s->stride * s->ci, pad = s->pad_before * s->ci;
+    const float *image = L->x + at / L->pixels * s->H * width;
+    const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0; /* of a line: inside the image */
+    for (size_t k = k0; k < k0 + n;) {
+        const size_t y = top + k / line - s->pad_before; /* below zero wraps, and is outside */
+        const size_t from = k % line, to = least(line, from + k0 + n - k);
+        const size_t in = y < s->H ? clamp(first, from, to) : to, out = clamp(end, in, to);
+        memset(dst, 0, (in - from) * sizeof *dst);
+        if (out > in)
+            memcpy(dst + (in - from), image + y * width + (edge + in - pad), (out - in) * sizeof *dst);
+        memset(dst + (out - from), 0, (to - out) * sizeof *dst);
+        dst += to - from;
+        k += to - from;
+    }
+}
+
+/* Columns from..from+columns-1 of W^T as a panel [K,w]; columns past that are zeros. */
+static void pack_weights(float *dst, const right *R, size_t from, size_t columns, size_t w)
+{
+    float wide[NR][SEGMENT], *to[SEGMENT];
+    const float *row[NR];
+    const size_t K = R->taps * R->ci;
+    size_t tap = 0, i = 0; /* the file's order is (ci, tap) */
+
+    for (size_t j = 0; j < w; j++)
+        row[j] = j < columns ? wide[j] : zeros;
+    for (size_t q = 0; q < K; q += SEGMENT) {
+        const size_t n = least(SEGMENT, K - q);
+        for (size_t j = 0; j < columns; j++) {
+            widen(wide[j], R->w, (from + j) * K + q, n);
+            fetch_ahead(R->w, (from + j) * K + q + n, least(SEGMENT, K - q - n));
+        }
+        for (size_t k = 0; k < n; k++) {
+            to[k] = dst + (tap * R->ci + i) * w;
+            if (++tap == R->taps) {
+                tap = 0;
+                i++;
+            }
+        }
+        transpose(NULL, to, row, w, n);
+    }
+}
+
+/* ---- products ---- */
+
+/* y [rows,columns] = a b: tile_height(rows) rows of a, K terms each, by a panel [K,w]. */
+static void multiply(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t K)
+{
+    const size_t w = panel_width(columns);
+    for (size_t k = 0; k < K; k += CHUNK)
+        multiply_tile(y, ldy, a + k, lda, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
+}
+
+/* y [M,N] = L R^T + bias, or a part of it. */
+typedef struct product {
+    float *y;
+    const left *L;
+    const float *bias;
+    size_t M, N, K;
+    float *shared; /* all rows of L, chunk after chunk [M, n + APART], or NULL: each thread copies its own */
+} product;
+
+/* Row i of the chunk that begins at k, among the shared. */
+static float *shared_row(const product *p, size_t i, size_t k)
+{
+    return p->shared + p->M * (k + k / CHUNK * APART) + i * (least(CHUNK, p->K - k) + APART);
+}
+
+/* Asks for rows of y, which will be written: a store that has to wait for its line holds up all that follow. */
+static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
+{
+#if defined(__GNUC__)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += 16)
+            __builtin_prefetch(y + i * ldy + j, 1);
+#else
+    (void)y, (void)ldy, (void)rows, (void)columns;
+#endif
+}
+
+/* Rows i0..i0+rows-1 (a group), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows, unless they are
+ * shared; it stays in the second-level cache while panel after panel passes. */
+static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
+{
+    for (size_t k = 0; k < p->K; k += CHUNK) {
+        const size_t n = least(CHUNK, p->K - k), lda = n + APART;
+        const float *from = p->shared ? shared_row(p, i0, k) : a;
+        for (size_t i = 0; i < rows && !p->shared; i++)
+            copy_row(a + i * lda, p->L, i0 + i, k, n);
+        for (size_t j = 0; j < columns; j += NR) {
+            const size_t count = least(NR, columns - j);
+            for (size_t i = 0; i < rows; i += MR) {
+                float *y = p->y + (i0 + i) * p->N + j0 + j;
+                fetch_to_write(y, p->N, least(MR, rows - i), count);
+                multiply_tile(y, p->N, from + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n, k > 0,
+                              p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
+            }
+        }
+    }
+}
+
+/* Columns of W that are packed at a time: few, that panels stay near while groups of rows pass; more if every block of columns
+ * would have the rows copied again. */
+static size_t columns_at_once(size_t N, size_t K, bool again)
+{
+    const size_t fit = (again ? 2 * PANELS : PANELS) / (K ? K : 1) / NR * NR;
+    return least(round_up(N, NR), fit > NR ? fit : NR);
+}
+
+/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. Fewer rows in all never need
+ * more: plans rely on it. */
+static size_t rows_at_once(size_t M, size_t K, size_t threads)
+{
+    const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
+    return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
+}
+
+static int thread_number(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
+/* How the work of a product is cut: groups of rows, blocks of columns, segments of a block (panels each, when there are few groups). */
+typedef struct cut {
+    size_t height, groups, Nc, panels, segments;
+    bool   shared;
+    size_t scratch; /* floats for rows of x: never fewer for more rows, so that plans hold for fewer */
+} cut;
+
+static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, bool packed)
+{
+    cut w;
+    w.height = rows_at_once(M, K, (size_t)c->threads);
+    w.groups = (M + w.height - 1) / w.height;
+    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row, own = threads * w.height * (least(K, CHUNK) + APART);
+    w.Nc = packed ? N : columns_at_once(N, K, M > most);
+    const size_t all = (least(w.Nc, N) + NR - 1) / NR, wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
+    w.panels = (all + least(all, wanted) - 1) / (N ? least(all, wanted) : 1);
+    w.segments = w.panels ? (all + w.panels - 1) / w.panels : 0;
+    w.shared = (w.segments > 1 || w.Nc < N) && M <= most;
+    w.scratch = (threads > 1 && all > 1) || w.Nc < N ? (least(M, most) + 3) * row : 0;
+    w.scratch = w.scratch > own ? w.scratch : own;
+    return w;
+}
+
+/* y [M,N] = L R^T + bias. All threads pack a block of W, and x where it is shared, then each takes groups of rows, or segments of the
+ * columns for a group. No patch matrix of a large image exists: its groups are many, and copied by whoever takes them. */
+static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t M, size_t N, size_t K)
+{
+    enum { COPIED = 16 }; /* rows that a thread copies at a time, to share */
+    const bool   worth = (double)M * (double)N * (double)K >= WORTH;
+    const size_t mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    const cut    w = cut_work(c, threads, M, N, K, R->w.packed != NULL);
+    const size_t each = w.height * (least(K, CHUNK) + APART);
+    float *b = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
+    float *a = arena_bytes(c->work, w.scratch, sizeof(float));
+    const product p = { y, L, bias, M, N, K, w.shared ? a : NULL };
+
+    if (y && a && K == 0)
+        for (size_t i = 0; i < M * N; i++)
+            y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
+    else if (y && a) {
+        OMP(omp parallel num_threads((int)threads))
+        for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
+            const size_t n = least(w.Nc, N - j0), fresh = R->w.packed ? 0 : (n + NR - 1) / NR;
+            const size_t copies = w.shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
+            if (j0 && fresh) { /* the block before is still being read */
+                OMP(omp barrier)
+            }
+            if (fresh + copies) {
+                OMP(omp for schedule(dynamic))
+                for (size_t u = 0; u < fresh + copies; u++) {
+                    if (u < fresh)
+                        pack_weights(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), panel_width(least(NR, n - u * NR)));
+                    else
+                        for (size_t i = (u - fresh) * COPIED; i < least(M, (u - fresh + 1) * COPIED); i++)
+                            for (size_t k = 0; k < K; k += CHUNK)
+                                copy_row(shared_row(&p, i, k), L, i, k, least(CHUNK, K - k));
+                }
+            }
+            OMP(omp for schedule(dynamic) nowait)
+            for (size_t u = 0; u < w.groups * w.segments; u++) {
+                const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
+                if (j < n)
+                    multiply_group(&p, w.shared ? NULL : a + (size_t)thread_number() * each, (R->w.packed ? R->w.packed : b) + j * K, i,
+                                   least(w.height, M - i), j0 + j, least(w.panels * NR, n - j));
+            }
+        }
+    }
+    arena_release(c->work, mark);
+}
+
+static void linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
+{
+    const left  L = { x, K, NULL, 0, 0 };
+    const right R = { W, 1, K };
+    gemm(c, y, &L, &R, bias, M, N, K);
+}
+
+static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
+{
+    const size_t Wo = conv_out(s, s->W), pixels = conv_out(s, s->H) * Wo, taps = s->k * s->k;
+    const left   L = { x, 0, s, Wo, pixels };
+    const right  R = { W, taps, s->ci };
+    gemm(c, y, &L, &R, bias, s->B * pixels, s->co, taps * s->ci);
+}
+
+/* All of W [N,ci,taps] as panels, for weights that are used often and are small enough to be kept so. */
+static size_t packed_size(size_t N, size_t taps, size_t ci) { return round_up(N, NR) * taps * ci; }
+
+static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
+{
+    const right R = { W, taps, ci };
+    for (size_t j = 0; j < N; j += NR)
+        pack_weights(dst + j * taps * ci, &R, j, least(NR, N - j), panel_width(least(NR, N - j)));
+}
+
+/* ---- attention ---- */
+
+/* A panel of queries is in the lanes throughout: scores [key][query], their exponentials likewise, outputs [column][query]:
+ *   scores = keys (tiles of 12) x queries;   largest, exp and sum go down the keys;   y^T = values^T (tiles of 12 columns) x exp.
+ * A head as its keys and values are copied: keys [Nk,head], values turned, [head,Nk], rows APART. */
+typedef struct packed_head { float *keys, *values; } packed_head;
+/* What a thread needs beside that: queries, a panel [head,NR]; scores [Nk,NR]; out [head,NR]. */
+typedef struct attention_scratch { float *queries, *scores, *out; } attention_scratch;
+
+static size_t head_floats(size_t Nk, size_t head) { return round_up(round_up(Nk, 4) * head + round_up(head, 4) * (Nk + APART), 16); }
+static size_t scratch_floats(size_t Nk, size_t head) { return round_up((2 * head + Nk) * NR, 16); }
+
+static packed_head place_head(float *at, size_t Nk, size_t head)
+{
+    return (packed_head){ at, at + round_up(Nk, 4) * head };
+}
+
+static attention_scratch place_scratch(float *at, size_t Nk, size_t head)
+{
+    return (attention_scratch){ at, at + head * NR, at + (head + Nk) * NR };
+}
+
+/* to[j,i] = x[i,j], i < M, j < N. Rows of x ldx apart, of `to` ldt. */
+static void turn_matrix(float *to, size_t ldt, const float *x, size_t ldx, size_t M, size_t N)
+{
+    for (size_t i = 0; i < M; i += LANES)
+        for (size_t j = 0; j < N; j += LANES) {
+            const float *row[LANES];
+            float *at[LANES];
+            if (i + LANES <= M && j + LANES <= N) {
+                for (size_t r = 0; r < LANES; r++) {
+                    row[r] = x + (i + r) * ldx;
+                    at[r] = to + (j + r) * ldt + i;
+                }
+                turn(at, row, j);
+                continue;
+            }
+            for (size_t r = i; r < least(M, i + LANES); r++)
+                for (size_t k = j; k < least(N, j + LANES); k++)
+                    to[k * ldt + r] = x[r * ldx + k];
+        }
+}
+
+/* Tiles read whole rows of four: those past the last are read, and what comes of them is dropped. */
+static void pack_head(const packed_head *s, const float *k, const float *v, size_t Nk, size_t D, size_t head)
+{
+    for (size_t i = 0; i < Nk; i++)
+        memcpy(s->keys + i * head, k + i * D, head * sizeof *k);
+    turn_matrix(s->values, Nk + APART, v, D, Nk, head);
+    memset(s->keys + Nk * head, 0, (round_up(Nk, 4) - Nk) * head * sizeof *k);
+    memset(s->values + head * (Nk + APART), 0, (round_up(head, 4) - head) * (Nk + APART) * sizeof *k);
+}
+
+/* m[j] = the largest of x[i,j], i < n, and m[j]; low[j] likewise the smallest. x [n,w]. */
+static inline void extremes_down(float *restrict m, float *restrict low, const float *restrict x, size_t n, size_t w)
+{
+    for (size_t i = 0; i < n; i++, x += w)
+        for (size_t j = 0; j < w; j++) {
+            m[j] = x[j] > m[j] ? x[j] : m[j];
+            low[j] = x[j] < low[j] ? x[j] : low[j];
+        }
+}
+
+/* x = exp(x * scale - m), s += x down the rows: a block of dot(x, 1). x [n,w]; m, s [w]. normal: no exponential is subnormal. */
+static inline void exp_block(float *restrict s, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+{
+    for (size_t i = 0; i < n; i++, x += w)
+        for (size_t j = 0; j < w; j++) {
+            x[j] = normal ? exp32_normal(x[j] * scale - m[j]) : exp32(x[j] * scale - m[j]);
+            s[j] = x[j] + s[j]; /* fma(x, 1, s) */
+        }
+}
+
+/* x = exp(x * scale - m), l[j] = the sum of x[:,j] as dot(x, 1) by contract 3. x [n,w]; m, l [w]. */
+static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+{
+    float hi[NR], lo[NR], s[NR];
+    const size_t nb = (n + BLOCK - 1) / BLOCK;
+
+    for (size_t j = 0; j < w; j++)
+        hi[j] = lo[j] = 0.0f;
+    for (size_t block = 0; block < nb; block++, x += BLOCK * w) {
+        const size_t count = least(BLOCK, n - block * BLOCK);
+        for (size_t j = 0; j < w; j++)
+            s[j] = 0.0f;
+        if (w == NR && normal)
+            exp_block(s, x, m, count, NR, scale, true);
+        else if (normal)
+            exp_block(s, x, m, count, w, scale, true);
+        else
+            exp_block(s, x, m, count, w, scale, false);
+        for (size_t j = 0; j < w; j++) {
+            lo[j] = block % 16 ? lo[j] + s[j] : s[j];
+            if (block % 16 == 15 && block + 1 < nb)
+                hi[j] = block < 16 ? lo[j] : hi[j] + lo[j];
+        }
+    }
+    for (size_t j = 0; j < w; j++)
+        l[j] = nb > 16 ? hi[j] + lo[j] : lo[j];
+}
+
+/* Queries first..first+rows-1 (rows <= NR) of one head. Pointers at the head's first column; q and y at query `first`. */
+static void attend(float *y, const float *q, const float *v, size_t first, size_t rows, size_t Nk, size_t D, size_t head, bool causal,
+                   const packed_head *kv, const attention_scratch *s)
+{
+    const float  scale = (float)(1.0 / sqrt((double)head));
+    const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that any of the queries sees */
+    float m[NR], low[NR], l[NR];
+    bool  normal = true;
+
+    pack_rows(s->queries, q, D, rows, w, head);
+    for (size_t j = 0; j < w; j++) {
+        m[j] = -INFINITY;
+        low[j] = INFINITY;
+    }
+    for (size_t i = 0; i < n; i += MR) {
+        const size_t count = least(MR, n - i);
+        float *x = s->scores + i * w;
+        multiply(x, w, kv->keys + i * head, head, s->queries, least(MR, Nk - i), w, head);
+        for (size_t k = causal && first < i + count ? i : i + count; k < i + count; k++)
+            for (size_t j = 0; j < w && first + j < k; j++)
+                x[(k - i) * w + j] = -INFINITY; /* exp makes it +0, which changes no sum but a zero's sign: see below */
+        if (w == NR) /* a constant, so that the loop becomes whole registers */
+            extremes_down(m, low, x, count, NR);
+        else
+            extremes_down(m, low, x, count, w);
+    }
+    for (size_t j = 0; j < w; j++)
+        m[j] = m[j] * scale; /* rounding keeps order: the largest of the products */
+    for (size_t j = 0; j < w; j++)
+        normal &= low[j] * scale - m[j] >= EXP_NORMAL; /* false for NaN */
+    exp_down(l, s->scores, m, n, w, scale, normal);
+    for (size_t i = 0; i < head; i += MR)
+        multiply(s->out + i * w, w, kv->values + i * (Nk + APART), Nk + APART, s->scores, least(MR, head - i), w, n);
+    if (causal)
+        for (size_t i = 0; i < head; i++)
+            for (size_t j = 0; j < rows; j++)
+                if (s->out[i * w + j] == 0.0f) /* a chain that reached -0 must not have met the +0 of a key left out */
+                    s->out[i * w + j] = nn_dot(s->scores + j, w, v + i, D, first + j + 1);
+    for (size_t i = 0; i < head; i++)
+        for (size_t j = 0; j < w; j++)
+            s->out[i * w + j] = s->out[i * w + j] / l[j];
+    turn_matrix(y, D, s->out, w, head, rows);
+}
+
+static void attention(nn *c, float *y, const float *q, const float *k, const float *v,
+                      size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
+{
+    const bool   worth = (double)B * (double)Nq * (double)Nk * (double)(heads * head) >= WORTH / 2;
+    const size_t D = heads * head, mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    /* A head is one unit of work, which its thread packs for itself; or, if there are fewer than two a thread, each of its parts, and
+     * then all heads are packed first. */
+    size_t parts = 1;
+    while (B * heads * parts < 2 * threads && Nq / (2 * parts) >= 2 * NR)
+        parts *= 2;
+    const size_t part = round_up((Nq + parts - 1) / parts, NR), units = B * heads * parts, team = least(threads, units);
+    const size_t kv_each = head_floats(Nk, head), each = scratch_floats(Nk, head);
+    float *kv = arena_bytes(c->work, parts > 1 ? B * heads : team, kv_each * sizeof(float));
+    float *work = arena_bytes(c->work, team, each * sizeof(float));
+
+    if (y && kv && work && Nk) {
+        OMP(omp parallel num_threads((int)team))
+        {
+            if (parts > 1) {
+                OMP(omp for schedule(dynamic))
+                for (size_t u = 0; u < B * heads; u++) {
+                    const packed_head p = place_head(kv + u * kv_each, Nk, head);
+                    const size_t from = u / heads * Nk * D + u % heads * head;
+                    pack_head(&p, k + from, v + from, Nk, D, head);
+                }
+            }
+            OMP(omp for schedule(dynamic))
+            for (size_t u = 0; u < units; u++) {
+                const size_t b = u / (heads * parts), h = u / parts % heads, first = u % parts * part, from = b * Nk * D + h * head;
+                const size_t me = (size_t)thread_number();
+                const packed_head p = place_head(kv + (parts > 1 ? u / parts : me) * kv_each, Nk, head);
+                const attention_scratch s = place_scratch(work + me * each, Nk, head);
+                if (parts == 1)
+                    pack_head(&p, k + from, v + from, Nk, D, head);
+                for (size_t i = first; i < least(first + part, Nq); i += NR) {
+                    const size_t at = (b * Nq + i) * D + h * head;
+                    attend(y + at, q + at, v + from, i, least(NR, least(first + part, Nq) - i), Nk, D, head, causal, &p, &s);
+                }
+            }
+        }
+    }
+    arena_release(c->work, mark);
+}
+
+/* ---- norms ---- */
+
+static double tree16(double *lane)
+{
+    for (int half = 8; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+static double sum16(const float *x, size_t n)
+{
+    double lane[16] = { 0 };
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t l = 0; l < 16; l++)
+            lane[l] += (double)x[i + l];
+    for (size_t l = 0; i + l < n; l++)
+        lane[l] += (double)x[i + l];
+    return tree16(lane);
+}
+
+static double sum16_sq(const float *x, size_t n, double mean)
+{
+    double lane[16] = { 0 };
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t l = 0; l < 16; l++) {
+            const double d = (double)x[i + l] - mean;
+            lane[l] += d * d;
+        }
+    for (size_t l = 0; i + l < n; l++) {
+        const double d = (double)x[i + l] - mean;
+        lane[l] += d * d;
+    }
+    return tree16(lane);
+}
+
+static void layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
+{
+    if (!y)
+        return;
+    OMP(omp parallel for num_threads(c->threads) if (M * D >= WORTH / 16))
+    for (size_t i = 0; i < M; i++) {
+        const float *from = x + i * D;
+        float       *to = y + i * D;
+        const double mean = sum16(from, D) / (double)D;
+        const double var = sum16_sq(from, D, mean) / (double)D;
+        const float  m = (float)mean, r = (float)(1.0 / sqrt(var + (double)eps));
+        for (size_t j = 0; j < D; j++)
+            to[j] = fma32((from[j] - m) * r, gamma[j], beta[j]);
+    }
+    (void)c;
+}
+
+enum { SPAN = 64 }; /* channels summed together */
+
+/* sum[j] = sum over pixels of x[p,j], or of (x[p,j] - mean[j])^2; x [P,n], rows C apart, n <= SPAN. */
+static void channel_sums(double *restrict sum, const float *x, const double *restrict mean, size_t P, size_t C, size_t n)
+{
+    double acc[SPAN];
+    for (size_t j = 0; j < n; j++)
+        acc[j] = 0.0;
+    for (size_t p = 0; p < P; p++, x += C)
+        if (mean)
+            for (size_t j = 0; j < n; j++) {
+                const double d = (double)x[j] - mean[j];
+                acc[j] += d * d;
+            }
+        else
+            for (size_t j = 0; j < n; j++)
+                acc[j] += (double)x[j];
+    for (size_t j = 0; j < n; j++)
+        sum[j] = acc[j];
+}
+
+/* Channels from..to-1, whole groups of `width`: means and deviations, then the normalised values. x, y [P,C]. */
+static void norm_groups(float *y, const float *x, const float *gamma, const float *beta, double *sum, double *mean,
+                        size_t P, size_t C, size_t from, size_t to, size_t width, float eps, bool silu)
+{
+    const double n = (double)(P * width);
+    float m[SPAN], r[SPAN];
+
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t j = from; j < to; j += SPAN)
+            channel_sums(sum + j, x + j, pass ? mean + j : NULL, P, C, least(SPAN, to - j));
+        for (size_t g = from; g < to; g += width) {
+            double total = 0.0;
+            for (size_t j = g; j < g + width; j++)
+                total += sum[j];
+            for (size_t j = g; j < g + width; j++)
+                (pass ? sum : mean)[j] = total / n; /* at last sum holds variances */
+        }
+    }
+    for (size_t j0 = from; j0 < to; j0 += SPAN) {
+        const size_t span = least(SPAN, to - j0);
+        for (size_t j = 0; j < span; j++) {
+            m[j] = (float)mean[j0 + j];
+            r[j] = (float)(1.0 / sqrt(sum[j0 + j] + (double)eps));
+        }
+        for (size_t p = 0; p < P; p++) {
+            const float *in = x + p * C + j0, *g = gamma + j0, *b = beta + j0;
+            float       *out = y + p * C + j0;
+            for (size_t j = 0; j < span; j++)
+                out[j] = fma32((in[j] - m[j]) * r[j], g[j], b[j]);
+            if (silu)
+                for (size_t j = 0; j < span; j++)
+                    out[j] = silu32(out[j]);
+        }
+    }
+}
+
+static void group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
+                       size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
+{
+    const size_t mark = arena_mark(c->work), width = C / G;
+    double *sum = arena_bytes(c->work, B * C, 2 * sizeof(double));
+    const size_t run = (SPAN + width - 1) / width, runs = (G + run - 1) / run; /* groups in a unit of work */
+
+    if (y && sum) {
+        OMP(omp parallel for num_threads(c->threads) if (B * P * C >= WORTH / 16))
+        for (size_t u = 0; u < B * runs; u++) {
+            const size_t b = u / runs, from = u % runs * run * width, to = least(C, from + run * width);
+            norm_groups(y + b * P * C, x + b * P * C, gamma, beta, sum + b * C, sum + (B + b) * C, P, C, from, to, width, eps, silu);
+        }
+    }
+    arena_release(c->work, mark);
+}
+
+/* The largest of n > 0 values: lanes first, since the order does not matter. */
+static float largest(const float *x, size_t n)
+{
+    float lane[32], m = x[0];
+    for (int l = 0; l < 32; l++)
+        lane[l] = m;
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        for (int l = 0; l < 32; l++)
+            lane[l] = x[i + (size_t)l] > lane[l] ? x[i + (size_t)l] : lane[l];
+    for (; i < n; i++)
+        m = x[i] > m ? x[i] : m;
+    for (int l = 0; l < 32; l++)
+        m = lane[l] > m ? lane[l] : m;
+    return m;
+}
+
+static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
+{
+    if (!y || !N)
+        return;
+    OMP(omp parallel for num_threads(c->threads) if (M * N >= WORTH / 16))
+    for (size_t i = 0; i < M; i++) {
+        const float *from = x + i * N, m = largest(from, N);
+        float       *to = y + i * N;
+        for (size_t j = 0; j < N; j++)
+            to[j] = exp32(from[j] - m);
+        const float sum = (float)sum16(to, N);
+        for (size_t j = 0; j < N; j++)
+            to[j] = to[j] / sum;
+    }
+    (void)c;
+}
+
+/* ---- element by element ---- */
+
+/* One function of nn_math.h over n values, in pieces that threads share. */
+#define ELEMENTWISE(name)                                                           \
+    static void name(nn *c, float *y, const float *x, size_t n)                     \
+    {                                                                               \
+        const size_t piece = 4096, pieces = (n + piece - 1) / piece;                \
+        OMP(omp parallel for num_threads(c->threads) if (n >= WORTH / 16))          \
+        for (size_t u = 0; u < pieces; u++)                                         \
+            for (size_t i = u * piece; i < least(n, (u + 1) * piece); i++)          \
+                y[i] = name##32(x[i]);                                              \
+        (void)c;                                                                    \
+    }
+ELEMENTWISE(silu)
+ELEMENTWISE(gelu)
+ELEMENTWISE(quick_gelu)
+
+static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
+{
+    OMP(omp parallel for num_threads(c->threads) if (M * D >= WORTH / 16))
+    for (size_t i = 0; i < M; i++) {
+        const float *restrict value = x + 2 * i * D, *restrict gate = value + D;
+        float *restrict to = y + i * D;
+        for (size_t j = 0; j < D; j++)
+            to[j] = value[j] * gelu32(gate[j]);
+    }
+    (void)c;
+}
+
+/* ---- training ---- */
+
+/* y[j] += val[k] x[idx[k] ld + j], one chain a column from +0: a block of contract 3, count <= 128. A strip is the columns whose sums
+ * stay in registers: macros for the reason that TILE is one. */
+enum { PIECE = 2 * LANES, STRIP = 8 * PIECE, AHEAD = 4 };
+#define ADD(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = fma32(v, row[(i) * nr + j], s[(i) * nr + j]);
+#define KEEP(i, nr) for (int j = 0; j < nr; j++) y[(i) * nr + j] = s[(i) * nr + j];
+static inline void fetch_row(const float *row)
+{
+#if defined(__GNUC__)
+    for (int j = 0; j < STRIP; j += 16)
+        __builtin_prefetch(row + j);
+#else
+    (void)row;
+#endif
+}
+static void strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count)
+{
+    float s[STRIP];
+    const size_t end = first + count;
+    EACH8(ZERO, PIECE)
+    for (size_t k = first; k < end; k++) {
+        const float *row = x + (idx ? idx[k] : k) * ld;
+        const float v = val ? val[k] : 1.0f;
+        if (idx && k + AHEAD < end)
+            fetch_row(x + idx[k + AHEAD] * ld);
+        EACH8(ADD, PIECE)
+    }
+    EACH8(KEEP, PIECE)
+}
+
+/* The same for w < STRIP columns. */
+static void narrow_strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count, size_t w)
+{
+    for (size_t j = 0; j < w; j++)
+        y[j] = 0.0f;
+    for (size_t k = first; k < first + count; k++) {
+        const float *row = x + (idx ? idx[k] : k) * ld;
+        const float v = val ? val[k] : 1.0f;
+        for (size_t j = 0; j < w; j++)
+            y[j] = fma32(v, row[j], y[j]);
+    }
+}
+
+static void sparse_sum(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n)
+{
+    float s[STRIP], lo[STRIP], hi[STRIP];
+    const size_t nb = (count + BLOCK - 1) / BLOCK;
+    for (size_t j = 0; j < n; j += STRIP) {
+        const size_t w = least(STRIP, n - j);
+        if (nb <= 1) {
+            if (w == STRIP)
+                strip(y + j, x + j, ld, idx, val, 0, count);
+            else
+                narrow_strip(y + j, x + j, ld, idx, val, 0, count, w);
+            continue;
+        }
+        for (size_t block = 0; block < nb; block++) {
+            const size_t k = block * BLOCK;
+            if (w == STRIP)
+                strip(s, x + j, ld, idx, val, k, least(BLOCK, count - k));
+            else
+                narrow_strip(s, x + j, ld, idx, val, k, least(BLOCK, count - k), w);
+            for (size_t i = 0; i < w; i++)
+                lo[i] = block % 16 ? lo[i] + s[i] : s[i];
+            for (size_t i = 0; block % 16 == 15 && block + 1 < nb && i < w; i++)
+                hi[i] = block < 16 ? lo[i] : hi[i] + lo[i];
+        }
+        for (size_t i = 0; i < w; i++)
+            y[j + i] = nb > 16 ? hi[i] + lo[i] : lo[i];
+    }
+}
+
+/* The sum of sixteen floats, in tree16's order. */
+static inline float tree16f(float *lane)
+{
+    for (int half = 8; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+/* out[i] = dot16(a, row[i]): four at a time, since a chain waits for itself. */
+static void dots4(float *out, const float *a, const float *const row[4], size_t n)
+{
+    const float *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
+    float s[4 * 16];
+    size_t at = 0;
+    EACH4(ZERO, 16)
+    for (; at + 16 <= n; at += 16) {
+#define DOT(i) for (int l = 0; l < 16; l++) s[i * 16 + l] = fma32(a[at + (size_t)l], r##i[at + (size_t)l], s[i * 16 + l]);
+        DOT(0) DOT(1) DOT(2) DOT(3)
+#undef DOT
+    }
+    for (int i = 0; i < 4; i++) {
+        for (size_t l = 0; at + l < n; l++)
+            s[i * 16 + (int)l] = fma32(a[at + l], row[i][at + l], s[i * 16 + (int)l]);
+        out[i] = tree16f(s + i * 16);
+    }
+}
+
+static void sparse_dot(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n)
+{
+    for (size_t k = 0; k < count; k += 4) {
+        const float *row[4];
+        float y[4];
+        for (size_t i = 0; i < 4; i++)
+            row[i] = x + idx[least(k + i, count - 1)] * ld;
+        dots4(y, a, row, n);
+        for (size_t i = 0; i < least(4, count - k); i++)
+            out[k + i] = y[i];
+    }
+}
+
+static double sum_squares(const float *x, const double *mean, size_t n)
+{
+    if (!mean)
+        return sum16_sq(x, n, 0.0);
+    double lane[16] = { 0 };
+    size_t j = 0;
+    for (; j + 16 <= n; j += 16)
+        for (size_t l = 0; l < 16; l++) {
+            const double d = (double)x[j + l] - mean[j + l];
+            lane[l] += d * d;
+        }
+    for (size_t l = 0; j + l < n; l++) {
+        const double d = (double)x[j + l] - mean[j + l];
+        lane[l] += d * d;
+    }
+    return tree16(lane);
+}
+
+static void unit_row(float *w, size_t n)
+{
+    const float norm = (float)sqrt(sum16_sq(w, n, 0.0)) + FLT_EPSILON;
+    for (size_t j = 0; j < n; j++)
+        w[j] = w[j] / norm;
+}
+
+static void project(float *restrict g, const float *restrict w, float scale, size_t n)
+{
+    const uint32_t zero = 0;
+    float along;
+    for (size_t j = 0; j < n; j++)
+        g[j] = scale * g[j];
+    sparse_dot(&along, g, w, n, &zero, 1, n);
+    for (size_t j = 0; j < n; j++)
+        g[j] = fma32(-along, w[j], g[j]);
+}
+
+static void adam_row(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, float scale, const adam *a, size_t n)
+{
+    const adam k = *a;
+    for (size_t j = 0; j < n; j++)
+        adam32(&p[j], &m[j], &v[j], scale * g[j], k.rate1, k.beta2, k.rate2, k.step, k.root, k.eps);
+}
+
+enum { SCAN = 32 }; /* values looked at together: most such groups hold none that is wanted */
+
+static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float least_value, uint32_t first)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += SCAN) {
+        const size_t w = least(SCAN, n - i);
+        int any = w < SCAN;
+        for (size_t j = 0; w == SCAN && j < SCAN; j++)
+            any |= z[i + j] >= least_value;
+        for (size_t j = 0; any && j < w; j++)
+            if (z[i + j] >= least_value) {
+                idx[count] = first + (uint32_t)(i + j);
+                val[count++] = z[i + j];
+            }
+    }
+    return count;
+}
+
+static size_t count_at_least(const float *z, size_t n, float least_value)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i += 4096) {
+        const size_t end = least(n, i + 4096);
+        int32_t part = 0;
+        for (size_t j = i; j < end; j++)
+            part += z[j] >= least_value;
+        count += (size_t)part;
+    }
+    return count;
+}
+
+/* ---- how fast ---- */
+
+/* Multiply-adds in registers and nothing else: the most that this processor does a second. Returns how many were done. */
+static double peak(size_t n, float *sink)
+{
+    enum { CHAINS = MR < 8 ? 4 : 8, WIDTH = MR < 8 ? 16 : NR };
+    float s[CHAINS][WIDTH];
+    const float x = sink[0], y = sink[1];
+    for (int i = 0; i < CHAINS; i++)
+        for (int j = 0; j < WIDTH; j++)
+            s[i][j] = sink[j];
+#define CHAIN(i) for (int j = 0; j < WIDTH; j++) s[i][j] = fma32(s[i][j], x, y);
+    for (size_t k = 0; k < n; k++) {
+        CHAIN(0) CHAIN(1) CHAIN(2) CHAIN(3)
+#if ISA == IS_avx512 || ISA == IS_neon
+        CHAIN(4) CHAIN(5) CHAIN(6) CHAIN(7)
+#endif
+    }
+    for (int i = 0; i < CHAINS; i++)
+        for (int j = 0; j < WIDTH; j++)
+            sink[j] += s[i][j];
+    return (double)n * CHAINS * WIDTH;
+}
+
+/* The register tile on operands that are packed and near. a and b hold 2048 * 32 floats each. */
+static double tile(size_t n, const float *a, const float *b, float *sink)
+{
+    for (size_t i = 0; i < n; i++)
+        multiply_tile(sink, NR, a, CHUNK + APART, b, MR, NR, CHUNK, false, NULL);
+    return (double)n * CHUNK * MR * NR;
+}
+
+const nn_kernels JOIN(nn_kernels_, NN_ISA) = {
+    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, packed_size, pack,
+    sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least, count_at_least, peak, tile
+};

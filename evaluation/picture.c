@@ -1,0 +1,185 @@
+/* picture.c: the texts that a picture carries, written and compared (picture.h). */
+#include "evaluation/picture.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The digest of values as float32, little-endian. */
+uint64_t digest_floats(const float *v, size_t n)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char b[4];
+        uint32_t u;
+        memcpy(&u, &v[i], 4);
+        for (int j = 0; j < 4; j++)
+            b[j] = (unsigned char)(u >> 8 * j);
+        h = nn_hash(h, b, 4);
+    }
+    return h;
+}
+
+/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
+static char *describe_forgetting(const saeuron_context *x)
+{
+    size_t at = 0, size = 1;
+    for (size_t i = 0; i < x->hooks; i++)
+        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
+    char *out = io_alloc(&x->host, size, 1);
+    if (!out)
+        return NULL;
+    out[0] = 0;
+    for (size_t i = 0; i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->count; j++) {
+            const selection *s = &x->hook[i]->forget[j];
+            char number[32], strength[32], density[48] = "";
+            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
+            io_format_float(strength, sizeof strength, s->how.strength);
+            if (s->how.min_density > 0) {
+                memcpy(density, " min-density ", 14);
+                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
+            }
+            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
+                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
+        }
+    return out;
+}
+
+/* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
+static char *describe_steering(const saeuron_context *x, bool reconstruction)
+{
+    size_t at = 0, size = 1;
+    for (size_t i = 0; i < x->hooks; i++)
+        size += (x->hook[i]->steers + 1) * (sizeof x->hook[i]->hook + 96);
+    char *out = io_alloc(&x->host, size, 1);
+    if (!out)
+        return NULL;
+    out[0] = 0;
+    for (size_t i = 0; i < x->hooks; i++) {
+        const ablation *a = x->hook[i];
+        for (size_t j = 0; !reconstruction && j < a->steers; j++) {
+            char factor[32];
+            io_format_float(factor, sizeof factor, a->steer[j].factor);
+            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "", a->hook, a->steer[j].latent, factor, a->sae.digest);
+        }
+        if (reconstruction && a->reconstruct)
+            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook, a->sae.digest);
+    }
+    return out;
+}
+
+int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j, size_t W, size_t H, uint64_t digest,
+                     const char *inject, saeuron_error *err)
+{
+    static const char *const residuals[] = { "paper", "released", "none" };
+    const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
+    const char **texts = p->texts;
+    size_t n = 0;
+    p->forget = describe_forgetting(x);
+    p->steer = describe_steering(x, false);
+    p->reconstruct = describe_steering(x, true);
+    if (!p->forget || !p->steer || !p->reconstruct) {
+        picture_free(p, x);
+        return fail(err, SAEURON_ENOMEM, "no memory for a picture's texts");
+    }
+    snprintf(p->seed, sizeof p->seed, "%" PRIu64, g->seed);
+    snprintf(p->index, sizeof p->index, "%" PRIu64, g->noise_index + j);
+    snprintf(p->steps, sizeof p->steps, "%zu", g->steps ? g->steps : x->default_steps);
+    io_format_float(p->cfg, sizeof p->cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
+    snprintf(p->model, sizeof p->model, "%016" PRIx64, digest);
+    snprintf(p->contract, sizeof p->contract, "%d", saeuron_contract());
+    snprintf(p->size, sizeof p->size, "%zux%zu", W, H);
+    texts[n++] = "prompt", texts[n++] = g->prompts[j];
+    if (g->negative_prompt && *g->negative_prompt)
+        texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
+    if (!g->noise) {
+        texts[n++] = "seed", texts[n++] = p->seed;
+        texts[n++] = "noise_index", texts[n++] = p->index;
+    } else {
+        snprintf(p->noise, sizeof p->noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
+        texts[n++] = "noise", texts[n++] = p->noise;
+    }
+    texts[n++] = "steps", texts[n++] = p->steps;
+    texts[n++] = "cfg", texts[n++] = p->cfg;
+    texts[n++] = "size", texts[n++] = p->size;
+    if (*p->forget)
+        texts[n++] = "forget", texts[n++] = p->forget;
+    if (*p->steer)
+        texts[n++] = "steer", texts[n++] = p->steer;
+    if (*p->forget || *p->steer)
+        texts[n++] = "residual", texts[n++] = residuals[g->residual];
+    if (*p->forget && g->shared == SAEURON_SHARED_RELEASED)
+        texts[n++] = "shared", texts[n++] = "released";
+    if (*p->forget && g->map_steps)
+        texts[n++] = "map_steps", texts[n++] = "yes";
+    if (*p->reconstruct)
+        texts[n++] = "reconstruct", texts[n++] = p->reconstruct;
+    if (*inject)
+        texts[n++] = "inject", texts[n++] = inject;
+    texts[n++] = "model", texts[n++] = p->model;
+    texts[n++] = "contract", texts[n++] = p->contract;
+    texts[n] = NULL;
+    return SAEURON_OK;
+}
+
+void picture_free(picture *p, const saeuron_context *x)
+{
+    io_free(&x->host, p->forget);
+    io_free(&x->host, p->steer);
+    io_free(&x->host, p->reconstruct);
+}
+
+/* What p says under keyword, or NULL. */
+static const char *wanted(const picture *p, const char *keyword)
+{
+    for (size_t i = 0; p->texts[i]; i += 2)
+        if (!strcmp(p->texts[i], keyword))
+            return p->texts[i + 1];
+    return NULL;
+}
+
+/* The first keyword under which the file and p differ, and what the file has there; SAEURON_OK when there is none. */
+static int compare_texts(const picture *p, const saeuron_host *host, const char *path, char *text, size_t size, saeuron_error *err)
+{
+    static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt", "negative_prompt", "size", "noise", "residual",
+                                        "shared", "map_steps", "steer", "reconstruct", "inject", "contract" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *want = wanted(p, keys[i]);
+        saeuron_error inner;
+        const int code = png_text(host, path, keys[i], text, size, &inner);
+        if (code && code != SAEURON_ENOENT)
+            return fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
+        if (code && want)
+            return fail(err, SAEURON_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": use another folder, or delete this one", path, keys[i], want);
+        if (!code && !want)
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has none: use another folder, or delete this one", path, keys[i], text);
+        if (!code && strcmp(text, want))
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has \"%.120s\": use another folder, or delete this one", path, keys[i], text, want);
+    }
+    return SAEURON_OK;
+}
+
+int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H, unsigned char **rgb, saeuron_error *err)
+{
+    saeuron_error inner;
+    char  *text = io_alloc(host, 65536, 1);
+    size_t w, h;
+    int    code = png_load(host, path, rgb, &w, &h, &inner);
+    if (code == SAEURON_EFORMAT)
+        code = fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
+    else if (code)
+        code = fail(err, code, "%s", inner.text);
+    else if (!text)
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
+    else
+        code = compare_texts(p, host, path, text, 65536, err);
+    if (!code && (w != W || h != H))
+        code = fail(err, SAEURON_EFORMAT, "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again", path, w, h, W, H);
+    io_free(host, text);
+    if (code) {
+        io_free(host, *rgb);
+        *rgb = NULL;
+    }
+    return code;
+}

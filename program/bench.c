@@ -1,0 +1,471 @@
+/* bench.c: how fast this build is here, part by part, and how near the peak of its fused multiply-adds.
+ *
+ *   a model --parts, timed--> one line a row on stdout;   --profile: one guided step, operation by operation
+ *
+ * Not here: comparison with PyTorch (tests/bench_peer.py runs this program beside it), any assertion about time.
+ * Every figure is the median of several runs; machines are shared, so quote ratios of one run, not seconds. */
+#include "program/bench.h"
+#include "layers/model.h"
+#include "arithmetic/operations.h"
+#include "train.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BIG_M = 1024, BIG_K = 1280, BIG_N = 1280 }; /* a product of Stable Diffusion's size */
+enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, and latents forgotten at each hook */
+#define IMAGE_STEP 0.2 /* whole images are timed where a step takes less than so many seconds */
+
+/* ---- what a pass is made of ---- */
+
+enum { OP_CONV3, OP_CONV1, OP_LINEAR, OP_SELF, OP_CROSS, OP_GROUP_NORM, OP_LAYER_NORM, OP_GEGLU, OP_SILU, OPS };
+static const char *const op_names[OPS] = { "conv 3x3", "conv 1x1", "linear", "self-attention", "cross-attention", "group norm, silu", "layer norm", "geglu", "silu" };
+
+/* A set of kernels that counts and times what it hands on to another. table comes first: a kernel is given an nn that points at it. */
+typedef struct counted {
+    nn_kernels table;
+    const nn_kernels *real;
+    double seconds[OPS], multiply_adds[OPS];
+    size_t calls[OPS];
+} counted;
+
+static counted *of(nn *c) { return (counted *)(void *)(uintptr_t)c->kernels; }
+
+static void count(nn *c, int op, double multiply_adds, double since)
+{
+    of(c)->seconds[op] += os_seconds() - since;
+    of(c)->multiply_adds[op] += multiply_adds;
+    of(c)->calls[op]++;
+}
+
+static void count_linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
+{
+    const double since = os_seconds();
+    of(c)->real->linear(c, y, x, W, bias, M, K, N);
+    count(c, OP_LINEAR, (double)M * (double)K * (double)N, since);
+}
+
+static void count_conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
+{
+    const double since = os_seconds(), pixels = (double)s->B * (double)conv_out(s, s->H) * (double)conv_out(s, s->W);
+    of(c)->real->conv2d(c, y, x, W, bias, s);
+    count(c, s->k == 1 ? OP_CONV1 : OP_CONV3, pixels * (double)(s->k * s->k * s->ci) * (double)s->co, since);
+}
+
+static void count_attention(nn *c, float *y, const float *q, const float *k, const float *v, size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
+{
+    const double since = os_seconds(), pairs = (double)B * (double)Nq * (double)Nk * (causal ? 0.5 : 1.0);
+    of(c)->real->attention(c, y, q, k, v, B, Nq, Nk, heads, head, causal);
+    count(c, Nq == Nk ? OP_SELF : OP_CROSS, 2 * pairs * (double)(heads * head), since);
+}
+
+static void count_layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
+{
+    const double since = os_seconds();
+    of(c)->real->layer_norm(c, y, x, gamma, beta, M, D, eps);
+    count(c, OP_LAYER_NORM, 0, since);
+}
+
+static void count_group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
+{
+    const double since = os_seconds();
+    of(c)->real->group_norm(c, y, x, gamma, beta, B, P, C, G, eps, silu);
+    count(c, OP_GROUP_NORM, 0, since);
+}
+
+static void count_geglu(nn *c, float *y, const float *x, size_t M, size_t D)
+{
+    const double since = os_seconds();
+    of(c)->real->geglu(c, y, x, M, D);
+    count(c, OP_GEGLU, 0, since);
+}
+
+static void count_silu(nn *c, float *y, const float *x, size_t n)
+{
+    const double since = os_seconds();
+    of(c)->real->silu(c, y, x, n);
+    count(c, OP_SILU, 0, since);
+}
+
+/* Puts k in place of c's kernels. */
+static void start_counting(nn *c, counted *k)
+{
+    *k = (counted){ .table = *c->kernels, .real = c->kernels };
+    k->table.linear = count_linear;
+    k->table.conv2d = count_conv2d;
+    k->table.attention = count_attention;
+    k->table.layer_norm = count_layer_norm;
+    k->table.group_norm = count_group_norm;
+    k->table.geglu = count_geglu;
+    k->table.silu = count_silu;
+    c->kernels = &k->table;
+}
+
+static double total_multiply_adds(const counted *k)
+{
+    double sum = 0;
+    for (int i = 0; i < OPS; i++)
+        sum += k->multiply_adds[i];
+    return sum;
+}
+
+/* ---- the parts; each runs once ---- */
+
+typedef struct bench {
+    const bench_options *o;
+    saeuron_context *x;
+    nn      c;
+    arena   work;
+    void   *memory;
+    float  *in, *out, *text;
+    int32_t *ids;
+    text_kv kv;
+    size_t  N, h, w, images;
+    ablation *hook[2];
+    size_t  hooks;
+    double  peak;
+    int     code;
+    saeuron_error *err;
+} bench;
+
+static size_t latent(const bench *b) { return b->h * b->w * b->x->unet.in_channels; }
+
+static void run_text(bench *b) { clip_forward(&b->c, &b->x->text, b->text, b->ids, 1, b->N, NULL); }
+
+static void run_step(bench *b)
+{
+    unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, NULL);
+}
+
+static int forget_here(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    bench *b = user;
+    (void)C, (void)kind;
+    for (size_t i = 0; i < b->hooks; i++)
+        if (!strcmp(name, b->hook[i]->hook))
+            ablate(&b->c, b->hook[i], x, B * H * W, 0);
+    return 0;
+}
+
+static void run_forget(bench *b)
+{
+    const tap watch = { forget_here, b, false };
+    unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, &watch);
+}
+
+static void run_vae(bench *b) { vae_decode(&b->c, &b->x->vae, b->out, b->in, 1, b->h, b->w, NULL); }
+
+static void run_images(bench *b)
+{
+    static const char *const prompt[16] = { "An image of Cats in Sketch style.", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "" };
+    const saeuron_generate_options g = { .prompts = prompt, .count = b->images };
+    size_t W, H;
+    unsigned char *rgb = NULL;
+    if (saeuron_image_size(b->x, &g, &W, &H, b->err) || !(rgb = io_alloc(&b->x->host, b->images * W * H, 3)))
+        b->code = b->err->code ? b->err->code : fail(b->err, SAEURON_ENOMEM, "no memory for %zu images", b->images);
+    else
+        b->code = saeuron_generate(b->x, &g, rgb, b->err);
+    io_free(&b->x->host, rgb);
+}
+
+/* ---- forgetting without statistics ---- */
+
+static void drop_hooks(bench *b)
+{
+    for (size_t i = 0; i < b->hooks; i++) {
+        io_free(&b->x->host, b->hook[i]->forget[0].memory);
+        io_free(&b->x->host, b->hook[i]->sae.memory);
+        io_free(&b->x->host, b->hook[i]);
+    }
+    b->hooks = 0;
+}
+
+/* A hash-filled SAE at hook with SELECTED latents to forget wherever they are above 0: half of all tokens, far more than a
+ * trained latent fires at. */
+static int make_hook(bench *b, const char *hook)
+{
+    const size_t d = unet_hook_width(&b->x->unet, hook, NULL);
+    ablation *a = d ? io_alloc(&b->x->host, 1, sizeof *a) : NULL;
+    int code;
+    if (!d)
+        return SAEURON_OK; /* this UNet has no such hook */
+    if (!a)
+        return fail(b->err, SAEURON_ENOMEM, "no memory for an SAE at %s", hook);
+    memset(a, 0, sizeof *a);
+    b->hook[b->hooks++] = a;
+    snprintf(a->hook, sizeof a->hook, "%s", hook);
+    a->sae.d = d;
+    a->sae.n = d * SAE_EXPANSION;
+    a->sae.k = SAE_K;
+    a->count = 1;
+    selection *s = &a->forget[0];
+    if ((code = bind_hashed(&b->x->host, b->hooks, DT_F32, b->x->threads, sae_bind, &a->sae, &a->sae.memory, b->err)) != SAEURON_OK)
+        return code;
+    float *m = io_alloc(&b->x->host, 2 + 4 * SELECTED, sizeof *m);
+    if (!m)
+        return fail(b->err, SAEURON_ENOMEM, "no memory for a selection");
+    memset(m, 0, (2 + 4 * SELECTED) * sizeof *m);
+    *s = (selection){ .how = { .top = SELECTED, .strength = -1 }, .steps = 1, .memory = m, .start = (uint32_t *)(void *)m };
+    s->latent = s->start + 2;
+    s->score = m + 2 + SELECTED;
+    s->mu = s->score + SELECTED;
+    s->threshold = s->mu + SELECTED;
+    s->start[1] = SELECTED;
+    for (size_t i = 0; i < SELECTED; i++) {
+        s->latent[i] = (uint32_t)(a->sae.n / 4 * (i + 1));
+        s->mu[i] = 1;
+    }
+    return SAEURON_OK;
+}
+
+/* ---- timing ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one run, each sample being as many runs as last a tenth of a second. It was run before. */
+static double median_seconds(bench *b, void (*run)(bench *))
+{
+    double t[BENCH_RUNS_MAX];
+    size_t runs = 1;
+    double start = os_seconds();
+    run(b);
+    t[0] = os_seconds() - start;
+    if (t[0] > 0 && t[0] < 0.1)
+        runs = (size_t)(0.1 / t[0]) + 1;
+    for (size_t i = runs == 1; i < b->o->runs && !b->code; i++) { /* a long run counts at once */
+        start = os_seconds();
+        for (size_t r = 0; r < runs && !b->code; r++)
+            run(b);
+        t[i] = (os_seconds() - start) / (double)runs;
+    }
+    if (b->code)
+        return 0;
+    qsort(t, b->o->runs, sizeof *t, by_value);
+    return t[b->o->runs / 2];
+}
+
+static void row(const bench *b, const char *name, double value, const char *unit)
+{
+    printf(b->o->as_json ? "{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n" : "%-16s %10.4g %s\n", name, value, unit);
+    fflush(stdout);
+}
+
+/* One part: its seconds, and its share of what all threads' multiply-adds could be. Returns the seconds, 0 when it was not asked for. */
+static double part(bench *b, const char *name, void (*run)(bench *), const char *unit)
+{
+    char    share[32];
+    counted k;
+    if (b->code || (b->o->only && strcmp(b->o->only, name)))
+        return 0;
+    const nn plain = b->c;
+    double   work = 0;
+    const bool counts = plain.kernels && run != run_images; /* images are made with an nn of their own */
+    if (counts)
+        start_counting(&b->c, &k);
+    run(b); /* a warm-up in any case */
+    if (counts)
+        work = total_multiply_adds(&k);
+    b->c.kernels = plain.kernels;
+    const double t = median_seconds(b, run);
+    if (b->code)
+        return 0;
+    row(b, name, t, unit);
+    if (work > 0 && b->peak > 0) {
+        snprintf(share, sizeof share, "%s_share", name);
+        row(b, share, 100 * 2e-9 * work / t / (b->peak * b->x->threads), "% of the FMA peak of all threads");
+    }
+    return t;
+}
+
+/* The step, operation by operation: share of the time, GFLOP/s, share of the peak. */
+static void profile(bench *b)
+{
+    counted k;
+    const nn plain = b->c;
+    if (!plain.kernels)
+        return;
+    run_step(b);
+    start_counting(&b->c, &k);
+    const double start = os_seconds();
+    run_step(b);
+    const double all = os_seconds() - start;
+    double rest = all;
+    b->c.kernels = plain.kernels;
+    printf("%-18s %6s %9s %7s %9s %7s\n", "operation", "calls", "seconds", "share", "GFLOP/s", "of peak");
+    for (int i = 0; i < OPS; i++) {
+        const double speed = 2e-9 * k.multiply_adds[i] / k.seconds[i];
+        rest -= k.seconds[i];
+        if (!k.calls[i])
+            continue;
+        printf("%-18s %6zu %9.4f %6.1f%%", op_names[i], k.calls[i], k.seconds[i], 100 * k.seconds[i] / all);
+        if (k.multiply_adds[i] > 0)
+            printf(" %9.1f %6.1f%%", speed, 100 * speed / (b->peak * b->x->threads));
+        printf("\n");
+    }
+    printf("%-18s %6s %9.4f %6.1f%%\n", "add, concat, ...", "", rest, 100 * rest / all);
+    printf("%-18s %6s %9.4f %6.1f%% %9.1f %6.1f%%\n", "guided step", "", all, 100.0, 2e-9 * total_multiply_adds(&k) / all,
+           100 * 2e-9 * total_multiply_adds(&k) / all / (b->peak * b->x->threads));
+}
+
+/* ---- an SAE's training, at the paper's size ---- */
+
+/* A batch [M,d] that has something to learn: noise, a mean, and a few of 512 directions a token. */
+static void make_batch(float *x, size_t M, size_t d)
+{
+    for (size_t m = 0; m < M; m++) {
+        float *row = x + m * d;
+        for (size_t j = 0; j < d; j++)
+            row[j] = rng_symmetric(1, 4, m * d + j, 1.0f) + rng_symmetric(1, 5, j, 0.5f);
+        for (size_t i = 0; i < 4; i++) {
+            const size_t which = (size_t)(rng_value(1, 6, m * 4 + i) >> 55);
+            const float  size = rng_uniform(1, 7, m * 4 + i) * 4;
+            for (size_t j = 0; j < d; j++)
+                row[j] += size * rng_symmetric(1, 8, which * d + j, 1.0f);
+        }
+    }
+}
+
+/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share of the peak. */
+static int train_rows(bench *b, const char *name, bool batch_topk)
+{
+    enum { WIDTH = 1280 };
+    train_config k;
+    trainer *t = NULL;
+    double   seconds[BENCH_RUNS_MAX];
+    char     share[32];
+    train_defaults(&k, WIDTH);
+    k.batch_topk = batch_topk;
+    k.steps = 1 << 20;
+    float *x = io_alloc(&b->x->host, k.batch, k.d * sizeof *x);
+    if (!x)
+        return fail(b->err, SAEURON_ENOMEM, "no memory for a batch of %zu tokens", k.batch);
+    make_batch(x, k.batch, k.d);
+    int code = trainer_open(&t, &b->x->host, &k, b->x->threads, nn_isa_name(&b->c), b->err);
+    if (!code)
+        code = trainer_start(t, x, k.batch, b->err);
+    if (!code)
+        code = trainer_step(t, x, k.batch, NULL, b->err); /* a warm-up */
+    for (size_t i = 0; i < b->o->runs && !code; i++) {
+        const double start = os_seconds();
+        code = trainer_step(t, x, k.batch, NULL, b->err);
+        seconds[i] = os_seconds() - start;
+    }
+    if (!code) {
+        qsort(seconds, b->o->runs, sizeof *seconds, by_value);
+        const double s = seconds[b->o->runs / 2];
+        row(b, name, (double)k.batch / s, "tokens/s, an SAE 1280 -> 20,480, k 32, batches of 4,096 tokens");
+        snprintf(share, sizeof share, "%s_share", name);
+        if (b->peak > 0)
+            row(b, share, 100 * 2e-9 * (double)k.batch * (double)k.d * (double)k.n / s / (b->peak * b->x->threads),
+                "% of the FMA peak of all threads, counting the encoder's forward pass alone");
+    }
+    trainer_close(t);
+    io_free(&b->x->host, x);
+    return code;
+}
+
+/* Memory for the parts, by running them without memory first. */
+static int plan(bench *b)
+{
+    const size_t s = (size_t)1 << (b->x->vae.levels - 1), pixels = b->h * s * b->w * s * 3, n = 2 * latent(b);
+    arena only = { 0 };
+    b->c.work = &only;
+    run_text(b);
+    unet_text(&b->c, &b->x->unet, &b->kv, NULL, 2, b->N);
+    const size_t kv = arena_mark(&only);
+    run_step(b);
+    for (size_t i = 0; i < b->hooks; i++) { /* an ablation runs on top of a step */
+        size_t scale = 1;
+        const size_t mark = only.used;
+        unet_hook_width(&b->x->unet, b->hook[i]->hook, &scale);
+        only.used = only.peak;
+        ablate(&b->c, b->hook[i], NULL, 2 * (b->h / scale) * (b->w / scale), 0);
+        only.used = mark;
+    }
+    arena_release(&only, kv);
+    run_vae(b);
+    nn_linear(&b->c, arena_floats(&only, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL, BIG_M, BIG_K, BIG_N);
+    only.peak += BIG_N * BIG_K * 2;
+    const size_t out = pixels > n ? pixels : n, text = 2 * b->N * b->x->text.D;
+    const size_t bytes = only.peak + 64 + (out + n + text + b->N) * sizeof(float) + 256;
+    b->memory = only.failed ? NULL : io_alloc(&b->x->host, bytes, 1);
+    if (!b->memory)
+        return fail(b->err, SAEURON_ENOMEM, "no memory for %zu bytes to measure with", bytes);
+    b->work = (arena){ .base = b->memory, .size = bytes };
+    b->c.work = &b->work;
+    b->in = arena_floats(&b->work, n);
+    b->out = arena_floats(&b->work, out);
+    b->text = arena_floats(&b->work, text);
+    b->ids = arena_bytes(&b->work, b->N, sizeof *b->ids);
+    if (b->work.failed)
+        return fail(b->err, SAEURON_ENOMEM, "the plan of the bench's memory was too small: this is a bug");
+    for (size_t i = 0; i < n; i++)
+        b->in[i] = rng_symmetric(1, 2, i, 1.0f);
+    for (size_t i = 0; i < text; i++)
+        b->text[i] = rng_symmetric(1, 3, i, 1.0f);
+    for (size_t i = 0; i < b->N; i++)
+        b->ids[i] = (int32_t)(i % b->x->text.vocab);
+    unet_text(&b->c, &b->x->unet, &b->kv, b->text, 2, b->N);
+    return SAEURON_OK;
+}
+
+/* Tile against peak: the kernels' own ceiling on this machine, one thread. */
+static void kernels(bench *b)
+{
+    const double tile = nn_bench_tile(&b->c);
+    row(b, "fma_peak", b->peak, "GFLOP/s, one thread, independent register chains");
+    row(b, "tile", tile, "GFLOP/s, one thread, operands in cache");
+    row(b, "tile_share", 100 * tile / b->peak, "% of the peak");
+    row(b, "linear", nn_bench_gemm(&b->c, BIG_M, BIG_K, BIG_N), "GFLOP/s, one thread, F16 weights [1280,1280], 1024 rows");
+    if (tile < 0.5 * b->peak)
+        fprintf(stderr, "saeuron bench: the kernels reach less than half of the peak: try another compiler, or see docs/contract.md section 3\n");
+}
+
+static int run_rows(bench *b)
+{
+    const bool batch = b->o->only && !strcmp(b->o->only, "sae_train_step"), token = b->o->only && !strcmp(b->o->only, "sae_train_topk");
+    if (batch || token) { /* over a gigabyte: to be asked for */
+        b->peak = nn_bench_peak(&b->c);
+        return b->code = train_rows(b, b->o->only, batch);
+    }
+    const bool forgets = !b->o->only || !strcmp(b->o->only, "unet_forget");
+    if (forgets && ((b->code = make_hook(b, "up_blocks.1.attentions.1")) != SAEURON_OK || (b->code = make_hook(b, "up_blocks.1.attentions.2")) != SAEURON_OK))
+        return b->code;
+    if ((b->code = plan(b)) != SAEURON_OK)
+        return b->code;
+    b->peak = nn_bench_peak(&b->c);
+    if (b->o->profile) {
+        profile(b);
+        return SAEURON_OK;
+    }
+    if (!b->o->only)
+        kernels(b);
+    part(b, "text_encoder", run_text, "s a prompt");
+    const double step = part(b, "unet_step", run_step, "s a guided step");
+    if (b->hooks)
+        part(b, "unet_forget", run_forget, "s a guided step, two latents forgotten at each hook of up_blocks.1");
+    part(b, "vae_decode", run_vae, "s an image");
+    if (b->o->only ? strncmp(b->o->only, "image", 5) : step > IMAGE_STEP) /* minutes: to be asked for */
+        return b->code;
+    b->images = 1;
+    part(b, "image", run_images, "s an image, default steps");
+    b->images = 16;
+    part(b, "images16", run_images, "s for 16 images");
+    return b->code;
+}
+
+int bench_run(saeuron_context *x, const bench_options *o, saeuron_error *err)
+{
+    bench b = { .o = o, .x = x, .err = err, .N = saeuron_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
+    if (!nn_init(&b.c, x->host.isa, x->threads, &b.work))
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
+    const int code = run_rows(&b);
+    drop_hooks(&b);
+    io_free(&x->host, b.memory);
+    return code;
+}
