@@ -186,7 +186,7 @@ MODEL   := $(DESTDIR)$(SHARE)/emojicanvas
 install: $(PROGRAM) lib
 	$(INSTALL) -d '$(TO)/bin' '$(TO)/include' '$(TOLIB)/pkgconfig' '$(TO)/share/man/man1' '$(MODEL)'
 	$(INSTALL) -m 755 $(PROGRAM) '$(TO)/bin/saeuron'
-	$(INSTALL) -m 644 saeuron.h '$(TO)/include/saeuron.h'
+	$(INSTALL) -m 644 saeuron.h saeuron_host.h '$(TO)/include/'
 	$(INSTALL) -m 644 $(BUILD)/libsaeuron.a '$(TOLIB)/libsaeuron.a'
 	$(INSTALL) -m 755 $(SHARED) '$(TOLIB)/$(notdir $(SHARED))'
 	ln -sf $(notdir $(SHARED)) '$(TOLIB)/$(SONAME)'
@@ -197,7 +197,7 @@ install: $(PROGRAM) lib
 	cp -R weights/emojicanvas/. '$(MODEL)'
 
 uninstall:
-	rm -f '$(TO)/bin/saeuron' '$(TO)/include/saeuron.h' '$(TOLIB)'/libsaeuron.a '$(TOLIB)'/libsaeuron.so* \
+	rm -f '$(TO)/bin/saeuron' '$(TO)/include/saeuron.h' '$(TO)/include/saeuron_host.h' '$(TOLIB)'/libsaeuron.a '$(TOLIB)'/libsaeuron.so* \
 	    '$(TOLIB)/pkgconfig/saeuron.pc' '$(TO)/share/man/man1/saeuron.1'
 	rm -rf '$(MODEL)'
 	-rmdir '$(DESTDIR)$(SHARE)' 2> /dev/null || true

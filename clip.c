@@ -5,7 +5,8 @@
  * Not here: the tokenizer (tokenizer.c), CLIP's image half, the pooled projection (Stable Diffusion uses neither).
  * Source: transformers.models.clip.modeling_clip (CLIPTextTransformer and below it).
  * Letters: B prompts, N tokens, D hidden_size, F intermediate_size. */
-#include "layers/model.h"
+#include "clip.h"
+#include "layers/config.h"
 
 #include <stdio.h>
 #include <string.h>

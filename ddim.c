@@ -4,7 +4,9 @@
  *
  * Not here: the UNet (unet.c), the loop over steps with its hooks (pipeline.c), the noise itself (rng.c).
  * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12. Bits: contract 5. */
-#include "layers/model.h"
+#include "ddim.h"
+#include "arithmetic/number.h"
+#include "layers/config.h"
 
 #include <math.h>
 #include <string.h>

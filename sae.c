@@ -5,7 +5,10 @@
  * Not here: which latents matter (select.c), where the hook is (unet.c).
  * Source: SAeUron, arXiv 2501.18052, section 3.1; TopK SAE, arXiv 2406.04093; sparsify's Sae (released SAE/sae.py).
  * Letters: d width, n latents, k latents kept a token, M tokens. */
-#include "layers/model.h"
+#include "sae.h"
+#include "arithmetic/rng.h"
+#include "layers/config.h"
+#include "layers/forward.h"
 
 #include <string.h>
 

@@ -8,7 +8,9 @@
  * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the tap reports);
  * released code utils/hooks.py for where the edit happens.
  * Letters: B images, B2 rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
-#include "layers/model.h"
+#include "saeuron.h"
+#include "arithmetic/rng.h"
+#include "forget.h"
 
 #include <float.h>
 #include <inttypes.h>

@@ -5,7 +5,8 @@
  * Not here: the SAE itself (sae.c), the hook's place in the UNet (unet.c), who forgets what (pipeline.c), UA/IRA/CRA.
  * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py, SAE/unlearning_utils.py.
  * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of its domain. */
-#include "layers/model.h"
+#include "select.h"
+#include "saeuron.h"
 
 #include <math.h>
 #include <stdio.h>

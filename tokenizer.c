@@ -11,8 +11,13 @@
  * Two tables, both open addressing with linear probing at most half full: piece text -> id, and pair of ids -> merge.
  * A probe that goes PROBE_MAX places is a file made to collide, and refused: opening is linear in the files. */
 #include "tokenizer.h"
-#include "files/io.h"
+#include "arithmetic/memory.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "files/json.h"
+#include "files/system.h"
 #include "files/unicode.h"
+#include "files/utf8.h"
 
 #include <stdio.h>
 #include <string.h>

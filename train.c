@@ -12,8 +12,7 @@
  * row is made (x^, and the gradient of f), by latent where a latent's row is (the gradients of W_enc and W_dec). Each sum has one order,
  * so threads change no bit. */
 #include "train.h"
-#include "arithmetic/operations.h"
-#include "arithmetic/number.h"
+#include "arithmetic/rng.h"
 
 #include <inttypes.h>
 #include <stdio.h>

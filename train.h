@@ -9,7 +9,7 @@
 #ifndef SAEURON_TRAIN_H
 #define SAEURON_TRAIN_H
 
-#include "layers/model.h"
+#include "sae.h"
 
 typedef struct train_config {
     size_t   d, n, k;

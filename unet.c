@@ -7,7 +7,7 @@
  * Source: diffusers.models.unets.unet_2d_condition.UNet2DConditionModel, unet_2d_blocks, resnet.ResnetBlock2D,
  * attention.BasicTransformerBlock, transformers.transformer_2d.Transformer2DModel.
  * Letters: B batch, H, W sides at the level at hand, P = H W pixels (the tokens of attention), C channels there. */
-#include "layers/model.h"
+#include "unet.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

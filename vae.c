@@ -7,7 +7,7 @@
  * Source: diffusers.models.autoencoders.autoencoder_kl.AutoencoderKL, vae.Encoder, vae.Decoder, vae.DiagonalGaussianDistribution,
  * unets.unet_2d_blocks.DownEncoderBlock2D, UpDecoderBlock2D, image_processor.VaeImageProcessor.
  * Letters: B batch, H, W sides at the level at hand, C channels there. */
-#include "layers/model.h"
+#include "vae.h"
 
 #include <stdarg.h>
 #include <stdio.h>

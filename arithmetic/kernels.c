@@ -7,8 +7,7 @@
  * The same loops for every instruction set, in plain C: what differs is the size of the tile and the compiler's flags.
  * Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the tile.
  * Not here: what the bits must be (nn.c, docs/contract.md). Letters: nn.h; a tile has MR rows, a panel NR columns. */
-#include "arithmetic/operations.h"
-#include "arithmetic/number.h"
+#include "arithmetic/nn.h"
 
 #ifdef _OPENMP
 #include <omp.h>

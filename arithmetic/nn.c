@@ -6,8 +6,7 @@
  * Not here: the functions of one number that vectorise (nn_math.h), random numbers (rng.c), the tiles and the threads
  * (nn_kernels.c). Source: docs/contract.md; each operation names the PyTorch function that it is. Letters: nn.h. */
 #include "arithmetic/nn.h"
-#include "arithmetic/operations.h"
-#include "arithmetic/number.h"
+#include "arithmetic/rng.h"
 
 #include <time.h>
 

@@ -1,54 +1,20 @@
-/* nn.h: the arithmetic of every network here, declared; nn.c defines it, docs/contract.md fixes its bits.
+/* nn.h: the arithmetic of every network here: each operation with its equation, shapes and PyTorch function.
  *
- *   weights (io.c) --views--> linear, conv2d, norms, attention <--activations-- clip.c, unet.c, vae.c, vit.c, sae.c
+ *   weights (files/tensors.h) --views--> linear, conv2d, norms, attention <--activations-- clip.c, unet.c, vae.c, sae.c
  *
- * Not here: networks, files, the random stream of torch.randn (rng.c).
- *
- * Letters: B batch, H height, W width, C channels (ci in, co out), M rows (tokens), K length of a dot product,
- * N columns, D width of a model, n SAE latents. Activations are float32, channels last: [B,H,W,C], the same bytes
- * as tokens [B,H*W,C]. Weights keep PyTorch's shapes and the file's bytes. Every function takes its output first.
+ * nn.c chooses the kernels and hands on; reference.c defines every operation; docs/contract.md fixes the bits.
+ * Not here: networks, files. Letters: operations.h.
  *
  * Planning. An nn whose arena has no memory only measures: arena_floats returns NULL, and an operation whose output
  * is NULL accounts for its scratch and returns. So the code that runs a network is also the code that plans it. */
 #ifndef SAEURON_NN_H
 #define SAEURON_NN_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "arithmetic/operations.h"
 
 #define SAEURON_CONTRACT_VERSION 1 /* docs/contract.md; counts every change of output bits */
 
-/* ---- memory ---- */
-
-/* A stack of scratch memory. base == NULL measures: used and peak move, nothing is handed out.
- * After an overflow (of a product or of the memory) failed is set and stays set; every later request returns NULL. */
-typedef struct arena {
-    unsigned char *base;
-    size_t size, used, peak;
-    bool   failed;
-} arena;
-
-/* n floats, aligned to 64 bytes, uninitialised; NULL when measuring or failed. Owned by the arena. */
-float *arena_floats(arena *a, size_t n);
-/* count * size bytes, aligned to 64; the product is checked. */
-void  *arena_bytes(arena *a, size_t count, size_t size);
-size_t arena_mark(const arena *a);
-void   arena_release(arena *a, size_t mark); /* forget everything handed out since mark */
-
-/* a * b into *out; false on overflow. The one place where sizes are multiplied. */
-bool nn_mul(size_t a, size_t b, size_t *out);
-
 /* ---- context ---- */
-
-struct nn_kernels; /* the fast paths for one instruction set */
-
-/* Which kernels, how many threads, whose scratch. One per call chain; never shared between threads. */
-typedef struct nn {
-    const struct nn_kernels *kernels;
-    int    threads; /* OpenMP threads; 1 without OpenMP */
-    arena *work;
-} nn;
 
 /* Chooses kernels: isa "scalar", "sse2", "avx2", "avx512", "neon", or NULL for the best that this CPU runs.
  * false when isa is unknown, not built in, or not runnable here. */
@@ -62,37 +28,8 @@ bool nn_environment_ok(void);
  * their caller has restored since; and the pool may be the host program's. */
 bool nn_team_environment_ok(int threads);
 
-/* ---- weights ---- */
-
-typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16, DT_I8, DT_U8, DT_BOOL,
-               DT_OWN /* float as this machine keeps it: weights in training, never a file's */ } dtype;
-
-/* A matrix as it lies in its file: little-endian, row-major, of PyTorch's shape, any alignment. */
-typedef struct weight {
-    const unsigned char *data;
-    dtype type; /* DT_F32, DT_F16 or DT_BF16; or DT_OWN, aligned */
-    const float *packed; /* the same as the kernels want it (nn_pack), or NULL: packed anew at every use */
-} weight;
-
-size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */
-float  nn_f16_to_f32(uint16_t h);                           /* exact */
-float  nn_bf16_to_f32(uint16_t h);                          /* exact */
-bool   nn_f32_to_f16(uint16_t *h, float x);                 /* nearest even; false on overflow or NaN */
 /* y[i] = element offset + i of w, i < n, widened exactly. */
 void   nn_widen(float *y, weight w, size_t offset, size_t n);
-
-/* ---- functions of one number (contract 2 and 5) ---- */
-
-float  nn_fmaf(float a, float b, float c); /* correctly rounded a*b + c, in hardware or emulated */
-float  nn_expf(float x);
-float  nn_logf(float x);
-float  nn_erff(float x);
-float  nn_expf_cr(float x);                /* correctly rounded exp; the time embedding's */
-double nn_sin(double x);                   /* |x| <= 2^13 */
-double nn_cos(double x);
-float  nn_silu1(float x);
-float  nn_gelu1(float x);
-float  nn_quick_gelu1(float x);
 
 /* ---- dot products (contract 3) ---- */
 
@@ -103,11 +40,6 @@ float nn_dot(const float *a, size_t sa, const float *b, size_t sb, size_t K);
  * x [M,K], W [N,K], bias [N] or NULL, y [M,N], y not overlapping x. */
 void nn_linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N);
 
-typedef struct conv_shape {
-    size_t B, H, W, ci, co;   /* of the input */
-    size_t k, stride;         /* square kernel */
-    size_t pad_before, pad_after; /* zeros on top/left and on bottom/right */
-} conv_shape;
 /* Output height or width: (n + pad_before + pad_after - k) / stride + 1. */
 size_t conv_out(const conv_shape *s, size_t n);
 /* y = conv2d(x, W) + bias, k running over (ky, kx, ci), padding executed as +0          (torch.nn.Conv2d)
@@ -183,35 +115,15 @@ void nn_unit_row(const nn *c, float *w, size_t n);
 /* g = scale g, then less its part along w: g = g - dot16(g, w) w, fused. g, w [n]. */
 void nn_project(const nn *c, float *g, const float *w, float scale, size_t n);
 /* A step of Adam on p [n], with moments m and v, from gradient scale g. */
-typedef struct adam { float rate1, beta2, rate2, step, root, eps; } adam; /* 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t), sqrt(1 - beta2^t) */
 void nn_adam(const nn *c, float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n);
 /* Those of z [n] that are `least` or more, and where (first + i), in order; returns how many. A NaN is not among them. */
 size_t nn_at_least(const nn *c, uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first);
 size_t nn_count_at_least(const nn *c, const float *z, size_t n, float least);
-
-/* ---- random numbers (contract 6 and 7; rng.c) ---- */
-
-uint64_t rng_mix(uint64_t x);
-uint64_t rng_value(uint64_t seed, uint64_t stream, uint64_t i);
-float    rng_uniform(uint64_t seed, uint64_t stream, uint64_t i);          /* [0,1) */
-float    rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a); /* +-a */
-/* order [n] = 0 .. n-1, n below 2^32, shuffled by Fisher-Yates with the numbers of one stream (contract 6). */
-void     rng_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
-
-typedef struct rng_mt { uint32_t state[624]; int at; } rng_mt;
-void     rng_mt_seed(rng_mt *r, uint64_t seed);
-uint32_t rng_mt_next(rng_mt *r);
-/* y[i] = element first + i of torch.randn(total, generator=torch.Generator().manual_seed(seed)), i < n.
- * total >= 16, else false. Element blocks before first are drawn and dropped. */
-bool     rng_randn(float *y, uint64_t seed, uint64_t total, uint64_t first, size_t n);
 
 /* ---- speed (bench): GFLOP/s of one thread, a multiply-add being two; 0 for "reference" or without memory ---- */
 
 double nn_bench_peak(const nn *c);      /* independent chains of fma in registers */
 double nn_bench_tile(nn *c);            /* the register tile of the dot products, operands in cache */
 double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N); /* nn_linear with F16 weights, by the processor's time */
-
-/* 64-bit digest of bytes, chained: start from h = 0 (contract 6). */
-uint64_t nn_hash(uint64_t h, const void *bytes, size_t n);
 
 #endif

@@ -1,13 +1,16 @@
-/* nn_math.h: the functions of one number, once for nn.c (one value at a time) and nn_kernels.c (vectors).
+/* number.h: one number: its formats, and the functions of it.
  *
- * Every function is written without branches on values, so that a compiler may run it on many lanes at once; the bits
+ * Every inline function is written without branches on values, so that a compiler may run it on many lanes at once; the bits
  * do not depend on whether it does. Each is the definition that docs/contract.md sections 2 and 5 print, operation for
- * operation. Not here: the double sine and cosine and the correctly rounded exp (nn.c), torch.randn's log (rng.c). */
-#ifndef SAEURON_NN_MATH_H
-#define SAEURON_NN_MATH_H
+ * operation. reference.c and kernels.c take them from here; number.c holds the longer ones.
+ * Not here: sums and matrices (operations.h), torch.randn's log (rng.c). */
+#ifndef SAEURON_NUMBER_H
+#define SAEURON_NUMBER_H
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -157,5 +160,28 @@ static inline float f16_widen(uint16_t h)
     return f32_from(u | ((uint32_t)(h & 0x8000u) << 16));
 }
 static inline float bf16_widen(uint16_t h) { return f32_from((uint32_t)h << 16); }
+
+/* ---- formats (number.c) ---- */
+
+typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16, DT_I8, DT_U8, DT_BOOL,
+               DT_OWN /* float as this machine keeps it: weights in training, never a file's */ } dtype;
+
+size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */
+float  nn_f16_to_f32(uint16_t h);                           /* exact */
+float  nn_bf16_to_f32(uint16_t h);                          /* exact */
+bool   nn_f32_to_f16(uint16_t *h, float x);                 /* nearest even; false on overflow or NaN */
+
+/* ---- functions of one number (contract 2 and 5) ---- */
+
+float  nn_fmaf(float a, float b, float c); /* correctly rounded a*b + c, in hardware or emulated */
+float  nn_expf(float x);
+float  nn_logf(float x);
+float  nn_erff(float x);
+float  nn_expf_cr(float x);                /* correctly rounded exp; the time embedding's */
+double nn_sin(double x);                   /* |x| <= 2^13 */
+double nn_cos(double x);
+float  nn_silu1(float x);
+float  nn_gelu1(float x);
+float  nn_quick_gelu1(float x);
 
 #endif

@@ -1,9 +1,42 @@
-/* nn_kernels.h: the table of fast paths. nn_kernels.c is compiled once for each instruction set (-DNN_ISA=name), and
- * each object holds one table, nn_kernels_NAME; nn_init chooses. Equal byte for byte to the loops of nn.c. */
-#ifndef SAEURON_NN_KERNELS_H
-#define SAEURON_NN_KERNELS_H
+/* operations.h: the table of operations that every set of kernels fills, and what they take.
+ *
+ *   reference.c: each operation as the shortest loop that has the right bits --> nn_reference     --nn_init--> nn.h
+ *   kernels.c: the same, fast, once for each instruction set                 --> nn_kernels_NAME
+ *
+ * Not here: what an operation computes (nn.h says it, reference.c does it), which set is chosen (nn.c).
+ * Letters: B batch, H height, W width, C channels (ci in, co out), M rows (tokens), K length of a dot product,
+ * N columns, D width of a model, n SAE latents. Activations are float32, channels last: [B,H,W,C], the same bytes
+ * as tokens [B,H*W,C]. Weights keep PyTorch's shapes and the file's bytes. Every function takes its output first. */
+#ifndef SAEURON_OPERATIONS_H
+#define SAEURON_OPERATIONS_H
 
-#include "arithmetic/nn.h"
+#include "arithmetic/memory.h"
+#include "arithmetic/number.h"
+
+/* A matrix as it lies in its file: little-endian, row-major, of PyTorch's shape, any alignment. */
+typedef struct weight {
+    const unsigned char *data;
+    dtype type; /* DT_F32, DT_F16 or DT_BF16; or DT_OWN, aligned */
+    const float *packed; /* the same as the kernels want it (nn_pack), or NULL: packed anew at every use */
+} weight;
+
+typedef struct conv_shape {
+    size_t B, H, W, ci, co;   /* of the input */
+    size_t k, stride;         /* square kernel */
+    size_t pad_before, pad_after; /* zeros on top/left and on bottom/right */
+} conv_shape;
+
+/* Constants of one step of Adam (contract 6). */
+typedef struct adam { float rate1, beta2, rate2, step, root, eps; } adam; /* 1 - beta1, beta2, 1 - beta2, lr / (1 - beta1^t), sqrt(1 - beta2^t) */
+
+struct nn_kernels; /* the fast paths for one instruction set */
+
+/* Which kernels, how many threads, whose scratch. One per call chain; never shared between threads. */
+typedef struct nn {
+    const struct nn_kernels *kernels;
+    int    threads; /* OpenMP threads; 1 without OpenMP */
+    arena *work;
+} nn;
 
 /* Every entry is the function of nn.h of that name. */
 typedef struct nn_kernels {

@@ -4,7 +4,7 @@
  *   mt19937 and Box-Muller: torch.randn, bit for bit                                     contract 7
  *
  * Not here: who asks for which seed and stream. */
-#include "arithmetic/nn.h"
+#include "arithmetic/rng.h"
 #include "arithmetic/number.h"
 
 /* ---- SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), addressed instead of iterated ---- */

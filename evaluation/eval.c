@@ -8,6 +8,10 @@
  * otherwise is refused, not counted. The results' bytes depend on no interruption, shard, batch or thread.
  * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py, accuracy_unlearncanvas_*.py. */
 #include "evaluation/eval.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "files/png.h"
+#include "forget.h"
 
 #include <inttypes.h>
 #include <stdio.h>

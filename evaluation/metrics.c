@@ -5,7 +5,7 @@
  * Not here: what counts (protocol.c), who answers (eval.c).
  * A stratum is a set of images that weigh alike in one share: those of one class, or all of them. Every number here is a mean
  * of p_i = right_i / n_i with fixed weights c_i over independent strata, in double, strata ascending; only sqrt is the library's. */
-#include "evaluation/eval.h"
+#include "evaluation/metrics.h"
 
 #include <math.h>
 #include <string.h>

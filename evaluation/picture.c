@@ -1,5 +1,8 @@
 /* picture.c: the texts that a picture carries, written and compared (picture.h). */
 #include "evaluation/picture.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "files/png.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #ifndef SAEURON_PICTURE_H
 #define SAEURON_PICTURE_H
 
-#include "layers/model.h"
+#include "context.h"
 
 typedef struct picture {
     const char *texts[40];          /* keyword, text, keyword, text, ..., NULL: as png_save takes them; some point into the members below */

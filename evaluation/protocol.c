@@ -5,7 +5,8 @@
  * Not here: counting by the rules (metrics.c), drawing and classifying (eval.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/accuracy_unlearncanvas_*.py, avg_accuracy_*.py at commit
  * 1a4302a; UnlearnCanvas, arXiv 2402.11846. Where they part: docs/audit.md A7, A11, A15 to A17, A22. */
-#include "evaluation/eval.h"
+#include "evaluation/protocol.h"
+#include "files/decimal.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -11,7 +11,9 @@
  * gets an IRA of a few per cent); here each image counts once.
  * Statistics, sweep and test have seeds of their own. Every grid point is a row of results.tsv, which is written whole each time:
  * a sweep that was stopped goes on behind its last row. */
-#include "evaluation/eval.h"
+#include "evaluation/sweep.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
 
 #include <inttypes.h>
 #include <stdio.h>

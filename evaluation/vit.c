@@ -8,7 +8,9 @@
  * config; UnlearnCanvas' evaluation for the preprocessing (Resize, ToTensor, Normalize); Pillow's Image.resize.
  * Letters: B pictures, S side of the network's picture, P patches, N = P and the class token, D embed_dim, F width of the MLP;
  * W, H sides of a picture as it comes, w, h as it goes. */
-#include "layers/model.h"
+#include "evaluation/vit.h"
+#include "arithmetic/rng.h"
+#include "evaluation/classifier.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -8,7 +8,10 @@
 #ifndef SAEURON_PLAIN_C
 #define _DEFAULT_SOURCE /* POSIX, and madvise */
 #endif
-#include "files/io.h"
+#include "arithmetic/nn.h"
+#include "files/decimal.h"
+#include "files/npy.h"
+#include "files/utf8.h"
 
 #include <errno.h>
 #include <float.h>

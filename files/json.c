@@ -7,7 +7,9 @@
  * Source: RFC 8259 (JSON), RFC 3629 (UTF-8), IEEE 754-2019 section 5.12 (conversion).
  * json_open checks everything once; the walkers after it rely on that and stay short. Nothing here allocates, and
  * nothing depends on the locale, as strtod and printf do. */
-#include "files/io.h"
+#include "files/json.h"
+#include "files/decimal.h"
+#include "files/utf8.h"
 
 #include <float.h>
 #include <inttypes.h>

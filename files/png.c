@@ -5,7 +5,10 @@
  * Not here: what a picture's texts say (saeuron.c), hashes of pixels (saeuron.c, digest).
  * Source: PNG (W3C Recommendation, third edition), RFC 1950 (zlib), RFC 1951 (deflate).
  * The same pixels and texts give the same bytes on every machine: only integers, no choice left to the surroundings. */
-#include "files/io.h"
+#include "files/png.h"
+#include "arithmetic/memory.h"
+#include "files/system.h"
+#include "files/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>

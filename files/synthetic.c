@@ -5,7 +5,10 @@
  *
  * Not here: the hash and its filling (model.c), the comparison with diffusers (tests/fullsize.py makes the same numbers as files).
  * Source of the numbers: the published config.json of each part. Its tokenizer has CLIP's ids for bytes and no merges. */
-#include "layers/model.h"
+#include "files/synthetic.h"
+#include "files/json.h"
+#include "files/system.h"
+#include "files/utf8.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
  * written by tests/unicode_tables.py from what the tokenizers library answers).
  * Source: The Unicode Standard, section 3.11 (normalization forms) and 3.12 (Hangul). */
 #include "files/unicode.h"
-#include "files/io.h"
+#include "files/utf8.h"
 #include "files/unicode_tables.h"
 
 #include <string.h>

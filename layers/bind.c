@@ -4,8 +4,11 @@
  *
  * Not here: any one network (clip.c, unet.c, vae.c, sae.c), the arithmetic (nn.c).
  * Source: the tensor names are PyTorch's module paths, as diffusers and transformers save them. */
-#include "layers/model.h"
-#include "arithmetic/operations.h"
+#include "layers/bind.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "layers/config.h"
+#include "layers/forward.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -5,8 +5,8 @@
  * Not here: comparison with PyTorch (tests/bench_peer.py runs this program beside it), any assertion about time.
  * Every figure is the median of several runs; machines are shared, so quote ratios of one run, not seconds. */
 #include "program/bench.h"
-#include "layers/model.h"
-#include "arithmetic/operations.h"
+#include "arithmetic/rng.h"
+#include "context.h"
 #include "train.h"
 
 #include <stdio.h>

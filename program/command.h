@@ -6,7 +6,7 @@
 #ifndef SAEURON_COMMAND_H
 #define SAEURON_COMMAND_H
 
-#include "layers/model.h"
+#include "context.h"
 
 /* ---- options ---- */
 

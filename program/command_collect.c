@@ -3,8 +3,9 @@
  *   options --collect.c--> activations, statistics --> their paths on stdout
  *
  * Not here: what is sampled and counted (collect.c), the options' table (saeuron.c). */
-#include "training/collect.h"
 #include "program/command.h"
+#include "training/merge.h"
+#include "training/statistics.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -3,8 +3,10 @@
  *   options --> model, classifiers, protocol --eval_run, sweep_run--> DIR, and a table or JSON on stdout
  *
  * Not here: the options' names and help (saeuron.c), what is drawn and counted (protocol.c, eval.c, sweep.c). */
+#include "evaluation/sweep.h"
+#include "files/decimal.h"
+#include "forget.h"
 #include "program/command.h"
-#include "evaluation/eval.h"
 
 #include <inttypes.h>
 #include <stdio.h>

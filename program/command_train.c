@@ -4,7 +4,9 @@
  *   options --> an SAE's folder, files of activations --measure_sae--> a table or JSON on stdout
  *
  * Not here: the options' names and help (saeuron.c), training (training.c, train.c), maps (activations.c). */
+#include "files/decimal.h"
 #include "program/command.h"
+#include "training/measure.h"
 #include "training/run.h"
 
 #include <inttypes.h>

@@ -5,10 +5,18 @@
  * Not here: any mathematics (all else), timing (bench.c), the commands that evaluate (command_eval.c), collect
  * (command_collect.c) and train (command_train.c).
  * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 usage. */
+#include "arithmetic/rng.h"
+#include "evaluation/picture.h"
+#include "evaluation/protocol.h"
+#include "files/decimal.h"
+#include "files/npy.h"
+#include "files/png.h"
+#include "files/utf8.h"
+#include "forget.h"
 #include "program/bench.h"
 #include "program/command.h"
-#include "evaluation/picture.h"
 #include "train.h"
+#include "training/collect.h"
 
 #include <inttypes.h>
 #include <stdio.h>

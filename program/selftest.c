@@ -5,9 +5,13 @@
  *
  * Not here: truth (tests/ compares with PyTorch in float64), speed (bench.c).
  * A line that changes is a new contract version (docs/contract.md, its last section), never a new golden on one machine. */
-#include "layers/model.h"
-#include "arithmetic/number.h"
+#include "arithmetic/rng.h"
+#include "clip.h"
+#include "ddim.h"
+#include "evaluation/classifier.h"
 #include "train.h"
+#include "unet.h"
+#include "vae.h"
 
 #include <inttypes.h>
 #include <stdio.h>

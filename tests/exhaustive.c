@@ -8,7 +8,6 @@
  *
  * `make exhaustive` compiles this file for the best instruction set here, and nn.c as always. The worst distances go
  * into docs/contract.md, section 5. Needs gcc for float128 (libquadmath); without, those cases are counted as unsure. */
-#include "arithmetic/nn.h"
 #include "arithmetic/number.h"
 
 #include <stdio.h>

@@ -8,7 +8,10 @@
  * The first byte chooses the reader, the rest is the file, handed over through saeuron_host.map in memory exactly as long as
  * it is; of a classifier the config up to the first zero byte, then the tensors. Beyond not crashing, what was accepted must hold: views lie inside the file, values can be walked, what we
  * write we read back the same. Memory is limited, so that a length that is trusted shows. */
-#include "files/io.h"
+#include "evaluation/classifier.h"
+#include "files/decimal.h"
+#include "files/npy.h"
+#include "files/png.h"
 
 #include <stdio.h>
 #include <stdlib.h>

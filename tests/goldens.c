@@ -1,6 +1,7 @@
 /* goldens.c: the files that tests/golden/make.py wrote, and how a result is compared with them. */
 #include "goldens.h"
 #include "test.h"
+#include "arithmetic/rng.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #ifndef SAEURON_GOLDENS_H
 #define SAEURON_GOLDENS_H
 
-#include "layers/model.h"
+#include "context.h"
 
 #define GOLDENS       "tests/golden"
 #define GOLDEN_SEED   1

@@ -5,7 +5,10 @@
  *   io_driver npy IN OUT                    io_driver png IN OUT [KEYWORD TEXT]...        io_driver text IN KEYWORD
  *   io_driver numbers                       a line in: decimal text; out: bits of the double, its text, its float's text
  *   io_driver json FILE...                  a line each: ok, or what is wrong */
-#include "files/io.h"
+#include "arithmetic/nn.h"
+#include "files/decimal.h"
+#include "files/npy.h"
+#include "files/png.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* main.c: runs the suites. tests/run [-v] [SUITE[.TEST]...]; the last line is "N passed, N failed[, N skipped]". */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
+#include "evaluation/vit.h"
 
 #include <stdarg.h>
 #include <stdio.h>

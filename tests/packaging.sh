@@ -83,7 +83,7 @@ install_() {
     # As a package is made: DESTDIR takes it all, the paths inside are PREFIX's.
     build out install PREFIX=/opt/nowhere DESTDIR="$stage"
     (cd "$stage" && find . ! -type d | sort) > "$work/files"
-    for f in bin/saeuron include/saeuron.h lib/libsaeuron.a lib/libsaeuron.so lib/pkgconfig/saeuron.pc share/man/man1/saeuron.1 \
+    for f in bin/saeuron include/saeuron.h include/saeuron_host.h lib/libsaeuron.a lib/libsaeuron.so lib/pkgconfig/saeuron.pc share/man/man1/saeuron.1 \
              share/saeuron/emojicanvas/unet/diffusion_pytorch_model.safetensors share/saeuron/emojicanvas/LICENSES.md; do
         grep -qx "./opt/nowhere/$f" "$work/files" || wrong "make install left out $f"
     done

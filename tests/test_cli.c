@@ -6,6 +6,10 @@
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"
+#include "arithmetic/rng.h"
+#include "files/npy.h"
+#include "files/png.h"
+#include "training/collect.h"
 
 #include <dirent.h>
 #include <stdarg.h>

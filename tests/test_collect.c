@@ -3,9 +3,11 @@
  *
  * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_model.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "training/collect.h"
 #include "test.h"
 #include "tiny.h"
+#include "forget.h"
+#include "training/merge.h"
+#include "training/statistics.h"
 
 #include <inttypes.h>
 #include <math.h>

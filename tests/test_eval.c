@@ -3,9 +3,10 @@
  *
  * Not here: the commands' options (test_cli.c), the same counts by other hands (check_eval.py), the classifier (test_vit.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "evaluation/eval.h"
 #include "test.h"
 #include "tiny.h"
+#include "evaluation/sweep.h"
+#include "files/png.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -4,9 +4,10 @@
  *
  * How a golden is compared: goldens.h. Weights and inputs are no part of it: both sides draw them from the hash of contract 6.
  * Not here: training (test_golden_train.c), tokens (test_tokenizer.c), torch.randn (test_rng.c), fast paths against the reference (test_nn.c). */
-#include "layers/model.h"
 #include "goldens.h"
 #include "test.h"
+#include "arithmetic/rng.h"
+#include "evaluation/classifier.h"
 
 #include <inttypes.h>
 #include <math.h>

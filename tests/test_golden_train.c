@@ -7,9 +7,10 @@
  * a case's first ten steps lies closer than float32 can tell, and no first gradient sampled so near Adam's eps that its rounding grows (make.py draws
  * other data where one does), so integers are equal there.
  * Not here: gradients by finite differences, equal bits for threads and kernels (test_train.c), the contract's bits (twin.py). */
-#include "train.h"
 #include "goldens.h"
 #include "test.h"
+#include "arithmetic/rng.h"
+#include "train.h"
 
 #include <inttypes.h>
 #include <math.h>

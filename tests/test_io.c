@@ -4,8 +4,12 @@
  * byte changed (best run under -fsanitize=address,undefined; tests/fuzz_io.c goes further). Every allocation of every
  * loader fails once. What other programs think of our files is tests/check_io.py's subject. */
 #define _POSIX_C_SOURCE 200809L
-#include "files/io.h"
 #include "test.h"
+#include "arithmetic/nn.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "files/npy.h"
+#include "files/png.h"
 
 #include <dirent.h>
 #include <float.h>

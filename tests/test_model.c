@@ -5,6 +5,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"
+#include "arithmetic/rng.h"
+#include "forget.h"
 
 #include <fenv.h>
 #include <inttypes.h>

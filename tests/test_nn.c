@@ -3,10 +3,9 @@
  *   oracle (here, another formulation) == reference (nn.c) == scalar, sse2, avx2, avx512, neon at 1, 2 and 3 threads
  *
  * Not here: all 2^32 floats (exhaustive.c), other compilers and machines (selftest.c), the contract in NumPy (twin.py). */
-#include "arithmetic/nn.h"
-#include "arithmetic/operations.h"
-#include "arithmetic/number.h"
 #include "test.h"
+#include "arithmetic/nn.h"
+#include "arithmetic/rng.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* test_rng.c: torch.randn against PyTorch's own bits (tests/golden/randn.h, made by tests/golden/make_randn.py), mt19937
  * against its authors' numbers, SplitMix64 against its definition. Not here: digests of longer streams (selftest.c). */
-#include "arithmetic/nn.h"
-#include "arithmetic/number.h"
 #include "test.h"
+#include "arithmetic/nn.h"
+#include "arithmetic/rng.h"
 
 #include <stdlib.h>
 

@@ -4,10 +4,11 @@
  *   tokens.safetensors --texts--> tokenizer_encode --compare--> its ids
  *
  * Not here: random strings and every code point, live against transformers (tests/check_tokenizer.py). */
-#include "files/io.h"
-#include "tokenizer.h"
-#include "files/unicode.h"
 #include "test.h"
+#include "arithmetic/rng.h"
+#include "files/tensors.h"
+#include "files/unicode.h"
+#include "tokenizer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,7 @@
  * Not here: PyTorch's trainer (test_golden.c), commands and files (test_training.c). Letters: train.h. */
 #include "test.h"
 #include "tiny.h"
-#include "arithmetic/operations.h"
-#include "arithmetic/number.h"
+#include "arithmetic/rng.h"
 #include "train.h"
 
 #include <math.h>

@@ -3,9 +3,11 @@
  *
  * Not here: the arithmetic of a step (test_train.c), the program's options and messages (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "training/run.h"
 #include "test.h"
 #include "tiny.h"
+#include "arithmetic/rng.h"
+#include "training/measure.h"
+#include "training/run.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -8,6 +8,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"
+#include "arithmetic/rng.h"
 
 #include <stdio.h>
 #include <stdlib.h>

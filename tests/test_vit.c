@@ -4,6 +4,8 @@
  * Not here: whether the logits are timm's and the resized bytes Pillow's (test_golden.c), accuracies (eval.c). */
 #include "test.h"
 #include "tiny.h"
+#include "arithmetic/rng.h"
+#include "evaluation/classifier.h"
 
 #include <fenv.h>
 #include <math.h>

@@ -2,6 +2,9 @@
 #define _POSIX_C_SOURCE 200809L
 #include "tiny.h"
 #include "test.h"
+#include "arithmetic/rng.h"
+#include "evaluation/vit.h"
+#include "files/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #ifndef SAEURON_TINY_H
 #define SAEURON_TINY_H
 
-#include "layers/model.h"
+#include "context.h"
 
 #define TINY_STYLES  "up_blocks.0.attentions.2" /* Sketch, Van Gogh, Watercolor */
 #define TINY_OBJECTS "up_blocks.0.attentions.1" /* Cats, Dogs, Sea */

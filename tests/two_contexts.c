@@ -10,7 +10,6 @@
  * two pools of threads are at work. Not part of tests/run: it needs pthreads and builds of its own (.ci/run).
  * Not here: that threads inside one context change no bit (test_model.c). */
 #define _POSIX_C_SOURCE 200809L
-#include "saeuron.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -8,6 +8,11 @@
  * scripts/gather_sae_acts_ca_prompts.py and _cls.py.
  * Letters: T sampling steps, N tokens a map, d width, n latents, k latents a token, B images at a time, c a concept. */
 #include "training/collect.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "forget.h"
+#include "training/merge.h"
+#include "training/statistics.h"
 
 #include <inttypes.h>
 #include <stdio.h>

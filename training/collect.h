@@ -1,18 +1,14 @@
-/* collect.h: activations and statistics made while sampling, declared: what goes before an SAE is trained, and before it forgets.
+/* collect.h: activations recorded while sampling: into files, or into memory for training that samples.
  *
- *   prompts --collect_run--> activations, a file a hook          concepts --stats_make--> stats.safetensors, density.safetensors
- *                 parts of either --merge_parts--> the file that one run would have written, to the byte
- *   prompts, some at a time --sampler_maps--> the same activations, in memory
+ *   prompts --collect_run--> a file a hook          prompts, some at a time --sampler_maps--> the same maps, in memory
  *
- * Not here: training (train.c), what statistics are for (select.c), options and messages (saeuron.c).
- * None of this is public: the program is its user. Files: docs/formats.md. */
+ * Not here: training (train.h), statistics (statistics.h). Files: docs/formats.md. */
 #ifndef SAEURON_COLLECT_H
 #define SAEURON_COLLECT_H
 
-#include "layers/model.h"
+#include "context.h"
 
 #define ACTIVATIONS_FORMAT "saeuron-activations-1"
-#define STATISTICS_FORMAT  "saeuron-statistics-1"
 
 /* Part i of N of a run: [i*count/N, (i+1)*count/N) of its prompts or concepts. {0, 1}: all of it. */
 typedef struct shard { size_t i, N; } shard;
@@ -58,33 +54,5 @@ int  sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, sam
 /* maps [count,rows,N,d] of the prompts of these numbers: for each the rows that collect_run writes of it, to the bit. */
 int  sampler_maps(sampler *s, float *maps, const uint32_t *prompt, size_t count, saeuron_error *err);
 void sampler_close(sampler *s);
-
-/* ---- statistics ---- */
-
-typedef struct concept_entry { const char *name; const char *const *prompts; size_t count, first; } concept_entry; /* first: prompts of those before */
-typedef struct concept_set { concept_entry *list; size_t count, prompts; void *memory; } concept_set;
-
-/* The concepts of file path, {"NAME": ["prompt", ...], ...}, in its order; or, path NULL, those of concepts.json's domain at hook with its
- * calibration prompts (method: paper section 4; released gather_sae_acts_ca_prompts.py). At most `lines` prompts a concept; 0: all. */
-int  concepts_open(concept_set *c, const saeuron_context *x, const char *hook, const char *path, size_t lines, saeuron_error *err);
-void concepts_close(concept_set *c, const saeuron_host *host);
-
-typedef struct stats_options {
-    saeuron_generate_options sampling;  /* without prompts; prompt p of concept c starts from noise_index + first + p */
-    shard   part;                   /* of the concepts */
-    const char *hook, *path;
-    const char *density;            /* where the share of tokens at which each latent fires goes; NULL: nowhere */
-    const concept_set *concepts;    /* of all parts */
-    dtype   type;
-    bool    per_prompt;             /* [prompts,T,n] a concept, as the released dictionaries, instead of its mean [T,n] */
-    bool    half;                   /* AUDIT A8: rounded to half precision wherever the released code holds such a number */
-} stats_options;
-
-int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err);
-
-/* ---- parts ---- */
-
-/* Joins the parts of one run, in any order, or the statistics of several runs that differ in their concepts alone. */
-int merge_parts(const saeuron_host *host, const char *const *paths, size_t count, const char *out, saeuron_error *err);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Not here: the sums (train.c), where maps come from (activations.c), printing (command_train.c).
  * Letters: N tokens a map, d width, n latents. */
-#include "training/run.h"
+#include "training/measure.h"
 
 #include <string.h>
 

@@ -10,6 +10,8 @@
  * All of a run's state is in its checkpoint, the table of its steps too: a run that was killed does the same steps again and ends in
  * the same bytes. Nothing that is written holds a time, a path or the number of threads. */
 #include "training/run.h"
+#include "files/decimal.h"
+#include "training/measure.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,6 +7,7 @@
  * Source: SAeUron, arXiv 2501.18052, section 4; released SAE/train.py, which stores all maps and shuffles their rows once.
  * Letters: N tokens a map, d width, T maps of a prompt. */
 #include "training/source.h"
+#include "arithmetic/rng.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,0 +1,24 @@
+/* classifier.h: a classifier's folder opened; pictures resized, normalised and judged. Public entries: saeuron.h.
+ * Not here: the network (vit.h), what answers are counted for (metrics.h). */
+#ifndef SAEURON_CLASSIFIER_H
+#define SAEURON_CLASSIFIER_H
+
+#include "evaluation/vit.h"
+#include "saeuron.h"
+
+/* y [h,w,3] = Pillow's Image.resize((w, h), BILINEAR) of x [H,W,3], to the byte (contract 5, Resize). */
+void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned char *x, size_t W, size_t H);
+/* x [n,3] = (byte / 255 - mean) / std, unfused: torchvision's ToTensor and Normalize. */
+void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n);
+
+struct saeuron_classifier {
+    saeuron_host host;
+    char     dir[1024];
+    vit      net;
+    tensors  file;
+    void    *memory;
+    const char **name;              /* [classes], in one block with their texts; NULL: the config names none */
+    int      threads;
+};
+
+#endif

@@ -1,0 +1,18 @@
+/* error.h: how every function of the library fails: one line for a person, a code for the program.
+ *
+ *   return fail(err, CODE, "FILE: what is wrong: what to do", ...) --> saeuron_error --> the caller
+ *
+ * Not here: the codes (saeuron_host.h), how a message is shown (program/messages.c). */
+#ifndef SAEURON_ERROR_H
+#define SAEURON_ERROR_H
+
+#include "saeuron_host.h"
+
+/* Writes the message into err (which may be NULL) and returns code: `return fail(err, SAEURON_EFORMAT, "...", ...)`.
+ * Control characters become '?', so that a hostile name can neither break the line nor talk to the terminal. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+int fail(saeuron_error *err, int code, const char *format, ...);
+
+#endif

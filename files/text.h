@@ -1,0 +1,22 @@
+/* text.h: text being built in memory: tables and JSON, saved whole.
+ * Not here: reading (json.h, decimal.h). */
+#ifndef SAEURON_TEXT_H
+#define SAEURON_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "files/error.h"
+
+typedef struct text_out { const saeuron_host *host; char *at; size_t n, size; bool failed; } text_out;
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void text_add(text_out *t, const char *format, ...);    /* no real numbers: text_real */
+void text_quote(text_out *t, const char *s);            /* as a JSON string */
+void text_real(text_out *t, double x);                  /* the shortest decimal that reads back the same */
+int  text_save(text_out *t, const char *path, saeuron_error *err);  /* writes it whole, and frees it */
+void text_free(text_out *t);
+
+#endif

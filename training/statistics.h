@@ -1,0 +1,24 @@
+/* statistics.h: how an SAE's latents fire on each concept, step by step, measured while sampling.
+ * Not here: what statistics are for (select.h), the concepts (concepts.h). */
+#ifndef SAEURON_STATISTICS_H
+#define SAEURON_STATISTICS_H
+
+#include "training/collect.h"
+#include "training/concepts.h"
+
+#define STATISTICS_FORMAT  "saeuron-statistics-1"
+
+typedef struct stats_options {
+    saeuron_generate_options sampling;  /* without prompts; prompt p of concept c starts from noise_index + first + p */
+    shard   part;                   /* of the concepts */
+    const char *hook, *path;
+    const char *density;            /* where the share of tokens at which each latent fires goes; NULL: nowhere */
+    const concept_set *concepts;    /* of all parts */
+    dtype   type;
+    bool    per_prompt;             /* [prompts,T,n] a concept, as the released dictionaries, instead of its mean [T,n] */
+    bool    half;                   /* AUDIT A8: rounded to half precision wherever the released code holds such a number */
+} stats_options;
+
+int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err);
+
+#endif

@@ -1,0 +1,68 @@
+/* unet.h: the UNet: latents, timestep and text states to predicted noise; its attentions are the hooks.
+ * Not here: what happens at a hook (forget.c, select.h). Source: diffusers UNet2DConditionModel. */
+#ifndef SAEURON_UNET_H
+#define SAEURON_UNET_H
+
+#include "layers/config.h"
+#include "layers/forward.h"
+
+typedef struct attention {          /* diffusers Attention */
+    linear to_q, to_k, to_v, to_out;
+    size_t heads;
+    size_t text;                    /* cross-attention: its number in text_kv, counted from 1; else 0 */
+} attention;
+
+typedef struct transformer {        /* diffusers Transformer2DModel with one BasicTransformerBlock */
+    norm   norm, norm1, norm2, norm3;
+    conv   proj_in, proj_out;
+    linear ff_in, ff_out;           /* ff.net.0.proj, ff.net.2 */
+    attention attn1, attn2;
+    size_t C, groups;
+    bool   use_linear;              /* use_linear_projection: the tensors' shape only */
+} transformer;
+
+typedef struct unet_level {         /* one of down_blocks or up_blocks */
+    bool   cross;                   /* has attentions */
+    size_t layers;
+    resnet resnets[LAYERS];
+    transformer attentions[LAYERS];
+    conv   sampler;                 /* downsamplers.0.conv or upsamplers.0.conv; k == 0: none */
+} unet_level;
+
+typedef struct unet {
+    size_t in_channels, out_channels, sample_size, levels, layers, groups, text_width, time_width;
+    size_t channels[LEVELS], heads[LEVELS];
+    bool   cross_down[LEVELS], cross_up[LEVELS];
+    bool   flip_sin_to_cos, use_linear;
+    float  freq_shift, eps;
+    size_t texts;                   /* number of cross-attentions */
+    linear time_1, time_2;
+    conv   conv_in, conv_out;
+    norm   conv_norm_out;
+    unet_level down[LEVELS], up[LEVELS];
+    resnet mid_resnet[2];
+    transformer mid_attention;
+} unet;
+
+/* Keys and values of the text for every cross-attention: the same at every step, so made once. */
+#define UNET_TEXTS (2 * LEVELS * LAYERS)
+typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t B, N; } text_kv;
+
+int  unet_configure(unet *u, json object, const char *path, saeuron_error *err);
+void unet_bind(binder *b, void *u);
+/* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases it. */
+void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
+/* part: the rows [first, first + count) of all, where they lie. */
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count);
+/* y [B,H,W,out] = noise or velocity predicted for x [B,H,W,in] at timestep t (UNet2DConditionModel.forward).
+ * H and W are multiples of 2^(levels-1). tap (may be NULL) sees every module's output, the hooks among them;
+ * its non-zero return is handed back and ends the pass. */
+int  unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
+                  size_t B, size_t H, size_t W, const tap *watch);
+/* Width of the activation at hook "up_blocks.1.attentions.2" (a leading "unet." is accepted), or 0: no such hook.
+ * *scale: the map's side is the latent's divided by it. */
+size_t unet_hook_width(const unet *u, const char *hook, size_t *scale);
+/* The hooks by number, for lists and help; NULL past the last. */
+bool unet_hook_name(const unet *u, size_t number, char *out, size_t size);
+
+#endif
