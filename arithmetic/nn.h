@@ -120,10 +120,4 @@ void nn_adam(const nn *c, float *p, float *m, float *v, const float *g, float sc
 size_t nn_at_least(const nn *c, uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first);
 size_t nn_count_at_least(const nn *c, const float *z, size_t n, float least);
 
-/* ---- speed (bench): GFLOP/s of one thread, a multiply-add being two; 0 for "reference" or without memory ---- */
-
-double nn_bench_peak(const nn *c);      /* independent chains of fma in registers */
-double nn_bench_tile(nn *c);            /* the register tile of the dot products, operands in cache */
-double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N); /* nn_linear with F16 weights, by the processor's time */
-
 #endif

@@ -176,3 +176,17 @@ bool rng_randn(float *y, uint64_t seed, uint64_t total, uint64_t first, size_t n
     }
     return true;
 }
+
+/* ---- digest ---- */
+
+uint64_t nn_hash(uint64_t h, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t w = 0;
+        for (size_t j = 0; j < 8 && i + j < n; j++)
+            w |= (uint64_t)p[i + j] << (8 * j);
+        h = rng_mix(h + w + UINT64_C(0x9e3779b97f4a7c15));
+    }
+    return rng_mix(h ^ n);
+}

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { BIG_M = 1024, BIG_K = 1280, BIG_N = 1280 }; /* a product of Stable Diffusion's size */
 enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, and latents forgotten at each hook */
@@ -412,6 +413,81 @@ static int plan(bench *b)
         b->ids[i] = (int32_t)(i % b->x->text.vocab);
     unet_text(&b->c, &b->x->unet, &b->kv, b->text, 2, b->N);
     return SAEURON_OK;
+}
+
+/* ---- speed ---- */
+
+/* Processor seconds: other programs do not count. */
+static double seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+
+static double nn_bench_peak(const nn *c)
+{
+    float  sink[64] = { 0 };
+    double best = 0.0;
+
+    if (!c->kernels)
+        return 0.0;
+    for (int i = 0; i < 64; i++)
+        sink[i] = 1e-9f * (float)i;
+    for (size_t n = 1000, runs = 0; runs < 20;) {
+        const double from = seconds(), work = c->kernels->peak(n, sink), took = seconds() - from;
+        if (took < 0.005) { /* too short to measure */
+            n *= 2;
+            continue;
+        }
+        best = 2e-9 * work / took > best ? 2e-9 * work / took : best;
+        runs++;
+    }
+    return best;
+}
+
+static double nn_bench_tile(nn *c)
+{
+    const size_t mark = arena_mark(c->work), n = 2048 * 32;
+    float *a = arena_floats(c->work, n), *b = arena_floats(c->work, n), *sink = arena_floats(c->work, 12 * 32);
+    double best = 0.0;
+
+    if (c->kernels && a && b && sink) {
+        for (size_t i = 0; i < n; i++)
+            a[i] = b[i] = rng_symmetric(0, 0, i, 1.0f);
+        for (size_t rounds = 1, runs = 0; runs < 20;) {
+            const double from = seconds(), work = c->kernels->tile(rounds, a, b, sink), took = seconds() - from;
+            if (took < 0.005) {
+                rounds *= 2;
+                continue;
+            }
+            best = 2e-9 * work / took > best ? 2e-9 * work / took : best;
+            runs++;
+        }
+    }
+    arena_release(c->work, mark);
+    return best;
+}
+
+static double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N)
+{
+    const size_t mark = arena_mark(c->work);
+    float *y = arena_bytes(c->work, M, N * sizeof *y), *x = arena_bytes(c->work, M, K * sizeof *x);
+    unsigned char *W = arena_bytes(c->work, N, K * 2);
+    double best = 0.0;
+
+    if (c->kernels && y && x && W) {
+        nn one = *c;
+        one.threads = 1;
+        for (size_t i = 0; i < M * K; i++)
+            x[i] = rng_symmetric(0, 0, i, 1.0f);
+        for (size_t i = 0; i < N * K * 2; i++)
+            W[i] = (unsigned char)(i % 2 ? 0x2c + i % 4 : i); /* halves of about 0.1 */
+        for (int run = 0; run < 5; run++) {
+            const double from = seconds();
+            nn_linear(&one, y, x, (weight){ .data = W, .type = DT_F16 }, NULL, M, K, N);
+            const double took = seconds() - from;
+            if (took > 0.0 && 2e-9 * (double)M * (double)K * (double)N / took > best)
+                best = 2e-9 * (double)M * (double)K * (double)N / took;
+        }
+    }
+    arena_release(c->work, mark);
+    return best;
 }
 
 /* Tile against peak: the kernels' own ceiling on this machine, one thread. */
