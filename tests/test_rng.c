@@ -98,11 +98,24 @@ static void splitmix(void)
         CHECK(rng_symmetric(5, 9, i, 0.1f) == (2.0f * rng_uniform(5, 9, i) - 1.0f) * 0.1f, "symmetric, value %llu", (unsigned long long)i);
 }
 
+/* Values computed by hand from the definition (docs/contract.md, section 6); twin.py computes them again. */
+static void digest(void)
+{
+    CHECK(nn_hash(0, "", 0) == rng_mix(0), "nothing");
+    const uint64_t one = rng_mix(0x61 + UINT64_C(0x9e3779b97f4a7c15));
+    CHECK(nn_hash(0, "a", 1) == rng_mix(one ^ 1), "one byte, padded with zeros");
+    CHECK(nn_hash(0, "a\0", 2) != nn_hash(0, "a", 1), "the length counts");
+    const uint64_t eight = rng_mix(UINT64_C(0x6867666564636261) + UINT64_C(0x9e3779b97f4a7c15));
+    CHECK(nn_hash(0, "abcdefgh", 8) == rng_mix(eight ^ 8), "little-endian words");
+    CHECK(nn_hash(nn_hash(0, "ab", 2), "cd", 2) != nn_hash(0, "abcd", 4), "chained, not concatenated");
+}
+
 const test_case rng_tests[] = {
     { "mt19937", mt19937 },
     { "randn_golden", randn_golden },
     { "randn_windows", randn_windows },
     { "randn_finite", randn_finite },
     { "splitmix", splitmix },
+    { "digest", digest },
     { NULL, NULL }
 };
