@@ -1,4 +1,4 @@
-/* nn_kernels.c: the fast paths, compiled once for each instruction set with -DNN_ISA=scalar, sse2, avx2, avx512, neon.
+/* kernels.c: the fast paths, compiled once for each instruction set with -DNN_ISA=scalar, sse2, avx2, avx512, neon.
  *
  *   y = x W^T:   x --copy--> rows of a chunk  \
  *                                              > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
@@ -6,15 +6,9 @@
  *
  * The same loops for every instruction set, in plain C: what differs is the size of the tile and the compiler's flags.
  * Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the tile.
- * Not here: what the bits must be (nn.c, docs/contract.md). Letters: nn.h; a tile has MR rows, a panel NR columns. */
-#include "arithmetic/nn.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
+ * Not here: what the bits must be (reference.c, docs/contract.md). Letters: operations.h; a tile has MR rows, a panel NR columns. */
+#include "arithmetic/reference.h"
+#include "arithmetic/threads.h"
 
 /* ---- the instruction set ---- */
 
@@ -54,7 +48,6 @@ enum {
     WORTH = 1 << 21                  /* multiply-adds (or a sixteenth as many elements) that pay for waking threads */
 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
@@ -441,15 +434,6 @@ static size_t rows_at_once(size_t M, size_t K, size_t threads)
     return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
 }
 
-static int thread_number(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
 /* How the work of a product is cut: groups of rows, blocks of columns, segments of a block (panels each, when there are few groups). */
 typedef struct cut {
     size_t height, groups, Nc, panels, segments;
@@ -774,8 +758,6 @@ static double sum16_sq(const float *x, size_t n, double mean)
 
 static void layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
 {
-    if (!y)
-        return;
     OMP(omp parallel for num_threads(c->threads) if (M * D >= WORTH / 16))
     for (size_t i = 0; i < M; i++) {
         const float *from = x + i * D;
@@ -882,7 +864,7 @@ static float largest(const float *x, size_t n)
 
 static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 {
-    if (!y || !N)
+    if (!N)
         return;
     OMP(omp parallel for num_threads(c->threads) if (M * N >= WORTH / 16))
     for (size_t i = 0; i < M; i++) {
@@ -899,7 +881,7 @@ static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 
 /* ---- element by element ---- */
 
-/* One function of nn_math.h over n values, in pieces that threads share. */
+/* One function of number.h over n values, in pieces that threads share. */
 #define ELEMENTWISE(name)                                                           \
     static void name(nn *c, float *y, const float *x, size_t n)                     \
     {                                                                               \
@@ -1085,16 +1067,16 @@ static void adam_row(float *restrict p, float *restrict m, float *restrict v, co
 
 enum { SCAN = 32 }; /* values looked at together: most such groups hold none that is wanted */
 
-static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float least_value, uint32_t first)
+static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float bound, uint32_t first)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i += SCAN) {
         const size_t w = least(SCAN, n - i);
         int any = w < SCAN;
         for (size_t j = 0; w == SCAN && j < SCAN; j++)
-            any |= z[i + j] >= least_value;
+            any |= z[i + j] >= bound;
         for (size_t j = 0; any && j < w; j++)
-            if (z[i + j] >= least_value) {
+            if (z[i + j] >= bound) {
                 idx[count] = first + (uint32_t)(i + j);
                 val[count++] = z[i + j];
             }
@@ -1102,14 +1084,14 @@ static size_t at_least(uint32_t *restrict idx, float *restrict val, const float 
     return count;
 }
 
-static size_t count_at_least(const float *z, size_t n, float least_value)
+static size_t count_at_least(const float *z, size_t n, float bound)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i += 4096) {
         const size_t end = least(n, i + 4096);
         int32_t part = 0;
         for (size_t j = i; j < end; j++)
-            part += z[j] >= least_value;
+            part += z[j] >= bound;
         count += (size_t)part;
     }
     return count;

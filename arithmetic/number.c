@@ -1,4 +1,5 @@
-/* number.c: formats, and the longer functions of one number. Not here: those that run in lanes (number.h). Source: docs/contract.md. */
+/* number.c: formats, and the longer functions of one number: sin, cos, exp correctly rounded.
+ * Not here: the functions that run in lanes (number.h). Source: docs/contract.md, section 5. */
 #include "arithmetic/number.h"
 
 /* ---- weights ---- */
@@ -111,7 +112,7 @@ static twofold two_sum(double a, double b)
 static twofold two_product(double a, double b)
 {
     const double p = a * b;
-    const double ca = a * 0x1.000002p+27, cb = b * 0x1.000002p+27; /* 2^27 + 1: splits 53 bits into 26 and 26 */
+    const double ca = a * 0x1.000002p+27, cb = b * 0x1.000002p+27; /* 2^27 + 1: 53 bits into 26 and 26 */
     const double a1 = ca - (ca - a), a2 = a - a1, b1 = cb - (cb - b), b2 = b - b1;
     return (twofold){ p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2 };
 }

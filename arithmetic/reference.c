@@ -1,10 +1,19 @@
-/* reference.c: every operation as the shortest loop that has the right bits. Source: docs/contract.md. */
-#include "arithmetic/nn.h"
+/* reference.c: every operation as the shortest loop that has the right bits: the definition in C.
+ *
+ *   docs/contract.md --these loops--> nn_reference, a set of kernels; the others equal it byte for byte
+ *
+ * Not here: functions of one number (number.h), tiles and threads (kernels.c), the choice between sets (nn.c).
+ * Source: docs/contract.md; nn.h names the PyTorch function that each operation is. Letters: operations.h. */
+#include "arithmetic/reference.h"
+#include "arithmetic/threads.h"
 
 /* ---- weights ---- */
 
 static uint16_t little16(const unsigned char *p) { return (uint16_t)(p[0] | p[1] << 8); }
-static uint32_t little32(const unsigned char *p) { return (uint32_t)little16(p) | (uint32_t)little16(p + 2) << 16; }
+static uint32_t little32(const unsigned char *p)
+{
+    return (uint32_t)little16(p) | (uint32_t)little16(p + 2) << 16;
+}
 
 /* Element i of w, from little-endian bytes. */
 static float weight_at(weight w, size_t i)
@@ -23,9 +32,9 @@ void nn_widen(float *y, weight w, size_t offset, size_t n)
         y[i] = weight_at(w, offset + i);
 }
 
-/* ---- dot products ---- */
+/* ---- products (contract 3) ---- */
 
-/* Blocks of 128; lo gathers sixteen blocks, hi gathers lo's: contract 3, word for word. */
+/* Contract 3, word for word: s sums a block of 128, lo sums sixteen blocks, hi sums the finished lo. */
 float nn_dot(const float *a, size_t sa, const float *b, size_t sb, size_t K)
 {
     const size_t nb = K / 128 + (K % 128 != 0);
@@ -43,12 +52,8 @@ float nn_dot(const float *a, size_t sa, const float *b, size_t sb, size_t K)
     return nb > 16 ? hi + lo : lo;
 }
 
-void nn_linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
+static void linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
 {
-    if (c->kernels) {
-        c->kernels->linear(c, y, x, W, bias, M, K, N);
-        return;
-    }
     const size_t mark = arena_mark(c->work);
     float *row = arena_floats(c->work, K);
     if (y && row)
@@ -62,8 +67,6 @@ void nn_linear(nn *c, float *y, const float *x, weight W, const float *bias, siz
     arena_release(c->work, mark);
 }
 
-size_t conv_out(const conv_shape *s, size_t n) { return (n + s->pad_before + s->pad_after - s->k) / s->stride + 1; }
-
 /* The k*k*ci inputs under output pixel (oy, ox) of x [H,W,ci], zeros outside. */
 static void conv_patch(float *patch, const float *x, const conv_shape *s, size_t oy, size_t ox)
 {
@@ -76,12 +79,8 @@ static void conv_patch(float *patch, const float *x, const conv_shape *s, size_t
         }
 }
 
-void nn_conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
+static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
 {
-    if (c->kernels) {
-        c->kernels->conv2d(c, y, x, W, bias, s);
-        return;
-    }
     const size_t mark = arena_mark(c->work), taps = s->k * s->k, K = taps * s->ci;
     const size_t Ho = conv_out(s, s->H), Wo = conv_out(s, s->W);
     float *patch = arena_floats(c->work, K), *w = arena_bytes(c->work, s->co, K * sizeof(float));
@@ -103,8 +102,9 @@ void nn_conv2d(nn *c, float *y, const float *x, weight W, const float *bias, con
     arena_release(c->work, mark);
 }
 
-/* One query's row: q [head], keys k and values v of n rows, D apart; score [n] is scratch. */
-static void attend(float *y, const float *q, const float *k, const float *v, size_t n, size_t D, size_t head, float *score)
+/* One query of one head: q, y [head]; keys k and values v of n rows, D apart; score [n] is scratch. */
+static void attend(float *y, const float *q, const float *k, const float *v, size_t n, size_t D, size_t head,
+                   float *score)
 {
     const float scale = (float)(1.0 / sqrt((double)head)), one = 1.0f;
     float largest = -HUGE_VALF;
@@ -120,13 +120,9 @@ static void attend(float *y, const float *q, const float *k, const float *v, siz
         y[i] = nn_dot(score, 1, v + i, D, n) / l;
 }
 
-void nn_attention(nn *c, float *y, const float *q, const float *k, const float *v,
-                  size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
+static void attention(nn *c, float *y, const float *q, const float *k, const float *v,
+                      size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
 {
-    if (c->kernels) {
-        c->kernels->attention(c, y, q, k, v, B, Nq, Nk, heads, head, causal);
-        return;
-    }
     const size_t mark = arena_mark(c->work), D = heads * head;
     float *score = arena_floats(c->work, Nk);
 
@@ -140,9 +136,9 @@ void nn_attention(nn *c, float *y, const float *q, const float *k, const float *
     arena_release(c->work, mark);
 }
 
-/* ---- norms and sums ---- */
+/* ---- sums and norms (contract 4) ---- */
 
-/* Sixteen lanes to one: l += l+8, +4, +2, +1. */
+/* Sixteen lanes to one: lane l += lane l+8, then l+4, l+2, l+1. */
 static double tree16(double *lane)
 {
     for (size_t half = 8; half; half /= 2)
@@ -177,14 +173,10 @@ double nn_sum16_d(const double *x, size_t n)
     return tree16(lane);
 }
 
-void nn_layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
+static void layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
+                       size_t M, size_t D, float eps)
 {
-    if (c->kernels) {
-        c->kernels->layer_norm(c, y, x, gamma, beta, M, D, eps);
-        return;
-    }
-    if (!y)
-        return;
+    (void)c;
     for (size_t i = 0; i < M; i++, x += D, y += D) {
         const double mean = nn_sum16(x, D) / (double)D;
         const double var = nn_sum16_sq(x, D, mean) / (double)D;
@@ -209,16 +201,12 @@ static double group_sum(const float *x, size_t P, size_t C, size_t from, size_t 
     return sum;
 }
 
-void nn_group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
-                   size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
+static void group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
+                       size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
 {
-    if (c->kernels) {
-        c->kernels->group_norm(c, y, x, gamma, beta, B, P, C, G, eps, silu);
-        return;
-    }
-    if (!y)
-        return;
     const size_t width = C / G;
+
+    (void)c;
     for (size_t b = 0; b < B; b++, x += P * C, y += P * C)
         for (size_t g = 0; g < G; g++) {
             const double n = (double)(P * width);
@@ -233,14 +221,9 @@ void nn_group_norm(nn *c, float *y, const float *x, const float *gamma, const fl
         }
 }
 
-void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N)
+static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 {
-    if (c->kernels) {
-        c->kernels->softmax(c, y, x, M, N);
-        return;
-    }
-    if (!y)
-        return;
+    (void)c;
     for (size_t i = 0; i < M; i++, x += N, y += N) {
         float largest = -HUGE_VALF;
         for (size_t j = 0; j < N; j++)
@@ -255,43 +238,39 @@ void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 
 /* ---- element by element ---- */
 
-/* One operation on n values; the fast path if there is one. */
-#define ELEMENTWISE(name)                                              \
-    void nn_##name(nn *c, float *y, const float *x, size_t n)          \
-    {                                                                  \
-        if (!y)                                                        \
-            return;                                                    \
-        if (c->kernels) {                                              \
-            c->kernels->name(c, y, x, n);                              \
-            return;                                                    \
-        }                                                              \
-        for (size_t i = 0; i < n; i++)                                 \
-            y[i] = name##32(x[i]);                                     \
-    }
-ELEMENTWISE(silu)
-ELEMENTWISE(gelu)
-ELEMENTWISE(quick_gelu)
-
-void nn_geglu(nn *c, float *y, const float *x, size_t M, size_t D)
+static void silu(nn *c, float *y, const float *x, size_t n)
 {
-    if (!y)
-        return;
-    if (c->kernels) {
-        c->kernels->geglu(c, y, x, M, D);
-        return;
-    }
+    (void)c;
+    for (size_t i = 0; i < n; i++)
+        y[i] = silu32(x[i]);
+}
+
+static void gelu(nn *c, float *y, const float *x, size_t n)
+{
+    (void)c;
+    for (size_t i = 0; i < n; i++)
+        y[i] = gelu32(x[i]);
+}
+
+static void quick_gelu(nn *c, float *y, const float *x, size_t n)
+{
+    (void)c;
+    for (size_t i = 0; i < n; i++)
+        y[i] = quick_gelu32(x[i]);
+}
+
+static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
+{
+    (void)c;
     for (size_t i = 0; i < M; i++, x += 2 * D, y += D)
         for (size_t j = 0; j < D; j++)
             y[j] = x[j] * gelu32(x[D + j]);
 }
 
-/* Elements that are worth waking threads for, to move or add. */
+/* ---- moving and adding ---- */
+
+/* More elements than this are worth waking threads for. */
 enum { MANY = 1 << 16 };
-#ifdef _OPENMP
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
 
 void nn_add(nn *c, float *y, const float *a, const float *b, size_t n)
 {
@@ -357,6 +336,8 @@ size_t nn_first_bad(const float *x, size_t n)
     return n;
 }
 
+/* ---- both ends of the UNet and the VAE ---- */
+
 void nn_timestep_embedding(float *y, float t, size_t dim, bool flip_sin_to_cos, float shift)
 {
     if (!y)
@@ -378,141 +359,15 @@ unsigned char nn_pixel(float x)
     return (unsigned char)round_small(u * 255.0f);
 }
 
-/* ---- order ---- */
+/* ---- training (contract 6) ---- */
 
-/* Whether candidate a comes before b: the larger value, then the lower index. */
-static bool before(float va, uint32_t ia, float vb, uint32_t ib) { return va > vb || (va == vb && ia < ib); }
-
-/* A heap whose root comes last by `before`; [n] entries, of which entry at may be out of place. */
-static void sift(uint32_t *idx, float *val, size_t n, size_t at)
+/* nn_dot of val with each column of x, of which only rows idx count. */
+static void sparse_sum(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val,
+                       size_t count, size_t n)
 {
-    const uint32_t i = idx[at];
-    const float    v = val[at];
-
-    for (size_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && before(val[child], idx[child], val[child + 1], idx[child + 1]))
-            child++;
-        if (!before(v, i, val[child], idx[child]))
-            break;
-        idx[at] = idx[child];
-        val[at] = val[child];
-    }
-    idx[at] = i;
-    val[at] = v;
-}
-
-/* The same for indices alone, the root the largest; val follows. */
-static void sift_index(uint32_t *idx, float *val, size_t n, size_t at)
-{
-    const uint32_t i = idx[at];
-    const float    v = val[at];
-
-    for (size_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && idx[child] < idx[child + 1])
-            child++;
-        if (i >= idx[child])
-            break;
-        idx[at] = idx[child];
-        val[at] = val[child];
-    }
-    idx[at] = i;
-    val[at] = v;
-}
-
-static void swap_entries(uint32_t *idx, float *val, size_t a, size_t b)
-{
-    const uint32_t i = idx[a];
-    const float    v = val[a];
-    idx[a] = idx[b];
-    val[a] = val[b];
-    idx[b] = i;
-    val[b] = v;
-}
-
-/* The k best so far lie in a heap, the worst at its root. A later equal value never enters: its index is higher. */
-size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k)
-{
-    k = k < n ? k : n;
-    if (k == 0)
-        return 0;
-    for (size_t i = 0; i < k; i++) {
-        idx[i] = (uint32_t)i;
-        val[i] = z[i];
-    }
-    for (size_t i = k / 2; i-- > 0;)
-        sift(idx, val, k, i);
-    for (size_t i = k; i < n; i++)
-        if (z[i] > val[0]) {
-            idx[0] = (uint32_t)i;
-            val[0] = z[i];
-            sift(idx, val, k, 0);
-        }
-    for (size_t i = k / 2; i-- > 0;)
-        sift_index(idx, val, k, i);
-    for (size_t end = k; end-- > 1;) {
-        swap_entries(idx, val, 0, end);
-        sift_index(idx, val, end, 0);
-    }
-    return k;
-}
-
-/* Puts the value of rank r where it would lie sorted, nothing larger before it, nothing smaller behind (Hoare's FIND).
- * The pivot is the middle of three, so that sorted and constant input cost no more than random input. */
-static void select_rank(float *x, size_t n, size_t r)
-{
-    size_t low = 0, high = n - 1;
-    while (low < high) {
-        const float a = x[low], b = x[low + (high - low) / 2], d = x[high];
-        const float pivot = a < b ? (b < d ? b : a < d ? d : a) : (a < d ? a : b < d ? d : b);
-        size_t i = low, j = high;
-        for (;;) {
-            while (x[i] < pivot)
-                i++;
-            while (x[j] > pivot)
-                j--;
-            if (i >= j)
-                break;
-            const float t = x[i];
-            x[i++] = x[j];
-            x[j--] = t;
-        }
-        /* x[low..j] <= pivot <= x[i..high], and j + 1 >= i >= j */
-        if (r <= j && j < high)
-            high = j;
-        else if (r < i)
-            return;
-        else
-            low = i > low ? i : low + 1;
-    }
-}
-
-double nn_quantile(const float *x, size_t n, double q, float *scratch)
-{
-    const double r = q * (double)(n - 1);
-    const size_t at = (size_t)r < n - 1 ? (size_t)r : n - 1;
-
-    for (size_t i = 0; i < n; i++)
-        scratch[i] = x[i] + 0.0f; /* one zero only, so that equal values are equal bits */
-    select_rank(scratch, n, at);
-    const double low = (double)scratch[at];
-    if (at == n - 1)
-        return low;
-    float next = scratch[at + 1];
-    for (size_t i = at + 2; i < n; i++)
-        next = scratch[i] < next ? scratch[i] : next;
-    return low + (r - (double)at) * ((double)next - low);
-}
-
-/* ---- training ---- */
-
-void nn_sparse_sum(const nn *c, float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n)
-{
-    if (c->kernels) {
-        c->kernels->sparse_sum(y, x, ld, idx, val, count, n);
-        return;
-    }
     const size_t nb = count / 128 + (count % 128 != 0);
-    for (size_t j = 0; j < n; j++) { /* nn_dot, its second row gathered */
+
+    for (size_t j = 0; j < n; j++) {
         float hi = 0.0f, lo = 0.0f;
         for (size_t block = 0; block < nb; block++) {
             const size_t end = block + 1 < nb ? 128 * (block + 1) : count;
@@ -527,7 +382,7 @@ void nn_sparse_sum(const nn *c, float *y, const float *x, size_t ld, const uint3
     }
 }
 
-/* Element j goes to chain j % 16; then the tree of tree16, in float. */
+/* Element j goes to chain j % 16; then tree16, in float. */
 static float dot16(const float *a, const float *b, size_t n)
 {
     float lane[16] = { 0 };
@@ -539,20 +394,15 @@ static float dot16(const float *a, const float *b, size_t n)
     return lane[0];
 }
 
-void nn_sparse_dot(const nn *c, float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n)
+static void sparse_dot(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx,
+                       size_t count, size_t n)
 {
-    if (c->kernels) {
-        c->kernels->sparse_dot(out, a, x, ld, idx, count, n);
-        return;
-    }
     for (size_t k = 0; k < count; k++)
         out[k] = dot16(a, x + idx[k] * ld, n);
 }
 
-double nn_sum_squares(const nn *c, const float *x, const double *mean, size_t n)
+static double sum_squares(const float *x, const double *mean, size_t n)
 {
-    if (c->kernels)
-        return c->kernels->sum_squares(x, mean, n);
     double lane[16] = { 0 };
     for (size_t j = 0; j < n; j++) {
         const double d = (double)x[j] - (mean ? mean[j] : 0.0);
@@ -561,23 +411,15 @@ double nn_sum_squares(const nn *c, const float *x, const double *mean, size_t n)
     return tree16(lane);
 }
 
-void nn_unit_row(const nn *c, float *w, size_t n)
+static void unit_row(float *w, size_t n)
 {
-    if (c->kernels) {
-        c->kernels->unit_row(w, n);
-        return;
-    }
-    const float norm = (float)sqrt(nn_sum_squares(c, w, NULL, n)) + FLT_EPSILON;
+    const float norm = (float)sqrt(sum_squares(w, NULL, n)) + FLT_EPSILON;
     for (size_t j = 0; j < n; j++)
         w[j] = w[j] / norm;
 }
 
-void nn_project(const nn *c, float *g, const float *w, float scale, size_t n)
+static void project(float *g, const float *w, float scale, size_t n)
 {
-    if (c->kernels) {
-        c->kernels->project(g, w, scale, n);
-        return;
-    }
     for (size_t j = 0; j < n; j++)
         g[j] = scale * g[j];
     const float along = -dot16(g, w, n);
@@ -585,35 +427,60 @@ void nn_project(const nn *c, float *g, const float *w, float scale, size_t n)
         g[j] = fma32(along, w[j], g[j]);
 }
 
-void nn_adam(const nn *c, float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n)
+static void adam_row(float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n)
 {
-    if (c->kernels) {
-        c->kernels->adam(p, m, v, g, scale, a, n);
-        return;
-    }
     for (size_t j = 0; j < n; j++)
         adam32(&p[j], &m[j], &v[j], scale * g[j], a->rate1, a->beta2, a->rate2, a->step, a->root, a->eps);
 }
 
-size_t nn_at_least(const nn *c, uint32_t *idx, float *val, const float *z, size_t n, float least, uint32_t first)
+static size_t at_least(uint32_t *idx, float *val, const float *z, size_t n, float bound, uint32_t first)
 {
-    if (c->kernels)
-        return c->kernels->at_least(idx, val, z, n, least, first);
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if (z[i] >= least) {
+        if (z[i] >= bound) {
             idx[count] = first + (uint32_t)i;
             val[count++] = z[i];
         }
     return count;
 }
 
-size_t nn_count_at_least(const nn *c, const float *z, size_t n, float least)
+static size_t count_at_least(const float *z, size_t n, float bound)
 {
-    if (c->kernels)
-        return c->kernels->count_at_least(z, n, least);
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        count += z[i] >= least;
+        count += z[i] >= bound;
     return count;
 }
+
+/* ---- what has no meaning here ---- */
+
+/* The reference reads weights as they lie in their file. */
+static size_t packed_size(size_t N, size_t taps, size_t ci)
+{
+    (void)N, (void)taps, (void)ci;
+    return 0;
+}
+
+static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
+{
+    (void)dst, (void)W, (void)N, (void)taps, (void)ci;
+}
+
+/* Nobody asks how fast it is. */
+static double peak(size_t rounds, float *sink)
+{
+    (void)rounds, (void)sink;
+    return 0.0;
+}
+
+static double tile(size_t rounds, const float *a, const float *b, float *sink)
+{
+    (void)rounds, (void)a, (void)b, (void)sink;
+    return 0.0;
+}
+
+const nn_kernels nn_reference = {
+    "reference", linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu,
+    packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least,
+    count_at_least, peak, tile
+};

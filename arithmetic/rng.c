@@ -76,7 +76,7 @@ uint32_t rng_mt_next(rng_mt *r)
     return y ^ y >> 18;
 }
 
-/* ---- torch.randn: at::native's normal_fill, with Cephes' logf and sincosf as AVX2 code computes them ---- */
+/* ---- torch.randn: at::native's normal_fill; logf and sincosf are Cephes', as AVX2 code computes them ---- */
 
 /* log(u), u = 2^-24 j in (0,1]. */
 static float cephes_log(float u)

@@ -6,6 +6,7 @@
  * Source: the tensor names are PyTorch's module paths, as diffusers and transformers save them. */
 #include "layers/bind.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -120,9 +121,7 @@ static int check_finite(const tensors *file, int threads, saeuron_error *err)
 {
     size_t first = file->count, at = 0;
     (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (file->count > 1)
-#endif
+    OMP(omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (file->count > 1))
     for (size_t i = 0; i < file->count; i++) {
         const tensor *t = &file->list[i];
         const bool floating = t->type == DT_F32 || t->type == DT_F16 || t->type == DT_BF16;
@@ -170,9 +169,7 @@ float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape
 static void hash_fill(unsigned char *p, dtype type, const hashed *h, size_t count, int threads)
 {
     (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) if (count > 100000)
-#endif
+    OMP(omp parallel for num_threads(threads) if (count > 100000))
     for (size_t i = 0; i < count; i++) {
         const float v = hash_value(h, i);
         uint32_t u;
@@ -260,11 +257,12 @@ void bind_vector(binder *b, const char *name, const float **v, size_t n) { bind_
 static void pack_weight(binder *b, weight *w, int ndim, const size_t *shape)
 {
     const size_t taps = ndim == 4 ? shape[2] * shape[3] : 1;
-    if (!b->kernels || b->code)
+    const size_t n = b->pack && !b->code ? nn_packed_size(b->pack, shape[0], taps, shape[1]) : 0;
+    if (!n)
         return;
-    float *packed = arena_floats(b->keep, b->kernels->packed_size(shape[0], taps, shape[1]));
+    float *packed = arena_floats(b->keep, n);
     if (packed && w->data)
-        b->kernels->pack(packed, *w, shape[0], taps, shape[1]);
+        nn_pack(b->pack, packed, *w, shape[0], taps, shape[1]);
     w->packed = packed;
 }
 
@@ -357,7 +355,7 @@ int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*
 
 int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
 {
-    return bind_all((binder){ .file = file, .threads = c->threads, .kernels = pack ? c->kernels : NULL, .err = err }, host, walk, network, memory);
+    return bind_all((binder){ .file = file, .threads = c->threads, .pack = pack ? c : NULL, .err = err }, host, walk, network, memory);
 }
 
 int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)

@@ -22,7 +22,7 @@ typedef struct binder {
     uint64_t   seed;    /* of the hash */
     dtype      type;    /* hash-filled weights are stored as F32, or rounded to F16 */
     int        threads;
-    const struct nn_kernels *kernels; /* not NULL: the weights of layers are packed for these as well */
+    const nn  *pack;    /* not NULL: the weights of layers are packed for these kernels as well */
     arena     *keep;    /* vectors widened to float32, hash-filled weights */
     char       prefix[256];
     size_t     at;      /* length of prefix */

@@ -265,7 +265,7 @@ static double part(bench *b, const char *name, void (*run)(bench *), const char 
         return 0;
     const nn plain = b->c;
     double   work = 0;
-    const bool counts = plain.kernels && run != run_images; /* images are made with an nn of their own */
+    const bool counts = run != run_images; /* images are made with an nn of their own */
     if (counts)
         start_counting(&b->c, &k);
     run(b); /* a warm-up in any case */
@@ -288,7 +288,7 @@ static void profile(bench *b)
 {
     counted k;
     const nn plain = b->c;
-    if (!plain.kernels)
+    if (b->peak == 0) /* the reference: nothing is known of its speed */
         return;
     run_step(b);
     start_counting(&b->c, &k);
@@ -415,89 +415,95 @@ static int plan(bench *b)
     return SAEURON_OK;
 }
 
-/* ---- speed ---- */
+/* ---- one thread, in GFLOP/s: a multiply-add is two operations ---- */
 
 /* Processor seconds: other programs do not count. */
-static double seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+static double processor_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
 
-static double nn_bench_peak(const nn *c)
+static double faster(double best, double multiply_adds, double took)
 {
-    float  sink[64] = { 0 };
-    double best = 0.0;
+    return took > 0.0 && 2e-9 * multiply_adds / took > best ? 2e-9 * multiply_adds / took : best;
+}
 
-    if (!c->kernels)
-        return 0.0;
-    for (int i = 0; i < 64; i++)
-        sink[i] = 1e-9f * (float)i;
-    for (size_t n = 1000, runs = 0; runs < 20;) {
-        const double from = seconds(), work = c->kernels->peak(n, sink), took = seconds() - from;
-        if (took < 0.005) { /* too short to measure */
-            n *= 2;
+/* The best of 20 runs that are long enough to measure: of the kernels' tile, or with a NULL of their fused
+ * multiply-adds in registers alone. 0 for the reference. */
+static double kernel_speed(const nn *c, const float *a, const float *b, float *sink)
+{
+    double best = 0.0;
+    size_t rounds = 1;
+
+    for (int runs = 0; runs < 20;) {
+        const double from = processor_seconds();
+        const double work = a ? nn_tile(c, rounds, a, b, sink) : nn_peak(c, rounds, sink);
+        const double took = processor_seconds() - from;
+        if (work == 0.0)
+            return 0.0;
+        if (took < 0.005) {
+            rounds *= 2;
             continue;
         }
-        best = 2e-9 * work / took > best ? 2e-9 * work / took : best;
+        best = faster(best, work, took);
         runs++;
     }
     return best;
 }
 
-static double nn_bench_tile(nn *c)
+static double peak_speed(const nn *c)
+{
+    float sink[64];
+    for (int i = 0; i < 64; i++)
+        sink[i] = 1e-9f * (float)i;
+    return kernel_speed(c, NULL, NULL, sink);
+}
+
+static double tile_speed(nn *c)
 {
     const size_t mark = arena_mark(c->work), n = 2048 * 32;
     float *a = arena_floats(c->work, n), *b = arena_floats(c->work, n), *sink = arena_floats(c->work, 12 * 32);
     double best = 0.0;
 
-    if (c->kernels && a && b && sink) {
+    if (a && b && sink) {
         for (size_t i = 0; i < n; i++)
             a[i] = b[i] = rng_symmetric(0, 0, i, 1.0f);
-        for (size_t rounds = 1, runs = 0; runs < 20;) {
-            const double from = seconds(), work = c->kernels->tile(rounds, a, b, sink), took = seconds() - from;
-            if (took < 0.005) {
-                rounds *= 2;
-                continue;
-            }
-            best = 2e-9 * work / took > best ? 2e-9 * work / took : best;
-            runs++;
-        }
+        best = kernel_speed(c, a, b, sink);
     }
     arena_release(c->work, mark);
     return best;
 }
 
-static double nn_bench_gemm(nn *c, size_t M, size_t K, size_t N)
+/* nn_linear with F16 weights, the best of five. */
+static double linear_speed(const nn *c, size_t M, size_t K, size_t N)
 {
-    const size_t mark = arena_mark(c->work);
-    float *y = arena_bytes(c->work, M, N * sizeof *y), *x = arena_bytes(c->work, M, K * sizeof *x);
-    unsigned char *W = arena_bytes(c->work, N, K * 2);
+    nn one = *c;
+    const size_t mark = arena_mark(one.work);
+    float *y = arena_floats(one.work, M * N), *x = arena_floats(one.work, M * K);
+    unsigned char *W = arena_bytes(one.work, N, K * 2);
     double best = 0.0;
 
-    if (c->kernels && y && x && W) {
-        nn one = *c;
-        one.threads = 1;
+    one.threads = 1;
+    if (y && x && W) {
         for (size_t i = 0; i < M * K; i++)
             x[i] = rng_symmetric(0, 0, i, 1.0f);
         for (size_t i = 0; i < N * K * 2; i++)
             W[i] = (unsigned char)(i % 2 ? 0x2c + i % 4 : i); /* halves of about 0.1 */
         for (int run = 0; run < 5; run++) {
-            const double from = seconds();
+            const double from = processor_seconds();
             nn_linear(&one, y, x, (weight){ .data = W, .type = DT_F16 }, NULL, M, K, N);
-            const double took = seconds() - from;
-            if (took > 0.0 && 2e-9 * (double)M * (double)K * (double)N / took > best)
-                best = 2e-9 * (double)M * (double)K * (double)N / took;
+            best = faster(best, (double)M * (double)K * (double)N, processor_seconds() - from);
         }
     }
-    arena_release(c->work, mark);
+    arena_release(one.work, mark);
     return best;
 }
 
 /* Tile against peak: the kernels' own ceiling on this machine, one thread. */
 static void kernels(bench *b)
 {
-    const double tile = nn_bench_tile(&b->c);
+    const double tile = tile_speed(&b->c);
     row(b, "fma_peak", b->peak, "GFLOP/s, one thread, independent register chains");
     row(b, "tile", tile, "GFLOP/s, one thread, operands in cache");
     row(b, "tile_share", 100 * tile / b->peak, "% of the peak");
-    row(b, "linear", nn_bench_gemm(&b->c, BIG_M, BIG_K, BIG_N), "GFLOP/s, one thread, F16 weights [1280,1280], 1024 rows");
+    row(b, "linear", linear_speed(&b->c, BIG_M, BIG_K, BIG_N), "GFLOP/s, one thread, F16 weights [1280,1280], 1024 rows");
     if (tile < 0.5 * b->peak)
         fprintf(stderr, "saeuron bench: the kernels reach less than half of the peak: try another compiler, or see docs/contract.md section 3\n");
 }
@@ -506,7 +512,7 @@ static int run_rows(bench *b)
 {
     const bool batch = b->o->only && !strcmp(b->o->only, "sae_train_step"), token = b->o->only && !strcmp(b->o->only, "sae_train_topk");
     if (batch || token) { /* over a gigabyte: to be asked for */
-        b->peak = nn_bench_peak(&b->c);
+        b->peak = peak_speed(&b->c);
         return b->code = train_rows(b, b->o->only, batch);
     }
     const bool forgets = !b->o->only || !strcmp(b->o->only, "unet_forget");
@@ -514,12 +520,12 @@ static int run_rows(bench *b)
         return b->code;
     if ((b->code = plan(b)) != SAEURON_OK)
         return b->code;
-    b->peak = nn_bench_peak(&b->c);
+    b->peak = peak_speed(&b->c);
     if (b->o->profile) {
         profile(b);
         return SAEURON_OK;
     }
-    if (!b->o->only)
+    if (!b->o->only && b->peak > 0)
         kernels(b);
     part(b, "text_encoder", run_text, "s a prompt");
     const double step = part(b, "unet_step", run_step, "s a guided step");

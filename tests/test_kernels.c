@@ -103,14 +103,11 @@ static void dot_zeros(void)
     free(file);
 }
 
-/* W [N,ci,taps] with its panels made beforehand, as c's kernels want them; for the reference as it is. *panels is for free. */
+/* W [N,ci,taps] with its panels made beforehand, as c's kernels read them. *panels is for free. */
 static weight prepared(const nn *c, weight W, size_t N, size_t taps, size_t ci, float **panels)
 {
-    *panels = NULL;
-    if (c->kernels) {
-        W.packed = *panels = floats(c->kernels->packed_size(N, taps, ci));
-        c->kernels->pack(*panels, W, N, taps, ci);
-    }
+    W.packed = *panels = floats(nn_packed_size(c, N, taps, ci));
+    nn_pack(c, *panels, W, N, taps, ci);
     return W;
 }
 
