@@ -1,5 +1,5 @@
-/* memory.c: the arena's requests. Every product and sum of sizes is checked, since sizes may come from a hostile file.
- * Not here: whose block it is (files/system.c). */
+/* memory.c: the arena's requests. Every product and sum of sizes is checked, since sizes may come from a
+ * hostile file. Not here: whose block it is (files/system.c). */
 #include "arithmetic/memory.h"
 
 bool nn_mul(size_t a, size_t b, size_t *out)

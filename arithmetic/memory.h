@@ -1,7 +1,7 @@
 /* memory.h: scratch memory as a stack, and the sizes of arrays: their product, checked, and the lesser of
  * two.
  *
- *   calls on an arena without memory --> how much they need --> one block of that size --> the same calls again
+ *   calls on an arena without memory --> what they need --> one block of that size --> the same calls again
  *
  * Not here: where the block comes from (files/system.h). Nothing lies below this but the C language. */
 #ifndef SAEURON_MEMORY_H

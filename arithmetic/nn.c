@@ -1,9 +1,10 @@
-/* nn.c: which kernels compute, and whether this machine rounds as they need. Every operation is handed on to them.
+/* nn.c: which kernels compute, and whether this machine rounds as they need. Every operation goes
+ * to them.
  *
  *   isa --nn_init: built in, and runs on this CPU--> c->kernels
  *   nn_linear(c, ...) --> c->kernels->linear(c, ...)
  *
- * Not here: any arithmetic (reference.c defines it, kernels.c makes it fast), what an operation takes (nn.h). */
+ * Not here: any arithmetic (reference.c defines it, kernels.c makes it fast), what operations take (nn.h). */
 #include "arithmetic/nn.h"
 #include "arithmetic/threads.h"
 

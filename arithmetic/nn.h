@@ -1,6 +1,6 @@
 /* nn.h: the arithmetic of every network here: each operation with its equation, shapes and PyTorch function.
  *
- *   weights (files/tensors.h) --views--> linear, conv2d, norms, attention <--activations-- the networks (the root)
+ *   weights (files/tensors.h) --views--> linear, conv2d, norms, attention <--activations-- the networks
  *
  * Every operation here has two forms: reference.c defines it, kernels.c computes it fast with the same bytes;
  * nn.c hands on to the set that nn_init chose. Operations with one form stand in reference.h and order.h.
@@ -68,9 +68,9 @@ void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N);
 
 /* ---- element by element (contract 5); y may be x ---- */
 
-void nn_silu(nn *c, float *y, const float *x, size_t n);       /* x / (1 + exp(-x))            torch.nn.SiLU */
-void nn_gelu(nn *c, float *y, const float *x, size_t n);       /* x/2 (1 + erf(x / sqrt 2))    torch.nn.GELU */
-void nn_quick_gelu(nn *c, float *y, const float *x, size_t n); /* x / (1 + exp(-1.702 x))      transformers */
+void nn_silu(nn *c, float *y, const float *x, size_t n);       /* x / (1 + exp(-x))         torch.nn.SiLU */
+void nn_gelu(nn *c, float *y, const float *x, size_t n);       /* x/2 (1 + erf(x / sqrt 2)) torch.nn.GELU */
+void nn_quick_gelu(nn *c, float *y, const float *x, size_t n); /* x / (1 + exp(-1.702 x))   transformers */
 /* y[i,j] = x[i,j] * gelu(x[i,D+j])     (diffusers.models.activations.GEGLU) x [M,2D], y [M,D], not the
  * same. */
 void nn_geglu(nn *c, float *y, const float *x, size_t M, size_t D);

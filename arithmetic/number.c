@@ -46,7 +46,7 @@ float nn_silu1(float x) { return silu32(x); }
 float nn_gelu1(float x) { return gelu32(x); }
 float nn_quick_gelu1(float x) { return quick_gelu32(x); }
 
-/* x = n pi/2 + r by three parts of pi/2 (33, 33 and 53 bits; n has 13, so the first two products are exact). */
+/* x = n pi/2 + r. pi/2 in parts of 33, 33 and 53 bits; n has 13, so the first two products are exact. */
 static double reduce(double x, uint32_t *quadrant)
 {
     const double t = x * 0x1.45f306dc9c883p-1 + 0x1.8p52, n = t - 0x1.8p52;
@@ -100,7 +100,7 @@ double nn_cos(double x)
     return quadrant == 1u || quadrant == 2u ? -y : y;
 }
 
-/* A number of about 106 bits: hi + lo, |lo| at most half of hi's last place (Dekker, Numer. Math. 18, 1971). */
+/* hi + lo, about 106 bits; |lo| is at most half of hi's last place (Dekker, Numer. Math. 18, 1971). */
 typedef struct twofold { double hi, lo; } twofold;
 
 static twofold two_sum(double a, double b)
@@ -130,7 +130,7 @@ static twofold twofold_over(twofold a, double k)
     return two_sum(q, (((a.hi - p.hi) - p.lo) + a.lo) / k);
 }
 
-/* exp by Taylor's series of 28 terms in twofold numbers: some 95 bits right, where the hardest float needs 60. */
+/* exp by 28 terms of Taylor's series in twofold numbers: some 95 bits right; the hardest float needs 60. */
 float nn_expf_cr(float x)
 {
     if (x != x)

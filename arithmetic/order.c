@@ -53,7 +53,8 @@ static void swap_entries(uint32_t *idx, float *val, size_t a, size_t b)
     val[b] = v;
 }
 
-/* The k best so far lie in a heap, the worst at its root. A later equal value never enters: its index is higher. */
+/* The k best so far lie in a heap, the worst at its root. A later equal value never enters, since its
+ * index is higher. */
 size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k)
 {
     k = k < n ? k : n;
@@ -80,8 +81,9 @@ size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k)
     return k;
 }
 
-/* Puts the value of rank r where it would lie sorted, nothing larger before it, nothing smaller behind (Hoare's FIND).
- * The pivot is the middle of three, so that sorted and constant input cost no more than random input. */
+/* Puts the value of rank r where it would lie sorted, nothing larger before it, nothing smaller behind
+ * (Hoare's FIND). The pivot is the middle of three, so that sorted and constant input cost no more than
+ * random input. */
 static void select_rank(float *x, size_t n, size_t r)
 {
     size_t low = 0, high = n - 1;

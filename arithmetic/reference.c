@@ -2,8 +2,8 @@
  *
  *   docs/contract.md --these loops--> nn_reference, a set of kernels; the others equal it byte for byte
  *
- * Not here: functions of one number (number.h), tiles and threads (kernels.c), the choice between sets (nn.c).
- * Source: docs/contract.md; nn.h names the PyTorch function that each operation is. Letters: operations.h. */
+ * Not here: functions of one number (number.h), tiles and threads (kernels.c), which set is chosen (nn.c).
+ * Source: docs/contract.md; nn.h names the PyTorch function of each operation. Letters: operations.h. */
 #include "arithmetic/reference.h"
 #include "arithmetic/threads.h"
 
@@ -186,7 +186,7 @@ static void layer_norm(nn *c, float *y, const float *x, const float *gamma, cons
     }
 }
 
-/* Sum of x[p,i] (or of (x[p,i] - mean)^2) over a group: per channel over pixels, then over channels. x [P,C]. */
+/* Sum of x[p,i] (or of (x[p,i] - mean)^2) over a group of x [P,C]: over pixels, then over channels. */
 static double group_sum(const float *x, size_t P, size_t C, size_t from, size_t to, const double *mean)
 {
     double sum = 0.0;

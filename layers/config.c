@@ -1,4 +1,5 @@
-/* config.c: a network's config.json, field by field. Not here: what the shapes mean (the networks). */
+/* config.c: a network's config.json, field by field. The first error stays, and every later reader returns
+ * its default. Not here: what the shapes mean (the networks). */
 #include "layers/config.h"
 #include "files/decimal.h"
 
@@ -24,7 +25,8 @@ size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t
     if (!config_get(c, key, &v))
         return absent;
     if (!json_integer(v, &x) || x < 0 || (uint64_t)x < low || (uint64_t)x > high) {
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu", c->path, key, low, high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu",
+                       c->path, key, low, high);
         return absent;
     }
     return (size_t)x;
@@ -67,7 +69,8 @@ void config_string(config *c, const char *key, const char *absent, char *out, si
     snprintf(out, size, "%s", absent);
     if (config_get(c, key, &v) && !json_string(v, out, size, NULL)) {
         snprintf(out, size, "%s", absent);
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes", c->path, key, size);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes",
+                       c->path, key, size);
     }
 }
 
@@ -89,13 +92,16 @@ size_t config_sizes(config *c, const char *key, size_t absent, size_t out[LEVELS
     while (json_next(&it, NULL, &element)) {
         int64_t x;
         if (found >= LEVELS || !json_integer(element, &x) || x < 1 || x > 1 << 20) {
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a list of at most %d positive whole numbers", c->path, key, LEVELS);
+            c->code = fail(c->err, SAEURON_EFORMAT,
+                           "%s: \"%s\" must be a list of at most %d positive whole numbers",
+                           c->path, key, LEVELS);
             return n;
         }
         out[found++] = (size_t)x;
     }
     if (!found || (n && found != n))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level", c->path, key, found);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level",
+                       c->path, key, found);
     return found;
 }
 
@@ -111,7 +117,8 @@ void config_only(config *c, const char *key, const char *only)
     double number, wanted;
     if (json_number(v, &number) && io_parse_double(only, &wanted) && number == wanted)
         return;
-    c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported", c->path, key, only);
+    c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported",
+                   c->path, key, only);
 }
 
 static bool listed(const char *const *list, json key)
@@ -124,9 +131,11 @@ static bool listed(const char *const *list, json key)
 
 void config_known(config *c, const char *const *read, const char *const *ignored)
 {
-    /* What any config may carry without meaning anything for the arithmetic: who saved it, as what class, and the type that
-     * from_pretrained gives the weights when none is asked for (they are widened exactly, whatever it is). */
-    static const char *const everywhere[] = { "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL };
+    /* Any config may carry these, and none changes the arithmetic: who saved it, as what class, and the type
+     * that from_pretrained gives the weights (which are widened exactly, whatever it is). */
+    static const char *const everywhere[] = {
+        "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL
+    };
     json key, value;
     json_iter it = json_begin(c->object);
     while (!c->code && json_next(&it, &key, &value)) {
@@ -135,7 +144,9 @@ void config_known(config *c, const char *const *read, const char *const *ignored
             snprintf(name, sizeof name, "(a long name)");
         if (name[0] == '_' || listed(read, key) || listed(ignored, key) || listed(everywhere, key))
             continue;
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is unknown, and ignoring it could change the result: remove it if it means nothing",
+        c->code = fail(c->err, SAEURON_EFORMAT,
+                       "%s: \"%s\" is unknown, and ignoring it could change the result: "
+                       "remove it if it means nothing",
                        c->path, name);
     }
 }

@@ -1,4 +1,5 @@
-/* forward.c: layers at work, and the ResNet block that UNet and VAE share. Not here: binding (bind.c), the arithmetic (nn.h). */
+/* forward.c: layers at work, and the ResNet block that UNet and VAE share.
+ * Not here: the tensors behind a layer (bind.c), the arithmetic (arithmetic/nn.h). */
 #include "layers/forward.h"
 
 void apply_linear(nn *c, float *y, const float *x, const linear *l, size_t M)
@@ -26,8 +27,10 @@ void bind_resnet(binder *b, resnet *r, size_t ci, size_t co, size_t time_width, 
         bind_conv(b, "conv_shortcut", &r->conv_shortcut, ci, co, 1);
 }
 
-/* y = shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time_emb_proj(silu(temb)))))   (ResnetBlock2D.forward). */
-void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const float *silu_temb, size_t B, size_t H, size_t W)
+/* y = shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time_emb_proj(silu(temb)))))
+ *                                                                                 (ResnetBlock2D.forward) */
+void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const float *silu_temb,
+                    size_t B, size_t H, size_t W)
 {
     const size_t P = H * W, ci = r->conv1.ci, co = r->conv1.co, mark = arena_mark(c->work);
     float *h = arena_floats(c->work, B * P * (ci > co ? ci : co));

@@ -7,6 +7,7 @@
 #include "program/bench.h"
 #include "arithmetic/rng.h"
 #include "context.h"
+#include "layers/machine.h"
 #include "train.h"
 
 #include <stdio.h>
@@ -544,9 +545,9 @@ static int run_rows(bench *b)
 int bench_run(saeuron_context *x, const bench_options *o, saeuron_error *err)
 {
     bench b = { .o = o, .x = x, .err = err, .N = saeuron_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
-    if (!nn_init(&b.c, x->host.isa, x->threads, &b.work))
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
-    const int code = run_rows(&b);
+    int code = choose_kernels(&b.c, x->host.isa, x->threads, &b.work, err);
+    if (!code)
+        code = run_rows(&b);
     drop_hooks(&b);
     io_free(&x->host, b.memory);
     return code;
