@@ -1,6 +1,6 @@
 /* operations.h: the table of operations that every set of kernels fills, and the types that they take.
  *
- *   reference.c: each operation as the shortest loop with the right bits --> nn_reference     --nn_init--> nn.h
+ *   reference.c: each operation as the shortest loop with the right bits --> nn_reference   --nn_init--> nn.h
  *   kernels.c: the same, fast, once for each instruction set             --> nn_kernels_NAME
  *
  * Not here: what an operation computes (nn.h says it, reference.c does it), which set is chosen (nn.c).
