@@ -2,8 +2,9 @@
  *
  *   a model --parts, timed--> one line a row on stdout;   --profile: one guided step, operation by operation
  *
- * Not here: comparison with PyTorch (tests/bench_peer.py runs this program beside it), any assertion about time.
- * Every figure is the median of several runs; machines are shared, so quote ratios of one run, not seconds. */
+ * Not here: comparison with PyTorch (tests/bench_peer.py runs this program beside it), any assertion about
+ * time. Every figure is the median of several runs; machines are shared, so quote ratios of one run, not
+ * seconds. */
 #include "program/bench.h"
 #include "arithmetic/rng.h"
 #include "context.h"
@@ -24,7 +25,8 @@ enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, and l
 enum { OP_CONV3, OP_CONV1, OP_LINEAR, OP_SELF, OP_CROSS, OP_GROUP_NORM, OP_LAYER_NORM, OP_GEGLU, OP_SILU, OPS };
 static const char *const op_names[OPS] = { "conv 3x3", "conv 1x1", "linear", "self-attention", "cross-attention", "group norm, silu", "layer norm", "geglu", "silu" };
 
-/* A set of kernels that counts and times what it hands on to another. table comes first: a kernel is given an nn that points at it. */
+/* A set of kernels that counts and times what it hands on to another. table comes first: a kernel is given an
+ * nn that points at it. */
 typedef struct counted {
     nn_kernels table;
     const nn_kernels *real;
@@ -183,8 +185,8 @@ static void drop_hooks(bench *b)
     b->hooks = 0;
 }
 
-/* A hash-filled SAE at hook with SELECTED latents to forget wherever they are above 0: half of all tokens, far more than a
- * trained latent fires at. */
+/* A hash-filled SAE at hook with SELECTED latents to forget wherever they are above 0: half of all tokens,
+ * far more than a trained latent fires at. */
 static int make_hook(bench *b, const char *hook)
 {
     const size_t d = unet_hook_width(&b->x->unet, hook, NULL);
@@ -229,7 +231,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one run, each sample being as many runs as last a tenth of a second. It was run before. */
+/* Median seconds of one run, each sample being as many runs as last a tenth of a second. It was run
+ * before. */
 static double median_seconds(bench *b, void (*run)(bench *))
 {
     double t[BENCH_RUNS_MAX];
@@ -257,7 +260,8 @@ static void row(const bench *b, const char *name, double value, const char *unit
     fflush(stdout);
 }
 
-/* One part: its seconds, and its share of what all threads' multiply-adds could be. Returns the seconds, 0 when it was not asked for. */
+/* One part: its seconds, and its share of what all threads' multiply-adds could be. Returns the seconds, 0
+ * when it was not asked for. */
 static double part(bench *b, const char *name, void (*run)(bench *), const char *unit)
 {
     char    share[32];
@@ -332,7 +336,8 @@ static void make_batch(float *x, size_t M, size_t d)
     }
 }
 
-/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share of the peak. */
+/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share
+ * of the peak. */
 static int train_rows(bench *b, const char *name, bool batch_topk)
 {
     enum { WIDTH = 1280 };

@@ -1,10 +1,11 @@
-/* selftest.c: is this build right on this machine? One line an operation, "NAME digest", over hash-filled inputs: the same
- * list from every compiler, optimisation level, thread count, instruction set and machine, big-endian ones included.
+/* selftest.c: is this build right on this machine? One line an operation, "NAME digest", over hash-filled
+ * inputs: the same list from every compiler, optimisation level, thread count, instruction set and machine,
+ * big-endian ones included.
  *
  *   hash-filled inputs --every operation, small networks--> digests == tests/golden/digests.txt, compiled in
  *
- * Not here: truth (tests/ compares with PyTorch in float64), speed (bench.c).
- * A line that changes is a new contract version (docs/contract.md, its last section), never a new golden on one machine. */
+ * Not here: truth (tests/ compares with PyTorch in float64), speed (bench.c). A line that changes is a new
+ * contract version (docs/contract.md, its last section), never a new golden on one machine. */
 #include "arithmetic/rng.h"
 #include "clip.h"
 #include "ddim.h"
@@ -314,7 +315,8 @@ static int configure_sae(void *s, json o)
     return SAEURON_OK;
 }
 
-/* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as run_vae's picture has. */
+/* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as
+ * run_vae's picture has. */
 static void run_vit(list *l, nn *c, void *network)
 {
     enum { B = 2, W = 45, H = 97, SIDE = 30, N = SIDE * SIDE * 3, CLASSES = 11 };
@@ -366,7 +368,8 @@ static void networks(list *l, nn *c)
     }
 }
 
-/* An SAE from its start through a few steps, latents dying on the way; then its state, its gradients, and the reports. */
+/* An SAE from its start through a few steps, latents dying on the way; then its state, its gradients, and the
+ * reports. */
 static void training(list *l, const nn *c, const char *name, bool batch_topk)
 {
     enum { M = 37, DIM = 40, STEPS = 5 };
@@ -464,8 +467,9 @@ static bool built_in(const char *isa)
     return false;
 }
 
-/* isa NULL: every kernel set built in, with 1 thread and with 2; a set that this CPU cannot run is a row SKIPPED, its
- * lists counted at the end. show: print the best set's digests instead, or isa's. Returns the exit status. */
+/* isa NULL: every kernel set built in, with 1 thread and with 2; a set that this CPU cannot run is a row
+ * SKIPPED, its lists counted at the end. show: print the best set's digests instead, or isa's. Returns the
+ * exit status. */
 int selftest_run(const char *isa, int threads, bool show, bool quiet);
 int selftest_run(const char *isa, int threads, bool show, bool quiet)
 {

@@ -1,4 +1,5 @@
-/* arrays.h: arrays that a test fills: hash-filled floats, and the same as a file holds them. For tests/test_*.c of arithmetic/. */
+/* arrays.h: arrays for the tests of arithmetic/: hash-filled floats, and the same as a file holds them.
+ * Whoever asks for one frees it. */
 #ifndef SAEURON_ARRAYS_H
 #define SAEURON_ARRAYS_H
 
@@ -28,7 +29,7 @@ static inline float *filled(size_t n)
     return p;
 }
 
-/* x as a file holds it, behind one odd byte: little-endian, unaligned. BF16 and F16 lose precision, identically for all. */
+/* x as a file holds it, little-endian, from byte 1 on, so unaligned. F16 and BF16 lose precision. */
 static inline unsigned char *as_file(const float *x, size_t n, dtype type)
 {
     const size_t size = dtype_size(type);

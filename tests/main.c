@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUITES(X) X(memory) X(number) X(rng) X(reference) X(kernels) X(nn) X(io) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) X(eval) X(cli)
+#define SUITES(X) X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(machine) X(io) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) X(eval) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

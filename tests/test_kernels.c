@@ -1,4 +1,8 @@
-/* test_kernels.c: every kernel set that this machine runs against the reference, byte for byte. */
+/* test_kernels.c: every kernel set that this machine runs against the reference, byte for byte.
+ *
+ *   nn_reference == scalar, sse2, avx2, avx512, neon at 1, 2 and 3 threads, in exactly the planned memory
+ *
+ * Not here: whether the reference is right (test_reference.c), the operations of training (test_train.c). */
 #include "test.h"
 #include "arrays.h"
 
@@ -7,7 +11,8 @@
 static unsigned char memory[96u << 20];
 static arena work = { memory, sizeof memory, 0, 0, false };
 
-/* The kernel sets to compare with the reference: name i of nn_isa_list that runs here, or false at the end. */
+/* Chooses set i of those to compare with the reference, of nn_isa_list and able to run here; false at the
+ * end. */
 static bool kernels_of(nn *c, size_t i, int threads)
 {
     char list[128], *name = list;
@@ -28,7 +33,8 @@ static void same(const nn *c, const char *what, const float *got, const float *w
 {
     for (size_t i = 0; i < n; i++)
         if (f32_bits(got[i]) != f32_bits(want[i])) {
-            test_failed(__FILE__, __LINE__, "%s, %s at %d threads: value %zu of %zu is %a, but the reference has %a",
+            test_failed(__FILE__, __LINE__,
+                        "%s, %s at %d threads: value %zu of %zu is %a, but the reference has %a",
                         what, nn_isa_name(c), c->threads, i, n, (double)got[i], (double)want[i]);
             return;
         }
@@ -44,7 +50,7 @@ typedef struct operation {
     float *y0; /* y's first content, for operations in place; or NULL */
 } operation;
 
-/* Runs it by the reference, then by every kernel set at one to three threads, in memory measured beforehand. */
+/* Runs o by the reference, then by every kernel set at 1 to 3 threads, in memory measured beforehand. */
 static void compare(const operation *o)
 {
     nn c;
@@ -65,7 +71,8 @@ static void compare(const operation *o)
             for (size_t j = 0; j < o->n; j++)
                 got[j] = o->y0 ? o->y0[j] : -777.0f;
             got[o->n] = 12345.0f;
-            memset(memory, 0x7f, plan.peak < sizeof memory ? plan.peak : 0); /* scratch must not be taken for zeros */
+            /* scratch must not be taken for zeros */
+            memset(memory, 0x7f, plan.peak < sizeof memory ? plan.peak : 0);
             CHECK(plan.peak <= sizeof memory, "%s: planned %zu bytes", o->what, plan.peak);
             if (plan.peak > sizeof memory)
                 continue;
@@ -79,7 +86,8 @@ static void compare(const operation *o)
     free(got);
 }
 
-/* Products too small for any float round to -0 after the first: a sum that starts at +0, in hi or in lo, gives +0. */
+/* Products too small for any float round to -0 after the first: a sum that starts at +0, in hi or in lo,
+ * gives +0. */
 static void dot_zeros(void)
 {
     static const size_t sizes[] = { 1, 128, 129, 2048, 2049, 4097 };
@@ -95,7 +103,8 @@ static void dot_zeros(void)
         for (size_t i = 0; kernels_of(&c, i, 1); i++) {
             nn_linear(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, 3, sizes[s], 3);
             for (int j = 0; j < 9; j++)
-                CHECK(f32_bits(y[j]) == 0x80000000u, "K = %zu: %s has %a", sizes[s], nn_isa_name(&c), (double)y[j]);
+                CHECK(f32_bits(y[j]) == 0x80000000u, "K = %zu: %s has %a", sizes[s], nn_isa_name(&c),
+                      (double)y[j]);
         }
     }
     free(x);
@@ -111,7 +120,14 @@ static weight prepared(const nn *c, weight W, size_t N, size_t taps, size_t ci, 
     return W;
 }
 
-typedef struct linear_case { size_t M, K, N; dtype type; bool bias; const float *x, *b; weight W; } linear_case;
+typedef struct linear_case {
+    size_t M, K, N;
+    dtype  type;
+    bool   bias;
+    const float *x, *b;
+    weight W;
+} linear_case;
+
 static void run_linear(nn *c, float *y, const void *p)
 {
     const linear_case *l = p;
@@ -142,8 +158,14 @@ static void try_linear(size_t M, size_t K, size_t N, dtype type, bool bias)
     free(file);
 }
 
-static const size_t edges[] = { 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 128, 129 };
-static const size_t lengths[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 255, 256, 257, 2047, 2048, 2049, 4095, 4096, 4097 };
+/* Around the sizes of tiles and panels; and of contract 3's chains and chunks. */
+static const size_t edges[] = {
+    1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 63, 64, 65, 127, 128,
+        129
+};
+static const size_t lengths[] = {
+    0, 1, 2, 3, 4, 5, 127, 128, 129, 255, 256, 257, 2047, 2048, 2049, 4095, 4096, 4097
+};
 
 /* Every edge in M, then in N, then in K; the other two where tiles are ragged too. */
 static void linear_edges(void)
@@ -159,7 +181,7 @@ static void linear_edges(void)
     }
 }
 
-/* More rows, and more columns, than are packed at a time (8 Mi floats); and enough work for threads to wake. */
+/* More rows, and more columns, than are packed at a time; and enough work to wake threads. */
 static void linear_large(void)
 {
     try_linear(2100, 4097, 1, DT_F16, true);
@@ -182,7 +204,8 @@ static void linear_plans(void)
                     arena plan = { NULL, 0, 0, 0, false };
                     c.work = &plan;
                     nn_linear(&c, NULL, NULL, (weight){ .type = DT_F16 }, NULL, M, K, 128);
-                    CHECK(plan.peak >= before, "%s, %d threads, K %zu: %zu rows need %zu bytes, %zu rows %zu", nn_isa_name(&c), c.threads, K, M - 1,
+                    CHECK(plan.peak >= before, "%s, %d threads, K %zu: %zu rows need %zu bytes, %zu rows %zu",
+                          nn_isa_name(&c), c.threads, K, M - 1,
                           before, M, plan.peak);
                     before = plan.peak;
                 }
@@ -190,7 +213,7 @@ static void linear_plans(void)
     c.work = &work;
 }
 
-/* In the same order as PyTorch's module: the bias is added to the finished sum, once. */
+/* As in PyTorch's module: the bias is added once, to the finished sum. */
 static void linear_bias(void)
 {
     nn c;
@@ -225,7 +248,8 @@ static void try_conv(conv_shape s, dtype type, bool bias)
     float *x = filled(s.B * s.H * s.W * s.ci), *w = filled(s.co * s.ci * s.k * s.k), *b = filled(s.co);
     unsigned char *file = as_file(w, s.co * s.ci * s.k * s.k, type);
     const conv_case v = { s, x, bias ? b : NULL, { .data = file + 1, .type = type } };
-    snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu", s.B, s.H, s.W, s.ci, s.co,
+    snprintf(what, sizeof what, "conv B %zu H %zu W %zu ci %zu co %zu k %zu stride %zu pad %zu+%zu",
+             s.B, s.H, s.W, s.ci, s.co,
              s.k, s.stride, s.pad_before, s.pad_after);
     compare(&(operation){ run_conv, &v, n, what, NULL });
     compare(&(operation){ run_conv_packed, &v, n, what, NULL });
@@ -239,12 +263,15 @@ static void conv_edges(void)
 {
     static const size_t channels[] = { 1, 2, 3, 4, 5, 8, 127, 128, 129, 256, 257 };
     static const struct { size_t k, stride, before, after; } kinds[] = {
-        { 1, 1, 0, 0 }, { 1, 2, 0, 0 }, { 3, 1, 1, 1 }, { 3, 2, 1, 1 }, { 3, 2, 0, 1 }, { 3, 1, 0, 0 }, { 2, 2, 0, 0 }, { 5, 1, 2, 2 },
+        { 1, 1, 0, 0 }, { 1, 2, 0, 0 }, { 3, 1, 1, 1 }, { 3, 2, 1, 1 }, { 3, 2, 0, 1 }, { 3, 1, 0, 0 },
+        { 2, 2, 0, 0 }, { 5, 1, 2, 2 },
         { 4, 4, 0, 0 }
     };
     for (size_t i = 0; i < COUNT(kinds); i++) {
-        try_conv((conv_shape){ 2, 5, 7, 3, 5, kinds[i].k, kinds[i].stride, kinds[i].before, kinds[i].after }, DT_F16, true);
-        try_conv((conv_shape){ 1, 8, 6, 17, 33, kinds[i].k, kinds[i].stride, kinds[i].before, kinds[i].after }, DT_F32, i % 2);
+        try_conv((conv_shape){ 2, 5, 7, 3, 5, kinds[i].k, kinds[i].stride, kinds[i].before, kinds[i].after },
+                 DT_F16, true);
+        try_conv((conv_shape){ 1, 8, 6, 17, 33, kinds[i].k, kinds[i].stride, kinds[i].before,
+                               kinds[i].after }, DT_F32, i % 2);
     }
     for (size_t i = 0; i < COUNT(channels); i++)
         try_conv((conv_shape){ 1, 3, 4, channels[i], 16, 3, 1, 1, 1 }, DT_F16, true);
@@ -256,7 +283,12 @@ static void conv_edges(void)
     try_conv((conv_shape){ 2, 17, 15, 40, 50, 3, 1, 1, 1 }, DT_F16, true); /* enough for threads */
 }
 
-typedef struct attention_case { size_t B, Nq, Nk, heads, head; bool causal; const float *q, *k, *v; } attention_case;
+typedef struct attention_case {
+    size_t B, Nq, Nk, heads, head;
+    bool   causal;
+    const float *q, *k, *v;
+} attention_case;
+
 static void run_attention(nn *c, float *y, const void *p)
 {
     const attention_case *a = p;
@@ -271,7 +303,8 @@ static void try_attention(size_t B, size_t Nq, size_t Nk, size_t heads, size_t h
     const attention_case a = { B, Nq, Nk, heads, head, causal, q, k, v };
     for (size_t i = 0; i < B * Nq * D; i++)
         q[i] *= 8.0f; /* so that the weights differ */
-    snprintf(what, sizeof what, "attention B %zu %zu x %zu, %zu heads of %zu%s", B, Nq, Nk, heads, head, causal ? ", causal" : "");
+    snprintf(what, sizeof what, "attention B %zu %zu x %zu, %zu heads of %zu%s", B, Nq, Nk, heads, head,
+             causal ? ", causal" : "");
     compare(&(operation){ run_attention, &a, B * Nq * D, what, NULL });
     free(q);
     free(k);
@@ -293,7 +326,8 @@ static void attention_edges(void)
     try_attention(1, 800, 150, 1, 12, false); /* one head in parts */
 }
 
-/* A causal chain may underflow to -0: the keys that it must leave out would make it +0. Values of the second key alone are positive. */
+/* A causal chain may underflow to -0: the keys that it must leave out would make it +0. Values of the second
+ * key alone are positive. */
 static void attention_zeros(void)
 {
     enum { N = 40, HEAD = 4 };
@@ -355,7 +389,9 @@ static void norm_edges(void)
     try_norm(3, 200, 96, 32, false, false);
 }
 
-typedef struct each_case { void (*f)(nn *c, float *y, const float *x, size_t n); const float *x; size_t n; bool in_place; } each_case;
+typedef void each_function(nn *c, float *y, const float *x, size_t n);
+typedef struct each_case { each_function *f; const float *x; size_t n; bool in_place; } each_case;
+
 static void run_each(nn *c, float *y, const void *p)
 {
     const each_case *e = p;
@@ -371,7 +407,7 @@ static void run_geglu(nn *c, float *y, const void *p)
 
 static void activations(void)
 {
-    static const struct { const char *name; void (*f)(nn *c, float *y, const float *x, size_t n); } table[] = {
+    static const struct { const char *name; each_function *f; } table[] = {
         { "silu", nn_silu }, { "gelu", nn_gelu }, { "quick_gelu", nn_quick_gelu }
     };
     static const size_t sizes[] = { 0, 1, 3, 15, 16, 17, 4095, 4096, 4097, 40000 };

@@ -1,11 +1,16 @@
-/* test_reference.c: the reference against oracles of its own. */
+/* test_reference.c: the reference against oracles: the contract told in another way, or the truth in double.
+ *
+ *   oracle (here) == reference        then test_kernels.c: reference == every other kernel set
+ *
+ * Not here: the contract in NumPy (twin.py), PyTorch's own numbers (test_golden.c). */
 #include "test.h"
 #include "arrays.h"
 
 static unsigned char memory[1u << 20];
 static arena work = { memory, sizeof memory, 0, 0, false };
 
-/* diffusers' formula in double agrees to float32's precision of t * frequency; flip and shift are easily exchanged. */
+/* diffusers' formula in double agrees to float32's precision of t * frequency; flip and shift are easily
+ * exchanged. */
 static void timestep(void)
 {
     float y[8], z[8];
@@ -13,14 +18,17 @@ static void timestep(void)
     nn_timestep_embedding(z, 3.0f, 8, false, 1.0f);
     for (int i = 0; i < 4; i++) {
         const double f = exp(-log(10000.0) * i / 4.0), g = exp(-log(10000.0) * i / 3.0);
-        CHECK(fabs((double)y[i] - cos(3.0 * f)) < 1e-6 && fabs((double)y[4 + i] - sin(3.0 * f)) < 1e-6, "flipped, value %d", i);
-        CHECK(fabs((double)z[i] - sin(3.0 * g)) < 1e-6 && fabs((double)z[4 + i] - cos(3.0 * g)) < 1e-6, "shifted, value %d", i);
+        CHECK(fabs((double)y[i] - cos(3.0 * f)) < 1e-6 && fabs((double)y[4 + i] - sin(3.0 * f)) < 1e-6,
+              "flipped, value %d", i);
+        CHECK(fabs((double)z[i] - sin(3.0 * g)) < 1e-6 && fabs((double)z[4 + i] - cos(3.0 * g)) < 1e-6,
+              "shifted, value %d", i);
     }
 }
 
 static void pixels(void)
 {
-    CHECK(nn_pixel(-1.0f) == 0 && nn_pixel(1.0f) == 255 && nn_pixel(-5.0f) == 0 && nn_pixel(7.0f) == 255, "ends and beyond");
+    CHECK(nn_pixel(-1.0f) == 0 && nn_pixel(1.0f) == 255 && nn_pixel(-5.0f) == 0 && nn_pixel(7.0f) == 255,
+          "ends and beyond");
     CHECK(nn_pixel(0.0f) == 128, "127.5 goes to even");
     CHECK(nn_pixel(-0x1.fap-1f) == nn_pixel(-0.98828125f) && nn_pixel(0.00392f) == 128, "in between");
     int last = 0;
@@ -40,9 +48,10 @@ static void widening(void)
         float y[50];
         nn_widen(y, (weight){ .data = p + 1, .type = types[t] }, 37, 50);
         for (size_t i = 0; i < 50; i++) {
-            uint16_t h = 0;
-            nn_f32_to_f16(&h, x[37 + i]);
-            const float want = t == 0 ? x[37 + i] : t == 1 ? nn_f16_to_f32(h) : nn_bf16_to_f32((uint16_t)(f32_bits(x[37 + i]) >> 16));
+            uint16_t half = 0;
+            nn_f32_to_f16(&half, x[37 + i]);
+            const uint16_t high = (uint16_t)(f32_bits(x[37 + i]) >> 16);
+            const float    want = t == 0 ? x[37 + i] : t == 1 ? nn_f16_to_f32(half) : nn_bf16_to_f32(high);
             CHECK(f32_bits(y[i]) == f32_bits(want), "type %d, value %zu", t, i);
         }
         free(p);
@@ -51,8 +60,13 @@ static void widening(void)
 }
 
 /* Contract 3 told recursively: a chain; the fold of at most sixteen chains; the fold of those. */
-static float chain(const float *a, const float *b, size_t n) { return n ? nn_fmaf(a[n - 1], b[n - 1], chain(a, b, n - 1)) : 0.0f; }
-static float fold(const float *a, const float *b, size_t n, size_t piece, float (*part)(const float *, const float *, size_t))
+static float chain(const float *a, const float *b, size_t n)
+{
+    return n ? nn_fmaf(a[n - 1], b[n - 1], chain(a, b, n - 1)) : 0.0f;
+}
+
+static float fold(const float *a, const float *b, size_t n, size_t piece,
+                  float (*part)(const float *, const float *, size_t))
 {
     const size_t last = (n - 1) / piece * piece;
     return last ? fold(a, b, last, piece, part) + part(a + last, b + last, n - last) : part(a, b, n);
@@ -62,7 +76,8 @@ static float chunk(const float *a, const float *b, size_t n) { return fold(a, b,
 /* A chain that forgets to restart lo at block 16 passes every K <= 2048: so 2047..2049, 4096 and 6145. */
 static void dot_blocks(void)
 {
-    static const size_t sizes[] = { 1, 2, 127, 128, 129, 255, 256, 257, 2047, 2048, 2049, 2176, 2177, 4095, 4096, 4097, 6145 };
+    static const size_t sizes[] = { 1, 2, 127, 128, 129, 255, 256, 257, 2047, 2048, 2049, 2176, 2177, 4095,
+                                    4096, 4097, 6145 };
     float *a = filled(6145), *b = filled(6145);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const float y = nn_dot(a, 1, b, 1, sizes[i]), want = fold(a, b, sizes[i], 2048, chunk);
@@ -82,7 +97,8 @@ static void dot_blocks(void)
     free(d);
 }
 
-/* k runs over (ky, kx, ci), padding is counted: a patch written out by hand, K = 2304, so that blocks and chunks matter. */
+/* k runs over (ky, kx, ci), padding is counted: a patch written out by hand, K = 2304, so that blocks and
+ * chunks matter. */
 static void conv_order(void)
 {
     enum { C = 256, K = 9 * C };
@@ -97,7 +113,8 @@ static void conv_order(void)
             turned[t * C + i] = w[i * 9 + t];
         }
     nn_init(&c, "reference", 1, &work);
-    nn_conv2d(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL, &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
+    nn_conv2d(&c, y, x, (weight){ .data = file + 1, .type = DT_F32 }, NULL,
+              &(conv_shape){ 1, 2, 2, C, 1, 3, 1, 1, 1 });
     CHECK(f32_bits(y[0]) == f32_bits(nn_dot(patch, 1, turned, 1, K)), "%a", (double)y[0]);
     free(x);
     free(w);
@@ -125,7 +142,8 @@ static void attention_truth(void)
                 sum += exp(s / 2.0);
                 o += exp(s / 2.0) * (double)v[n * D + j];
             }
-            CHECK(fabs((double)y[i * D + j] - o / sum) < 1e-6, "row %zu, column %zu: %g, not %g", i, j, (double)y[i * D + j], o / sum);
+            CHECK(fabs((double)y[i * D + j] - o / sum) < 1e-6, "row %zu, column %zu: %g, not %g", i, j,
+                  (double)y[i * D + j], o / sum);
         }
     free(q);
     free(k);
@@ -179,7 +197,8 @@ static void norm_truth(void)
         for (size_t p = 0; p < P; p++)
             for (size_t j = g; j < g + 2; j++)
                 var += ((double)x[p * C + j] - mean) * ((double)x[p * C + j] - mean) / (2 * P);
-        const double v = ((double)x[i] - mean) / sqrt(var + 0.01) * (double)gamma[i % C] + (double)beta[i % C];
+        const double v =
+            ((double)x[i] - mean) / sqrt(var + 0.01) * (double)gamma[i % C] + (double)beta[i % C];
         CHECK(fabs((double)y[i] - v / (1.0 + exp(-v))) < 1e-6, "group norm, value %zu", i);
     }
     nn_layer_norm(&c, y, x, gamma, beta, P, C, 0.01f);
@@ -189,7 +208,8 @@ static void norm_truth(void)
         double var = 0.0;
         for (int j = 0; j < 4; j++)
             var += ((double)row[j] - mean) * ((double)row[j] - mean) / 4.0;
-        const double v = ((double)x[i] - mean) / sqrt(var + 0.01) * (double)gamma[i % C] + (double)beta[i % C];
+        const double v =
+            ((double)x[i] - mean) / sqrt(var + 0.01) * (double)gamma[i % C] + (double)beta[i % C];
         CHECK(fabs((double)y[i] - v) < 1e-6, "layer norm, value %zu", i);
     }
     free(x);
@@ -221,81 +241,6 @@ static void moving(void)
     CHECK(nn_first_bad(y, 6) == 3, "infinity");
 }
 
-static int by_value_then_index(const void *a, const void *b)
-{
-    const float *x = *(const float *const *)a, *y = *(const float *const *)b; /* into one array: addresses are indices */
-    return *x > *y ? -1 : *x < *y ? 1 : x < y ? -1 : x > y;
-}
-
-static int by_index(const void *a, const void *b)
-{
-    const float *x = *(const float *const *)a, *y = *(const float *const *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Ties, zeros of both signs, constant, rising and falling input; k of 0, 1, n, more than n. */
-static void topk(void)
-{
-    static const size_t sizes[] = { 1, 2, 3, 7, 64, 1000, 20480 }, ks[] = { 0, 1, 2, 3, 32, 999, 30000 };
-    for (size_t s = 0; s < COUNT(sizes); s++)
-        for (int kind = 0; kind < 5; kind++) {
-            const size_t n = sizes[s];
-            float *z = filled(n), *val = floats(n);
-            uint32_t *idx = malloc(n * sizeof *idx);
-            const float **order = malloc(n * sizeof *order);
-            if (!idx || !order)
-                abort();
-            for (size_t i = 0; i < n; i++) {
-                z[i] = kind == 0 ? z[i] : kind == 1 ? (float)((int)(z[i] * 3.0f)) * (i % 2 ? 1.0f : -1.0f) : kind == 2 ? 0.5f
-                     : kind == 3 ? (float)i : -(float)i;
-                order[i] = z + i;
-            }
-            for (size_t j = 0; j < COUNT(ks); j++) {
-                const size_t k = ks[j] < n ? ks[j] : n, got = nn_topk(idx, val, z, n, ks[j]);
-                qsort(order, n, sizeof *order, by_value_then_index);
-                qsort(order, k, sizeof *order, by_index);
-                CHECK(got == k, "n %zu, k %zu: %zu", n, ks[j], got);
-                for (size_t i = 0; i < k; i++)
-                    if (idx[i] != (uint32_t)(order[i] - z) || f32_bits(val[i]) != f32_bits(z[idx[i]])) {
-                        test_failed(__FILE__, __LINE__, "n %zu, k %zu, kind %d: place %zu holds index %u", n, ks[j], kind, i, (unsigned)idx[i]);
-                        break;
-                    }
-            }
-            free(z);
-            free(val);
-            free(idx);
-            free(order);
-        }
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-    return x < y ? -1 : x > y;
-}
-
-static void quantile(void)
-{
-    for (size_t n = 1; n < 200; n += n < 20 ? 1 : 17)
-        for (int kind = 0; kind < 4; kind++) {
-            float *x = filled(n), *sorted = floats(n), *scratch = floats(n);
-            for (size_t i = 0; i < n; i++)
-                sorted[i] = x[i] = kind == 0 ? x[i] : kind == 1 ? (float)(int)(x[i] * 3.0f) : kind == 2 ? (float)i : 4.0f;
-            qsort(sorted, n, sizeof *sorted, by_value);
-            for (int p = 0; p <= 100; p += 5) {
-                const double q = p / 100.0, r = q * (double)(n - 1);
-                const size_t lo = (size_t)r;
-                const double want = lo + 1 >= n ? (double)sorted[n - 1]
-                                                : (double)sorted[lo] + (r - (double)lo) * ((double)sorted[lo + 1] - (double)sorted[lo]);
-                const double y = nn_quantile(x, n, q, scratch);
-                CHECK(y == want, "n %zu, kind %d, %d %%: %g, not %g", n, kind, p, y, want);
-            }
-            free(x);
-            free(sorted);
-            free(scratch);
-        }
-}
-
 const test_case reference_tests[] = {
     { "timestep", timestep },
     { "pixels", pixels },
@@ -306,7 +251,5 @@ const test_case reference_tests[] = {
     { "sums", sums },
     { "norm_truth", norm_truth },
     { "moving", moving },
-    { "topk", topk },
-    { "quantile", quantile },
     { NULL, NULL }
 };
