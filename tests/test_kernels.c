@@ -50,36 +50,38 @@ typedef struct operation {
     float *y0; /* y's first content, for operations in place; or NULL */
 } operation;
 
-/* Runs o by the reference, then by every kernel set at 1 to 3 threads, in memory measured beforehand. */
+/* Measures what o needs, then runs it in just that much memory. */
+static void run_planned(nn *c, const operation *o, float *y)
+{
+    arena plan = { NULL, 0, 0, 0, false }, tight = { memory, 0, 0, 0, false };
+    c->work = &plan;
+    o->run(c, NULL, o->arguments);
+    tight.size = plan.peak;
+    c->work = &tight;
+    for (size_t j = 0; j < o->n; j++)
+        y[j] = o->y0 ? o->y0[j] : -777.0f;
+    y[o->n] = 12345.0f;
+    CHECK(plan.peak <= sizeof memory, "%s: planned %zu bytes", o->what, plan.peak);
+    if (plan.peak > sizeof memory)
+        return;
+    memset(memory, 0x7f, plan.peak); /* scratch must not be taken for zeros */
+    o->run(c, y, o->arguments);
+    CHECK(!tight.failed && tight.peak == plan.peak, "%s, %s: planned %zu bytes, used %zu", o->what,
+          nn_isa_name(c), plan.peak, tight.peak);
+    CHECK(tight.used == 0, "%s, %s: kept %zu bytes", o->what, nn_isa_name(c), tight.used);
+}
+
+/* Runs o by the reference, then by every kernel set at 1 to 3 threads. */
 static void compare(const operation *o)
 {
     nn c;
     float *want = floats(o->n), *got = floats(o->n);
 
     nn_init(&c, "reference", 1, &work);
-    if (o->y0)
-        memcpy(want, o->y0, o->n * sizeof *want);
-    o->run(&c, want, o->arguments);
-    CHECK(!work.failed && work.used == 0, "%s: the reference needs %zu bytes", o->what, work.peak);
+    run_planned(&c, o, want);
     for (size_t i = 0; kernels_of(&c, i, 1); i++)
         for (c.threads = 1; c.threads <= 3; c.threads++) {
-            arena plan = { NULL, 0, 0, 0, false }, tight = { memory, 0, 0, 0, false };
-            c.work = &plan;
-            o->run(&c, NULL, o->arguments);
-            tight.size = plan.peak;
-            c.work = &tight;
-            for (size_t j = 0; j < o->n; j++)
-                got[j] = o->y0 ? o->y0[j] : -777.0f;
-            got[o->n] = 12345.0f;
-            /* scratch must not be taken for zeros */
-            memset(memory, 0x7f, plan.peak < sizeof memory ? plan.peak : 0);
-            CHECK(plan.peak <= sizeof memory, "%s: planned %zu bytes", o->what, plan.peak);
-            if (plan.peak > sizeof memory)
-                continue;
-            o->run(&c, got, o->arguments);
-            CHECK(!tight.failed && tight.peak == plan.peak, "%s, %s: planned %zu bytes, used %zu", o->what,
-                  nn_isa_name(&c), plan.peak, tight.peak);
-            CHECK(tight.used == 0, "%s, %s: kept %zu bytes", o->what, nn_isa_name(&c), tight.used);
+            run_planned(&c, o, got);
             same(&c, o->what, got, want, o->n);
         }
     free(want);
