@@ -103,7 +103,7 @@ static size_t read_document(equation of[EQUATIONS])
     return largest;
 }
 
-/* The tags in the comments of one source are the document's, and in the file that it names. Marks them in there. */
+/* The tags in one source's comments are the document's, in the file that it names. Marks them in there. */
 static void check_source(const char *path, const equation of[EQUATIONS], bool there[EQUATIONS])
 {
     char *text = read_text(path), *end = text;
@@ -127,8 +127,7 @@ static void check_source(const char *path, const equation of[EQUATIONS], bool th
     free(text);
 }
 
-/* A tag in the wrong file, a number that only one side knows, a row whose function was renamed: a reader with the
- * paper would be lost. */
+/* Fails on a tag in the wrong file, on a number that only one side knows, on a row whose function was renamed. */
 static void both_ways(void)
 {
     static equation of[EQUATIONS];
