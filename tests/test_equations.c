@@ -33,7 +33,7 @@ static char *read_text(const char *path)
     return text;
 }
 
-/* The sources of the root and the rooms, whose names end with one of ".c", ".h" in `ends`; returns how many. */
+/* The sources of the root and the rooms: ends "c" those named *.c, "ch" the headers too. Returns how many. */
 static size_t list_sources(char path[SOURCES][96], const char *ends)
 {
     static const char *const rooms[] = { ".", "arithmetic", "files", "layers", "training", "evaluation",
@@ -145,7 +145,7 @@ static void check_tags(const char *path, const equation of[EQUATIONS], bool ther
     free(text);
 }
 
-/* Fails on a tag in the wrong file, on a number that only one side knows, on a row whose function was renamed. */
+/* Fails on a tag in the wrong file, on a number that only one side knows, on a row whose function is gone. */
 static void both_ways(void)
 {
     static equation of[EQUATIONS];
@@ -171,7 +171,7 @@ static void audit(void)
 {
     static char path[SOURCES][96];
     const size_t sources = list_sources(path, "ch");
-    char  *rows = read_text("docs/audit.md"), key[24];
+    char  *rows = read_text("docs/audit.md"), key[40];
     size_t tags = 0;
     for (size_t i = 0; i < sources; i++) {
         char *text = read_text(path[i]);
