@@ -1,4 +1,4 @@
-/* rng.h: random numbers, our own (SplitMix64 by counter, contract 6) and torch.randn's (contract 7); a digest.
+/* rng.h: random numbers, ours (SplitMix64 by counter, contract 6) and torch.randn's (contract 7); a digest.
  *
  *   seed, stream, i --rng_value--> hash-filled weights, shuffles
  *   seed --mt19937--> rng_randn --> starting latents

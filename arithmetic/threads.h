@@ -2,7 +2,7 @@
  *
  *   OMP(omp parallel for num_threads(c->threads))      a pragma, or nothing
  *
- * No other source asks for _OPENMP. Not here: who starts threads, and how many (nn.threads of operations.h). */
+ * No other source asks for _OPENMP. Not here: who starts threads and how many (nn.threads, operations.h). */
 #ifndef SAEURON_THREADS_H
 #define SAEURON_THREADS_H
 
