@@ -17,7 +17,6 @@ size_t dtype_size(dtype t)
 }
 
 float nn_f16_to_f32(uint16_t h) { return f16_widen(h); }
-float nn_bf16_to_f32(uint16_t h) { return bf16_widen(h); }
 
 /* Adding 2^k, chosen so that a half's last place becomes the float's last place, rounds to it. */
 bool nn_f32_to_f16(uint16_t *h, float x)

@@ -27,8 +27,8 @@ static inline float f32_from(uint32_t u) { float x; memcpy(&x, &u, sizeof x); re
 static inline uint64_t f64_bits(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
 static inline double f64_from(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
 
-/* hi + lo, lo the error of a sum hi, as a float rounded once: an inexact hi is made odd first (contract
- * 2). */
+/* hi + lo as a float, rounded once; hi is a rounded sum, lo its error. An inexact hi is made odd first
+ * (contract 2). */
 static inline float round_odd(double hi, double lo)
 {
     uint64_t       u = f64_bits(hi);
@@ -159,8 +159,8 @@ static inline void adam32(float *p, float *m, float *v, float g, float rate1, fl
     *p = *p - step * (*m / (sqrtf(*v) / root + eps));
 }
 
-/* Exact: a half's exponent and fraction put where a float's are are 2^112 times too small; all ones stay all
- * ones. */
+/* Exact. A half's exponent and fraction, moved to a float's places, give a value 2^112 times too small. An
+ * exponent of all ones (infinity, NaN) stays all ones. */
 static inline float f16_widen(uint16_t h)
 {
     const uint32_t magnitude = (uint32_t)(h & 0x7fffu) << 13;
@@ -177,18 +177,19 @@ typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16,
 
 size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */
 float  nn_f16_to_f32(uint16_t h);                           /* exact */
-float  nn_bf16_to_f32(uint16_t h);                          /* exact */
 bool   nn_f32_to_f16(uint16_t *h, float x);                 /* nearest even; false on overflow or NaN */
 
-/* ---- functions of one number (contract 2 and 5) ---- */
+/* ---- functions of one number (contract 5) ---- */
 
-float  nn_fmaf(float a, float b, float c); /* correctly rounded a*b + c, in hardware or emulated */
-float  nn_expf(float x);
-float  nn_logf(float x);
-float  nn_erff(float x);
 float  nn_expf_cr(float x);                /* correctly rounded exp; the time embedding's */
 double nn_sin(double x);                   /* |x| <= 2^13 */
 double nn_cos(double x);
+
+/* The inline functions above, to be called by address: fma32, exp32, log32, ... */
+float  nn_fmaf(float a, float b, float c);
+float  nn_expf(float x);
+float  nn_logf(float x);
+float  nn_erff(float x);
 float  nn_silu1(float x);
 float  nn_gelu1(float x);
 float  nn_quick_gelu1(float x);

@@ -355,6 +355,7 @@ void nn_timestep_embedding(float *y, float t, size_t dim, bool flip_sin_to_cos, 
     }
 }
 
+/* EQ 10: 255 clamp(x/2 + 1/2, 0, 1), to the nearest, ties to even. */
 unsigned char nn_pixel(float x)
 {
     const float v = fma32(x, 0.5f, 0.5f), low = v > 0.0f ? v : 0.0f, u = low < 1.0f ? low : 1.0f;
@@ -413,6 +414,7 @@ static double sum_squares(const float *x, const double *mean, size_t n)
     return tree16(lane);
 }
 
+/* EQ 16: w = w / (norm(w) + 2^-23). */
 static void unit_row(float *w, size_t n)
 {
     const float norm = (float)sqrt(sum_squares(w, NULL, n)) + FLT_EPSILON;
@@ -420,6 +422,7 @@ static void unit_row(float *w, size_t n)
         w[j] = w[j] / norm;
 }
 
+/* EQ 24: g = scale g, less its part along w. */
 static void project(float *g, const float *w, float scale, size_t n)
 {
     for (size_t j = 0; j < n; j++)
@@ -429,6 +432,7 @@ static void project(float *g, const float *w, float scale, size_t n)
         g[j] = fma32(along, w[j], g[j]);
 }
 
+/* EQ 25: Adam's step, adam32 of each number. */
 static void adam_row(float *p, float *m, float *v, const float *g, float scale, const adam *a, size_t n)
 {
     for (size_t j = 0; j < n; j++)

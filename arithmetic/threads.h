@@ -2,8 +2,7 @@
  *
  *   OMP(omp parallel for num_threads(c->threads))      a pragma, or nothing
  *
- * Not here: who starts threads, and how many (nn.threads of operations.h). No file but this asks for
- * _OPENMP. */
+ * No other source asks for _OPENMP. Not here: who starts threads and how many (nn.threads, operations.h). */
 #ifndef SAEURON_THREADS_H
 #define SAEURON_THREADS_H
 

@@ -184,7 +184,7 @@ static void halves(void)
           !nn_f32_to_f16(&h, NAN), "overflow");
     CHECK(nn_f16_to_f32(0x0001) == 0x1p-24f && nn_f16_to_f32(0xfbff) == -65504.0f,
           "the least and the largest");
-    CHECK(nn_bf16_to_f32(0x3f80) == 1.0f && nn_bf16_to_f32(0x0001) == 0x1p-133f, "BF16");
+    CHECK(bf16_widen(0x3f80) == 1.0f && bf16_widen(0x0001) == 0x1p-133f, "BF16");
 }
 
 static void sizes(void)

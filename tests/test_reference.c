@@ -51,7 +51,7 @@ static void widening(void)
             uint16_t half = 0;
             nn_f32_to_f16(&half, x[37 + i]);
             const uint16_t high = (uint16_t)(f32_bits(x[37 + i]) >> 16);
-            const float    want = t == 0 ? x[37 + i] : t == 1 ? nn_f16_to_f32(half) : nn_bf16_to_f32(high);
+            const float    want = t == 0 ? x[37 + i] : t == 1 ? nn_f16_to_f32(half) : bf16_widen(high);
             CHECK(f32_bits(y[i]) == f32_bits(want), "type %d, value %zu", t, i);
         }
         free(p);
