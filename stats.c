@@ -8,6 +8,7 @@
  * Letters: T sampling steps, n latents, c a concept. */
 #include "stats.h"
 #include "arithmetic/nn.h"
+#include "arithmetic/rng.h"
 #include "files/json.h"
 
 #include <string.h>
@@ -60,6 +61,15 @@ static int read_prompts(stats *s, saeuron_error *err)
             code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", s->file.path);
     }
     return code;
+}
+
+/* The hash of every tensor's bytes, in file order: other numbers, another digest, whatever the file is called. */
+static uint64_t digest_of(const tensors *t)
+{
+    uint64_t h = 0;
+    for (size_t i = 0; i < t->count; i++)
+        h = nn_hash(h, t->list[i].data, t->list[i].bytes);
+    return h;
 }
 
 static int check_tensors(stats *s, saeuron_error *err)
@@ -139,6 +149,8 @@ int stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_err
     io_free(host, scratch);
     if (code)
         stats_unload(s, host);
+    else
+        s->digest = digest_of(&s->file);
     return code;
 }
 
@@ -164,6 +176,8 @@ int stats_load_density(stats *s, const saeuron_host *host, const char *path, sae
     }
     if (code)
         tensors_close(&s->density);
+    else
+        s->density_digest = digest_of(&s->density);
     return code;
 }
 

@@ -16,7 +16,9 @@ typedef struct stats {
     float  *threshold;              /* [steps,n]: mean over concepts of mu */
     double *prompts;                /* a concept, in file order */
     void   *memory;
+    uint64_t digest;                /* of mu, its tensors' bytes in file order, as sae.digest */
     tensors density;                /* of stats_load_density; file_count == 0: none */
+    uint64_t density_digest;        /* likewise; 0: no density is loaded */
 } stats;
 
 int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
