@@ -56,6 +56,9 @@ struct saeuron_context {
     const recorder *record;         /* while collect.c samples; else NULL */
 };
 
+/* DIR/NAME, a JSON object, into *f and *object; the caller closes *f. */
+int  open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name, saeuron_error *err);
+bool guidance_ok(float g);
 /* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for the end of its batch. */
 size_t usual_batch(const struct saeuron_context *x, size_t W, size_t H);
 
