@@ -1,33 +1,38 @@
-/* select.h: statistics of concepts, scores, the selected latents, and the ablation at a hook.
- * Not here: the SAE (sae.h), where hooks are (unet.h). Source: SAeUron, sections 3.3 and 3.4; released utils/hooks.py. */
+/* select.h: scores, the latents selected for a concept, and the ablation at a hook.
+ *
+ *   stats --selection_make--> latents of each step --ablation_forget--> ablation --ablate--> the hook's output, edited
+ *
+ * Not here: the file of statistics (stats.h), the SAE (sae.h), where hooks are (unet.h), which SAE is whose (forget.h).
+ * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py. */
 #ifndef SAEURON_SELECT_H
 #define SAEURON_SELECT_H
 
 #include "sae.h"
 #include "stats.h"
 
-/* score [n] of one step (paper eq. 5; method "Score and selection"). scratch [2n]. */
-void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch);
+/* score [n] = s(t,c) of one step (paper equation 5; select.c). scratch [2n]. */
+void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch);
 
-enum { RESIDUAL_PAPER, RESIDUAL_RELEASED, RESIDUAL_NONE };
-/* top > 0, else percentile; of the latents that fire at min_density of the concept's tokens at least */
+/* Which latents are selected: the `top` best-scored, or, with top 0, those whose score is above the percentile; of all, or,
+ * with min_density above 0, of those that fire at that share of the concept's tokens at least. strength: gamma. */
 typedef struct choice { size_t top; double percentile; float strength; double min_density; } choice;
 
-/* One forgotten concept at one hook: per step the selected latents, ascending. */
+/* The latents of one concept at one hook, step by step; ascending within a step. */
 typedef struct selection {
     char     concept[96];
     choice   how;
     size_t   steps;
-    uint32_t *start;                /* [steps+1] offsets into the arrays below */
+    uint32_t *start;                /* [steps+1]: those of step t are start[t] .. start[t+1]-1 of the arrays below */
     uint32_t *latent;
     float    *score, *mu, *threshold;
     void     *memory;
 } selection;
 
+/* An error when min_density leaves no latent at any step. sel is for selection_free, after an error, too. */
 int  selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err);
 void selection_free(selection *sel, const saeuron_host *host);
 
-/* One edit of one latent at one token, for `select --explain`. */
+/* One edit of one latent at one token: f becomes after = factor f. For `select --explain`. */
 typedef struct edit { const char *concept; size_t step, row, latent; float f, mu, threshold, factor, after; } edit;
 typedef void (*edit_observer)(void *user, const edit *e);
 
@@ -40,17 +45,27 @@ typedef struct ablation {
     char   hook[96];
     sae    sae;
     stats  stats;                   /* steps == 0: none; only forgetting needs them */
-    size_t count, steers;
+    size_t count, steers;           /* of forget, of steer */
     selection forget[FORGETS];
     steering  steer[STEERS];
     bool   reconstruct;             /* the output is decode(f); count and steers are 0 */
-    int    residual, shared;
-    edit_observer observe;
+    int    residual, shared;        /* SAEURON_RESIDUAL_*, SAEURON_SHARED_* */
+    edit_observer observe;          /* hears of every edit; or NULL */
     void  *observe_user;
 } ablation;
 
-bool ablation_active(const ablation *a);  /* something is asked for at this hook */
-/* x [M,d], the hook's output at row `step` of the statistics, edited in place. */
+/* Adds a concept of a->stats, a latent's factor, or the reconstruction; an error if it is there already, does not go with
+ * what is there, or if there is no room. */
+int  ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how, saeuron_error *err);
+int  ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err);
+int  ablation_reconstruct(ablation *a, saeuron_error *err);
+bool ablation_active(const ablation *a);    /* something is asked for at this hook */
+/* Nothing is asked for from now on; SAE and statistics stay. */
+void ablation_rest(ablation *a, const saeuron_host *host);
+/* Gives back what a holds, SAE and statistics too; a itself is the caller's. */
+void ablation_free(ablation *a, const saeuron_host *host);
+
+/* x [M,d], the hook's output, edited in place; step: the row of the statistics. x NULL: plans (nn.h). */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
 #endif
