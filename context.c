@@ -1,4 +1,5 @@
-/* context.c: a model's folder opened and closed: scheduler, networks, tokenizer, concepts, and what they must agree on.
+/* context.c: a model's folder opened and closed: scheduler, networks, tokenizer, concepts, and what they must
+ * agree on.
  *
  *   DIR/{scheduler,text_encoder,unet,vae,tokenizer}/, concepts.json --context_open--> saeuron_context
  *
@@ -18,16 +19,19 @@ bool guidance_ok(float guidance) { return guidance >= 0 && guidance <= 1e4f; } /
 int check_environment(int threads, saeuron_error *err)
 {
     if (!nn_environment_ok())
-        return fail(err, SAEURON_EENV, "the floating-point environment flushes subnormals or does not round to nearest: "
-                                       "restore it before calling");
+        return fail(err, SAEURON_EENV,
+                    "the floating-point environment flushes subnormals or does not round to nearest: restore "
+                    "it before calling");
     if (!nn_team_environment_ok(threads))
-        return fail(err, SAEURON_EENV, "a thread of OpenMP's pool was started under a floating-point environment that "
-                                       "flushes subnormals or does not round to nearest: start the pool after restoring it, "
-                                       "or give the context 1 thread");
+        return fail(err, SAEURON_EENV,
+                    "a thread of OpenMP's pool was started under a floating-point environment that flushes "
+                    "subnormals or does not round to nearest: start the pool after restoring it, or give the "
+                    "context 1 thread");
     return SAEURON_OK;
 }
 
-int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name, saeuron_error *err)
+int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name,
+                saeuron_error *err)
 {
     char path[1024];
     int  code;
@@ -52,9 +56,18 @@ typedef struct network {
     void  (*bind)(binder *b, void *net);
 } network;
 
-static int configure_clip(void *t, json o, const char *path, saeuron_error *err) { return clip_configure(t, o, path, err); }
-static int configure_unet(void *u, json o, const char *path, saeuron_error *err) { return unet_configure(u, o, path, err); }
-static int configure_vae(void *v, json o, const char *path, saeuron_error *err) { return vae_configure(v, o, path, err); }
+static int configure_clip(void *t, json o, const char *path, saeuron_error *err)
+{
+    return clip_configure(t, o, path, err);
+}
+static int configure_unet(void *u, json o, const char *path, saeuron_error *err)
+{
+    return unet_configure(u, o, path, err);
+}
+static int configure_vae(void *v, json o, const char *path, saeuron_error *err)
+{
+    return vae_configure(v, o, path, err);
+}
 
 static int read_weights(saeuron_context *ctx, const network *n, const char *dir, saeuron_error *err)
 {
@@ -70,7 +83,8 @@ static int read_weights(saeuron_context *ctx, const network *n, const char *dir,
         weights += n->file->list[i].count;
     const bool pack = n->packed && weights <= ctx->host.pack / sizeof(float);
     code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
-    tensors_release(n->file); /* binding has read every value, to check it; pages that are needed will come back */
+    tensors_release(
+        n->file); /* binding has read every value, to check it; pages that are needed will come back */
     return code;
 }
 
@@ -92,9 +106,12 @@ static int open_network(saeuron_context *ctx, const network *n, saeuron_error *e
 static int open_networks(saeuron_context *ctx, saeuron_error *err)
 {
     const network list[] = {
-        { "text_encoder", "model", false, &ctx->text_file, &ctx->text_memory, &ctx->text, configure_clip, clip_bind },
-        { "unet", "diffusion_pytorch_model", true, &ctx->unet_file, &ctx->unet_memory, &ctx->unet, configure_unet, unet_bind },
-        { "vae", "diffusion_pytorch_model", false, &ctx->vae_file, &ctx->vae_memory, &ctx->vae, configure_vae, vae_bind },
+        { "text_encoder", "model", false, &ctx->text_file, &ctx->text_memory, &ctx->text, configure_clip,
+          clip_bind },
+        { "unet", "diffusion_pytorch_model", true, &ctx->unet_file, &ctx->unet_memory, &ctx->unet,
+          configure_unet, unet_bind },
+        { "vae", "diffusion_pytorch_model", false, &ctx->vae_file, &ctx->vae_memory, &ctx->vae, configure_vae,
+          vae_bind },
     };
     int code = SAEURON_OK;
     for (size_t i = 0; i < sizeof list / sizeof *list && !code; i++)
@@ -108,11 +125,15 @@ static int check_fit(const saeuron_context *ctx, saeuron_error *err)
     const unet  *u = &ctx->unet;
     const size_t C = ctx->vae.latent_channels;
     if (u->text_width != ctx->text.D)
-        return fail(err, SAEURON_EFORMAT, "%s: the UNet wants text states %zu wide (cross_attention_dim), "
-                    "the text encoder makes %zu (hidden_size)", ctx->dir, u->text_width, ctx->text.D);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the UNet wants text states %zu wide (cross_attention_dim), the text encoder makes "
+                    "%zu (hidden_size)",
+                    ctx->dir, u->text_width, ctx->text.D);
     if (u->in_channels != C || u->out_channels != C)
-        return fail(err, SAEURON_EFORMAT, "%s: the UNet's in_channels %zu and out_channels %zu must both be "
-                    "the VAE's latent_channels %zu", ctx->dir, u->in_channels, u->out_channels, C);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the UNet's in_channels %zu and out_channels %zu must both be the VAE's "
+                    "latent_channels %zu",
+                    ctx->dir, u->in_channels, u->out_channels, C);
     return SAEURON_OK;
 }
 
@@ -139,14 +160,17 @@ static int open_tokenizer(saeuron_context *ctx, saeuron_error *err)
     if ((code = tokenizer_open(&ctx->tokenizer, ctx->files, dir, err)) != SAEURON_OK)
         return code;
     if (tokenizer_size(ctx->tokenizer) > ctx->text.vocab)
-        return fail(err, SAEURON_EFORMAT, "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong "
-                    "to different models", dir, tokenizer_size(ctx->tokenizer), ctx->text.vocab);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong to "
+                    "different models",
+                    dir, tokenizer_size(ctx->tokenizer), ctx->text.vocab);
     if (tokenizer_max_length(ctx->tokenizer) > ctx->text.positions)
         return tokenizer_set_max_length(ctx->tokenizer, ctx->text.positions, err);
     return SAEURON_OK;
 }
 
-/* concepts.json is ours. A model without it forgets by the names in its statistics, at 50 steps and guidance 7.5. */
+/* concepts.json is ours. A model without it forgets by the names in its statistics, at 50 steps and guidance
+ * 7.5. */
 static int open_concepts(saeuron_context *ctx, saeuron_error *err)
 {
     char path[1024];
@@ -185,13 +209,15 @@ static int find_model(saeuron_context *ctx, const char *dir, const char *made, s
         ctx->files = synthetic_host(ctx->made);
     } else if (io_open(&one, &ctx->host, dir, NULL) == SAEURON_OK) {
         io_close(&one);
-        return fail(err, SAEURON_EFORMAT, "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one "
-                    "of it", dir);
+        return fail(err, SAEURON_EFORMAT,
+                    "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it",
+                    dir);
     }
     return SAEURON_OK;
 }
 
-int context_open(saeuron_context **out, const saeuron_host *host, const char *dir, const char *made, saeuron_error *err)
+int context_open(saeuron_context **out, const saeuron_host *host, const char *dir, const char *made,
+                 saeuron_error *err)
 {
     const int threads = host && host->threads > 0 ? host->threads : os_cores();
     saeuron_context *ctx;
@@ -203,7 +229,8 @@ int context_open(saeuron_context **out, const saeuron_host *host, const char *di
     if ((code = check_environment(threads, err)) != SAEURON_OK)
         return code;
     if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa,
+        return fail(err, SAEURON_EUSAGE,
+                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa,
                     nn_isa_list());
     if (!(ctx = io_alloc(host, 1, sizeof *ctx)))
         return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", dir);

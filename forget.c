@@ -1,10 +1,10 @@
-/* forget.c: from a concept's name, or a hook's, to what is done there: its SAE and statistics found, loaded, set to work.
+/* forget.c: from a concept's name, or a hook's, to what is done there: find, load, set to work.
  *
- *   concept --find_concept--> hook, folder of its SAE --usual_choice--> choice --forget: load, select--> ctx->hook[]
- *   hook, latent, factor --steer--> ctx->hook[]                            hook --reconstruct--> ctx->hook[]
+ *   concept --find_concept--> hook, its SAE's folder --usual_choice--> choice --forget--> ctx->hook[]
+ *   hook, latent, factor --steer--> ctx->hook[]         hook --reconstruct--> ctx->hook[]
  *
- * Not here: the arithmetic of selection and ablation (select.c), the model's own files (context.c), the public entries
- * (saeuron.c). Files: docs/formats.md. */
+ * Not here: the arithmetic of selection and ablation (select.c), the model's own files (context.c), the
+ * public entries (saeuron.c). Files: docs/formats.md. */
 #include "forget.h"
 #include "arithmetic/nn.h"
 
@@ -18,8 +18,10 @@ int hook_name(const saeuron_context *ctx, const char *hook, char name[96], saeur
 {
     hook = unet_bare_hook(hook);
     if (!unet_hook_width(&ctx->unet, hook, NULL))
-        return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as "
-                    "up_blocks.1.attentions.2", hook);
+        return fail(err, SAEURON_EUSAGE,
+                    "there is no hook %.80s in this UNet: hooks are its attentions, as "
+                    "up_blocks.1.attentions.2",
+                    hook);
     memcpy(name, hook, strlen(hook) + 1); /* short: a name that the UNet has */
     return SAEURON_OK;
 }
@@ -39,7 +41,8 @@ bool sae_folder(const saeuron_context *ctx, const char *hook, char dir[1024])
     return true;
 }
 
-int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path, saeuron_error *err)
+int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
+            saeuron_error *err)
 {
     char name[96];
     const int code = hook_name(ctx, hook, name, err);
@@ -66,7 +69,8 @@ int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const c
     return SAEURON_OK;
 }
 
-/* Where the SAE of hook is: as the last use_sae of this hook named it (*named), else in the model's folder. */
+/* Where the SAE of hook is: as the last use_sae of this hook named it (*named), else in the model's
+ * folder. */
 static bool find_place(const saeuron_context *ctx, const char *hook, sae_place *at, bool *named)
 {
     for (size_t i = ctx->places; i-- > 0;)
@@ -77,7 +81,8 @@ static bool find_place(const saeuron_context *ctx, const char *hook, sae_place *
         }
     *named = false;
     memcpy(at->hook, hook, strlen(hook) + 1);
-    return sae_folder(ctx, hook, at->dir) && io_join(at->stats, sizeof at->stats, at->dir, "stats.safetensors");
+    return sae_folder(ctx, hook, at->dir) &&
+           io_join(at->stats, sizeof at->stats, at->dir, "stats.safetensors");
 }
 
 int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], saeuron_error *err)
@@ -88,14 +93,16 @@ int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], sa
     if (!find_place(ctx, hook, &at, &named))
         return fail(err, SAEURON_EUSAGE, "the path of the SAE for %.80s is too long", hook);
     if (!named && !(io_join(path, sizeof path, at.dir, "cfg.json") && io_exists(&ctx->host, path)))
-        return fail(err, SAEURON_ENOENT, "%.300s/: there is no SAE for this hook; name its folder with saeuron_use_sae", at.dir);
+        return fail(err, SAEURON_ENOENT,
+                    "%.300s/: there is no SAE for this hook; name its folder with saeuron_use_sae", at.dir);
     memcpy(dir, at.dir, sizeof at.dir);
     return SAEURON_OK;
 }
 
 /* ---- the hook of a concept ---- */
 
-/* Insertions, deletions and changes between two names, case ignored, at most 63 letters: for "did you mean". */
+/* Insertions, deletions and changes between two names, case ignored, at most 63 letters: for "did you
+ * mean". */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[64], n = strlen(b) < 63 ? strlen(b) : 63;
@@ -118,8 +125,8 @@ static size_t distance(const char *a, const char *b)
 typedef struct nearest { char name[96]; size_t distance; } nearest;
 
 /* Whether the statistics of one hook know the concept, by their tensors' names: no value is read. */
-static int look_at_hook(const saeuron_context *ctx, const char *hook, const char *concept, sae_place *at, bool *knows,
-                        nearest *near, saeuron_error *err)
+static int look_at_hook(const saeuron_context *ctx, const char *hook, const char *concept, sae_place *at,
+                        bool *knows, nearest *near, saeuron_error *err)
 {
     tensors t;
     bool    named;
@@ -154,14 +161,18 @@ int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at,
     if (knows)
         return SAEURON_OK;
     if (near.distance == SIZE_MAX)
-        return fail(err, SAEURON_ENOENT, "%.200s/sae/: no hook has statistics here, so nothing can be forgotten; name an SAE "
-                    "with saeuron_use_sae", ctx->dir);
-    return fail(err, SAEURON_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?", concept, near.name);
+        return fail(err, SAEURON_ENOENT,
+                    "%.200s/sae/: no hook has statistics here, so nothing can be forgotten; name an SAE with "
+                    "saeuron_use_sae",
+                    ctx->dir);
+    return fail(err, SAEURON_EUSAGE, "concept %.80s is in no statistics of this model; did you mean %s?",
+                concept, near.name);
 }
 
 /* ---- loading ---- */
 
-int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, bool pack, sae *s, saeuron_error *err)
+int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, bool pack, sae *s,
+             saeuron_error *err)
 {
     const size_t width = unet_hook_width(&ctx->unet, hook, NULL);
     nn  c;
@@ -169,8 +180,10 @@ int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, bool
     nn_init(&c, ctx->host.isa, ctx->threads, NULL);
     code = sae_load(s, &ctx->host, pack && ctx->unet.conv_in.w.packed ? &c : NULL, dir, err);
     if (!code && s->d != width)
-        code = fail(err, SAEURON_EFORMAT, "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another "
-                    "model or hook", s->file.path, s->d, hook, width);
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model "
+                    "or hook",
+                    s->file.path, s->d, hook, width);
     return code;
 }
 
@@ -181,7 +194,8 @@ static void unload(saeuron_context *ctx, ablation *a)
 }
 
 /* The ablation at a hook; its SAE is loaded from dir unless it is loaded already. */
-static int load_sae(saeuron_context *ctx, const char *hook, const char *dir, ablation **out, saeuron_error *err)
+static int load_sae(saeuron_context *ctx, const char *hook, const char *dir, ablation **out,
+                    saeuron_error *err)
 {
     ablation *a;
     int code;
@@ -213,14 +227,17 @@ static int load_stats(saeuron_context *ctx, ablation *a, const char *path, saeur
         return SAEURON_OK;
     code = stats_load(s, &ctx->host, path, err);
     if (!code && s->n != a->sae.n)
-        code = fail(err, SAEURON_EFORMAT, "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE",
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE",
                     s->file.path, s->n, a->sae.n);
     snprintf(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
     if (!code && s->sae[0] && strcmp(s->sae, digest))
-        code = fail(err, SAEURON_EFORMAT, "%s: made with an SAE of digest %s, but the one beside it has %s: make them again",
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: made with an SAE of digest %s, but the one beside it has %s: make them again",
                     s->file.path, s->sae, digest);
     if (!code && s->hook[0] && strcmp(unet_bare_hook(s->hook), a->hook))
-        code = fail(err, SAEURON_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", s->file.path, s->hook, a->hook);
+        code = fail(err, SAEURON_EFORMAT, "%s: its metadata says hook %.80s, but it lies at %s", s->file.path,
+                    s->hook, a->hook);
     if (code)
         stats_unload(s, &ctx->host);
     return code;
@@ -238,8 +255,8 @@ static int load_density(saeuron_context *ctx, ablation *a, const char *stats_pat
     if (a->stats.density.file_count)
         return SAEURON_OK;
     if (!io_exists(&ctx->host, path))
-        return fail(err, SAEURON_ENOENT, "%s: there is no such file, which min_density reads: make it with the "
-                    "statistics", path);
+        return fail(err, SAEURON_ENOENT,
+                    "%s: there is no such file, which min_density reads: make it with the statistics", path);
     return stats_load_density(&a->stats, &ctx->host, path, err);
 }
 
@@ -269,7 +286,8 @@ void unload_hooks(saeuron_context *ctx)
 /* ---- set to work ---- */
 
 /* forget.json: { CONCEPT: {"top": K | "percentile": P, "strength": G}, ... }. */
-int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how, saeuron_error *err)
+int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
+                 saeuron_error *err)
 {
     static const char *const read[] = { "top", "percentile", "strength", NULL };
     char    path[1024];
@@ -284,8 +302,9 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
     if (json_get(object, concept, &entry)) {
         config c = { .object = entry, .path = f.path, .err = err };
         if (json_kind(entry) != '{')
-            c.code = fail(err, SAEURON_EFORMAT, "%s: the entry of %.80s is no object {\"top\" or \"percentile\", "
-                          "\"strength\"}", f.path, concept);
+            c.code = fail(err, SAEURON_EFORMAT,
+                          "%s: the entry of %.80s is no object {\"top\" or \"percentile\", \"strength\"}",
+                          f.path, concept);
         config_known(&c, read, NULL);
         how->top = config_size(&c, "top", 0, 0, 1u << 26);
         how->percentile = config_double(&c, "percentile", how->percentile);
@@ -325,7 +344,8 @@ static int open_hook(saeuron_context *ctx, const char *hook, ablation **a, saeur
 {
     char name[96], dir[1024];
     int  code;
-    if ((code = hook_name(ctx, hook, name, err)) != SAEURON_OK || (code = hook_folder(ctx, name, dir, err)) != SAEURON_OK)
+    if ((code = hook_name(ctx, hook, name, err)) != SAEURON_OK ||
+        (code = hook_folder(ctx, name, dir, err)) != SAEURON_OK)
         return code;
     return load_sae(ctx, name, dir, a, err);
 }

@@ -4,11 +4,13 @@
  *   seed --rng--> noise --> [ unet (at_module: ablate) -> guide -> ddim_step ] x T --> vae_decode --> pixels
  *   pixels --vae_encode--> moments of latents
  *
- * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), opening a folder (context.c), finding and loading SAEs
- * (forget.c), what an ablation does (select.c), classifiers (evaluation/), a terminal (program/).
- * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the tap reports);
- * released code utils/hooks.py for where the edit happens.
- * Letters: B images, R rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the latent. */
+ * Not here: the networks (clip.c, unet.c, vae.c), the step (ddim.c), opening a folder (context.c), finding
+ * and loading SAEs (forget.c), what an ablation does (select.c), classifiers (evaluation/), a terminal
+ * (program/).
+ * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the
+ * tap reports); released code utils/hooks.py for where the edit happens.
+ * Letters: B images, R rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the
+ * latent. */
 #include "saeuron.h"
 #include "arithmetic/rng.h"
 #include "forget.h"
@@ -24,7 +26,8 @@ int saeuron_open(saeuron_context **ctx, const saeuron_host *host, const char *mo
     return context_open(ctx, host, model_dir, NULL, err);
 }
 
-int saeuron_open_synthetic(saeuron_context **ctx, const saeuron_host *host, const char *name, saeuron_error *err)
+int saeuron_open_synthetic(saeuron_context **ctx, const saeuron_host *host, const char *name,
+                           saeuron_error *err)
 {
     return context_open(ctx, host, SYNTHETIC, name, err);
 }
@@ -92,7 +95,8 @@ int saeuron_reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *e
 
 void saeuron_remember(saeuron_context *ctx) { unload_hooks(ctx); }
 
-int saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path, saeuron_error *err)
+int saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
+                    saeuron_error *err)
 {
     return use_sae(ctx, hook, sae_dir, stats_path, err);
 }
@@ -106,7 +110,8 @@ typedef struct sampling {
     arena   work;
     ddim    ddim;           /* with this call's steps */
     size_t  h, w, steps;    /* h, w: sides of the latent */
-    size_t  batch, first, B; /* images at a time; of the batch at hand: the number of its first image, its images */
+    size_t batch, first,
+        B; /* images at a time; of the batch at hand: the number of its first image, its images */
     float   guidance;
     bool    guided;
     int     step;           /* sampling step; -1 outside the loop */
@@ -161,12 +166,13 @@ static int check_finite(part *p, const char *name, const float *v, size_t n)
 {
     const size_t bad = nn_first_bad(v, n);
     if (bad < n)
-        p->code = fail(&p->err, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", name, p->s->step, bad);
+        p->code = fail(&p->err, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", name,
+                       p->s->step, bad);
     return p->code;
 }
 
-/* Copies a module's output v [B,n], if it is recorded: the rows of the conditional half, each to its image's place. Threads
- * have different rows, so they write to different places. */
+/* Copies a module's output v [B,n], if it is recorded: the rows of the conditional half, each to its image's
+ * place. Threads have different rows, so they write to different places. */
 static int record(part *p, const char *name, const float *v, size_t B, size_t n)
 {
     const recorder *r = p->s->ctx->record;
@@ -183,8 +189,9 @@ static int record(part *p, const char *name, const float *v, size_t B, size_t n)
     return SAEURON_OK;
 }
 
-/* Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is asked for at this
- * hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap that asks for names hears of it. */
+/* Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is asked
+ * for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap that
+ * asks for names hears of it. */
 static int at_module(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
 {
     part *p = user;
@@ -192,7 +199,8 @@ static int at_module(void *user, const char *name, float *v, size_t B, size_t H,
     const bool sampled = v && s->step >= 0;
     const size_t shape[4] = { B, H, W, C };
     char full[160];
-    if (p->code || (!v && !s->names)) /* p->code: the text encoder and the VAE run to their end after a stop */
+    if (p->code ||
+        (!v && !s->names)) /* p->code: the text encoder and the VAE run to their end after a stop */
         return p->code;
     for (size_t i = 0; sampled && i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
@@ -232,16 +240,18 @@ static void show_latents(sampling *s, const char *name, float *v, size_t B)
 
 /* ---- before the loop ---- */
 
-/* Text states y [R,N,D] of the batch: the negative prompt's B times, then the prompts'. What the caller has encoded is taken
- * as it is; the text encoder runs for the rest, if there is any. */
+/* Text states y [R,N,D] of the batch: the negative prompt's B times, then the prompts'. What the caller has
+ * encoded is taken as it is; the text encoder runs for the rest, if there is any. */
 static void encode_prompts(sampling *s, float *y, size_t B)
 {
     const saeuron_generate_options *o = s->o;
-    const size_t N = tokenizer_max_length(s->ctx->tokenizer), D = s->ctx->text.D, mark = arena_mark(s->c.work);
+    const size_t N = tokenizer_max_length(s->ctx->tokenizer), D = s->ctx->text.D,
+                 mark = arena_mark(s->c.work);
     const size_t uncond = s->guided ? B : 0, negatives = s->guided && !o->negative_prompt_embeds ? 1 : 0;
     const size_t texts = negatives + (o->prompt_embeds ? 0 : B);
     int32_t *ids = arena_bytes(s->c.work, texts * N, sizeof *ids);
-    float   *states = arena_floats(s->c.work, texts * N * D); /* the negative prompt's, if it is to be encoded, comes first */
+    float *states = arena_floats(
+        s->c.work, texts * N * D); /* the negative prompt's, if it is to be encoded, comes first */
     part     all = whole(s);
     const tap watch = { at_module, &all, s->names };
 
@@ -260,7 +270,8 @@ static void encode_prompts(sampling *s, float *y, size_t B)
     for (size_t i = 0; y && states && !s->code && i < uncond; i++)
         memcpy(y + i * N * D, negatives ? states : o->negative_prompt_embeds, N * D * sizeof *y);
     for (size_t i = 0; y && states && !s->code && i < B; i++) {
-        const float *from = o->prompt_embeds ? o->prompt_embeds + (s->first + i) * N * D : states + (negatives + i) * N * D;
+        const float *from = o->prompt_embeds ? o->prompt_embeds + (s->first + i) * N * D
+                                             : states + (negatives + i) * N * D;
         memcpy(y + (uncond + i) * N * D, from, N * D * sizeof *y);
     }
     show(s, "prompt_embeds", y, guided_rows(s, B), N, 1, D, SAEURON_TAP_TOKENS);
@@ -277,7 +288,8 @@ static void start_noise(sampling *s, float *x, size_t B)
         const size_t   j = s->first + i;
         const uint64_t at = o->noise_index + j;
         if (!o->noise && !rng_randn(flat, o->seed, (at + 1) * n, at * n, n))
-            s->code = fail(s->err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", n);
+            s->code = fail(s->err, SAEURON_EUSAGE,
+                           "an image of %zu latent values is too small for torch.randn's stream", n);
         else
             nn_from_nchw(x + i * n, o->noise ? o->noise + j * n : flat, 1, channels(s), s->h * s->w);
     }
@@ -298,9 +310,10 @@ static void pass_rows(part *p, float *e, const float *x)
                  s->o->tap || ctx->hooks || ctx->record ? &watch : NULL);
 }
 
-/* Into how many parts the rows are split, a thread each. Of a small latent, threads take whole passes side by side and meet
- * once a step; sharing every product they would meet hundreds of times. A large latent gives all threads enough to do, and
- * its weights are packed once for all rows. A tap sees whole batches, so then there is one part. */
+/* Into how many parts the rows are split, a thread each. Of a small latent, threads take whole passes side by
+ * side and meet once a step; sharing every product they would meet hundreds of times. A large latent gives
+ * all threads enough to do, and its weights are packed once for all rows. A tap sees whole batches, so then
+ * there is one part. */
 static size_t parts_of(const sampling *s, size_t R)
 {
     bool one = s->o->tap || !small_latent(s->h * s->w);
@@ -315,8 +328,8 @@ static size_t scratch_bytes(const arena *plan)
     return plan->failed || plan->peak > SIZE_MAX - 128 ? SIZE_MAX : (plan->peak + 127) / 64 * 64;
 }
 
-/* Bytes of scratch for a pass of `count` rows and an ablation. A plan does not reach the ablations through at_module, so each
- * is planned on top of the pass's peak: an upper bound. */
+/* Bytes of scratch for a pass of `count` rows and an ablation. A plan does not reach the ablations through
+ * at_module, so each is planned on top of the pass's peak: an upper bound. */
 static size_t part_bytes(const part *like, size_t count)
 {
     const sampling *s = like->s;
@@ -376,19 +389,21 @@ static size_t steps_of(const sampling *s)
     return r && r->steps && r->steps < s->steps ? r->steps : s->steps;
 }
 
-/* Tells the host how far sampling is after step i; not 0: stop. Counted in batches times steps, or images of all the
- * recorder's calls times steps. */
+/* Tells the host how far sampling is after step i; not 0: stop. Counted in batches times steps, or images of
+ * all the recorder's calls times steps. */
 static int tell_progress(const sampling *s, size_t i, size_t B)
 {
     const saeuron_host *host = &s->ctx->host;
     const recorder *r = s->ctx->record;
     const size_t steps = steps_of(s), batches = (s->o->count + s->batch - 1) / s->batch;
-    const size_t done = r ? (r->before + s->first) * steps + (i + 1) * B : s->first / s->batch * steps + i + 1;
+    const size_t done = r ? (r->before + s->first) * steps + (i + 1) * B
+                          : s->first / s->batch * steps + i + 1;
     return host->progress ? host->progress(host->user, "sampling", done, (r ? r->all : batches) * steps) : 0;
 }
 
 /* One step on x [B,h,w,C]: e = UNet(x), guidance, DDIM. e, both [R,h,w,C]: scratch. */
-static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, part *p, size_t parts, size_t B)
+static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, part *p, size_t parts,
+                        size_t B)
 {
     const recorder *r = s->ctx->record;
     const size_t n = B * latent_values(s);
@@ -409,8 +424,10 @@ static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, 
     if (s->code)
         return;
     if (nn_first_bad(x, n) < n)
-        s->code = fail(s->err, SAEURON_ENAN, "the latents are not finite after step %zu (timestep %d): weaken the guidance or "
-                       "the strength", i, s->ddim.timesteps[i]);
+        s->code = fail(s->err, SAEURON_ENAN,
+                       "the latents are not finite after step %zu (timestep %d): weaken the guidance or the "
+                       "strength",
+                       i, s->ddim.timesteps[i]);
     else if (tell_progress(s, i, B))
         s->code = fail(s->err, SAEURON_ECANCEL, "stopped at step %zu of %zu", i + 1, s->steps);
 }
@@ -459,11 +476,13 @@ static void decode_image(part *p, const float *x)
 /* Small images side by side, a thread each; a large one by all threads. */
 static void decode(sampling *s, const float *x, size_t B)
 {
-    const size_t n = s->h * s->w * s->ctx->vae.latent_channels, mark = arena_mark(s->c.work), G = parts_of(s, B);
+    const size_t n = s->h * s->w * s->ctx->vae.latent_channels, mark = arena_mark(s->c.work),
+                 G = parts_of(s, B);
     part like = whole(s);
     s->network = "vae.";
     if (x && !small_latent(s->h * s->w))
-        tensors_release(&s->ctx->unet_file); /* decoding needs the most memory: the UNet can wait in the file cache */
+        tensors_release(
+            &s->ctx->unet_file); /* decoding needs the most memory: the UNet can wait in the file cache */
     like.c.threads = G > 1 ? 1 : s->c.threads;
     like.c.work = &like.work;
     decode_image(&like, NULL);
@@ -526,8 +545,8 @@ static void run_batch(sampling *s, size_t B)
 
 static int apart(int a, int b) { return a < b ? b - a : a - b; }
 
-/* Which row of a hook's statistics serves each sampling step: the nearest timestep's, the first of two as near. Without
- * map_steps they must be the same steps, if a concept is forgotten there. */
+/* Which row of a hook's statistics serves each sampling step: the nearest timestep's, the first of two as
+ * near. Without map_steps they must be the same steps, if a concept is forgotten there. */
 static int map_steps(sampling *s, size_t hook)
 {
     const ablation *a = s->ctx->hook[hook];
@@ -541,18 +560,21 @@ static int map_steps(sampling *s, size_t hook)
                 best = r;
         s->step_of[hook][i] = (uint16_t)best;
         if (must_fit && known->steps != s->steps)
-            return fail(s->err, SAEURON_EUSAGE, "the statistics at %s were made with %zu steps, this call has %zu: use steps "
-                        "%zu, or map_steps to take the nearest timestep's", a->hook, known->steps, s->steps, known->steps);
+            return fail(s->err, SAEURON_EUSAGE,
+                        "the statistics at %s were made with %zu steps, this call has %zu: use steps %zu, or "
+                        "map_steps to take the nearest timestep's",
+                        a->hook, known->steps, s->steps, known->steps);
         if (must_fit && known->timesteps[i] != t)
-            return fail(s->err, SAEURON_EUSAGE, "the statistics at %s are of timestep %d at step %zu, where this model's "
-                        "scheduler has %d (see steps_offset in it): use map_steps to take the nearest timestep's", a->hook,
-                        known->timesteps[i], i, t);
+            return fail(s->err, SAEURON_EUSAGE,
+                        "the statistics at %s are of timestep %d at step %zu, where this model's scheduler "
+                        "has %d (see steps_offset in it): use map_steps to take the nearest timestep's",
+                        a->hook, known->timesteps[i], i, t);
     }
     return SAEURON_OK;
 }
 
-int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_options *o, size_t *width, size_t *height,
-                       saeuron_error *err)
+int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_options *o, size_t *width,
+                       size_t *height, saeuron_error *err)
 {
     const size_t scale = vae_scale(&ctx->vae), unit = scale << (ctx->unet.levels - 1);
     *width  = o->width ? o->width : ctx->unet.sample_size * scale;
@@ -562,8 +584,10 @@ int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_option
     return SAEURON_OK;
 }
 
-/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the picture. */
-static int check_embeds(const saeuron_context *ctx, const char *name, const float *embeds, size_t count, saeuron_error *err)
+/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the
+ * picture. */
+static int check_embeds(const saeuron_context *ctx, const char *name, const float *embeds, size_t count,
+                        saeuron_error *err)
 {
     const size_t one = tokenizer_max_length(ctx->tokenizer) * ctx->text.D;
     for (size_t i = 0; embeds && i < count; i++)
@@ -579,11 +603,14 @@ static int check_noise(const sampling *s)
     if (s->o->noise)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
-        return fail(s->err, SAEURON_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers",
+        return fail(s->err, SAEURON_EUSAGE,
+                    "the noise index %" PRIu64 " lies beyond the stream of random numbers",
                     s->o->noise_index);
     if (n % 16)
-        return fail(s->err, SAEURON_EUSAGE, "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: "
-                    "choose another size", channels(s), s->h, s->w);
+        return fail(s->err, SAEURON_EUSAGE,
+                    "a latent of %zu x %zu x %zu values is no multiple of 16, torch.randn's block: choose "
+                    "another size",
+                    channels(s), s->h, s->w);
     return SAEURON_OK;
 }
 
@@ -597,8 +624,9 @@ static int check_hooks(const sampling *s)
     for (size_t i = 0; i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
         if (!s->guided && (a->count || a->steers) && o->residual == SAEURON_RESIDUAL_RELEASED)
-            return fail(s->err, SAEURON_EUSAGE, "residual released needs a guidance above 1: the released hooks split a "
-                        "guided batch");
+            return fail(s->err, SAEURON_EUSAGE,
+                        "residual released needs a guidance above 1: the released hooks split a guided "
+                        "batch");
     }
     return SAEURON_OK;
 }
@@ -615,7 +643,8 @@ static int check_options(const sampling *s)
     if (s->batch > 1024)
         return fail(s->err, SAEURON_EUSAGE, "batch must be at most 1024 images");
     if ((code = check_embeds(s->ctx, "prompt_embeds", o->prompt_embeds, o->count, s->err)) != SAEURON_OK ||
-        (code = check_embeds(s->ctx, "negative_prompt_embeds", o->negative_prompt_embeds, 1, s->err)) != SAEURON_OK ||
+        (code = check_embeds(s->ctx, "negative_prompt_embeds", o->negative_prompt_embeds, 1, s->err)) !=
+            SAEURON_OK ||
         (code = check_noise(s)) != SAEURON_OK)
         return code;
     return check_hooks(s);
@@ -638,7 +667,8 @@ static int prepare(sampling *s, saeuron_context *ctx, const saeuron_generate_opt
     s->batch = o->batch ? o->batch : usual_batch(ctx, W, H);
     if (s->batch > o->count)
         s->batch = o->count;
-    if ((code = check_options(s)) != SAEURON_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAEURON_OK)
+    if ((code = check_options(s)) != SAEURON_OK ||
+        (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAEURON_OK)
         return code;
     for (size_t i = 0; i < ctx->hooks; i++) {
         ctx->hook[i]->residual = o->residual;
@@ -680,7 +710,8 @@ static int plan(sampling *s, size_t *bytes)
     return SAEURON_OK;
 }
 
-int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, unsigned char *rgb, saeuron_error *err)
+int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, unsigned char *rgb,
+                     saeuron_error *err)
 {
     sampling *s;
     size_t bytes = 0;
@@ -691,8 +722,10 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
     s->pictures = rgb != NULL;
     code = plan(s, &bytes);
     if (!code && !(memory = io_alloc(&ctx->host, bytes, 1)))
-        code = fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that sampling needs: a smaller batch, height or width "
-                    "needs less", bytes / 1000000 + 1);
+        code = fail(err, SAEURON_ENOMEM,
+                    "no memory for the %zu MB that sampling needs: a smaller batch, height or width needs "
+                    "less",
+                    bytes / 1000000 + 1);
     if (!code) {
         s->work = (arena){ .base = memory, .size = bytes };
         s->rgb = rgb;
@@ -728,7 +761,8 @@ static size_t bytes_of(const tensors *t)
     return sum;
 }
 
-int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size_t *work, size_t *weights, saeuron_error *err)
+int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size_t *work, size_t *weights,
+                   saeuron_error *err)
 {
     sampling *s;
     int code = begin(&s, ctx, o, err);
@@ -744,12 +778,15 @@ int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size
 
 /* ---- images to latents ---- */
 
-int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height, size_t shape[3], saeuron_error *err)
+int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height, size_t shape[3],
+                        saeuron_error *err)
 {
     const size_t scale = vae_scale(&ctx->vae);
     if (!width || !height || width % scale || height % scale || width > 8192 || height > 8192)
-        return fail(err, SAEURON_EUSAGE, "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, "
-                    "at most 8192: crop or pad it", width, height, scale);
+        return fail(err, SAEURON_EUSAGE,
+                    "an image of %zu x %zu pixels cannot be encoded: its sides must be multiples of %zu, at "
+                    "most 8192: crop or pad it",
+                    width, height, scale);
     shape[0] = ctx->vae.latent_channels;
     shape[1] = height / scale;
     shape[2] = width / scale;
@@ -759,7 +796,8 @@ int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height,
 /* rgb [H,W,3] to moments [2C,h,w]; on an arena without memory it plans. */
 static void encode_image(nn *c, const vae *v, float *moments, const unsigned char *rgb, size_t H, size_t W)
 {
-    const size_t scale = vae_scale(v), P = H / scale * (W / scale), C = 2 * v->latent_channels, mark = arena_mark(c->work);
+    const size_t scale = vae_scale(v), P = H / scale * (W / scale), C = 2 * v->latent_channels,
+                 mark = arena_mark(c->work);
     float *x = arena_floats(c->work, H * W * 3);
     float *y = arena_floats(c->work, P * C);
     if (x)
@@ -770,8 +808,8 @@ static void encode_image(nn *c, const vae *v, float *moments, const unsigned cha
     arena_release(c->work, mark);
 }
 
-int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t width, size_t height, float *moments,
-                         saeuron_error *err)
+int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t width, size_t height,
+                         float *moments, saeuron_error *err)
 {
     const vae *v = &ctx->vae;
     size_t shape[3] = { 0 };
@@ -784,20 +822,25 @@ int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t 
     if ((code = saeuron_latent_size(ctx, width, height, shape, err)) != SAEURON_OK)
         return code;
     if (!v->has_encoder)
-        return fail(err, SAEURON_EFORMAT, "%s: it holds no encoder, only the decoder, so it turns no image into latents: take "
-                    "the model's whole VAE", ctx->vae_file.path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: it holds no encoder, only the decoder, so it turns no image into latents: take the "
+                    "model's whole VAE",
+                    ctx->vae_file.path);
     nn_init(&c, ctx->host.isa, ctx->threads, &work);
     encode_image(&c, v, NULL, NULL, height, width);
     if (work.failed || work.peak > SIZE_MAX - 64 || !(memory = io_alloc(&ctx->host, work.peak + 64, 1)))
-        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that encoding an image of %zu x %zu pixels needs: a smaller "
-                    "one needs less", work.peak / 1000000 + 1, width, height);
+        return fail(err, SAEURON_ENOMEM,
+                    "no memory for the %zu MB that encoding an image of %zu x %zu pixels needs: a smaller "
+                    "one needs less",
+                    work.peak / 1000000 + 1, width, height);
     work = (arena){ .base = memory, .size = work.peak + 64 };
     encode_image(&c, v, moments, rgb, height, width);
     const size_t n = 2 * shape[0] * shape[1] * shape[2], bad = work.failed ? n : nn_first_bad(moments, n);
     if (work.failed)
         code = fail(err, SAEURON_ENOMEM, "the plan of the VAE encoder's memory was too small: this is a bug");
     else if (bad < n)
-        code = fail(err, SAEURON_ENAN, "the moments of the image's latents are not finite at element %zu", bad);
+        code = fail(err, SAEURON_ENAN, "the moments of the image's latents are not finite at element %zu",
+                    bad);
     else if (ctx->host.progress && ctx->host.progress(ctx->host.user, "encoding", 1, 1))
         code = fail(err, SAEURON_ECANCEL, "stopped after encoding the image");
     io_free(&ctx->host, memory);
@@ -813,7 +856,10 @@ void saeuron_mode(const saeuron_context *ctx, float *latents, const float *momen
 
 size_t saeuron_text_length(const saeuron_context *ctx) { return tokenizer_max_length(ctx->tokenizer); }
 size_t saeuron_text_width(const saeuron_context *ctx) { return ctx->text.D; }
-const char *saeuron_token(const saeuron_context *ctx, int32_t id) { return tokenizer_piece(ctx->tokenizer, id); }
+const char *saeuron_token(const saeuron_context *ctx, int32_t id)
+{
+    return tokenizer_piece(ctx->tokenizer, id);
+}
 
 int saeuron_tokenize(const saeuron_context *ctx, const char *text, int32_t *ids, size_t *count, size_t *cut,
                      saeuron_error *err)
@@ -841,7 +887,8 @@ int saeuron_encode_text(saeuron_context *ctx, const char *text, float *states, s
         work = (arena){ .base = memory, .size = work.peak + 64 };
         clip_forward(&c, &ctx->text, states, ids, 1, N, NULL);
         if (work.failed)
-            code = fail(err, SAEURON_ENOMEM, "the plan of the text encoder's memory was too small: this is a bug");
+            code = fail(err, SAEURON_ENOMEM,
+                        "the plan of the text encoder's memory was too small: this is a bug");
         else if (nn_first_bad(states, n) < n)
             code = fail(err, SAEURON_ENAN, "the text states are not finite");
     }

@@ -2,10 +2,12 @@
  *
  *   statistics mu(c,t) --score--> s(c,t) --percentile or top K--> selected latents --ablate--> hook output
  *
- * Not here: the file of statistics (stats.c), the SAE (sae.c), the hook's place in the UNet (unet.c), which SAE and
- * statistics serve a concept (forget.c), UA/IRA/CRA (evaluation/).
- * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py, SAE/unlearning_utils.py.
- * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of its domain. */
+ * Not here: the file of statistics (stats.c), the SAE (sae.c), the hook's place in the UNet (unet.c), which
+ * SAE and statistics serve a concept (forget.c), UA/IRA/CRA (evaluation/).
+ * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py,
+ * SAE/unlearning_utils.py.
+ * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of
+ * its domain. */
 #include "select.h"
 #include "saeuron.h"
 
@@ -15,9 +17,11 @@
 
 /* ---- score ---- */
 
-/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c) is the mean
- * over the pooled prompts of the other concepts; a domain of one concept: s = mu                  (paper equation 5).
- * In double by concept ascending; each score rounded to float once. AUDIT A8: the released code is half precision here. */
+/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c)
+ * is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
+ *                                                                                      (paper equation 5).
+ * In double, concepts ascending; each score is rounded to float once. AUDIT A8: the released code is half
+ * precision here. */
 void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch)
 {
     const size_t n = s->n;
@@ -68,8 +72,10 @@ static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
     return memory;
 }
 
-/* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns how many.
- * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default: it does not. */
+/* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns
+ * how many.
+ * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default:
+ * it does not. */
 static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t step, double min)
 {
     const tensor *t = tensors_find(&s->density, stats_name(s, concept));
@@ -119,7 +125,8 @@ static bool selection_layout(selection *sel, const saeuron_host *host, size_t to
 }
 
 /* Adds the latents of step t, whose scores are in w. */
-static void selection_put(selection *sel, const stats *s, size_t concept, size_t t, workspace *w, size_t count)
+static void selection_put(selection *sel, const stats *s, size_t concept, size_t t, workspace *w,
+                          size_t count)
 {
     size_t at = sel->start[t];
     stats_mu(s, w->value, concept, t);
@@ -133,7 +140,8 @@ static void selection_put(selection *sel, const stats *s, size_t concept, size_t
     sel->start[t + 1] = (uint32_t)at;
 }
 
-int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err)
+int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how,
+                   saeuron_error *err)
 {
     workspace w;
     size_t total = 0;
@@ -149,7 +157,8 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
     if (!memory || total > UINT32_MAX / 32 || !selection_layout(sel, host, total))
         code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
     else if (!total && how.min_density > 0)
-        code = fail(err, SAEURON_EUSAGE, "no latent that fires at %g of its tokens is selected for %.90s: lower min_density",
+        code = fail(err, SAEURON_EUSAGE,
+                    "no latent that fires at %g of its tokens is selected for %.90s: lower min_density",
                     how.min_density, sel->concept);
     if (!code) {
         sel->start[0] = 0;
@@ -183,17 +192,21 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
 }
 
 /* f~ of one latent. Steered: FACTOR f. Selected for a concept, and f > threshold: gamma mu f. Otherwise f.
- * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from forgetting.
- * AUDIT A5: the released order is undefined for latents that several concepts select. Here each concept compares the
- * original f with its threshold; of the factors gamma mu that apply, the one with the largest |factor - 1| counts, at ties
- * the first concept's. `shared` released: what the released code leaves on a CPU, the last concept's value, be it f. */
+ * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from
+ * forgetting.
+ * AUDIT A5: the released order is undefined for latents that several concepts select. Here each concept
+ * compares the original f with its threshold; of the factors gamma mu that apply, the one with the largest
+ * |factor - 1| counts, at ties the first concept's. `shared` released: what the released code leaves on a
+ * CPU, the last concept's value, be it f. */
 static float edited(const ablation *a, uint32_t latent, float f, size_t step, edit *e)
 {
     float most = -1, factor = 1;
     for (size_t i = 0; i < a->steers; i++)
         if (a->steer[i].latent == latent) {
             factor = a->steer[i].factor;
-            *e = (edit){ .concept = "(steered)", .latent = latent, .f = f, .factor = factor, .after = factor * f };
+            *e = (edit){ .concept = "(steered)", .latent = latent, .f = f };
+            e->factor = factor;
+            e->after = factor * f;
             return e->after;
         }
     for (size_t c = 0; c < a->count; c++) {
@@ -221,8 +234,8 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
 }
 
 /* f [count] of one token becomes after [count] = f~; the observer hears of each change. */
-static void edit_latents(const ablation *a, float *after, const uint32_t *idx, const float *f, size_t count, size_t step,
-                         size_t row)
+static void edit_latents(const ablation *a, float *after, const uint32_t *idx, const float *f, size_t count,
+                         size_t step, size_t row)
 {
     for (size_t j = 0; j < count; j++) {
         edit e;
@@ -235,10 +248,10 @@ static void edit_latents(const ablation *a, float *after, const uint32_t *idx, c
     }
 }
 
-/* Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where none does.
- * idx, after are overwritten. y [d], row [2d]: scratch. */
-static void add_changes(const ablation *a, float *x, uint32_t *idx, const float *f, float *after, size_t count, float *y,
-                        float *row)
+/* Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where none
+ * does. idx, after are overwritten. y [d], row [2d]: scratch. */
+static void add_changes(const ablation *a, float *x, uint32_t *idx, const float *f, float *after,
+                        size_t count, float *y, float *row)
 {
     size_t changed = 0;
     for (size_t j = 0; j < count; j++)
@@ -253,10 +266,10 @@ static void add_changes(const ablation *a, float *x, uint32_t *idx, const float 
         x[i] = x[i] + y[i];
 }
 
-/* None: x [d] becomes decode(f~). Released, AUDIT A1: decode(f~) + (decode(f) - x), the SAE's error with its sign reversed.
- * y, old [d], row [2d]: scratch. */
-static void replace(const ablation *a, float *x, const uint32_t *idx, const float *f, const float *after, size_t count,
-                    bool released, float *y, float *old, float *row)
+/* None: x [d] becomes decode(f~). Released, AUDIT A1: decode(f~) + (decode(f) - x), the SAE's error with its
+ * sign reversed. y, old [d], row [2d]: scratch. */
+static void replace(const ablation *a, float *x, const uint32_t *idx, const float *f, const float *after,
+                    size_t count, bool released, float *y, float *old, float *row)
 {
     const size_t d = a->sae.d;
     sae_decode_sparse(&a->sae, y, idx, after, count, row);
@@ -273,7 +286,8 @@ static void replace(const ablation *a, float *x, const uint32_t *idx, const floa
 /* The ablation of every token of x [M,d]: encode, edit, and what the residual says. */
 static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->work);
+    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS,
+                 mark = arena_mark(c->work);
     const int residual = a->reconstruct ? SAEURON_RESIDUAL_NONE : a->residual;
     uint32_t *idx = arena_bytes(c->work, block * k, sizeof *idx);
     float    *f = arena_floats(c->work, block * k);
@@ -293,8 +307,8 @@ static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t s
             if (residual == SAEURON_RESIDUAL_PAPER)
                 add_changes(a, token, latent, f + i * k, after, count[i], row + 2 * d, row);
             else
-                replace(a, token, latent, f + i * k, after, count[i], residual == SAEURON_RESIDUAL_RELEASED, row + 2 * d,
-                        row + 3 * d, row);
+                replace(a, token, latent, f + i * k, after, count[i], residual == SAEURON_RESIDUAL_RELEASED,
+                        row + 2 * d, row + 3 * d, row);
         }
     }
     arena_release(c->work, mark);
@@ -304,11 +318,13 @@ static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t s
 
 bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }
 
-int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how, saeuron_error *err)
+int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how,
+                    saeuron_error *err)
 {
     const int c = stats_find(&a->stats, concept);
     if (a->reconstruct)
-        return fail(err, SAEURON_EUSAGE, "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", concept,
+        return fail(err, SAEURON_EUSAGE,
+                    "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", concept,
                     a->hook);
     if (a->count == FORGETS)
         return fail(err, SAEURON_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
@@ -328,14 +344,15 @@ int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, 
 int ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err)
 {
     if (latent >= a->sae.n)
-        return fail(err, SAEURON_EUSAGE, "there is no latent %zu at %s: its SAE has %zu, counted from 0", latent, a->hook,
-                    a->sae.n);
+        return fail(err, SAEURON_EUSAGE, "there is no latent %zu at %s: its SAE has %zu, counted from 0",
+                    latent, a->hook, a->sae.n);
     if (!(factor >= -(double)FLT_MAX && factor <= (double)FLT_MAX)) /* false for NaN */
-        return fail(err, SAEURON_EUSAGE, "the factor of latent %zu at %s must be a number within float32's range", latent,
+        return fail(err, SAEURON_EUSAGE,
+                    "the factor of latent %zu at %s must be a number within float32's range", latent,
                     a->hook);
     if (a->reconstruct)
-        return fail(err, SAEURON_EUSAGE, "latent %zu is steered at %s, which is reconstructed alone: choose one", latent,
-                    a->hook);
+        return fail(err, SAEURON_EUSAGE,
+                    "latent %zu is steered at %s, which is reconstructed alone: choose one", latent, a->hook);
     for (size_t i = 0; i < a->steers; i++)
         if (a->steer[i].latent == latent)
             return fail(err, SAEURON_EUSAGE, "latent %zu at %s is steered twice", latent, a->hook);
@@ -397,17 +414,18 @@ static size_t targets(const ablation *a, uint32_t *latent, size_t step)
     return S;
 }
 
-/* Whether it is enough to find the tokens that change: a token without an edit keeps its bits, nobody observes, and at
- * most a sixteenth of the latents may be edited, so that looking at these first costs little. */
+/* Whether it is enough to find the tokens that change: a token without an edit keeps its bits, nobody
+ * observes, and at most a sixteenth of the latents may be edited, so that looking at these first costs
+ * little. */
 static bool few_suffice(const ablation *a, size_t most)
 {
     return a->residual == SAEURON_RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;
 }
 
-/* The tokens in which a latent that may be edited fires, and would change if it is among the k largest: ascending, into
- * token [M]; returns how many. best [M]: the largest z of such a latent. */
-static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M, size_t step,
-                     size_t most)
+/* The tokens in which a latent that may be edited fires, and would change if it is among the k largest:
+ * ascending, into token [M]; returns how many. best [M]: the largest z of such a latent. */
+static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M,
+                     size_t step, size_t most)
 {
     const size_t mark = arena_mark(c->work);
     uint32_t *latent = arena_bytes(c->work, most, sizeof *latent);
@@ -434,11 +452,12 @@ static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, con
     return count;
 }
 
-/* Takes off the list the tokens where k other latents are larger than best: there TopK leaves nothing to edit. Returns how
- * many tokens are left. It looks at R rivals only, the latents with the largest thresholds, which are most often the larger
- * ones; without statistics, at every n/R-th. A rival that is missed costs time, never a bit. */
-static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count, const float *x, size_t M,
-                      size_t step)
+/* Takes off the list the tokens where k other latents are larger than best: there TopK leaves nothing to
+ * edit. Returns how many tokens are left. It looks at R rivals only, the latents with the largest thresholds,
+ * which are most often the larger ones; without statistics, at every n/R-th. A rival that is missed costs
+ * time, never a bit. */
+static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count,
+                      const float *x, size_t M, size_t step)
 {
     const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS;
     const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n, mark = arena_mark(c->work);
@@ -471,11 +490,13 @@ static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *be
     return kept;
 }
 
-/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other token can change. A token's f_i
- * is relu(z_i) if latent i is among its k largest, else 0. At 0 nothing is edited. Where z_i > 0, `firing` has tried the
- * very edit that TopK may let happen, on the same bits (sae_pre_activations). Of the latents it found at a token, the
- * largest is among the k largest of all if any of them is. So to encode these tokens alone gives the bits of encoding all. */
-static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step, size_t most)
+/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other token can change.
+ * A token's f_i is relu(z_i) if latent i is among its k largest, else 0. At 0 nothing is edited. Where z_i >
+ * 0, `firing` has tried the very edit that TopK may let happen, on the same bits (sae_pre_activations). Of
+ * the latents it found at a token, the largest is among the k largest of all if any of them is. So to encode
+ * these tokens alone gives the bits of encoding all. */
+static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step,
+                         size_t most)
 {
     const size_t mark = arena_mark(c->work);
     float *best = arena_floats(c->work, M);
@@ -488,7 +509,8 @@ static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float 
 /* AUDIT A10: both halves of the guided batch are edited, though mu is the conditional half's. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a), mark = arena_mark(c->work);
+    const size_t d = a->sae.d, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a),
+                 mark = arena_mark(c->work);
     if (!few_suffice(a, most)) {
         ablate_tokens(c, a, x, M, step);
         return;

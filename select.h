@@ -1,8 +1,9 @@
 /* select.h: scores, the latents selected for a concept, and the ablation at a hook.
  *
- *   stats --selection_make--> latents of each step --ablation_forget--> ablation --ablate--> the hook's output, edited
+ *   stats --selection_make--> latents of each step --ablation_forget--> ablation --ablate--> hook output
  *
- * Not here: the file of statistics (stats.h), the SAE (sae.h), where hooks are (unet.h), which SAE is whose (forget.h).
+ * Not here: the file of statistics (stats.h), the SAE (sae.h), where hooks are (unet.h), which SAE is whose
+ * (forget.h).
  * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py. */
 #ifndef SAEURON_SELECT_H
 #define SAEURON_SELECT_H
@@ -13,8 +14,9 @@
 /* score [n] = s(t,c) of one step (paper equation 5; select.c). scratch [2n]. */
 void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch);
 
-/* Which latents are selected: the `top` best-scored, or, with top 0, those whose score is above the percentile; of all, or,
- * with min_density above 0, of those that fire at that share of the concept's tokens at least. strength: gamma. */
+/* Which latents are selected: the `top` best-scored, or, with top 0, those whose score is above the
+ * percentile; of all, or, with min_density above 0, of those that fire at that share of the concept's tokens
+ * at least. strength: gamma. */
 typedef struct choice { size_t top; double percentile; float strength; double min_density; } choice;
 
 /* The latents of one concept at one hook, step by step; ascending within a step. */
@@ -22,25 +24,31 @@ typedef struct selection {
     char     concept[96];
     choice   how;
     size_t   steps;
-    uint32_t *start;                /* [steps+1]: those of step t are start[t] .. start[t+1]-1 of the arrays below */
+    uint32_t *start; /* [steps+1]: those of step t are start[t] .. start[t+1]-1 of the arrays below */
     uint32_t *latent;
     float    *score, *mu, *threshold;
     void     *memory;
 } selection;
 
 /* An error when min_density leaves no latent at any step. sel is for selection_free, after an error, too. */
-int  selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err);
+int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how,
+                   saeuron_error *err);
 void selection_free(selection *sel, const saeuron_host *host);
 
 /* One edit of one latent at one token: f becomes after = factor f. For `select --explain`. */
-typedef struct edit { const char *concept; size_t step, row, latent; float f, mu, threshold, factor, after; } edit;
+typedef struct edit {
+    const char *concept;
+    size_t step, row, latent;
+    float f, mu, threshold, factor, after;
+} edit;
 typedef void (*edit_observer)(void *user, const edit *e);
 
 typedef struct steering { uint32_t latent; float factor; } steering;
 
 #define FORGETS 64
 #define STEERS  64
-/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction alone. */
+/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction
+ * alone. */
 typedef struct ablation {
     char   hook[96];
     sae    sae;
@@ -54,9 +62,10 @@ typedef struct ablation {
     void  *observe_user;
 } ablation;
 
-/* Adds a concept of a->stats, a latent's factor, or the reconstruction; an error if it is there already, does not go with
- * what is there, or if there is no room. */
-int  ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how, saeuron_error *err);
+/* Adds a concept of a->stats, a latent's factor, or the reconstruction; an error if it is there already, does
+ * not go with what is there, or if there is no room. */
+int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how,
+                    saeuron_error *err);
 int  ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err);
 int  ablation_reconstruct(ablation *a, saeuron_error *err);
 bool ablation_active(const ablation *a);    /* something is asked for at this hook */

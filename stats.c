@@ -22,7 +22,8 @@ static bool metadata(const tensors *t, const char *key, char *out, size_t size)
     return t->metadata.at && json_get(t->metadata, key, &v) && json_string(v, out, size, NULL);
 }
 
-/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many, or size + 1 when there are more or other things. */
+/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many, or size + 1 when there are more or other
+ * things. */
 static size_t read_numbers(const char *text, int *out, size_t size)
 {
     size_t n = 0;
@@ -54,23 +55,26 @@ static int read_prompts(stats *s, saeuron_error *err)
     if (!s->file.metadata.at || !json_get(s->file.metadata, "prompts", &v))
         return SAEURON_OK;
     if (!metadata(&s->file, "prompts", text, sizeof text))
-        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes", path,
-                    sizeof text);
+        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes",
+                    path, sizeof text);
     int code = json_open(&object, text, strlen(text), path, err);
     for (size_t i = 0; !code && i < s->concepts; i++) {
         const bool one = json_kind(object) != '{';
         if (!one && !json_get(object, stats_name(s, i), &v))
-            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", path, stats_name(s, i));
+            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", path,
+                        stats_name(s, i));
         else if (!json_number(one ? object : v, &s->prompts[i]) || !(s->prompts[i] >= 1))
-            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each "
-                        "concept", path);
+            code = fail(err, SAEURON_EFORMAT,
+                        "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept",
+                        path);
     }
     return code;
 }
 
 /* ---- statistics ---- */
 
-/* The hash of every tensor's bytes, in file order: other numbers, another digest, whatever the file is called. */
+/* The hash of every tensor's bytes, in file order: other numbers, another digest, whatever the file is
+ * called. */
 static uint64_t digest_of(const tensors *t)
 {
     uint64_t h = 0;
@@ -81,21 +85,24 @@ static uint64_t digest_of(const tensors *t)
 
 static bool is_map(const tensor *t, size_t steps, size_t n)
 {
-    return t->ndim == 2 && t->shape[0] == steps && t->shape[1] == n && (t->type == DT_F32 || t->type == DT_F16);
+    return t->ndim == 2 && t->shape[0] == steps && t->shape[1] == n &&
+           (t->type == DT_F32 || t->type == DT_F16);
 }
 
 static int check_tensors(stats *s, saeuron_error *err)
 {
     const tensor *first = s->file.list;
     if (!s->file.count)
-        return fail(err, SAEURON_EFORMAT, "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept",
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept",
                     s->file.path);
     s->steps = first->ndim == 2 ? first->shape[0] : 0;
     s->n = first->ndim == 2 ? first->shape[1] : 0;
     s->concepts = s->file.count;
     for (size_t i = 0; i < s->concepts; i++)
         if (!s->steps || s->steps > 1000 || !s->n || !is_map(&s->file.list[i], s->steps, s->n))
-            return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape",
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape",
                         s->file.path, stats_name(s, i));
     return SAEURON_OK;
 }
@@ -107,14 +114,16 @@ static int check_metadata(stats *s, saeuron_error *err)
         s->hook[0] = 0;
     if (!metadata(&s->file, "sae", s->sae, sizeof s->sae))
         s->sae[0] = 0;
-    if (!metadata(&s->file, "timesteps", text, sizeof text) || read_numbers(text, s->timesteps, 1000) != s->steps)
-        return fail(err, SAEURON_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path,
+    if (!metadata(&s->file, "timesteps", text, sizeof text) ||
+        read_numbers(text, s->timesteps, 1000) != s->steps)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path,
                     s->steps);
     return SAEURON_OK;
 }
 
-/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the others.
- * scratch [2n]. */
+/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the
+ * others. scratch [2n]. */
 static int make_thresholds(stats *s, double *scratch, saeuron_error *err)
 {
     const size_t n = s->n;
@@ -126,8 +135,8 @@ static int make_thresholds(stats *s, double *scratch, saeuron_error *err)
         for (size_t c = 0; c < s->concepts; c++) {
             stats_mu(s, mu, c, t);
             if (nn_first_bad(mu, n) < n)
-                return fail(err, SAEURON_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path, stats_name(s, c),
-                            t);
+                return fail(err, SAEURON_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path,
+                            stats_name(s, c), t);
             for (size_t i = 0; i < n; i++)
                 sum[i] += (double)mu[i];
         }
@@ -189,20 +198,21 @@ static int check_density(const stats *s, const tensors *d, saeuron_error *err)
     char text[8192], sae[24];
     int  timesteps[1000];
     if (!metadata(d, "what", text, sizeof text) || strcmp(text, "density"))
-        return fail(err, SAEURON_EFORMAT, "%s: its metadata does not say \"what\": \"density\": it holds no densities",
-                    d->path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its metadata does not say \"what\": \"density\": it holds no densities", d->path);
     if (!metadata(d, "timesteps", text, sizeof text) || read_numbers(text, timesteps, 1000) != s->steps ||
         memcmp(timesteps, s->timesteps, s->steps * sizeof *timesteps))
-        return fail(err, SAEURON_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run", d->path,
-                    s->file.path);
+        return fail(err, SAEURON_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run",
+                    d->path, s->file.path);
     if (s->sae[0] && metadata(d, "sae", sae, sizeof sae) && strcmp(sae, s->sae))
-        return fail(err, SAEURON_EFORMAT, "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run",
-                    d->path, sae, s->file.path, s->sae);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run", d->path,
+                    sae, s->file.path, s->sae);
     for (size_t i = 0; i < s->concepts; i++) {
         const tensor *t = tensors_find(d, stats_name(s, i));
         if (!t || !is_map(t, s->steps, s->n))
-            return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]", d->path,
-                        stats_name(s, i), s->steps, s->n);
+            return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]",
+                        d->path, stats_name(s, i), s->steps, s->n);
     }
     return SAEURON_OK;
 }

@@ -1,4 +1,5 @@
-/* stats.h: a file of statistics at a hook: mu(c,t) by concept and step, the thresholds, and the densities beside them.
+/* stats.h: a file of statistics at a hook: mu(c,t) by concept and step, the thresholds, and the densities
+ * beside them.
  *
  *   stats.safetensors --stats_load--> stats_mu, threshold --select.c--> scores, selected latents, edits
  *
@@ -9,7 +10,7 @@
 #include "files/tensors.h"
 
 typedef struct stats {
-    tensors file;                   /* a tensor [T,n] a concept: mu, the mean of f over the concept's tokens */
+    tensors file; /* a tensor [T,n] a concept: mu, the mean of f over the concept's tokens */
     size_t  steps, n, concepts;
     int     timesteps[1000];        /* of each row */
     char    hook[96], sae[24];      /* of the metadata; sae: the digest of the SAE that made them, or "" */
@@ -21,10 +22,11 @@ typedef struct stats {
     uint64_t density_digest;        /* likewise; 0: none */
 } stats;
 
-/* Everything is checked: shapes, timesteps, that every mu is finite. For stats_unload, but not after an error. */
+/* Everything is checked: shapes, timesteps, that every mu is finite. For stats_unload, but not after an
+ * error. */
 int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
-/* Densities: the share of tokens at which each latent fires, a tensor of mu's shape for each concept. They must come from
- * the same SAE and have the same timesteps. After an error s is as it was. */
+/* Densities: the share of tokens at which each latent fires, a tensor of mu's shape for each concept. They
+ * must come from the same SAE and have the same timesteps. After an error s is as it was. */
 int  stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
 void stats_unload(stats *s, const saeuron_host *host);
 int  stats_find(const stats *s, const char *concept);       /* its number, or -1 */
