@@ -14,7 +14,8 @@ typedef struct clip_layer {
 
 #define CLIP_LAYERS 48
 typedef struct clip {
-    size_t vocab, positions, D, F, layers, heads; /* vocab_size, max_position_embeddings, hidden_size, intermediate_size */
+    /* vocab_size, max_position_embeddings, hidden_size, intermediate_size */
+    size_t vocab, positions, D, F, layers, heads;
     float  eps;
     int    act;
     bool   prefixed;                /* tensors begin with "text_model." */
@@ -25,7 +26,8 @@ typedef struct clip {
 
 int  clip_configure(clip *t, json object, const char *path, saeuron_error *err);
 void clip_bind(binder *b, void *t);
-/* y [B,N,D]: last_hidden_state of ids [B,N] (transformers.CLIPTextModel). ids are checked against vocab by the caller. */
+/* y [B,N,D]: last_hidden_state of ids [B,N] (transformers.CLIPTextModel). ids are checked against vocab by
+ * the caller. */
 void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch);
 
 #endif

@@ -20,7 +20,7 @@ int  ddim_configure(ddim *d, json object, const char *path, saeuron_error *err);
 int  ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err);
 /* x [n] becomes the sample at the next timestep; e [n] is the model's output at step number i. */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n);
-/* e = u + g (c - u), unfused; e may be u. */
-void guide(float *e, const float *uncond, const float *cond, float g, size_t n);
+/* e [n] = uncond + scale (cond - uncond), not fused; e may be uncond. */
+void guide(float *e, const float *uncond, const float *cond, float scale, size_t n);
 
 #endif

@@ -50,7 +50,8 @@ typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t B, N; } te
 
 int  unet_configure(unet *u, json object, const char *path, saeuron_error *err);
 void unet_bind(binder *b, void *u);
-/* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases it. */
+/* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases
+ * it. */
 void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
 /* part: the rows [first, first + count) of all, where they lie. */
 void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count);

@@ -216,7 +216,7 @@ static bool trainer_for(run *r)
     const int code = trainer_open(&r->t, &host, &r->c, 2, NULL, &err);
     CHECK(!code, "%s", err.text);
     if (!code)
-        CHECK(trainer_tensors(r->t, r->state, TRAINER_TENSORS) == TRAINER_TENSORS, "the trainer has another number of tensors");
+        trainer_tensors(r->t, r->state);
     return !code;
 }
 

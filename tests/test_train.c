@@ -17,8 +17,8 @@
 static trainer_tensor named(trainer *t, const char *name)
 {
     trainer_tensor list[TRAINER_TENSORS];
-    const size_t count = trainer_tensors(t, list, TRAINER_TENSORS);
-    for (size_t i = 0; i < count; i++)
+    trainer_tensors(t, list);
+    for (size_t i = 0; i < TRAINER_TENSORS; i++)
         if (!strcmp(list[i].name, name))
             return list[i];
     test_failed(__FILE__, __LINE__, "no tensor %s", name);
@@ -642,8 +642,8 @@ static uint64_t life(const train_config *k, int threads, const char *isa, size_t
             started(t, x, M);
         if (s == carry_over) { /* into another trainer, through its tensors */
             trainer *next = opened(k, threads, isa);
-            trainer_tensors(t, a, TRAINER_TENSORS);
-            trainer_tensors(next, b, TRAINER_TENSORS);
+            trainer_tensors(t, a);
+            trainer_tensors(next, b);
             for (size_t i = 0; i < TRAINER_SAVED; i++)
                 memcpy(b[i].data, a[i].data, a[i].count * dtype_size(a[i].type));
             trainer_close(t);
@@ -655,7 +655,7 @@ static uint64_t life(const train_config *k, int threads, const char *isa, size_t
         h = nn_hash(h, &r.dead, sizeof r.dead);
         free(x);
     }
-    trainer_tensors(t, a, TRAINER_TENSORS);
+    trainer_tensors(t, a);
     for (size_t i = 0; i < TRAINER_TENSORS; i++)
         h = nn_hash(h, a[i].data, a[i].count * dtype_size(a[i].type));
     trainer_close(t);
@@ -715,7 +715,7 @@ static void state_can_be_put_back(void)
     trainer *t = opened(&k, 1, NULL);
     started(t, x, M);
     stepped(t, x, M, NULL);
-    trainer_tensors(t, list, TRAINER_TENSORS);
+    trainer_tensors(t, list);
     for (size_t i = 0; i < TRAINER_SAVED; i++) {
         const size_t bytes = list[i].count * dtype_size(list[i].type);
         kept[i] = malloc(bytes);

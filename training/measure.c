@@ -1,9 +1,10 @@
 /* measure.c: an SAE on activations that it has not seen, map by map, and its densities as a histogram.
  *
- *   maps (source.c) --blocks--> measure_add: encode, decode, sums --> measure_result --> FVU, L0, dead, densities
+ *   maps (source.c) --blocks--> measure_add: encode, decode, sums --> measure_result: FVU, L0, dead, densities
  *
  * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
- * Source: the released SAE/trainer.py for FVU. Letters: N tokens a map, M tokens, d width, n latents, k a token. */
+ * Source: the released SAE/trainer.py for FVU. Letters: N tokens a map, M tokens, d width, n latents, k a
+ * token. */
 #include "training/measure.h"
 
 #include <string.h>
@@ -24,8 +25,11 @@ static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 /* ---- densities ---- */
 
 /* Powers of 10^(1/2) from 10^-8 to 1; no function whose bits differ is asked for them. */
-static const double ends[DENSITY_BINS - 1] = { 1e-8, 3.1622776601683795e-8, 1e-7, 3.1622776601683795e-7, 1e-6, 3.1622776601683795e-6, 1e-5, 3.1622776601683795e-5, 1e-4,
-                                               3.1622776601683795e-4, 1e-3, 3.1622776601683795e-3, 1e-2, 3.1622776601683795e-2, 1e-1, 3.1622776601683795e-1, 1 };
+static const double ends[DENSITY_BINS - 1] = {
+    1e-8, 3.1622776601683795e-8, 1e-7, 3.1622776601683795e-7, 1e-6, 3.1622776601683795e-6, 1e-5,
+    3.1622776601683795e-5, 1e-4, 3.1622776601683795e-4, 1e-3, 3.1622776601683795e-3, 1e-2,
+    3.1622776601683795e-2, 1e-1, 3.1622776601683795e-1, 1
+};
 
 void density_bin(size_t i, double *low, double *high)
 {
@@ -65,7 +69,8 @@ static void add_real(text_out *t, const char *name, double x)
 void measurement_json(const measurement *m, text_out *t)
 {
     double low, high;
-    text_add(t, "\"maps\": %zu, \"tokens\": %zu, \"latents\": %zu, \"k\": %zu", m->maps, m->tokens, m->n, m->k);
+    text_add(t, "\"maps\": %zu, \"tokens\": %zu, \"latents\": %zu, \"k\": %zu", m->maps, m->tokens, m->n,
+             m->k);
     add_real(t, "fvu", m->fvu);
     add_real(t, "l0", m->l0);
     text_add(t, ", \"dead\": %zu", m->dead);
@@ -91,7 +96,8 @@ struct measure {
     arena    work;
     void    *memory;
     float   *W_dec;             /* [n,d], widened */
-    double  *first, *sum, *squares; /* [d]: the first token; sums over tokens of x - first and of its square */
+    /* [d]: the first token; sums over tokens of x - first and of its square */
+    double  *first, *sum, *squares;
     double  *error;             /* [SAE_TOKENS] */
     float   *val, *y;           /* [SAE_TOKENS,k], [SAE_TOKENS,d] */
     uint32_t *idx, *count;
@@ -123,7 +129,8 @@ static void plan_measure(measure *m, arena *a)
     }
 }
 
-int measure_open(measure **out, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err)
+int measure_open(measure **out, const saeuron_host *host, const sae *s, int threads, const char *isa,
+                 saeuron_error *err)
 {
     arena only = { 0 };
     *out = NULL;
@@ -133,16 +140,20 @@ int measure_open(measure **out, const saeuron_host *host, const sae *s, int thre
     *m = (measure){ .host = host, .s = *s };
     if (!nn_init(&m->c, isa, threads, &only)) {
         io_free(host, m);
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
+        return fail(err, SAEURON_EUSAGE,
+                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa,
+                    nn_isa_list());
     }
     plan_measure(m, &only);
     sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
     m->memory = only.failed || only.peak > SIZE_MAX - 64 ? NULL : io_alloc(host, only.peak + 64, 1);
     if (!m->memory) {
         io_free(host, m);
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents",
+                    only.peak >> 20, s->n);
     }
-    m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64, .size = only.peak };
+    m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64,
+                       .size = only.peak };
     m->c.work = &m->work;
     plan_measure(m, &m->work);
     nn_widen(m->W_dec, s->W_dec, 0, s->n * s->d);
@@ -203,7 +214,8 @@ int measure_add(measure *m, const float *x, size_t M, saeuron_error *err)
     if (code)
         return code;
     if (at < M * d)
-        return fail(err, SAEURON_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
+        return fail(err, SAEURON_ENAN, "token %zu, channel %zu of the activations is not finite",
+                    m->tokens + at / d, at % d);
     for (size_t i = 0; i < M; i += SAE_TOKENS)
         measure_block(m, x + i * d, least(SAE_TOKENS, M - i));
     return SAEURON_OK;
@@ -221,7 +233,8 @@ int measure_result(const measure *m, measurement *r, saeuron_error *err)
         lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
     const double V = nn_sum16_d(lane, 16);
     if (!(V > 0))
-        return fail(err, SAEURON_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
+        return fail(err, SAEURON_EUSAGE, "%zu tokens without any difference: there is no variance to explain",
+                    m->tokens);
     *r = (measurement){ .tokens = m->tokens, .n = n, .k = m->s.k, .fvu = m->total / V };
     r->l0 = (double)m->entries / (double)m->tokens;
     for (size_t i = 0; i < n; i++) {
@@ -234,7 +247,8 @@ int measure_result(const measure *m, measurement *r, saeuron_error *err)
 /* ---- maps of a source ---- */
 
 /* x [block N,d]: maps by the block through the measure. */
-static int add_maps(measure *m, map_source *s, const saeuron_host *host, const measure_options *o, float *x, size_t block, saeuron_error *err)
+static int add_maps(measure *m, map_source *s, const saeuron_host *host, const measure_options *o, float *x,
+                    size_t block, saeuron_error *err)
 {
     int code = SAEURON_OK;
     for (size_t first = 0, B; first < o->count && !code; first += B) {
@@ -249,7 +263,8 @@ static int add_maps(measure *m, map_source *s, const saeuron_host *host, const m
     return code;
 }
 
-static int measure_loaded(measurement *r, const sae *net, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err)
+static int measure_loaded(measurement *r, const sae *net, map_source *s, const saeuron_host *host,
+                          const measure_options *o, saeuron_error *err)
 {
     const size_t block = 1024 / s->N ? 1024 / s->N : 1;
     measure *m = NULL;
@@ -257,7 +272,10 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
     float   *x;
     int      code;
     if (net->d != s->d)
-        return fail(err, SAEURON_EFORMAT, "%s: is for activations %zu wide, but these are %zu wide: name activations of its own hook", net->file.path, net->d, s->d);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: is for activations %zu wide, but these are %zu wide: name activations of its own "
+                    "hook",
+                    net->file.path, net->d, s->d);
     if (!nn_mul(block, s->N * s->d, &values) || !(x = io_alloc(host, values, sizeof *x)))
         return fail(err, SAEURON_ENOMEM, "no memory for %zu maps at a time", block);
     code = measure_open(&m, host, net, o->threads, o->isa, err);
@@ -272,7 +290,8 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
     return code;
 }
 
-int measure_sae(measurement *r, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err)
+int measure_sae(measurement *r, map_source *s, const saeuron_host *host, const measure_options *o,
+                saeuron_error *err)
 {
     sae net;
     int code = sae_load(&net, host, NULL, o->dir, err);
