@@ -34,7 +34,7 @@ typedef struct recorder {
     int  (*step)(void *user, size_t step, size_t first, size_t B, saeuron_error *err);
     void  *user;
     size_t before, all;             /* images of earlier calls, of all calls */
-    size_t steps;                   /* sampling ends after so many, and nothing is decoded; 0: after the last */
+    size_t steps;                   /* sampling ends after so many, nothing is decoded; 0: all */
 } recorder;
 
 struct saeuron_context {

@@ -122,7 +122,7 @@ int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
     d->steps = steps;
     for (size_t i = 0; i < steps; i++)
         d->timesteps[i] = (int)((steps - 1 - i) * ratio) + d->steps_offset;
-    if ((size_t)d->timesteps[0] >= d->train_steps) /* 1,000 steps with offset 1: diffusers indexes out of range */
+    if ((size_t)d->timesteps[0] >= d->train_steps) /* 1,000 steps, offset 1: diffusers fails, too */
         return fail(err, SAEURON_EUSAGE,
                     "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps",
                     steps, d->steps_offset, d->timesteps[0]);

@@ -106,8 +106,8 @@ void sae_unload(sae *s, const saeuron_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is larger than the
- * least of them, which is then 0 or more: no negative value and no NaN enters. */
+/* Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is larger than
+ * the least of them, which is then 0 or more: no negative value and no NaN enters. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
     size_t count, kept = 0;
