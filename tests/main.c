@@ -9,7 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUITES(X) X(nn) X(rng) X(io) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(train) X(measure) X(training) X(golden) X(golden_train) X(eval) X(cli)
+#define SUITES(X) \
+    X(nn) X(rng) X(io) X(bind) X(config) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(select) \
+    X(context) X(forget) X(saeuron) X(vit) X(collect) X(measure) X(training) X(golden) X(eval) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)
