@@ -103,16 +103,19 @@ void check_truth(tensors *g, const char *name, const float *y, size_t count)
     CHECK(fits, "%s: the golden has %zu elements, the tensor %zu", name, truth->count, count);
     if (!fits)
         return;
-    const distance ours = distance_of(truth, y, count, &largest), its = { f64_at(torch, 0), f64_at(torch, 1) };
+    const distance ours = distance_of(truth, y, count, &largest),
+                   its = { f64_at(torch, 0), f64_at(torch, 1) };
     const double floor = ulp_of(largest);
     distance bar = { 1.5 * its.rms, 2 * its.max };
     if (truth->count < 1000)
         bar = (distance){ floor + 4 * its.rms, floor + 4 * its.max };
     bar.rms = bar.rms > floor ? bar.rms : floor;
     bar.max = bar.max > floor ? bar.max : floor;
-    CHECK(ours.rms <= bar.rms && ours.max <= bar.max, "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e",
-          name, ours.rms, ours.max, its.rms, its.max, bar.rms, bar.max);
-    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor, its.max > 0 ? ours.max / its.max : ours.max / floor);
+    CHECK(ours.rms <= bar.rms && ours.max <= bar.max,
+          "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e", name, ours.rms,
+          ours.max, its.rms, its.max, bar.rms, bar.max);
+    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor,
+              its.max > 0 ? ours.max / its.max : ours.max / floor);
 }
 
 /* Bits: y [count] equals the float32 golden NAME. */
@@ -128,7 +131,8 @@ void check_bits(tensors *g, const char *name, const float *y, size_t count)
         if (memcmp(&x, &y[i], sizeof x) && !wrong++)
             first = i;
     }
-    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first, (double)y[first], (double)f32_at(t, first));
+    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first,
+          (double)y[first], (double)f32_at(t, first));
     if (!wrong)
         test_note("%s equal bits", name);
 }
@@ -193,7 +197,8 @@ float *input_map(arena *a, size_t B, size_t C, size_t P, const char *name)
     return y;
 }
 
-/* Runs once on an arena without memory, then on as much as that planned; `all` of which is used, or at most. */
+/* Runs once on an arena without memory, then on as much as that planned; `all` of which is used, or at
+ * most. */
 void planned_for(void (*run)(nn *c, void *user), void *user, bool all)
 {
     arena plan = { 0 };
@@ -208,7 +213,8 @@ void planned_for(void (*run)(nn *c, void *user), void *user, bool all)
     work.base += (64 - (uintptr_t)work.base % 64) % 64;
     CHECK(nn_init(&c, NULL, 2, &work), "nn_init failed");
     run(&c, user);
-    CHECK(!work.failed && (all ? work.peak == plan.peak : work.peak <= plan.peak) && !work.used, "planned %zu bytes, used %zu, kept %zu", plan.peak, work.peak, work.used);
+    CHECK(!work.failed && (all ? work.peak == plan.peak : work.peak <= plan.peak) && !work.used,
+          "planned %zu bytes, used %zu, kept %zu", plan.peak, work.peak, work.used);
     free(block);
 }
 
@@ -251,7 +257,8 @@ bool sae_open_goldens(sae_run *r)
 void sae_close_goldens(sae_run *r, const char *prefix)
 {
     for (size_t i = 0; i < r->g.count; i++) /* three tests share the file: each answers for its own */
-        CHECK(r->g.list[i].used || strncmp(r->g.list[i].name, prefix, strlen(prefix)), "no test read the golden %s", r->g.list[i].name);
+        CHECK(r->g.list[i].used || strncmp(r->g.list[i].name, prefix, strlen(prefix)),
+              "no test read the golden %s", r->g.list[i].name);
     stats_unload(&r->a.stats, &host);
     sae_unload(&r->a.sae, &host);
     tensors_close(&r->g);
@@ -286,7 +293,9 @@ bool same_model(tensors *g)
         const bool same = nn_hash(0, f.data, f.size) == (uint64_t)i64_at(&g->list[i], 0);
         g->list[i].used = true;
         io_close(&f);
-        CHECK(same, "%s is not the file that the goldens were made with: tests/golden/make.py --only emojicanvas", path);
+        CHECK(same,
+              "%s is not the file that the goldens were made with: tests/golden/make.py --only emojicanvas",
+              path);
         if (!same)
             return false;
     }

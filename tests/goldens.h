@@ -1,7 +1,8 @@
 /* goldens.h: the files that tests/golden/make.py wrote, and how a result is compared with them, declared.
  *
- * A golden's dtype says how it is compared: F64 is the truth, and our distance to it must stay within contract 9's bars
- * around PyTorch's own (NAME.distance); F32 bits, I64 integers and U8 pixels are equal. A golden that no test reads is a failure.
+ * A golden's dtype says how it is compared: F64 is the truth, and our distance to it must stay within
+ * contract 9's bars around PyTorch's own (NAME.distance); F32 bits, I64 integers and U8 pixels are equal. A
+ * golden that no test reads is a failure.
  * Not here: what is computed (test_forward.c, test_clip.c, test_unet.c and so on). */
 #ifndef SAEURON_GOLDENS_H
 #define SAEURON_GOLDENS_H
@@ -48,7 +49,8 @@ void   fill_picture(unsigned char *rgb, size_t n, const char *name);
 
 /* ---- runs ---- */
 
-/* Runs once on an arena without memory, then on as much as that planned: all of which is used (planned), or at most. */
+/* Runs once on an arena without memory, then on as much as that planned: all of which is used (planned), or
+ * at most. */
 void planned(void (*run)(nn *c, void *user), void *user);
 void planned_for(void (*run)(nn *c, void *user), void *user, bool all);
 
@@ -72,7 +74,8 @@ void sae_close_goldens(sae_run *r, const char *prefix);
 /* The activations, [M,d]; NULL while planning. */
 float *activations(nn *c, sae_run *r);
 
-/* The trained model. Whether it is the one that the goldens were made with: it may have been trained again since. */
+/* The trained model. Whether it is the one that the goldens were made with: it may have been trained again
+ * since. */
 #define MODEL "weights/emojicanvas"
 bool same_model(tensors *g);
 

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #define SUITES(X) \
-    X(nn) X(rng) X(io) X(bind) X(config) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(select) \
-    X(context) X(forget) X(saeuron) X(vit) X(collect) X(measure) X(training) X(golden) X(eval) X(cli)
+    X(nn) X(rng) X(io) X(bind) X(config) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) \
+    X(train) X(stats) X(select) X(context) X(forget) X(saeuron) X(vit) X(collect) X(measure) X(training) \
+    X(golden) X(eval) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -34,7 +34,8 @@ saeuron_context *fresh(void)
 void done(saeuron_context *x)
 {
     saeuron_close(x);
-    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
+    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0,
+          "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
     tiny_free(&files);
 }
 
@@ -50,7 +51,9 @@ void must_forget(saeuron_context *x, const char *concept, size_t top)
     CHECK(try_forget(x, concept, top, 0, &e) == SAEURON_OK, "%s", e.text);
 }
 
-const char *const prompts[MOST] = { "An image of Cats in Sketch style.", "dog", "the sea", "An image of Dogs.", "", "in Van Gogh style" };
+const char *const prompts[MOST] = {
+    "An image of Cats in Sketch style.", "dog", "the sea", "An image of Dogs.", "", "in Van Gogh style"
+};
 
 int shoot(saeuron_context *x, saeuron_generate_options o, shot *s, saeuron_error *e)
 {
@@ -71,7 +74,8 @@ bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a); }
 
 void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
-    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') && strlen(e->text) > 8,
+    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') &&
+              strlen(e->text) > 8,
           "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
 }
 
@@ -82,7 +86,8 @@ void open_fails(const char *what, int wanted, const char *words)
     const saeuron_host host = tiny_host(&files);
     const int code = saeuron_open(&x, &host, "tiny", &e);
     check_error(what, code, wanted, &e, words);
-    CHECK(code == SAEURON_OK || (!x && files.live == 0 && files.mapped == 0), "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
+    CHECK(code == SAEURON_OK || (!x && files.live == 0 && files.mapped == 0),
+          "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
     if (!code)
         saeuron_close(x);
 }
@@ -102,7 +107,9 @@ void draw_with(const char *what, picture *s, const char *sae_hook, const char *s
     saeuron_error e = { 0 };
     const saeuron_host host = tiny_host(&files);
     const saeuron_forget_options forget = { .name = "Sketch", .top = 60 };
-    const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .map_steps = 1, .latents = s->latents };
+    const saeuron_generate_options o = {
+        .prompts = &prompt, .count = 1, .map_steps = 1, .latents = s->latents
+    };
     memset(s, 0, sizeof *s);
     int code = saeuron_open(&x, &host, "tiny", &e);
     if (!code && sae_hook)
@@ -113,7 +120,8 @@ void draw_with(const char *what, picture *s, const char *sae_hook, const char *s
         code = saeuron_generate(x, &o, s->rgb, &e);
     CHECK(!code, "%s: %s", what, e.text);
     saeuron_close(x);
-    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%s: %ld blocks and %ld maps are left", what, files.live, files.mapped);
+    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%s: %ld blocks and %ld maps are left",
+          what, files.live, files.mapped);
 }
 
 void draw(const char *what, picture *s) { draw_with(what, s, NULL, NULL); }

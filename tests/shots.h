@@ -1,6 +1,7 @@
-/* shots.h: tests that draw: the tiny model of tiny.h opened, asked to forget, and what a call of saeuron_generate gives.
+/* shots.h: tests that draw: the tiny model of tiny.h opened, asked to forget, and what a call of
+ * saeuron_generate gives.
  *
- *   tiny_make(&files) --opened--> context --must_forget--> --shoot--> shot, compared bit for bit --done--> nothing is left
+ *   tiny_make(&files) --opened--> context --must_forget--> --shoot--> shot --same?--> --done: nothing is left
  *
  * Not here: the files themselves (tiny.h), what each suite looks for. */
 #ifndef SAEURON_SHOTS_H
@@ -23,7 +24,8 @@ extern const char *const prompts[MOST];
 saeuron_context *opened(const char *isa, int threads);
 /* The tidy folder, opened with one thread. */
 saeuron_context *fresh(void);
-/* Closes and drops the folder, and checks that nothing stays: no memory, no mapping, nothing written outside its block. */
+/* Closes and drops the folder, and checks that nothing stays: no memory, no mapping, nothing written outside
+ * its block. */
 void done(saeuron_context *x);
 /* An error is one line that names what it is about: it holds words, separated by '|'. */
 void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words);
@@ -46,7 +48,8 @@ int  made_up_moments(saeuron_context *x, float *moments, saeuron_error *e);
 
 /* Made-up activations. */
 void random_input(float *v, size_t n);
-/* The SAE in double, by the definition. f [128]: the eight largest of relu(W_enc (x - b_dec) + b_enc), the rest 0. */
+/* The SAE in double, by the definition. f [128]: the eight largest of relu(W_enc (x - b_dec) + b_enc), the
+ * rest 0. */
 typedef struct plain_sae { float we[128][32], be[128], wd[128][32], bd[32]; } plain_sae;
 void plain_load(plain_sae *p, const sae *s);
 void plain_encode(const plain_sae *p, double f[128], const float *x);

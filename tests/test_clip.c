@@ -1,4 +1,5 @@
-/* test_clip.c: the text encoder: transformers' last_hidden_state in float64, and its files as people have them.
+/* test_clip.c: the text encoder: transformers' last_hidden_state in float64, and its files as people have
+ * them.
  *
  * Not here: the tokenizer (test_tokenizer.c). */
 #define _POSIX_C_SOURCE 200809L
@@ -39,7 +40,9 @@ static void run_text(nn *c, void *user)
 /* SD 1.5's kind (quick_gelu) and SD 2.x's (gelu); short and full length. */
 static void text(void)
 {
-    static const struct { const char *name; size_t B, N; } cases[] = { { "text15", 2, 77 }, { "text2", 3, 20 } };
+    static const struct { const char *name; size_t B, N; } cases[] = {
+        { "text15", 2, 77 }, { "text2", 3, 20 }
+    };
     tensors g;
     if (!golden_open(&g, "text"))
         return;
@@ -48,7 +51,8 @@ static void text(void)
         io_file f;
         void *memory = NULL;
         const json v = config_open(&f, cases[i].name);
-        if (clip_configure(&r.t, v, cases[i].name, &err) || bind_network(&host, NULL, GOLDEN_SEED, clip_bind, &r.t, &memory, &err))
+        if (clip_configure(&r.t, v, cases[i].name, &err) ||
+            bind_network(&host, NULL, GOLDEN_SEED, clip_bind, &r.t, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run_text, &r);
@@ -68,7 +72,8 @@ static void position_ids(void)
         tiny_tensors(&l, "text_encoder");
         if (!deep)
             rename_part(&l, "text_model.", "");
-        tiny_tensor_add(&l, deep ? "text_model.embeddings.position_ids" : "embeddings.position_ids", DT_I64, 2, (size_t[]){ 1, 16 });
+        tiny_tensor_add(&l, deep ? "text_model.embeddings.position_ids" : "embeddings.position_ids", DT_I64,
+                        2, (size_t[]){ 1, 16 });
         save(&l, TEXT);
         must_be(deep ? "position_ids" : "position_ids without text_model", &plain);
     }
@@ -79,25 +84,44 @@ static void position_ids(void)
     tiny_free(&files);
 }
 
-/* Files of a whole CLIPModel (OpenAI's own folder): its text half is used, under its nested config; the rest is passed over by name. */
+/* Files of a whole CLIPModel (OpenAI's own folder): its text half is used, under its nested config; the rest
+ * is passed over by name. */
 static void whole_clip(void)
 {
     static tiny_list l;
-    static const char nested[] =
-        "{\"architectures\": [\"CLIPModel\"], \"initializer_factor\": 1.0, \"logit_scale_init_value\": 2.6592, \"model_type\": \"clip\", \"projection_dim\": 16,\n"
-        " \"text_config\": {\"_name_or_path\": \"\", \"add_cross_attention\": false, \"architectures\": null, \"attention_dropout\": 0.0, \"bad_words_ids\": null,\n"
-        "  \"bos_token_id\": 0, \"chunk_size_feed_forward\": 0, \"cross_attention_hidden_size\": null, \"decoder_start_token_id\": null, \"diversity_penalty\": 0.0,\n"
-        "  \"do_sample\": false, \"dropout\": 0.0, \"early_stopping\": false, \"encoder_no_repeat_ngram_size\": 0, \"eos_token_id\": 2, \"finetuning_task\": null,\n"
-        "  \"forced_bos_token_id\": null, \"forced_eos_token_id\": null, \"hidden_act\": \"quick_gelu\", \"hidden_size\": 16, \"id2label\": {\"0\": \"LABEL_0\"},\n"
-        "  \"initializer_factor\": 1.0, \"initializer_range\": 0.02, \"intermediate_size\": 32, \"is_decoder\": false, \"is_encoder_decoder\": false,\n"
-        "  \"label2id\": {\"LABEL_0\": 0}, \"layer_norm_eps\": 1e-05, \"length_penalty\": 1.0, \"max_length\": 20, \"max_position_embeddings\": 16, \"min_length\": 0,\n"
-        "  \"model_type\": \"clip_text_model\", \"no_repeat_ngram_size\": 0, \"num_attention_heads\": 2, \"num_beam_groups\": 1, \"num_beams\": 1,\n"
-        "  \"num_hidden_layers\": 2, \"num_return_sequences\": 1, \"output_attentions\": false, \"output_hidden_states\": false, \"output_scores\": false,\n"
-        "  \"pad_token_id\": 1, \"prefix\": null, \"problem_type\": null, \"projection_dim\": 16, \"pruned_heads\": {}, \"remove_invalid_values\": false,\n"
-        "  \"repetition_penalty\": 1.0, \"return_dict\": true, \"return_dict_in_generate\": false, \"sep_token_id\": null, \"task_specific_params\": null,\n"
-        "  \"temperature\": 1.0, \"tie_encoder_decoder\": false, \"tie_word_embeddings\": true, \"tokenizer_class\": null, \"top_k\": 50, \"top_p\": 1.0,\n"
-        "  \"torch_dtype\": null, \"torchscript\": false, \"transformers_version\": \"4.16.0.dev0\", \"use_bfloat16\": false, \"vocab_size\": 525},\n"
-        " \"text_config_dict\": null, \"torch_dtype\": \"float32\", \"transformers_version\": null, \"vision_config\": {\"hidden_size\": 9}, \"vision_config_dict\": null}\n";
+    static const char nested[] = "{\"architectures\": [\"CLIPModel\"], \"initializer_factor\": 1.0, "
+                                 "\"logit_scale_init_value\": 2.6592, \"model_type\": \"clip\", "
+                                 "\"projection_dim\": 16,\n \"text_config\": {\"_name_or_path\": \"\", "
+                                 "\"add_cross_attention\": false, \"architectures\": null, "
+                                 "\"attention_dropout\": 0.0, \"bad_words_ids\": null,\n  \"bos_token_id\": "
+                                 "0, \"chunk_size_feed_forward\": 0, \"cross_attention_hidden_size\": null, "
+                                 "\"decoder_start_token_id\": null, \"diversity_penalty\": 0.0,\n  "
+                                 "\"do_sample\": false, \"dropout\": 0.0, \"early_stopping\": false, "
+                                 "\"encoder_no_repeat_ngram_size\": 0, \"eos_token_id\": 2, "
+                                 "\"finetuning_task\": null,\n  \"forced_bos_token_id\": null, "
+                                 "\"forced_eos_token_id\": null, \"hidden_act\": \"quick_gelu\", "
+                                 "\"hidden_size\": 16, \"id2label\": {\"0\": \"LABEL_0\"},\n  "
+                                 "\"initializer_factor\": 1.0, \"initializer_range\": 0.02, "
+                                 "\"intermediate_size\": 32, \"is_decoder\": false, \"is_encoder_decoder\": "
+                                 "false,\n  \"label2id\": {\"LABEL_0\": 0}, \"layer_norm_eps\": 1e-05, "
+                                 "\"length_penalty\": 1.0, \"max_length\": 20, \"max_position_embeddings\": "
+                                 "16, \"min_length\": 0,\n  \"model_type\": \"clip_text_model\", "
+                                 "\"no_repeat_ngram_size\": 0, \"num_attention_heads\": 2, "
+                                 "\"num_beam_groups\": 1, \"num_beams\": 1,\n  \"num_hidden_layers\": 2, "
+                                 "\"num_return_sequences\": 1, \"output_attentions\": false, "
+                                 "\"output_hidden_states\": false, \"output_scores\": false,\n  "
+                                 "\"pad_token_id\": 1, \"prefix\": null, \"problem_type\": null, "
+                                 "\"projection_dim\": 16, \"pruned_heads\": {}, \"remove_invalid_values\": "
+                                 "false,\n  \"repetition_penalty\": 1.0, \"return_dict\": true, "
+                                 "\"return_dict_in_generate\": false, \"sep_token_id\": null, "
+                                 "\"task_specific_params\": null,\n  \"temperature\": 1.0, "
+                                 "\"tie_encoder_decoder\": false, \"tie_word_embeddings\": true, "
+                                 "\"tokenizer_class\": null, \"top_k\": 50, \"top_p\": 1.0,\n  "
+                                 "\"torch_dtype\": null, \"torchscript\": false, \"transformers_version\": "
+                                 "\"4.16.0.dev0\", \"use_bfloat16\": false, \"vocab_size\": 525},\n "
+                                 "\"text_config_dict\": null, \"torch_dtype\": \"float32\", "
+                                 "\"transformers_version\": null, \"vision_config\": {\"hidden_size\": 9}, "
+                                 "\"vision_config_dict\": null}\n";
     picture plain;
     tidy(&plain);
     tiny_text(&files, "text_encoder/config.json", nested);
@@ -112,7 +136,8 @@ static void whole_clip(void)
     tiny_edit(&files, "text_encoder/config.json", "\"pruned_heads\": {}", "\"pruned_heads\": {\"0\": [1]}");
     open_fails("pruned heads", SAEURON_EFORMAT, "text_encoder/config.json|pruned_heads");
     tiny_text(&files, "text_encoder/config.json", nested);
-    tiny_edit(&files, "text_encoder/config.json", "\"text_config_dict\": null", "\"text_config_dict\": {\"hidden_size\": 32}");
+    tiny_edit(&files, "text_encoder/config.json", "\"text_config_dict\": null",
+              "\"text_config_dict\": {\"hidden_size\": 32}");
     open_fails("two text configs", SAEURON_EFORMAT, "text_config_dict");
     tiny_text(&files, "text_encoder/config.json", nested);
     tiny_edit(&files, "text_encoder/config.json", "{", "{\"text_depth\": 2, ");

@@ -1,7 +1,7 @@
 /* test_collect.c: collect, stats and merge on the tiny model of tiny.h: what they write against what a tap sees and plain loops over
  * it; the same bytes however the work is split; every mistake named; every allocation failing once.
  *
- * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_model.c). */
+ * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_select.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"

@@ -24,7 +24,8 @@ static void check_timesteps(tensors *g, const char *name, ddim *d, size_t steps)
     CHECK(ddim_set_timesteps(d, steps, &err) == SAEURON_OK, "%s", err.text);
     CHECK(t && t->count == steps, "%s: the golden has another length", full);
     for (size_t i = 0; t && i < t->count && i < steps; i++)
-        CHECK(d->timesteps[i] == i64_at(t, i), "%s: step %zu is at %d, not %" PRId64, full, i, d->timesteps[i], i64_at(t, i));
+        CHECK(d->timesteps[i] == i64_at(t, i), "%s: step %zu is at %d, not %" PRId64, full, i,
+              d->timesteps[i], i64_at(t, i));
 }
 
 enum { STEP_SIZE = 500 };
@@ -59,7 +60,8 @@ static void check_guidance(tensors *g)
     check_bits(g, "guide", u, STEP_SIZE);
 }
 
-/* All integers and all bits: alphas, timesteps, and steps with noise and with velocity, the last one too; guidance. */
+/* All integers and all bits: alphas, timesteps, and steps with noise and with velocity, the last one too;
+ * guidance. */
 static void schedule(void)
 {
     static const char *const names[] = { "ddim15", "ddim2", "ddim_to_one" };
@@ -88,49 +90,76 @@ static void schedule(void)
     golden_close(&g);
 }
 
-#define BETAS "\"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, \"num_train_timesteps\": 1000"
+#define BETAS                                                                            \
+    "\"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, " \
+    "\"num_train_timesteps\": 1000"
 
 /* What DDIMScheduler.from_config makes of a saved scheduler, written out in full. */
 static void as_ddim(const char *what, picture *s, int offset, bool to_one, const char *prediction)
 {
     char text[512];
-    snprintf(text, sizeof text, "{\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": \"%s\", \"rescale_betas_zero_snr\": false, "
-             "\"set_alpha_to_one\": %s, %s\"thresholding\": false, \"timestep_spacing\": \"leading\", \"trained_betas\": null}",
+    snprintf(text, sizeof text,
+             "{\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
+                                                           "\"%s\", \"rescale_betas_zero_snr\": false, "
+                                                           "\"set_alpha_to_one\": %s, %s\"thresholding\": "
+                                                           "false, \"timestep_spacing\": \"leading\", "
+                                                           "\"trained_betas\": null}",
              prediction, to_one ? "true" : "false", offset ? "\"steps_offset\": 1, " : "");
     tiny_text(&files, SCHEDULER, text);
     draw(what, s);
 }
 
-/* Schedulers as they were saved, and what DDIM makes of them. offset: of the timesteps; a key that is absent is not forced
- * by the pipeline (StableDiffusionPipeline sets it, from_config then drops what was no key of the file). */
+/* Schedulers as they were saved, and what DDIM makes of them. offset: of the timesteps; a key that is absent
+ * is not forced by the pipeline (StableDiffusionPipeline sets it, from_config then drops what was no key of
+ * the file). */
 static void schedulers(void)
 {
     static const struct { const char *text; int offset; bool to_one, v; } cases[] = {
         /* SD 1.5 */
-        { "\"_class_name\": \"PNDMScheduler\", \"_diffusers_version\": \"0.6.0\", " BETAS ", \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"trained_betas\": null, \"clip_sample\": false", 1, false, false },
-        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"clip_sample_range\": 1.0, \"dynamic_thresholding_ratio\": 0.995, \"prediction_type\": \"epsilon\", "
-          "\"sample_max_value\": 1.0, \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"thresholding\": false, \"trained_betas\": null", 1, false, false },
+        { "\"_class_name\": \"PNDMScheduler\", \"_diffusers_version\": \"0.6.0\", " BETAS ", "
+          "\"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"trained_betas\": "
+          "null, \"clip_sample\": false", 1, false, false },
+        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"clip_sample_range\": "
+          "1.0, \"dynamic_thresholding_ratio\": 0.995, \"prediction_type\": \"epsilon\", "
+          "\"sample_max_value\": 1.0, \"set_alpha_to_one\": false, \"skip_prk_steps\": true, "
+          "\"steps_offset\": 1, \"thresholding\": false, \"trained_betas\": null", 1, false, false },
         /* SD 2.1, saved by Flax, loaded as DDIM; and 2.1-base */
-        { "\"_class_name\": \"FlaxDDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": \"v_prediction\", \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"trained_betas\": null", 1, false, true },
-        { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, \"interpolation_type\": \"linear\", \"prediction_type\": \"epsilon\", \"sample_max_value\": 1.0, "
-          "\"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"timestep_spacing\": \"leading\", \"trained_betas\": null, \"use_karras_sigmas\": true", 1, false, false },
+        { "\"_class_name\": \"FlaxDDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
+          "\"v_prediction\", \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, "
+          "\"trained_betas\": null", 1, false, true },
+        { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"interpolation_type\": \"linear\", \"prediction_type\": \"epsilon\", \"sample_max_value\": 1.0, "
+          "\"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, "
+          "\"timestep_spacing\": \"leading\", \"trained_betas\": null, \"use_karras_sigmas\": true", 1, false,
+          false },
         /* fine-tuned and re-saved */
-        { "\"_class_name\": \"LMSDiscreteScheduler\", " BETAS ", \"clip_sample\": false, \"set_alpha_to_one\": false, \"timestep_values\": null, \"tensor_format\": \"pt\", \"trained_betas\": null", 0, false, false },
-        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"skip_prk_steps\": true, \"trained_betas\": null", 0, true, false },
-        { "\"_class_name\": \"DDPMScheduler\", " BETAS ", \"clip_sample\": true, \"variance_type\": \"fixed_small\", \"steps_offset\": 0", 1, true, false },
-        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"algorithm_type\": \"dpmsolver++\", \"clip_sample\": false, \"dynamic_thresholding_ratio\": 0.995, \"euler_at_final\": false, "
-          "\"final_sigmas_type\": \"zero\", \"flow_shift\": 1.0, \"lower_order_final\": true, \"solver_order\": 2, \"solver_type\": \"midpoint\", "
-          "\"steps_offset\": 1, \"thresholding\": false, \"use_lu_lambdas\": false, \"use_flow_sigmas\": false, \"variance_type\": null", 1, true, false },
-        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, \"disable_corrector\": [], \"predict_x0\": true, \"solver_p\": null, \"solver_type\": \"bh2\", "
-          "\"use_beta_sigmas\": false, \"use_exponential_sigmas\": false, \"set_alpha_to_one\": false, \"steps_offset\": 1", 1, false, false },
+        { "\"_class_name\": \"LMSDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"set_alpha_to_one\": false, \"timestep_values\": null, \"tensor_format\": \"pt\", "
+          "\"trained_betas\": null", 0, false, false },
+        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"skip_prk_steps\": true, "
+          "\"trained_betas\": null", 0, true, false },
+        { "\"_class_name\": \"DDPMScheduler\", " BETAS ", \"clip_sample\": true, \"variance_type\": "
+          "\"fixed_small\", \"steps_offset\": 0", 1, true, false },
+        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"algorithm_type\": "
+          "\"dpmsolver++\", \"clip_sample\": false, \"dynamic_thresholding_ratio\": 0.995, "
+          "\"euler_at_final\": false, " "\"final_sigmas_type\": \"zero\", \"flow_shift\": 1.0, "
+          "\"lower_order_final\": true, \"solver_order\": 2, \"solver_type\": \"midpoint\", "
+          "\"steps_offset\": 1, \"thresholding\": false, \"use_lu_lambdas\": false, \"use_flow_sigmas\": "
+          "false, \"variance_type\": null", 1, true, false },
+        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"disable_corrector\": [], \"predict_x0\": true, \"solver_p\": null, \"solver_type\": \"bh2\", "
+          "\"use_beta_sigmas\": false, \"use_exponential_sigmas\": false, \"set_alpha_to_one\": false, "
+          "\"steps_offset\": 1", 1, false, false },
     };
     static char text[1024];
     picture wanted, plain;
     tiny_make(&files);
     as_ddim("DDIM", &plain, 1, false, "epsilon");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        as_ddim("DDIM in full", &wanted, cases[i].offset, cases[i].to_one, cases[i].v ? "v_prediction" : "epsilon");
-        CHECK(same_picture(&wanted, &plain) == (cases[i].offset && !cases[i].to_one && !cases[i].v), "case %zu draws what another schedule draws", i);
+        as_ddim("DDIM in full", &wanted, cases[i].offset, cases[i].to_one,
+                cases[i].v ? "v_prediction" : "epsilon");
+        CHECK(same_picture(&wanted, &plain) == (cases[i].offset && !cases[i].to_one && !cases[i].v),
+              "case %zu draws what another schedule draws", i);
         snprintf(text, sizeof text, "{%s}", cases[i].text);
         tiny_text(&files, SCHEDULER, text);
         must_be(text, &wanted);
@@ -138,7 +167,8 @@ static void schedulers(void)
     tiny_free(&files);
 }
 
-/* Statistics made under another offset are of other timesteps, in as many steps: the message must not ask for the same number. */
+/* Statistics made under another offset are of other timesteps, in as many steps: the message must not ask for
+ * the same number. */
 static void offset_of_statistics(void)
 {
     static const char *const prompt = "cat";
@@ -153,7 +183,9 @@ static void offset_of_statistics(void)
     int code = saeuron_open(&x, &host, "tiny", &e);
     code = code ? code : saeuron_forget(x, &forget, &e);
     code = code ? code : saeuron_generate(x, &o, rgb, &e);
-    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|map_steps"), "%s", e.text);
+    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step "
+                                                                   "0|750|steps_offset|map_steps"),
+          "%s", e.text);
     o.map_steps = 1;
     CHECK(x && saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);
     saeuron_close(x);
@@ -164,23 +196,39 @@ static void offset_of_statistics(void)
 static void schedulers_refused(void)
 {
     static const struct { const char *text, *words; } cases[] = {
-        { "\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"num_train_timesteps\": 1000, \"shift\": 3.0, \"use_dynamic_shifting\": false", "FlowMatchEulerDiscreteScheduler" },
-        { "\"_class_name\": \"LCMScheduler\", " BETAS ", \"clip_sample\": false, \"original_inference_steps\": 50", "LCMScheduler" },
+        { "\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"num_train_timesteps\": 1000, \"shift\": "
+          "3.0, \"use_dynamic_shifting\": false", "FlowMatchEulerDiscreteScheduler" },
+        { "\"_class_name\": \"LCMScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"original_inference_steps\": 50", "LCMScheduler" },
         { "\"_class_name\": \"DDIMSchedulers\", " BETAS ", \"clip_sample\": false", "DDIMSchedulers" },
-        { "\"_class_name\": [\"mine\", \"DDIMScheduler\"], " BETAS ", \"clip_sample\": false", "_class_name" },
-        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, \"use_flow_sigmas\": true", "use_flow_sigmas" },
-        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": \"flow_prediction\"", "prediction_type|flow_prediction" },
-        { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, \"timestep_spacing\": \"linspace\"", "timestep_spacing" },
-        { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": \"v_prediction\", \"trained_betas\": [0.1, 0.2]", "trained_betas" },
-        { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": \"v_prediction\", \"rescale_betas_zero_snr\": true", "rescale_betas_zero_snr" },
-        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, \"thresholding\": true", "thresholding" },
-        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1", "PNDMScheduler|clip_sample" }, /* CompVis v1-4, first saved */
+        { "\"_class_name\": [\"mine\", \"DDIMScheduler\"], " BETAS ", \"clip_sample\": false",
+          "_class_name" },
+        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"use_flow_sigmas\": true", "use_flow_sigmas" },
+        { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"prediction_type\": \"flow_prediction\"", "prediction_type|flow_prediction" },
+        { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"timestep_spacing\": \"linspace\"", "timestep_spacing" },
+        { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
+          "\"v_prediction\", \"trained_betas\": [0.1, 0.2]", "trained_betas" },
+        { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
+          "\"v_prediction\", \"rescale_betas_zero_snr\": true", "rescale_betas_zero_snr" },
+        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"thresholding\": true", "thresholding" },
+        /* CompVis v1-4, first saved */
+        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"set_alpha_to_one\": false, \"skip_prk_steps\": "
+          "true, \"steps_offset\": 1", "PNDMScheduler|clip_sample" },
         { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"steps_offset\": 1", "DDIMScheduler|clip_sample" },
         { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": 0", "clip_sample" },
-        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"steps_offset\": 2", "steps_offset" },
-        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"skip_prk_stepz\": true", "skip_prk_stepz|unknown" },
-        { "\"_class_name\": \"PNDMScheduler\", \"num_train_timesteps\": 1000, \"clip_sample\": false", "beta_schedule" },
-        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, \"lambda_min_clipped\": -Infinity", "line 1" }, /* Python's, no JSON */
+        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"steps_offset\": 2",
+          "steps_offset" },
+        { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"skip_prk_stepz\": true",
+          "skip_prk_stepz|unknown" },
+        { "\"_class_name\": \"PNDMScheduler\", \"num_train_timesteps\": 1000, \"clip_sample\": false",
+          "beta_schedule" },
+        /* Python's, no JSON */
+        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"lambda_min_clipped\": -Infinity", "line 1" },
     };
     char text[512], words[128];
     tiny_make(&files);

@@ -1,6 +1,7 @@
 /* test_forward.c: every layer type against PyTorch's, in float64 (configs/layers.json).
  *
- * Not here: whole networks (test_clip.c, test_unet.c, test_vae.c), fast kernels against the reference (test_nn.c). */
+ * Not here: whole networks (test_clip.c, test_unet.c, test_vae.c), fast kernels against the reference
+ * (test_nn.c). */
 #include "test.h"
 #include "goldens.h"
 #include "arithmetic/rng.h"
@@ -28,7 +29,8 @@ static void layer_bind(binder *b, void *user)
 {
     layer *x = user;
     if (!strcmp(x->op, "linear"))
-        (flag(x->v, "bias") ? bind_linear : bind_linear_no_bias)(b, x->name, &x->l, size_at(x->v, "K"), size_at(x->v, "N"));
+        (flag(x->v, "bias") ? bind_linear : bind_linear_no_bias)(b, x->name, &x->l, size_at(x->v, "K"),
+                                                                 size_at(x->v, "N"));
     else if (!strcmp(x->op, "conv"))
         bind_conv(b, x->name, &x->k, size_at(x->v, "ci"), size_at(x->v, "co"), size_at(x->v, "k"));
     else if (!strcmp(x->op, "group_norm"))
@@ -69,8 +71,15 @@ static void run_linear(nn *c, layer *x)
 
 static void run_conv(nn *c, layer *x)
 {
-    conv_shape s = { .B = size_at(x->v, "B"), .H = size_at(x->v, "H"), .W = size_at(x->v, "W"), .ci = x->k.ci, .co = x->k.co,
-                     .k = x->k.k, .stride = size_at(x->v, "stride"), .pad_before = size_at(x->v, "pad_before"), .pad_after = size_at(x->v, "pad_after") };
+    conv_shape s = { .B = size_at(x->v, "B"),
+                     .H = size_at(x->v, "H"),
+                     .W = size_at(x->v, "W"),
+                     .ci = x->k.ci,
+                     .co = x->k.co,
+                     .k = x->k.k,
+                     .stride = size_at(x->v, "stride"),
+                     .pad_before = size_at(x->v, "pad_before"),
+                     .pad_after = size_at(x->v, "pad_after") };
     const size_t n = s.B * conv_out(&s, s.H) * conv_out(&s, s.W) * s.co;
     const float *in = part_map(c, x, s.B, s.ci, s.H * s.W);
     float *y = arena_floats(c->work, n);
@@ -82,7 +91,8 @@ static void run_group_norm(nn *c, layer *x)
 {
     const size_t B = size_at(x->v, "B"), P = size_at(x->v, "P"), C = x->n.C;
     float *y = part_map(c, x, B, C, P);
-    nn_group_norm(c, y, y, x->n.gamma, x->n.beta, B, P, C, size_at(x->v, "G"), (float)number(x->v, "eps", 0), flag(x->v, "silu"));
+    nn_group_norm(c, y, y, x->n.gamma, x->n.beta, B, P, C, size_at(x->v, "G"), (float)number(x->v, "eps", 0),
+                  flag(x->v, "silu"));
     layer_check(x, y, B * P * C);
 }
 
@@ -128,7 +138,8 @@ static void run_attention(nn *c, layer *x)
 {
     const size_t B = size_at(x->v, "B"), Nq = size_at(x->v, "Nq"), Nk = size_at(x->v, "Nk");
     const size_t heads = size_at(x->v, "heads"), head = size_at(x->v, "head"), C = heads * head;
-    const float *q = part(c, x, "q", B * Nq * C), *k = part(c, x, "k", B * Nk * C), *v = part(c, x, "v", B * Nk * C);
+    const float *q = part(c, x, "q", B * Nq * C), *k = part(c, x, "k", B * Nk * C);
+    const float *v = part(c, x, "v", B * Nk * C);
     float *y = arena_floats(c->work, B * Nq * C);
     nn_attention(c, y, q, k, v, B, Nq, Nk, heads, head, flag(x->v, "causal"));
     layer_check(x, y, B * Nq * C);
@@ -136,7 +147,8 @@ static void run_attention(nn *c, layer *x)
 
 static void run_upsample(nn *c, layer *x)
 {
-    const size_t B = size_at(x->v, "B"), H = size_at(x->v, "H"), W = size_at(x->v, "W"), C = size_at(x->v, "C");
+    const size_t B = size_at(x->v, "B"), H = size_at(x->v, "H"), W = size_at(x->v, "W");
+    const size_t C = size_at(x->v, "C");
     const float *in = part_map(c, x, B, C, H * W);
     float *y = arena_floats(c->work, 4 * B * H * W * C);
     nn_upsample2x(c, y, in, B, H, W, C);
@@ -187,7 +199,8 @@ static void check_pixels(tensors *g)
     const tensor *x = golden(g, DT_F32, "pixel.x"), *y = golden(g, DT_U8, "pixel");
     CHECK(x && y && x->count == y->count, "the pixel goldens differ in length");
     for (size_t i = 0; x && y && i < x->count && i < y->count; i++)
-        CHECK(nn_pixel(f32_at(x, i)) == y->data[i], "pixel of %a is %d, not %d", (double)f32_at(x, i), nn_pixel(f32_at(x, i)), y->data[i]);
+        CHECK(nn_pixel(f32_at(x, i)) == y->data[i], "pixel of %a is %d, not %d", (double)f32_at(x, i),
+              nn_pixel(f32_at(x, i)), y->data[i]);
 }
 
 /* Every layer type by itself: says which operation is wrong when a network is. */

@@ -78,8 +78,8 @@ static void plain_measure(plain *p, const sae *s, const float *x)
     }
 }
 
-/* FVU, L0, dead latents and how often each fires, whatever blocks the tokens come in, threads and kernels; a value that is
- * not finite is named by its token, counted from the first of all. */
+/* FVU, L0, dead latents and how often each fires, whatever blocks the tokens come in, threads and kernels; a
+ * value that is not finite is named by its token, counted from the first of all. */
 static void measured_is_counted(void)
 {
     static const size_t cuts[] = { M, 1, 64, 255, 256, 257 };
@@ -98,12 +98,13 @@ static void measured_is_counted(void)
         measure *q = NULL;
         measurement r;
         saeuron_error e = { 0 };
-        CHECK(measure_open(&q, NULL, &s, threads, c / 2 % 2 ? "reference" : NULL, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(measure_open(&q, NULL, &s, threads, c / 2 % 2 ? "reference" : NULL, &e) == SAEURON_OK, "%s",
+              e.text);
         for (size_t i = 0; i < M; i += cut)
             CHECK(measure_add(q, x + i * D, M - i < cut ? M - i : cut, &e) == SAEURON_OK, "%s", e.text);
         CHECK(measure_result(q, &r, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(r.tokens == M && r.n == N && r.k == K && r.dead == p.dead, "blocks of %zu: %zu tokens, %zu dead", cut,
-              r.tokens, r.dead);
+        CHECK(r.tokens == M && r.n == N && r.k == K && r.dead == p.dead,
+              "blocks of %zu: %zu tokens, %zu dead", cut, r.tokens, r.dead);
         CHECK(fabs(r.l0 - (double)p.entries / M) < 1e-12, "blocks of %zu: L0 %g", cut, r.l0);
         CHECK(!memcmp(measure_fired(q), p.fired, sizeof p.fired), "blocks of %zu: other latents fire", cut);
         CHECK(fabs(r.fvu - p.fvu) < 1e-6, "blocks of %zu: FVU %.9g, in double %.9g", cut, r.fvu, p.fvu);
@@ -111,7 +112,8 @@ static void measured_is_counted(void)
         CHECK(r.fvu == fvu, "blocks of %zu: FVU %a, of all at once %a", cut, r.fvu, fvu);
         const float keep = x[5 * D + 3];
         x[5 * D + 3] = HUGE_VALF;
-        CHECK(measure_add(q, x, 64, &e) == SAEURON_ENAN && test_holds(e.text, "token 705|channel 3"), "\"%s\"", e.text);
+        CHECK(measure_add(q, x, 64, &e) == SAEURON_ENAN && test_holds(e.text, "token 705|channel 3"),
+              "\"%s\"", e.text);
         x[5 * D + 3] = keep;
         measure_close(q);
     }
@@ -138,7 +140,8 @@ static void nothing_to_measure(void)
     free(memory);
 }
 
-/* Either of the two allocations fails: a line that says memory, nothing left. And no byte beyond the planned is touched. */
+/* Either of the two allocations fails: a line that says memory, nothing left. And no byte beyond the planned
+ * is touched. */
 static void allocations_fail(void)
 {
     static tiny files;
@@ -154,7 +157,8 @@ static void allocations_fail(void)
         files.allocs = 0;
         files.fail_at = n;
         const int code = measure_open(&m, &host, &s, 1, NULL, &e);
-        CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) && (n == 3 || (test_holds(e.text, "memory") && !m)),
+        CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) &&
+                  (n == 3 || (test_holds(e.text, "memory") && !m)),
               "allocation %ld: code %d, \"%s\"", n, code, e.text);
         if (m)
             CHECK(measure_add(m, x, 300, &e) == SAEURON_OK, "%s", e.text);

@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk. Tokens so large that z is
- * infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec itself. */
+/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk.
+ * Tokens so large that z is infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec
+ * itself. */
 static void encode_definition(void)
 {
     static unsigned char memory[1 << 20];
@@ -31,7 +32,10 @@ static void encode_definition(void)
     random_input(input, ROWS * 32);
     for (size_t m = 0; m < ROWS; m++)
         for (size_t j = 0; j < 32; j++)
-            input[m * 32 + j] = m == 5 ? p.bd[j] : m % 9 == 1 ? 1.5e38f * input[m * 32 + j] : m % 9 == 2 && j % 7 == 2 ? INFINITY : input[m * 32 + j];
+            input[m * 32 + j] = m == 5                     ? p.bd[j]
+                                : m % 9 == 1               ? 1.5e38f * input[m * 32 + j]
+                                : m % 9 == 2 && j % 7 == 2 ? INFINITY
+                                                           : input[m * 32 + j];
     for (int threads = 1; threads < 3; threads++) {
         arena work = { .base = memory, .size = sizeof memory };
         nn    c;
@@ -48,8 +52,9 @@ static void encode_definition(void)
             for (size_t i = 0; i < 128; i++)
                 z[i] = nn_dot(centred, 1, p.we[i], 1, 32) + p.be[i];
             for (size_t j = 0; j < 5; j++)
-                CHECK(!memcmp(&some[m * 5 + j], &z[few[j]], sizeof *z) || z[few[j]] != z[few[j]], "token %zu, latent %" PRIu32 ": %g, not %g", m, few[j],
-                      (double)some[m * 5 + j], (double)z[few[j]]);
+                CHECK(!memcmp(&some[m * 5 + j], &z[few[j]], sizeof *z) || z[few[j]] != z[few[j]],
+                      "token %zu, latent %" PRIu32 ": %g, not %g", m, few[j], (double)some[m * 5 + j],
+                      (double)z[few[j]]);
             for (size_t i = 0; i < 128; i++) {
                 nan += z[i] != z[i];
                 infinite += z[i] > 3.4e38f;
@@ -58,7 +63,9 @@ static void encode_definition(void)
             nn_topk(at, v, z, 128, 8);
             for (size_t j = 0; j < 8; j++)
                 if (v[j] > 0) {
-                    CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] && !memcmp(&val[m * 8 + kept], &v[j], sizeof *v), "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
+                    CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] &&
+                              !memcmp(&val[m * 8 + kept], &v[j], sizeof *v),
+                          "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
                     kept++;
                 }
             CHECK(kept == count[m], "token %zu: %" PRIu32 " latents, not %zu", m, count[m], kept);
@@ -73,10 +80,13 @@ static void check_latents(sae_run *r, const uint32_t *idx, float *val, const uin
     const size_t k = r->a.sae.k;
     const tensor *want = golden(&r->g, DT_I64, "sae.idx"), *many = golden(&r->g, DT_I64, "sae.count");
     for (size_t m = 0; want && many && m < r->M; m++) {
-        CHECK((int64_t)count[m] == i64_at(many, m), "token %zu has %" PRIu32 " latents, not %" PRId64, m, count[m], i64_at(many, m));
+        CHECK((int64_t)count[m] == i64_at(many, m), "token %zu has %" PRIu32 " latents, not %" PRId64, m,
+              count[m], i64_at(many, m));
         for (size_t j = 0; j < k; j++) {
             if (j < count[m])
-                CHECK((int64_t)idx[m * k + j] == i64_at(want, m * k + j), "token %zu, place %zu: latent %" PRIu32 ", not %" PRId64, m, j, idx[m * k + j], i64_at(want, m * k + j));
+                CHECK((int64_t)idx[m * k + j] == i64_at(want, m * k + j),
+                      "token %zu, place %zu: latent %" PRIu32 ", not %" PRId64, m, j, idx[m * k + j],
+                      i64_at(want, m * k + j));
             else
                 val[m * k + j] = 0;
         }
@@ -89,8 +99,10 @@ static void run_encode(nn *c, void *user)
     sae_run *r = user;
     const size_t mark = arena_mark(c->work), k = r->a.sae.k, d = r->a.sae.d;
     const float *x = activations(c, r);
-    uint32_t *idx = arena_bytes(c->work, r->M * k, sizeof *idx), *count = arena_bytes(c->work, r->M, sizeof *count);
-    float *val = arena_floats(c->work, r->M * k), *y = arena_floats(c->work, r->M * d), *row = arena_floats(c->work, 2 * d);
+    uint32_t *idx = arena_bytes(c->work, r->M * k, sizeof *idx);
+    uint32_t *count = arena_bytes(c->work, r->M, sizeof *count);
+    float *val = arena_floats(c->work, r->M * k), *y = arena_floats(c->work, r->M * d);
+    float *row = arena_floats(c->work, 2 * d);
     sae_encode(c, &r->a.sae, idx, val, count, x, r->M);
     for (size_t m = 0; y && m < r->M; m++)
         sae_decode_sparse(&r->a.sae, y + m * d, idx + m * k, val + m * k, count[m], row);
@@ -101,7 +113,8 @@ static void run_encode(nn *c, void *user)
     arena_release(c->work, mark);
 }
 
-/* TopK: which latents, ties among equal rows (the lower index), tokens with fewer than k, with none; values; decoding. */
+/* TopK: which latents, ties among equal rows (the lower index), tokens with fewer than k, with none; values;
+ * decoding. */
 static void sae_encode_topk(void)
 {
     static sae_run r;

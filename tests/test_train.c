@@ -1,7 +1,8 @@
-/* test_train.c: the trainer's arithmetic: gradients against finite differences and against a dense model in double; ties, zeros, the dead;
- * the same bytes from every kernel set, any threads, and after state was carried over; errors; every allocation failing once.
+/* test_train.c: the trainer's arithmetic: gradients against finite differences and against a dense model in
+ * double; ties, zeros, the dead; the same bytes from every kernel set, any threads, and after state was
+ * carried over; errors; every allocation failing once.
  *
- * Not here: PyTorch's trainer (test_golden.c), commands and files (test_training.c). Letters: train.h. */
+ * Not here: commands and files (test_training.c). Letters: train.h. */
 #include "test.h"
 #include "goldens.h"
 #include "tiny.h"
@@ -56,7 +57,9 @@ static float *batch(uint64_t seed, size_t M, size_t d)
     float *x = malloc((M * d + 1) * sizeof *x);
     for (size_t m = 0; m < M; m++)
         for (size_t j = 0; j < d; j++)
-            x[m * d + j] = rng_symmetric(seed, 1, m * d + j, 1.0f) + rng_symmetric(9, 2, (rng_value(seed, 3, m) % 5) * d + j, 2.0f) + rng_symmetric(9, 4, j, 0.5f);
+            x[m * d + j] = rng_symmetric(seed, 1, m * d + j, 1.0f) +
+                           rng_symmetric(9, 2, (rng_value(seed, 3, m) % 5) * d + j, 2.0f) +
+                           rng_symmetric(9, 4, j, 0.5f);
     return x;
 }
 
@@ -83,11 +86,15 @@ typedef struct model {
     double *p[4], *g[4];            /* encoder.weight, encoder.bias, W_dec, b_dec, and their gradients */
     double *f[MTERMS];              /* [M,n] */
     double *error[MTERMS];          /* [M,d] */
-    double *target;                 /* [M,d]: x^ - x held still, as the detached residual is; NULL: this pass's own */
+    /* [M,d]: x^ - x held still, as the detached residual is; NULL: this pass's own */
+    double *target;
     double  loss, fvu, multi, auxk;
 } model;
 
-static size_t size_of(const model *m, int i) { return i == 0 || i == 2 ? m->k.n * m->k.d : i == 1 ? m->k.n : m->k.d; }
+static size_t size_of(const model *m, int i)
+{
+    return i == 0 || i == 2 ? m->k.n * m->k.d : i == 1 ? m->k.n : m->k.d;
+}
 static const char *const names[4] = { "encoder.weight", "encoder.bias", "W_dec", "b_dec" };
 
 static model model_of(trainer *t, const float *x, size_t M)
@@ -247,9 +254,10 @@ static bool combination(train_config *k, int number, const char **what)
     static const struct { bool batch, multi; double alpha; bool released; const char *what; } table[] = {
         { true, false, 0, false, "batch, FVU" }, { false, false, 0, false, "token, FVU" },
         { true, false, 0.7, false, "batch, auxk" }, { false, false, 0.7, false, "token, auxk" },
-        { true, false, 0.7, true, "batch, released auxk" }, { false, false, 0.7, true, "token, released auxk" },
-        { true, true, 0, false, "batch, multi" }, { false, true, 0, false, "token, multi" },
-        { true, true, 0.7, false, "batch, all" }, { false, true, 0.7, true, "token, all, released" },
+        { true, false, 0.7, true, "batch, released auxk" },
+        { false, false, 0.7, true, "token, released auxk" }, { true, true, 0, false, "batch, multi" },
+        { false, true, 0, false, "token, multi" }, { true, true, 0.7, false, "batch, all" },
+        { false, true, 0.7, true, "token, all, released" },
     };
     if (number >= (int)(sizeof table / sizeof *table))
         return false;
@@ -268,7 +276,8 @@ static trainer *prepared(const train_config *k, const float *x, size_t M, const 
     started(t, x, M);
     for (size_t i = 0; i < k->n; i++) {
         floats_of(t, "encoder.bias")[i] = rng_symmetric(1, 1, i, 0.2f);
-        since_of(t)[i] = i % 3 == 1 ? k->dead_threshold + 1 : k->dead_threshold; /* above is dead, equal is not */
+        /* above is dead, equal is not */
+        since_of(t)[i] = i % 3 == 1 ? k->dead_threshold + 1 : k->dead_threshold;
     }
     for (size_t j = 0; j < k->d; j++)
         floats_of(t, "b_dec")[j] += rng_symmetric(1, 2, j, 0.2f);
@@ -294,7 +303,8 @@ static double distance(trainer *t, const model *m, double *const *g)
     return worst;
 }
 
-/* A sign, a factor, a path forgotten in any gradient: each derivative is a difference of losses, in double, where no selection flips. */
+/* A sign, a factor, a path forgotten in any gradient: each derivative is a difference of losses, in double,
+ * where no selection flips. */
 static void gradients_are_derivatives(void)
 {
     enum { D = 6, N = 20, M = 7 };
@@ -308,8 +318,10 @@ static void gradients_are_derivatives(void)
         CHECK(trainer_gradients(t, x, M, &r, &e) == SAEURON_OK, "%s", e.text);
         model m = model_of(t, x, M), still;
         model_run(&m, false);
-        CHECK(fabs(r.loss - m.loss) < 1e-5 * m.loss && fabs(r.fvu - m.fvu) < 1e-5 && fabs(r.auxk - (k.auxk_alpha != 0 ? m.auxk : 0)) < 1e-5 &&
-              fabs(r.multi - (k.multi_topk ? m.multi : 0)) < 1e-5, "%s: loss %g, in double %g", what, r.loss, m.loss);
+        CHECK(fabs(r.loss - m.loss) < 1e-5 * m.loss && fabs(r.fvu - m.fvu) < 1e-5 &&
+                  fabs(r.auxk - (k.auxk_alpha != 0 ? m.auxk : 0)) < 1e-5 &&
+                  fabs(r.multi - (k.multi_topk ? m.multi : 0)) < 1e-5,
+              "%s: loss %g, in double %g", what, r.loss, m.loss);
         m.target = malloc(M * D * sizeof(double));
         memcpy(m.target, m.error[MFVU], M * D * sizeof(double));
         still = model_of(t, x, M);
@@ -341,31 +353,37 @@ static void gradients_are_derivatives(void)
     }
 }
 
-/* Sizes around the encoder's blocks, chains of more than 128 and 2048 terms, few tokens and many; the dense model has none of it. */
+/* Sizes around the encoder's blocks, chains of more than 128 and 2048 terms, few tokens and many; the dense
+ * model has none of it. */
 static void gradients_are_the_dense_ones(void)
 {
     static const struct { size_t d, n, k, M; } sizes[] = {
-        { 1, 1, 1, 2 }, { 3, 7, 2, 5 }, { 17, 959, 4, 9 }, { 16, 960, 5, 10 }, { 15, 961, 3, 11 }, { 5, 966, 200, 150 }, { 8, 12, 12, 30 }, { 33, 400, 150, 3 }, { 4, 6, 2, 2200 },
+        { 1, 1, 1, 2 }, { 3, 7, 2, 5 }, { 17, 959, 4, 9 }, { 16, 960, 5, 10 }, { 15, 961, 3, 11 },
+        { 5, 966, 200, 150 }, { 8, 12, 12, 30 }, { 33, 400, 150, 3 }, { 4, 6, 2, 2200 },
     };
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-        train_config k = small(sizes[s].d, sizes[s].n, sizes[s].k, sizes[s].M + 3); /* fewer tokens than nominal */
+        /* fewer tokens than nominal */
+        train_config k = small(sizes[s].d, sizes[s].n, sizes[s].k, sizes[s].M + 3);
         const char  *what;
         for (int c = 0; combination(&k, c, &what); c++) {
             float *x = batch(12 + s, sizes[s].M, k.d), *other = batch(40 + s, sizes[s].M, k.d);
             trainer *t = prepared(&k, x, sizes[s].M, NULL);
             train_report r;
             saeuron_error e = { 0 };
-            CHECK(trainer_gradients(t, other, sizes[s].M, &r, &e) == SAEURON_OK, "%s", e.text); /* rows that it fills and x does not are empty again */
+            /* rows that it fills and x does not are empty again */
+            CHECK(trainer_gradients(t, other, sizes[s].M, &r, &e) == SAEURON_OK, "%s", e.text);
             CHECK(trainer_gradients(t, x, sizes[s].M, &r, &e) == SAEURON_OK, "%s", e.text);
             model m = model_of(t, x, sizes[s].M);
             model_run(&m, true);
             const double off = distance(t, &m, m.g);
-            CHECK(off < 1e-4, "d %zu, n %zu, k %zu, M %zu, %s: a gradient is %g of its tensor's largest off", k.d, k.n, k.k, sizes[s].M, what, off);
+            CHECK(off < 1e-4, "d %zu, n %zu, k %zu, M %zu, %s: a gradient is %g of its tensor's largest off",
+                  k.d, k.n, k.k, sizes[s].M, what, off);
             double squares = 0;
             for (int i = 0; i < 4; i++)
                 for (size_t j = 0; j < size_of(&m, i); j++)
                     squares += m.g[i][j] * m.g[i][j];
-            CHECK(fabs(r.grad_norm - sqrt(squares)) <= 1e-4 * sqrt(squares), "%s: norm %g, in double %g", what, r.grad_norm, sqrt(squares));
+            CHECK(fabs(r.grad_norm - sqrt(squares)) <= 1e-4 * sqrt(squares), "%s: norm %g, in double %g",
+                  what, r.grad_norm, sqrt(squares));
             model_free(&m);
             trainer_close(t);
             free(x);
@@ -374,8 +392,8 @@ static void gradients_are_the_dense_ones(void)
     }
 }
 
-/* Small integers everywhere, so that pre-activations are exact and most are tied: the lower token first, then the lower latent. A list that
- * is cut back while blocks still come must not forget it. */
+/* Small integers everywhere, so that pre-activations are exact and most are tied: the lower token first, then
+ * the lower latent. A list that is cut back while blocks still come must not forget it. */
 static void ties_go_to_the_lower(void)
 {
     enum { D = 5, N = 2000, M = 9 };
@@ -406,7 +424,8 @@ static void ties_go_to_the_lower(void)
 
 /* ---- counters, rates, rows ---- */
 
-/* W_enc [n,d] = value at column 0, 0 elsewhere; x's column 0 is 1, so z[i] is value[i] for every token. W_dec unit at column 1. */
+/* W_enc [n,d] = value at column 0, 0 elsewhere; x's column 0 is 1, so z[i] is value[i] for every token. W_dec
+ * unit at column 1. */
 static trainer *by_hand(const train_config *k, const float *value, float *x)
 {
     trainer *t = opened(k, 1, NULL);
@@ -431,7 +450,8 @@ static const char *fired(trainer *t, const float *x, size_t M)
     stepped(t, x, M, &r);
     for (size_t i = 0; i < n; i++) {
         const uint64_t now = since_of(t)[i];
-        CHECK(now == 0 || now == 1000 + i + trainer_config(t)->batch, "latent %zu counts %llu", i, (unsigned long long)now);
+        CHECK(now == 0 || now == 1000 + i + trainer_config(t)->batch, "latent %zu counts %llu", i,
+              (unsigned long long)now);
         text[i] = now == 0 ? '1' : '0';
         count += now == 0;
     }
@@ -443,11 +463,13 @@ static const char *fired(trainer *t, const float *x, size_t M)
 static void counters_follow_selection(void)
 {
     static const float value[8] = { -1, 0.5f, -1, 3, 2, 0.25f, -1, 4 };
-    static const struct { size_t k, M; bool batch, multi; uint64_t threshold; const char *want, *why; } table[] = {
+    static const struct { size_t k, M; bool batch, multi; uint64_t threshold; const char *want,
+        *why; } table[] = {
         { 2, 3, false, false, 9999, "00010001", "the two largest of each token" },
         { 2, 3, true, false, 9999, "00010001", "the six largest of the batch" },
         { 1, 3, false, true, 9999, "01011001", "with multi, the 4k set counts" },
-        { 6, 3, false, false, 9999, "11011101", "five are above 0: the first zero is selected too, and counts" },
+        { 6, 3, false, false, 9999, "11011101",
+          "five are above 0: the first zero is selected too, and counts" },
         { 7, 3, false, false, 9999, "11111101", "two zeros" },
         { 6, 3, true, false, 9999, "11111111", "three zeros are missing in the batch: the first token's" },
         { 6, 2, true, false, 9999, "11111101", "two zeros are missing: the first token's first two" },
@@ -480,15 +502,19 @@ static void dead_latents_learn_but_stay_dead(void)
     const size_t dead[] = { 0, 0, 0, 7, 7 }; /* counts before each step: 0, 3, 6, 9, 12 */
     for (size_t s = 0; s < sizeof dead / sizeof *dead; s++) {
         stepped(t, x, 2, &r); /* fewer tokens than nominal: still 3 */
-        CHECK(r.dead == dead[s] && (r.auxk > 0) == (dead[s] > 0) && r.step == s && r.tokens == 2, "step %zu: %zu dead, auxk %g", s, r.dead, r.auxk);
-        CHECK(since_of(t)[7] == 0 && since_of(t)[4] == 3 * (s + 1), "counts %llu and %llu", (unsigned long long)since_of(t)[7], (unsigned long long)since_of(t)[4]);
-        CHECK((floats_of(t, "grad.encoder.bias")[4] != 0) == (dead[s] > 0), "latent 4 has gradient %g in step %zu", (double)floats_of(t, "grad.encoder.bias")[4], s);
+        CHECK(r.dead == dead[s] && (r.auxk > 0) == (dead[s] > 0) && r.step == s && r.tokens == 2,
+              "step %zu: %zu dead, auxk %g", s, r.dead, r.auxk);
+        CHECK(since_of(t)[7] == 0 && since_of(t)[4] == 3 * (s + 1), "counts %llu and %llu",
+              (unsigned long long)since_of(t)[7], (unsigned long long)since_of(t)[4]);
+        CHECK((floats_of(t, "grad.encoder.bias")[4] != 0) == (dead[s] > 0),
+              "latent 4 has gradient %g in step %zu", (double)floats_of(t, "grad.encoder.bias")[4], s);
         CHECK(floats_of(t, "grad.encoder.bias")[0] == 0, "latent 0, never above 0, has a gradient");
     }
     trainer_close(t);
 }
 
-/* The rate falls to 0 at S and stays there; rows are unit before a step and not after; the norm is clipped. */
+/* The rate falls to 0 at S and stays there; rows are unit before a step and not after; the norm is
+ * clipped. */
 static void rates_rows_and_clipping(void)
 {
     train_config k = small(12, 40, 3, 16);
@@ -505,7 +531,8 @@ static void rates_rows_and_clipping(void)
             before[i] = floats_of(t, "encoder.bias")[i];
         stepped(t, x, 16, &r);
         CHECK(fabs(r.lr - 0.1 * (s < 4 ? (4.0 - (double)s) / 4 : 0)) < 1e-15, "step %zu: rate %g", s, r.lr);
-        CHECK((memcmp(before, floats_of(t, "encoder.bias"), sizeof before) != 0) == (s < 4), "step %zu moved the bias, or not", s);
+        CHECK((memcmp(before, floats_of(t, "encoder.bias"), sizeof before) != 0) == (s < 4),
+              "step %zu moved the bias, or not", s);
         for (size_t i = 0; i < 40; i++) {
             double size = 0;
             for (size_t j = 0; j < 12; j++)
@@ -516,7 +543,8 @@ static void rates_rows_and_clipping(void)
     }
     trainer_close(t);
 
-    /* m after the first step is (1 - beta1) times the clipped gradient: its norm, the projection aside, is 0.1 clip */
+    /* m after the first step is (1 - beta1) times the clipped gradient: its norm, the projection aside, is
+     * 0.1 clip */
     k.clip = 1e-3;
     k.seed = 6;
     t = opened(&k, 1, NULL);
@@ -524,13 +552,16 @@ static void rates_rows_and_clipping(void)
     stepped(t, x, 16, &r);
     double m = 0, g = 0, along = 0;
     for (size_t i = 0; i < 40 * 12; i++) {
-        m += (double)floats_of(t, "adam.m.encoder.weight")[i] * (double)floats_of(t, "adam.m.encoder.weight")[i];
+        m += (double)floats_of(t, "adam.m.encoder.weight")[i] *
+             (double)floats_of(t, "adam.m.encoder.weight")[i];
         g += (double)floats_of(t, "grad.encoder.weight")[i] * (double)floats_of(t, "grad.encoder.weight")[i];
     }
-    CHECK(r.grad_norm > 2e-3 && fabs(sqrt(m) / sqrt(g) - 0.1 * 1e-3 / r.grad_norm) < 1e-6 * 1e-3, "norm %g: m is %g of the gradient", r.grad_norm, sqrt(m / g));
+    CHECK(r.grad_norm > 2e-3 && fabs(sqrt(m) / sqrt(g) - 0.1 * 1e-3 / r.grad_norm) < 1e-6 * 1e-3,
+          "norm %g: m is %g of the gradient", r.grad_norm, sqrt(m / g));
     trainer_close(t);
 
-    /* W_dec's update has no part along the row: m, which is the gradient that Adam saw, is at right angles to it */
+    /* W_dec's update has no part along the row: m, which is the gradient that Adam saw, is at right angles to
+     * it */
     k.lr = 0;
     t = opened(&k, 1, NULL);
     started(t, x, 16);
@@ -538,7 +569,8 @@ static void rates_rows_and_clipping(void)
     for (size_t i = 0; i < 40; i++) {
         double dot = 0, size = 0;
         for (size_t j = 0; j < 12; j++) {
-            dot += (double)floats_of(t, "adam.m.W_dec")[i * 12 + j] * (double)floats_of(t, "W_dec")[i * 12 + j];
+            dot += (double)floats_of(t, "adam.m.W_dec")[i * 12 + j] *
+                   (double)floats_of(t, "W_dec")[i * 12 + j];
             size += fabs((double)floats_of(t, "adam.m.W_dec")[i * 12 + j]);
         }
         along = size > 0 && fabs(dot) / size > along ? fabs(dot) / size : along;
@@ -584,17 +616,21 @@ static void adam_is_adam(void)
 static void median_of_points(void)
 {
     static const float line[5] = { 1, 2, 3, 50, 900 }, same[4 * 2] = { 3, 4, 3, 4, 3, 4, 3, 4 };
-    static const float cross[5 * 2] = { 1, 0, -1, 0, 0, 1, 0, -1, 0, 0 }; /* its mean, where the iteration begins, is one of the points */
+    /* its mean, where the iteration begins, is one of the points */
+    static const float cross[5 * 2] = { 1, 0, -1, 0, 0, 1, 0, -1, 0, 0 };
     const train_config one = small(1, 4, 1, 8), two = small(2, 4, 1, 8);
     trainer *t = opened(&one, 1, NULL);
     started(t, line, 5);
-    CHECK(fabs((double)floats_of(t, "b_dec")[0] - 3) < 0.05, "the median of five numbers is %g", (double)floats_of(t, "b_dec")[0]);
+    CHECK(fabs((double)floats_of(t, "b_dec")[0] - 3) < 0.05, "the median of five numbers is %g",
+          (double)floats_of(t, "b_dec")[0]);
     trainer_close(t);
     t = opened(&two, 2, NULL);
     started(t, same, 4);
-    CHECK(floats_of(t, "b_dec")[0] == 3 && floats_of(t, "b_dec")[1] == 4, "of one point four times: %g, %g", (double)floats_of(t, "b_dec")[0], (double)floats_of(t, "b_dec")[1]);
+    CHECK(floats_of(t, "b_dec")[0] == 3 && floats_of(t, "b_dec")[1] == 4, "of one point four times: %g, %g",
+          (double)floats_of(t, "b_dec")[0], (double)floats_of(t, "b_dec")[1]);
     started(t, cross, 5);
-    CHECK(fabs((double)floats_of(t, "b_dec")[0]) < 1e-9 && fabs((double)floats_of(t, "b_dec")[1]) < 1e-9, "of a cross: %g", (double)floats_of(t, "b_dec")[0]);
+    CHECK(fabs((double)floats_of(t, "b_dec")[0]) < 1e-9 && fabs((double)floats_of(t, "b_dec")[1]) < 1e-9,
+          "of a cross: %g", (double)floats_of(t, "b_dec")[0]);
     trainer_close(t);
 
     /* elsewhere the directions to all points cancel, which is what makes it the median */
@@ -619,8 +655,10 @@ static void median_of_points(void)
         low = floats_of(t, "encoder.weight")[i] < low ? floats_of(t, "encoder.weight")[i] : low;
         high = floats_of(t, "encoder.weight")[i] > high ? floats_of(t, "encoder.weight")[i] : high;
     }
-    CHECK(low >= -bound && high <= bound && low < -0.8f * bound && high > 0.8f * bound, "W_enc lies in [%g, %g]", (double)low, (double)high);
-    CHECK(fabs((double)floats_of(t, "W_dec")[0] / (double)floats_of(t, "W_dec")[1] - (double)floats_of(t, "encoder.weight")[0] / (double)floats_of(t, "encoder.weight")[1]) < 1e-5,
+    CHECK(low >= -bound && high <= bound && low < -0.8f * bound && high > 0.8f * bound,
+          "W_enc lies in [%g, %g]", (double)low, (double)high);
+    CHECK(fabs((double)floats_of(t, "W_dec")[0] / (double)floats_of(t, "W_dec")[1] -
+               (double)floats_of(t, "encoder.weight")[0] / (double)floats_of(t, "encoder.weight")[1]) < 1e-5,
           "W_dec's first row does not point where W_enc's does");
     trainer_close(t);
     free(x);
@@ -667,7 +705,8 @@ static uint64_t life(const train_config *k, int threads, const char *isa, size_t
 static void same_bytes_from_all(void)
 {
     static const struct { size_t d, n, k, M; } sizes[] = {
-        { 1, 1, 1, 2 }, { 2, 5, 2, 3 }, { 17, 33, 4, 19 }, { 33, 961, 7, 12 }, { 130, 100, 3, 20 }, { 33, 200, 140, 5 }, { 16, 40, 40, 9 }, { 3, 6, 2, 2100 },
+        { 1, 1, 1, 2 }, { 2, 5, 2, 3 }, { 17, 33, 4, 19 }, { 33, 961, 7, 12 }, { 130, 100, 3, 20 },
+        { 33, 200, 140, 5 }, { 16, 40, 40, 9 }, { 3, 6, 2, 2100 },
     };
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         train_config k = small(sizes[s].d, sizes[s].n, sizes[s].k, sizes[s].M);
@@ -684,7 +723,9 @@ static void same_bytes_from_all(void)
                 if (comma)
                     *comma = 0;
                 for (int threads = 1; threads <= 3 && nn_init(&runs, isa, threads, NULL); threads += 2)
-                    CHECK(life(&k, threads, isa, threads == 3 ? 3 : 99) == want, "d %zu, n %zu, k %zu, M %zu, %s: %s at %d threads has other bytes than the reference",
+                    CHECK(life(&k, threads, isa, threads == 3 ? 3 : 99) == want,
+                          "d %zu, n %zu, k %zu, M %zu, %s: %s at %d threads has other bytes than the "
+                          "reference",
                           k.d, k.n, k.k, sizes[s].M, what, isa, threads);
                 isa = comma ? comma + 1 : NULL;
             }
@@ -701,12 +742,15 @@ static void same_bytes_when_shared(void)
     for (int c = 2; combination(&k, c, &what); c = c == 3 ? 8 : c + 1) {
         const uint64_t want = life(&k, 1, NULL, 99);
         for (int threads = 2; threads <= 3; threads++)
-            CHECK(life(&k, threads, NULL, 99) == want, "%s: %d threads have other bytes than one", what, threads);
-        CHECK(life(&k, 2, NULL, 2) == want, "%s: a trainer that went on from saved state has other bytes", what);
+            CHECK(life(&k, threads, NULL, 99) == want, "%s: %d threads have other bytes than one", what,
+                  threads);
+        CHECK(life(&k, 2, NULL, 2) == want, "%s: a trainer that went on from saved state has other bytes",
+              what);
     }
 }
 
-/* State put back into the trainer it came from, which has gone on meanwhile: Adam's corrections go back too. */
+/* State put back into the trainer it came from, which has gone on meanwhile: Adam's corrections go back
+ * too. */
 static void state_can_be_put_back(void)
 {
     enum { D = 9, N = 30, M = 20 };
@@ -741,8 +785,12 @@ static void state_can_be_put_back(void)
 static void rows_equal_reference(void)
 {
     enum { MOST = 4300, WIDTH = 1300 };
-    static const size_t widths[] = { 0, 1, 3, 7, 8, 15, 16, 17, 31, 32, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 1280 };
-    static const size_t counts[] = { 0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177, 4096, 4097, 4225 };
+    static const size_t widths[] = {
+        0, 1, 3, 7, 8, 15, 16, 17, 31, 32, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300, 1280
+    };
+    static const size_t counts[] = {
+        0, 1, 2, 3, 4, 5, 127, 128, 129, 256, 2047, 2048, 2049, 2177, 4096, 4097, 4225
+    };
     static float x[40 * WIDTH], y[2][WIDTH], val[MOST], m[2][WIDTH], v[2][WIDTH];
     static uint32_t idx[MOST];
     static double mean[WIDTH];
@@ -764,7 +812,8 @@ static void rows_equal_reference(void)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(isa, ","), isa);
         if (!nn_init(&c, name, 1, &none))
             continue;
-#define SAME(what, a, b, n) CHECK(memcmp(a, b, (n) * sizeof *(a)) == 0, "%s, %s: width %zu, count %zu", what, name, w, k)
+#define SAME(what, a, b, n) \
+    CHECK(memcmp(a, b, (n) * sizeof *(a)) == 0, "%s, %s: width %zu, count %zu", what, name, w, k)
         for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
             const size_t w = widths[i];
             size_t k = 0;
@@ -789,8 +838,12 @@ static void rows_equal_reference(void)
                     CHECK(y[1][k] == 7, "sparse_dot, %s: wrote past the end", name);
                 }
             }
-            const double s[4] = { nn_sum_squares(&ref, x, NULL, w), nn_sum_squares(&c, x, NULL, w), nn_sum_squares(&ref, x, mean, w), nn_sum_squares(&c, x, mean, w) };
-            CHECK(f64_bits(s[0]) == f64_bits(s[1]) && f64_bits(s[2]) == f64_bits(s[3]), "sum_squares, %s: width %zu", name, w);
+            const double s[4] = {
+                nn_sum_squares(&ref, x, NULL, w), nn_sum_squares(&c, x, NULL, w),
+                nn_sum_squares(&ref, x, mean, w), nn_sum_squares(&c, x, mean, w)
+            };
+            CHECK(f64_bits(s[0]) == f64_bits(s[1]) && f64_bits(s[2]) == f64_bits(s[3]),
+                  "sum_squares, %s: width %zu", name, w);
             for (int side = 0; side < 2; side++) {
                 const nn *who = side ? &c : &ref;
                 memcpy(y[side], x, sizeof y[side]);
@@ -812,9 +865,13 @@ static void rows_equal_reference(void)
             for (int q = 0; q < 4; q++) {
                 static uint32_t where[2][WIDTH];
                 const float least = q == 0 ? 0.9f : q == 1 ? 0.0f : q == 2 ? -2.0f : x[w / 2];
-                const size_t n = nn_at_least(&ref, where[0], y[0], x, w, least, 5), again = nn_at_least(&c, where[1], y[1], x, w, least, 5);
-                CHECK(n == again && n == nn_count_at_least(&c, x, w, least) && n == nn_count_at_least(&ref, x, w, least) && !memcmp(where[0], where[1], n * sizeof **where) &&
-                      !memcmp(y[0], y[1], n * sizeof **y), "at_least, %s: width %zu, %zu and %zu", name, w, n, again);
+                const size_t n = nn_at_least(&ref, where[0], y[0], x, w, least, 5);
+                const size_t again = nn_at_least(&c, where[1], y[1], x, w, least, 5);
+                CHECK(n == again && n == nn_count_at_least(&c, x, w, least) &&
+                          n == nn_count_at_least(&ref, x, w, least) &&
+                          !memcmp(where[0], where[1], n * sizeof **where) &&
+                          !memcmp(y[0], y[1], n * sizeof **y),
+                      "at_least, %s: width %zu, %zu and %zu", name, w, n, again);
             }
         }
     }
@@ -822,7 +879,8 @@ static void rows_equal_reference(void)
     uint32_t at[3];
     float    got[3];
     nn_init(&c, NULL, 1, &none);
-    CHECK(nn_at_least(&c, at, got, odd, 3, 0.0f, 0) == 2 && at[0] == 1 && at[1] == 2, "a NaN was taken, or -0 was not");
+    CHECK(nn_at_least(&c, at, got, odd, 3, 0.0f, 0) == 2 && at[0] == 1 && at[1] == 2, "a NaN was taken, or "
+                                                                                      "-0 was not");
 }
 
 /* Weights as a program has them give the products of weights as a file has them. */
@@ -868,22 +926,31 @@ static void bad_batches_are_refused(void)
     for (int i = 0; i < 2; i++) {
         const float keep = x[3 * D + 2];
         x[3 * D + 2] = i ? HUGE_VALF : f32_from(0x7fc00000u);
-        CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|token 3|channel 2|not finite"), "\"%s\"", e.text);
-        CHECK(trainer_start(t, x, M, &e) == SAEURON_ENAN && test_holds(e.text, "token 3|channel 2"), "\"%s\"", e.text);
+        CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|token 3|channel "
+                                                                                    "2|not finite"),
+              "\"%s\"", e.text);
+        CHECK(trainer_start(t, x, M, &e) == SAEURON_ENAN && test_holds(e.text, "token 3|channel 2"), "\"%s\"",
+              e.text);
         x[3 * D + 2] = keep;
     }
-    CHECK(trainer_step(t, x, 0, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
-    CHECK(trainer_step(t, x, M + 1, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "6 tokens|1 to 5"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, 0, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"",
+          e.text);
+    CHECK(trainer_step(t, x, M + 1, NULL, &e) == SAEURON_EUSAGE && test_holds(e.text, "6 tokens|1 to 5"),
+          "\"%s\"", e.text);
     for (size_t i = 0; i < M * D; i++)
         x[i] = x[i % D];
-    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|the same"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|the same"),
+          "\"%s\"", e.text);
     free(x);
     x = batch(2, M, D);
     const float keep = floats_of(t, "b_dec")[1];
     floats_of(t, "b_dec")[1] = HUGE_VALF;
-    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|not finite"), "\"%s\"", e.text);
+    CHECK(trainer_step(t, x, M, NULL, &e) == SAEURON_ENAN && test_holds(e.text, "step 1|loss|not finite"),
+          "\"%s\"", e.text);
     floats_of(t, "b_dec")[1] = keep;
-    CHECK(floats_of(t, "encoder.bias")[3] == bias && floats_of(t, "adam.m.W_dec")[5] == moment && *(uint64_t *)named(t, "step").data == 1, "a refused batch left something");
+    CHECK(floats_of(t, "encoder.bias")[3] == bias && floats_of(t, "adam.m.W_dec")[5] == moment &&
+              *(uint64_t *)named(t, "step").data == 1,
+          "a refused batch left something");
     stepped(t, x, M, NULL);
     trainer_close(t);
     free(x);
@@ -894,7 +961,9 @@ static void bad_settings_are_refused(void)
     const train_config good = small(6, 12, 2, 5);
     trainer *t;
     saeuron_error e = { 0 };
-    static const char *const fields[] = { "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0", "2^31" };
+    static const char *const fields[] = {
+        "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0", "2^31"
+    };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         train_config k = good;
         switch (i) {
@@ -908,20 +977,26 @@ static void bad_settings_are_refused(void)
         default: k.batch = 1 << 20; k.k = 2048; k.n = 4096; break;
         }
         t = (trainer *)&k;
-        CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_EUSAGE && !t && test_holds(e.text, fields[i]), "%s: \"%s\"", fields[i], e.text);
+        CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_EUSAGE && !t &&
+                  test_holds(e.text, fields[i]),
+              "%s: \"%s\"", fields[i], e.text);
         CHECK(trainer_bytes(&k, 1, NULL) == 0, "%s: has a size", fields[i]);
     }
-    CHECK(trainer_open(&t, NULL, &good, 1, "abacus", &e) == SAEURON_EUSAGE && test_holds(e.text, "abacus|reference"), "\"%s\"", e.text);
+    CHECK(trainer_open(&t, NULL, &good, 1, "abacus", &e) == SAEURON_EUSAGE && test_holds(e.text, "abacus|"
+                                                                                                 "reference"),
+          "\"%s\"", e.text);
     train_config k = good;
     k.d = 1 << 20;
     k.n = 1 << 26;
-    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_ENOMEM && test_holds(e.text, "memory"), "\"%s\"", e.text);
+    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_ENOMEM && test_holds(e.text, "memory"), "\"%s\"",
+          e.text);
 }
 
 /* ---- held out ---- */
 
-/* A step's selection, block by block of latents, is batch_topk's on all of z: the same entries, bit for bit. More latents
- * than a block, more newcomers than a list holds, small whole numbers so that many tie, fewer above 0 than are wanted. */
+/* A step's selection, block by block of latents, is batch_topk's on all of z: the same entries, bit for bit.
+ * More latents than a block, more newcomers than a list holds, small whole numbers so that many tie, fewer
+ * above 0 than are wanted. */
 static void selection_is_batch_topk(void)
 {
     static const struct { size_t n, k, M; bool tied; float bias; } cases[] = {
@@ -959,7 +1034,8 @@ static void selection_is_batch_topk(void)
             want += more;
         }
         const size_t got = trainer_selected(t, M, at[1], val[1]);
-        CHECK(got == want && !memcmp(at[0], at[1], got * sizeof **at) && !memcmp(val[0], val[1], got * sizeof **val),
+        CHECK(got == want && !memcmp(at[0], at[1], got * sizeof **at) &&
+                  !memcmp(val[0], val[1], got * sizeof **val),
               "case %zu: %zu entries, by the definition %zu, or other ones", i, got, want);
         CHECK((want < M * k) == (cases[i / 2].bias < 0), "case %zu: %zu of %zu", i, want, M * k);
         free(x);
@@ -967,7 +1043,8 @@ static void selection_is_batch_topk(void)
     }
 }
 
-/* Either of the two allocations fails: a line that says memory, nothing left. And no byte beyond the planned is touched. */
+/* Either of the two allocations fails: a line that says memory, nothing left. And no byte beyond the planned
+ * is touched. */
 static void allocations_fail(void)
 {
     static tiny files;
@@ -979,7 +1056,8 @@ static void allocations_fail(void)
         files.allocs = 0;
         files.fail_at = n;
         const int code = trainer_open(&made, &host, &k, 1, NULL, &e);
-        CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) && (n == 3 || (test_holds(e.text, "memory") && !made)),
+        CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) &&
+                  (n == 3 || (test_holds(e.text, "memory") && !made)),
               "allocation %ld: code %d, \"%s\"", n, code, e.text);
         if (made) {
             float *x = batch(1, 5, 6);
@@ -1047,10 +1125,12 @@ static uint64_t stream(const char *draw, const char *what)
 
 static float drawn(uint64_t of, size_t i, float bound) { return rng_symmetric(GOLDEN_SEED, of, i, bound); }
 
-/* make.py's training_data: a mean, three of 64 directions a token with weights in [0,1), noise; times scale; every operation rounded once. */
+/* make.py's training_data: a mean, three of 64 directions a token with weights in [0,1), noise; times scale;
+ * every operation rounded once. */
 static void fill_data(float *x, const char *draw, float scale, size_t tokens, size_t d)
 {
-    const uint64_t mean = stream(draw, "mean"), atoms = stream(draw, "atoms"), which = stream(draw, "which"), share = stream(draw, "weight"), noise = stream(draw, "noise");
+    const uint64_t mean = stream(draw, "mean"), atoms = stream(draw, "atoms"), which = stream(draw, "which");
+    const uint64_t share = stream(draw, "weight"), noise = stream(draw, "noise");
     for (size_t t = 0; t < tokens; t++)
         for (size_t j = 0; j < d; j++) {
             float sum = drawn(mean, j, 1);
@@ -1071,13 +1151,16 @@ static trainer_tensor *state(run *r, const char *name)
     return &r->state[0];
 }
 
-/* make.py's training_start: W_dec's rows are made unit by the first step; the first `dead` latents are short and have not fired for too long. */
+/* make.py's training_start: W_dec's rows are made unit by the first step; the first `dead` latents are short
+ * and have not fired for too long. */
 static void fill_start(run *r, size_t dead, float shrink, float scale)
 {
     const size_t d = r->c.d, n = r->c.n;
-    float *W_enc = state(r, "encoder.weight")->data, *b_enc = state(r, "encoder.bias")->data, *W_dec = state(r, "W_dec")->data, *b_dec = state(r, "b_dec")->data;
+    float *W_enc = state(r, "encoder.weight")->data, *b_enc = state(r, "encoder.bias")->data;
+    float *W_dec = state(r, "W_dec")->data, *b_dec = state(r, "b_dec")->data;
     uint64_t *since = state(r, "tokens_since_fired")->data;
-    const uint64_t share = stream(r->draw, "encoder.weight"), bias = stream(r->draw, "encoder.bias"), mean = stream(r->draw, "mean"), away = stream(r->draw, "b_dec");
+    const uint64_t share = stream(r->draw, "encoder.weight"), bias = stream(r->draw, "encoder.bias");
+    const uint64_t mean = stream(r->draw, "mean"), away = stream(r->draw, "b_dec");
     const float bound = (float)(1 / sqrt((double)d));
     for (size_t i = 0; i < n * d; i++) {
         W_enc[i] = drawn(share, i, bound);
@@ -1130,8 +1213,9 @@ static void check_first(run *r, const train_report *found)
     snprintf(full, sizeof full, "%s.first", r->name);
     const tensor *t = golden(&r->g, DT_I64, full);
     if (t)
-        CHECK((int64_t)found->dead == i64_at(t, 0) && (int64_t)found->fired == i64_at(t, 1), "%s: %zu latents dead and %zu fired, not %" PRId64 " and %" PRId64, full,
-              found->dead, found->fired, i64_at(t, 0), i64_at(t, 1));
+        CHECK((int64_t)found->dead == i64_at(t, 0) && (int64_t)found->fired == i64_at(t, 1),
+              "%s: %zu latents dead and %zu fired, not %" PRId64 " and %" PRId64, full, found->dead,
+              found->fired, i64_at(t, 0), i64_at(t, 1));
     check_parameters(r, "grad.", "grad");
 }
 
@@ -1143,18 +1227,23 @@ static void check_counters(run *r)
     snprintf(full, sizeof full, "%s.since", r->name);
     const tensor *t = golden(&r->g, DT_I64, full);
     for (size_t i = 0; t && i < r->c.n; i++)
-        CHECK((int64_t)since[i] == i64_at(t, i), "%s: latent %zu fired %" PRIu64 " tokens ago, not %" PRId64, full, i, since[i], i64_at(t, i));
+        CHECK((int64_t)since[i] == i64_at(t, i), "%s: latent %zu fired %" PRIu64 " tokens ago, not %" PRId64,
+              full, i, since[i], i64_at(t, i));
 }
 
-/* Dead latents after each of the hundred steps: within what PyTorch's own runs found, widened by as much as they differ. */
+/* Dead latents after each of the hundred steps: within what PyTorch's own runs found, widened by as much as
+ * they differ. */
 static void check_dead(run *r, const size_t *dead)
 {
     char full[160];
     snprintf(full, sizeof full, "%s.dead", r->name);
     const tensor *t = golden(&r->g, DT_I64, full);
     for (size_t s = 0; t && s < STEPS; s++) {
-        const int64_t low = i64_at(t, 2 * s), high = i64_at(t, 2 * s + 1), spread = high - low, x = (int64_t)dead[s];
-        CHECK(x >= low - spread && x <= high + spread, "%s: %" PRId64 " latents are dead after step %zu, PyTorch's runs have %" PRId64 " to %" PRId64, full, x, s + 1, low, high);
+        const int64_t low = i64_at(t, 2 * s), high = i64_at(t, 2 * s + 1), spread = high - low,
+                      x = (int64_t)dead[s];
+        CHECK(x >= low - spread && x <= high + spread,
+              "%s: %" PRId64 " latents are dead after step %zu, PyTorch's runs have %" PRId64 " to %" PRId64,
+              full, x, s + 1, low, high);
     }
 }
 
@@ -1225,7 +1314,8 @@ static bool trainer_for(run *r)
 
 static void check_case(run *r, json v)
 {
-    const float scale = (float)number(v, "scale", 1); /* short tokens have long gradients, which clipping meets */
+    /* short tokens have long gradients, which clipping meets */
+    const float scale = (float)number(v, "scale", 1);
     char name[48], full[96];
     text_at(v, "name", name, sizeof name);
     snprintf(r->name, sizeof r->name, "train.%s", name);
@@ -1256,7 +1346,8 @@ static void check_median(run *r)
     trainer_close(r->t);
 }
 
-/* Every case: loss terms, measures, gradients, integers of the first step; parameters after 1 and 10; FVU and dead latents of all 100. */
+/* Every case: loss terms, measures, gradients, integers of the first step; parameters after 1 and 10; FVU and
+ * dead latents of all 100. */
 static void training(void)
 {
     static run r;
@@ -1273,12 +1364,18 @@ static void training(void)
 }
 
 const test_case train_tests[] = {
-    { "gradients_are_derivatives", gradients_are_derivatives }, { "gradients_are_the_dense_ones", gradients_are_the_dense_ones },
-    { "ties_go_to_the_lower", ties_go_to_the_lower }, { "counters_follow_selection", counters_follow_selection },
-    { "dead_latents_learn_but_stay_dead", dead_latents_learn_but_stay_dead }, { "rates_rows_and_clipping", rates_rows_and_clipping },
-    { "adam_is_adam", adam_is_adam }, { "median_of_points", median_of_points }, { "rows_equal_reference", rows_equal_reference },
-    { "own_weights_are_files_weights", own_weights_are_files_weights }, { "same_bytes_from_all", same_bytes_from_all },
-    { "same_bytes_when_shared", same_bytes_when_shared }, { "state_can_be_put_back", state_can_be_put_back }, { "bad_batches_are_refused", bad_batches_are_refused },
-    { "bad_settings_are_refused", bad_settings_are_refused }, { "selection_is_batch_topk", selection_is_batch_topk },
-    { "allocations_fail", allocations_fail }, { "it_learns", it_learns }, { "training", training }, { NULL, NULL },
+    { "gradients_are_derivatives", gradients_are_derivatives },
+    { "gradients_are_the_dense_ones", gradients_are_the_dense_ones },
+    { "ties_go_to_the_lower", ties_go_to_the_lower },
+    { "counters_follow_selection", counters_follow_selection },
+    { "dead_latents_learn_but_stay_dead", dead_latents_learn_but_stay_dead },
+    { "rates_rows_and_clipping", rates_rows_and_clipping }, { "adam_is_adam", adam_is_adam },
+    { "median_of_points", median_of_points }, { "rows_equal_reference", rows_equal_reference },
+    { "own_weights_are_files_weights", own_weights_are_files_weights },
+    { "same_bytes_from_all", same_bytes_from_all }, { "same_bytes_when_shared", same_bytes_when_shared },
+    { "state_can_be_put_back", state_can_be_put_back },
+    { "bad_batches_are_refused", bad_batches_are_refused },
+    { "bad_settings_are_refused", bad_settings_are_refused },
+    { "selection_is_batch_topk", selection_is_batch_topk }, { "allocations_fail", allocations_fail },
+    { "it_learns", it_learns }, { "training", training }, { NULL, NULL },
 };

@@ -19,8 +19,8 @@ static saeuron_error err;
 typedef struct unet_run { unet u; watcher w; } unet_run;
 
 /* One pass at timestep t; seen is NULL except where every module is compared. */
-static void unet_pass(nn *c, const unet_run *r, const char *x_name, const char *text_name, size_t B, size_t H, size_t W, size_t N,
-                      int t, const char *result, const tap *seen)
+static void unet_pass(nn *c, const unet_run *r, const char *x_name, const char *text_name, size_t B, size_t H,
+                      size_t W, size_t N, int t, const char *result, const tap *seen)
 {
     const size_t mark = arena_mark(c->work), n = B * H * W * r->u.out_channels;
     char name[3][64];
@@ -63,7 +63,8 @@ static void unet_goldens(const char *name)
         return;
     r.w = (watcher){ &g, name };
     const json v = config_open(&f, name);
-    if (unet_configure(&r.u, v, name, &err) || bind_network(&host, NULL, GOLDEN_SEED, unet_bind, &r.u, &memory, &err))
+    if (unet_configure(&r.u, v, name, &err) ||
+        bind_network(&host, NULL, GOLDEN_SEED, unet_bind, &r.u, &memory, &err))
         CHECK(false, "%s", err.text);
     else
         planned(run_unet, &r);
@@ -102,9 +103,15 @@ static void linear_projection(void)
 /* A UNet with more attentions than any real one: no fixed table may overflow (ASan sees it). */
 static void many_levels(void)
 {
-    static const char text[] = "{\"block_out_channels\": [4,4,4,4,4,4,4,4], \"norm_num_groups\": 2, \"attention_head_dim\": 1, \"cross_attention_dim\": 4, \"layers_per_block\": 3,"
-        "\"down_block_types\": [\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\"],"
-        "\"up_block_types\": [\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\"]}";
+    static const char text[] = "{\"block_out_channels\": [4,4,4,4,4,4,4,4], \"norm_num_groups\": 2, "
+                               "\"attention_head_dim\": 1, \"cross_attention_dim\": 4, \"layers_per_block\": "
+                               "3,\"down_block_types\": "
+                               "[\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\","
+                               "\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\","
+                               "\"CrossAttnDownBlock2D\",\"CrossAttnDownBlock2D\"],\"up_block_types\": "
+                               "[\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\","
+                               "\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\","
+                               "\"CrossAttnUpBlock2D\",\"CrossAttnUpBlock2D\"]}";
     static unet u;
     saeuron_error e = { 0 };
     json  v;
@@ -113,7 +120,8 @@ static void many_levels(void)
     nn    c;
     struct { text_kv kv; float *after[64]; } room; /* an overflow lands in after */
     static float states[4] = { 1, 2, 3, 4 };
-    if (json_open(&v, text, strlen(text), "text", &e) || unet_configure(&u, v, "text", &e) || bind_network(NULL, NULL, 1, unet_bind, &u, &weights, &e)) {
+    if (json_open(&v, text, strlen(text), "text", &e) || unet_configure(&u, v, "text", &e) ||
+        bind_network(NULL, NULL, 1, unet_bind, &u, &weights, &e)) {
         CHECK(false, "%s", e.text);
         return;
     }

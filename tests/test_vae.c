@@ -34,7 +34,8 @@ static void run_decoder(nn *c, void *user)
 static void run_encoder(nn *c, void *user)
 {
     const vae_run *r = user;
-    const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1), H = r->H * scale, W = r->W * scale;
+    const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1), H = r->H * scale;
+    const size_t W = r->W * scale;
     const size_t P = 2 * r->H * r->W, C = r->v.latent_channels;
     const tap seen = { watch, (void *)&r->w, false };
     char name[64];
@@ -60,14 +61,17 @@ static void run_encoder(nn *c, void *user)
 /* With attention in the middle and convolutions beside the latents, as SD has them, and without both. */
 static void vae_goldens(tensors *g, void (*run)(nn *, void *))
 {
-    static const struct { const char *name; size_t H, W; } cases[] = { { "vae15", 8, 8 }, { "vae_plain", 6, 10 } };
+    static const struct { const char *name; size_t H, W; } cases[] = {
+        { "vae15", 8, 8 }, { "vae_plain", 6, 10 }
+    };
     static vae_run r;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         io_file f;
         void *memory = NULL;
         r = (vae_run){ .w = { g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
         const json v = config_open(&f, cases[i].name);
-        if (vae_configure(&r.v, v, cases[i].name, &err) || bind_network(&host, NULL, GOLDEN_SEED, vae_bind, &r.v, &memory, &err))
+        if (vae_configure(&r.v, v, cases[i].name, &err) ||
+            bind_network(&host, NULL, GOLDEN_SEED, vae_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run, &r);
@@ -85,7 +89,8 @@ static void vae_decoder(void)
     golden_close(&g);
 }
 
-/* Every module of the encoder, the moments and their mode; and, to the bit, what it takes each byte of a picture for. */
+/* Every module of the encoder, the moments and their mode; and, to the bit, what it takes each byte of a
+ * picture for. */
 static void vae_encoder(void)
 {
     tensors g;
@@ -101,7 +106,8 @@ static void vae_encoder(void)
     golden_close(&g);
 }
 
-/* Stable Diffusion's own VAE at 512 x 512, planned without weights: one image takes at most 1.2 GB to decode, 0.7 GB to encode. */
+/* Stable Diffusion's own VAE at 512 x 512, planned without weights: one image takes at most 1.2 GB to decode,
+ * 0.7 GB to encode. */
 static void vae_memory(void)
 {
     static const char text[] = "{\"block_out_channels\": [128, 256, 512, 512], \"layers_per_block\": 2}";
@@ -110,27 +116,40 @@ static void vae_memory(void)
     arena  keep = { 0 }, work[2] = { { 0 }, { 0 } };
     binder b = { .keep = &keep, .err = &err };
     nn c;
-    CHECK(!json_open(&object, text, sizeof text - 1, "config", &err) && !vae_configure(&v, object, "config", &err), "%s", err.text);
+    CHECK(!json_open(&object, text, sizeof text - 1, "config", &err) &&
+              !vae_configure(&v, object, "config", &err),
+          "%s", err.text);
     vae_bind(&b, &v);
-    CHECK(!b.code && keep.peak / sizeof(float) > 83653863, "the plan is of another VAE: %zu parameters", keep.peak / sizeof(float));
+    CHECK(!b.code && keep.peak / sizeof(float) > 83653863, "the plan is of another VAE: %zu parameters",
+          keep.peak / sizeof(float));
     for (int threads = 1; threads <= 16; threads *= 4) { /* each has its own scratch in attention */
         CHECK(nn_init(&c, NULL, threads, &work[0]), "nn_init failed");
         vae_decode(&c, &v, NULL, NULL, 1, 64, 64, NULL);
         CHECK(nn_init(&c, NULL, threads, &work[1]), "nn_init failed");
         vae_encode(&c, &v, NULL, NULL, 1, 512, 512, NULL);
-        CHECK(!work[0].failed && work[0].peak > 500000000 && work[0].peak <= 1200000000, "%d threads: decoding takes %zu bytes", threads, work[0].peak);
-        CHECK(!work[1].failed && work[1].peak > 250000000 && work[1].peak <= 700000000, "%d threads: encoding takes %zu bytes", threads, work[1].peak);
+        CHECK(!work[0].failed && work[0].peak > 500000000 && work[0].peak <= 1200000000,
+              "%d threads: decoding takes %zu bytes", threads, work[0].peak);
+        CHECK(!work[1].failed && work[1].peak > 250000000 && work[1].peak <= 700000000,
+              "%d threads: encoding takes %zu bytes", threads, work[1].peak);
         test_note("%d threads: %zu bytes to decode, %zu to encode", threads, work[0].peak, work[1].peak);
     }
 }
 
-/* Decoding z [C,h,w] through the model's VAE, and how far that lies from the picture rgb, in levels a byte. */
-typedef struct decoding { const vae *v; const float *z; const unsigned char *rgb; size_t h, w; double apart; } decoding;
+/* Decoding z [C,h,w] through the model's VAE, and how far that lies from the picture rgb, in levels a
+ * byte. */
+typedef struct decoding {
+    const vae *v;
+    const float *z;
+    const unsigned char *rgb;
+    size_t h, w;
+    double apart;
+} decoding;
 
 static void run_decoding(nn *c, void *user)
 {
     decoding *d = user;
-    const size_t mark = arena_mark(c->work), P = d->h * d->w, C = d->v->latent_channels, n = 3 * P << 2 * (d->v->levels - 1);
+    const size_t mark = arena_mark(c->work), P = d->h * d->w, C = d->v->latent_channels;
+    const size_t n = 3 * P << 2 * (d->v->levels - 1);
     float *x = arena_floats(c->work, P * C), *y = arena_floats(c->work, n);
     if (x)
         nn_from_nchw(x, d->z, 1, C, P);
@@ -141,8 +160,9 @@ static void run_decoding(nn *c, void *user)
     arena_release(c->work, mark);
 }
 
-/* A picture of the trained model, encoded and decoded again, is nearly itself: far nearer than what any other latents decode to.
- * A wrong scale, or channels or rows out of order, could pass where each half is tested alone. */
+/* A picture of the trained model, encoded and decoded again, is nearly itself: far nearer than what any other
+ * latents decode to. A wrong scale, or channels or rows out of order, could pass where each half is tested
+ * alone. */
 static void vae_round_trip(void)
 {
     static const char *const texts[] = { "An image of Cats in Sketch style." };
@@ -153,7 +173,8 @@ static void vae_round_trip(void)
         test_skip("there is no " MODEL " here");
         return;
     }
-    if (saeuron_open(&x, &host, MODEL, &err) || saeuron_image_size(x, &o, &W, &H, &err) || saeuron_latent_size(x, W, H, shape, &err)) {
+    if (saeuron_open(&x, &host, MODEL, &err) || saeuron_image_size(x, &o, &W, &H, &err) ||
+        saeuron_latent_size(x, W, H, shape, &err)) {
         CHECK(false, "%s", err.text);
         saeuron_close(x);
         return;
@@ -163,13 +184,17 @@ static void vae_round_trip(void)
     float *moments = malloc(2 * n * sizeof *moments), *other = malloc(n * sizeof *other);
     CHECK(rgb && moments && other, "no memory");
     if (rgb && moments && other) {
-        CHECK(!saeuron_generate(x, &o, rgb, &err) && !saeuron_encode_image(x, rgb, W, H, moments, &err), "%s", err.text);
+        CHECK(!saeuron_generate(x, &o, rgb, &err) && !saeuron_encode_image(x, rgb, W, H, moments, &err), "%s",
+              err.text);
         saeuron_mode(x, moments, moments, n);
         CHECK(rng_randn(other, 1, n, 0, n), "no noise");
-        decoding itself = { &x->vae, moments, rgb, shape[1], shape[2], 0 }, noise = { &x->vae, other, rgb, shape[1], shape[2], 0 };
+        decoding itself = { &x->vae, moments, rgb, shape[1], shape[2], 0 },
+                 noise = { &x->vae, other, rgb, shape[1], shape[2], 0 };
         planned(run_decoding, &itself);
         planned(run_decoding, &noise);
-        CHECK(itself.apart < noise.apart / 10, "the picture comes back %.2f levels a byte from itself, random latents give %.2f", itself.apart, noise.apart);
+        CHECK(itself.apart < noise.apart / 10,
+              "the picture comes back %.2f levels a byte from itself, random latents give %.2f", itself.apart,
+              noise.apart);
         test_note("%.2f levels a byte from itself, random latents %.2f", itself.apart, noise.apart);
     }
     free(other);
@@ -192,7 +217,8 @@ static void rename_tail(tiny_list *l, const char *from, const char *to)
     CHECK(found, "no tensor's name holds %s", from);
 }
 
-/* SD 1.5's folders: the VAE's attention under its old names, in both its halves, position_ids, names without text_model. */
+/* SD 1.5's folders: the VAE's attention under its old names, in both its halves, position_ids, names without
+ * text_model. */
 static void old_names(void)
 {
     static tiny_list l;
@@ -228,8 +254,8 @@ static void old_names(void)
     done(x);
 }
 
-/* A VAE saved without its encoder draws the same picture and says why it encodes none; quant_conv may be left over. Half an
- * encoder is an error as any missing tensor is (tensor_errors). */
+/* A VAE saved without its encoder draws the same picture and says why it encodes none; quant_conv may be left
+ * over. Half an encoder is an error as any missing tensor is (tensor_errors). */
 static void decoder_only(void)
 {
     static tiny_list l, kept;
@@ -244,7 +270,8 @@ static void decoder_only(void)
         tiny_tensors(&l, "vae");
         kept.count = 0;
         for (size_t i = 0; i < l.count; i++)
-            if (strncmp(l.at[i].name, "encoder.", 8) && (with_quant_conv || strncmp(l.at[i].name, "quant_conv.", 11)))
+            if (strncmp(l.at[i].name, "encoder.", 8) &&
+                (with_quant_conv || strncmp(l.at[i].name, "quant_conv.", 11)))
                 kept.at[kept.count++] = l.at[i];
         CHECK(kept.count < l.count - 20, "%zu of %zu tensors are the decoder's", kept.count, l.count);
         tiny_save(&files, VAE, &kept, 0, kept.count, NULL);
@@ -253,7 +280,8 @@ static void decoder_only(void)
         if (x) {
             must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
             CHECK(same(&plain, &s), "without the encoder the picture is another");
-            check_error("no encoder", made_up_moments(x, moments, &e), SAEURON_EFORMAT, &e, VAE "|no encoder");
+            check_error("no encoder", made_up_moments(x, moments, &e), SAEURON_EFORMAT, &e,
+                        VAE "|no encoder");
             must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
             CHECK(same(&plain, &s), "after the error the picture is another");
         }
@@ -261,7 +289,8 @@ static void decoder_only(void)
     }
 }
 
-/* The VAE's attention before diffusers 0.18, in both shapes it had; a reader that takes 1x1 kernels for another shape fails here. */
+/* The VAE's attention before diffusers 0.18, in both shapes it had; a reader that takes 1x1 kernels for
+ * another shape fails here. */
 static void vae_attention_names(void)
 {
     static tiny_list l;
