@@ -365,7 +365,7 @@ static part *split(sampling *s, const text_kv *kv, size_t R, size_t *count)
         p[i].count = (i + 1) * R / G - p[i].first;
         p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
         p[i].c.work = &p[i].work;
-        unet_text_rows(&s->ctx->unet, &p[i].kv, kv, p[i].first, p[i].count);
+        unet_text_rows(&s->ctx->unet, &p[i].kv, kv, p[i].first);
     }
     return memory ? p : NULL;
 }

@@ -119,7 +119,7 @@ int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
     u->groups       = config_size(&c, "norm_num_groups", 32, 1, 1024);
     u->eps          = config_float(&c, "norm_eps", 1e-5f);
     u->text_width   = config_size(&c, "cross_attention_dim", 1280, 1, 1u << 16);
-    u->use_linear   = config_bool(&c, "use_linear_projection", false);
+    config_bool(&c, "use_linear_projection", false); /* the shape of two tensors, not their values */
     u->flip_sin_to_cos = config_bool(&c, "flip_sin_to_cos", true);
     u->freq_shift   = config_float(&c, "freq_shift", 0);
     if (!c.code && u->levels < 1)
@@ -566,7 +566,6 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
     char   path[64];
     size_t level;
     const transformer *t;
-    kv->B = B;
     kv->N = N;
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
         kv->k[i] = arena_floats(c->work, B * N * t->C);
@@ -576,12 +575,11 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
     }
 }
 
-void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count)
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first)
 {
     char   path[64];
     size_t level;
     const transformer *t;
-    part->B = count;
     part->N = all->N;
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
         part->k[i] = all->k[i] + first * all->N * t->C;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RGB = 3 };
 #define VAE_EPS 1e-6f /* of every norm in it; diffusers passes resnet_eps=1e-6 */
 
 /* Refuses a list that names any other block. */
@@ -50,7 +51,6 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
     /* other pipelines' way of scaling, which StableDiffusionPipeline would pass by */
     config_only(&c, "latents_mean", "null");
     config_only(&c, "latents_std", "null");
-    v->image_channels  = 3;
     v->latent_channels = config_size(&c, "latent_channels", 4, 1, 64);
     v->levels = config_sizes(&c, "block_out_channels", 64, v->channels,
                              config_has(&c, "block_out_channels") ? 0 : 1);
@@ -135,7 +135,7 @@ static void bind_encoder(binder *b, vae *v)
     vae_half *p = &v->encoder;
     const size_t root = bind_push(b, "encoder"), moments = 2 * v->latent_channels;
     size_t C = v->channels[0];
-    bind_conv(b, "conv_in", &p->conv_in, v->image_channels, C, 3);
+    bind_conv(b, "conv_in", &p->conv_in, RGB, C, 3);
     for (size_t i = 0; i < v->levels; C = v->channels[i++])
         bind_level(b, v, &p->level[i], "down", i, v->layers, C, v->channels[i]);
     bind_mid(b, v, p, C);
@@ -161,7 +161,7 @@ static void bind_decoder(binder *b, vae *v)
         C = co;
     }
     bind_norm(b, "conv_norm_out", &p->conv_norm_out, C);
-    bind_conv(b, "conv_out", &p->conv_out, C, v->image_channels, 3);
+    bind_conv(b, "conv_out", &p->conv_out, C, RGB, 3);
     bind_pop(b, root);
 }
 

@@ -26,7 +26,7 @@ static void run_decoder(nn *c, void *user)
     char name[64];
     snprintf(name, sizeof name, "%s.latents", r->w.network);
     const float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
-    float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * r->v.image_channels);
+    float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * 3);
     vae_decode(c, &r->v, y, z, 2, r->H, r->W, &seen);
     arena_release(c->work, mark);
 }
