@@ -52,9 +52,10 @@ KERNELS := $(ISAS:%=kernels_%)
 # What the program has beyond the library.
 OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
 PROGRAMS := $(call names,program)
-TESTS := $(notdir $(basename $(wildcard tests/test_*.c)))
+# All of tests/ but programs of their own.
+TESTS := $(filter-out exhaustive fuzz_% %_driver two_contexts,$(call names,tests))
 OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(TESTS) main tiny goldens)
+TESTOBJS := $(TESTS:%=$(BUILD)/tests/%.o)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron

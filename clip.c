@@ -1,8 +1,9 @@
 /* clip.c: the CLIP text encoder.
  *
- *   tokenizer.c --ids [B,N]--> embeddings --layers--> last_hidden_state [B,N,D] --> unet.c, as keys and values
+ *   tokenizer.c --ids [B,N]--> embeddings --layers--> last_hidden_state [B,N,D] --> unet.c: keys and values
  *
- * Not here: the tokenizer (tokenizer.c), CLIP's image half, the pooled projection (Stable Diffusion uses neither).
+ * Not here: the tokenizer (tokenizer.c), CLIP's image half, the pooled projection (Stable Diffusion uses
+ * neither).
  * Source: transformers.models.clip.modeling_clip (CLIPTextTransformer and below it).
  * Letters: B prompts, N tokens, D hidden_size, F intermediate_size. */
 #include "clip.h"
@@ -13,29 +14,38 @@
 
 int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
 {
-    static const char *const read[] = { "vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size",
-        "num_hidden_layers", "num_attention_heads", "layer_norm_eps", "hidden_act", "pruned_heads", NULL };
+    static const char *const read[] = {
+        "vocab_size", "max_position_embeddings", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "layer_norm_eps", "hidden_act", "pruned_heads", NULL
+    };
     static const char *const ignored[] = {
         /* training and initialisation */
         "attention_dropout", "dropout", "initializer_factor", "initializer_range", "gradient_checkpointing",
-        /* the pooled output and its projection, which Stable Diffusion does not read; the ids are the tokenizer's */
+        /* the pooled output and its projection, which Stable Diffusion does not read; the ids are the
+         * tokenizer's */
         "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
-        /* in what form results come back, how attention is computed, names of classes: no value depends on them */
-        "use_cache", "use_return_dict", "return_dict", "output_attentions", "output_hidden_states", "attn_implementation",
-        "problem_type", "id2label", "label2id", "torchscript", "use_bfloat16", "tf_legacy_loss", "finetuning_task",
-        "task_specific_params", "tokenizer_class", "prefix",
-        /* PretrainedConfig before transformers 5 wrote every model's options into every config: decoders, cross-attention,
-         * generation, classification heads. CLIPTextTransformer reads none of them. */
-        "tie_word_embeddings", "is_decoder", "add_cross_attention", "chunk_size_feed_forward", "is_encoder_decoder",
-        "cross_attention_hidden_size", "tie_encoder_decoder", "decoder_start_token_id", "sep_token_id", "max_length", "min_length",
-        "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p",
-        "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
-        "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id",
-        "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-        "begin_suppress_tokens", NULL };
-    /* A CLIPConfig, as OpenAI's own folders hold: CLIPTextConfig.from_pretrained takes its text_config and nothing else. */
-    static const char *const whole[] = { "text_config", "text_config_dict", "vision_config", "vision_config_dict",
-        "logit_scale_init_value", "initializer_factor", "projection_dim", NULL };
+        /* in what form results come back, how attention is computed, names of classes: no value depends on
+         * them */
+        "use_cache", "use_return_dict", "return_dict", "output_attentions", "output_hidden_states",
+        "attn_implementation", "problem_type", "id2label", "label2id", "torchscript", "use_bfloat16",
+        "tf_legacy_loss", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix",
+        /* PretrainedConfig before transformers 5 wrote every model's options into every config: decoders,
+         * cross-attention, generation, classification heads. CLIPTextTransformer reads none of them. */
+        "tie_word_embeddings", "is_decoder", "add_cross_attention", "chunk_size_feed_forward",
+        "is_encoder_decoder", "cross_attention_hidden_size", "tie_encoder_decoder", "decoder_start_token_id",
+        "sep_token_id", "max_length", "min_length", "do_sample", "early_stopping", "num_beams",
+        "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",
+        "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
+        "bad_words_ids", "num_return_sequences", "output_scores", "return_dict_in_generate",
+        "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
+        "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", NULL
+    };
+    /* A CLIPConfig, as OpenAI's own folders hold: CLIPTextConfig.from_pretrained takes its text_config and
+     * nothing else. */
+    static const char *const whole[] = {
+        "text_config", "text_config_dict", "vision_config", "vision_config_dict", "logit_scale_init_value",
+        "initializer_factor", "projection_dim", NULL
+    };
     config c = { .object = object, .path = path, .err = err };
     json part;
     char act[32];
@@ -43,7 +53,8 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
     memset(t, 0, sizeof *t);
     if (json_get(object, "text_config", &part)) {
         config_known(&c, whole, NULL);
-        /* CLIPConfig lets it override text_config, CLIPTextConfig does not look: the two differ unless it is absent or null. */
+        /* CLIPConfig lets it override text_config, CLIPTextConfig does not look: the two differ unless it is
+         * absent or null. */
         config_only(&c, "text_config_dict", "null");
         if (!c.code && json_kind(part) != '{')
             c.code = fail(err, SAEURON_EFORMAT, "%s: \"text_config\" must be an object", path);
@@ -61,9 +72,12 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
     config_string(&c, "hidden_act", "quick_gelu", act, sizeof act);
     t->act = strcmp(act, "gelu") ? ACT_QUICK_GELU : ACT_GELU;
     if (!c.code && strcmp(act, "gelu") && strcmp(act, "quick_gelu"))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"hidden_act\" is %.20s; quick_gelu and gelu are supported", path, act);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"hidden_act\" is %.20s; quick_gelu and gelu are supported",
+                      path, act);
     if (!c.code && t->D % t->heads)
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", path, t->D, t->heads);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"hidden_size\" %zu is no multiple of \"num_attention_heads\" %zu", path, t->D,
+                      t->heads);
     return c.code;
 }
 
@@ -87,7 +101,9 @@ static void bind_layer(binder *b, clip_layer *l, size_t D, size_t F)
 /* A whole CLIPModel holds the image half and both projections too; CLIPTextModel leaves them unread. */
 static void skip_image_half(tensors *file)
 {
-    static const char *const unread[] = { "logit_scale", "text_projection.weight", "visual_projection.weight" };
+    static const char *const unread[] = {
+        "logit_scale", "text_projection.weight", "visual_projection.weight"
+    };
     for (size_t i = 0; i < file->count; i++) {
         tensor *t = &file->list[i];
         t->used |= !strncmp(t->name, "vision_model.", 13);
@@ -118,7 +134,7 @@ void clip_bind(binder *b, void *network)
     bind_pop(b, root);
 }
 
-/* y [B,N,D] = token_embedding[ids] + position_embedding   (CLIPTextEmbeddings.forward). row [D] is scratch. */
+/* y [B,N,D] = token_embedding[ids] + position_embedding   (CLIPTextEmbeddings.forward) row [D]: scratch. */
 static void embed(const clip *t, float *y, float *row, const int32_t *ids, size_t B, size_t N)
 {
     if (!y)
@@ -131,7 +147,7 @@ static void embed(const clip *t, float *y, float *row, const int32_t *ids, size_
     }
 }
 
-/* x += self-attention of layer_norm1(x), then x += mlp of layer_norm2(x)   (CLIPEncoderLayer.forward). x [B,N,D]. */
+/* x += self_attn(layer_norm1(x)), then x += mlp(layer_norm2(x))   (CLIPEncoderLayer.forward) x [B,N,D]. */
 static void encoder_layer(nn *c, const clip *t, const clip_layer *l, float *x, size_t B, size_t N)
 {
     const size_t D = t->D, M = B * N, mark = arena_mark(c->work);
@@ -171,7 +187,7 @@ void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, 
     for (size_t i = 0; i < t->layers; i++) {
         encoder_layer(c, t, &t->layer[i], x, B, N);
         snprintf(name, sizeof name, "encoder.layers.%zu", i);
-        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, TAP_TOKENS))
+        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, SAEURON_TAP_TOKENS))
             break;
     }
     nn_layer_norm(c, y, x, t->final_layer_norm.gamma, t->final_layer_norm.beta, B * N, D, t->eps);

@@ -2,8 +2,9 @@
  *
  *   noise x_T --[ e = guide(unet(x, t)); x = step(x, e) ] for t in timesteps--> x_0 --> vae.c
  *
- * Not here: the UNet (unet.c), the loop over steps with its hooks (pipeline.c), the noise itself (rng.c).
- * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12. Bits: contract 5. */
+ * Not here: the UNet (unet.c), the loop over steps with its hooks (saeuron.c), the noise itself (rng.c).
+ * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12. Bits:
+ * contract 5. */
 #include "ddim.h"
 #include "arithmetic/number.h"
 #include "layers/config.h"
@@ -11,11 +12,12 @@
 #include <math.h>
 #include <string.h>
 
-/* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch computes it;
- * the product in double, each entry rounded to float. */
+/* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch
+ * computes it; the product in double, each entry rounded to float. */
 static void scaled_linear(float *alphas, size_t n, double start, double end)
 {
-    const float s0 = (float)sqrt(start), s1 = (float)sqrt(end); /* of the doubles in the config: 0.012f has another root */
+    /* of the doubles in the config: 0.012f has another root */
+    const float s0 = (float)sqrt(start), s1 = (float)sqrt(end);
     const float st = (s1 - s0) / (float)(n - 1);
     double product = 1.0;
     for (size_t i = 0; i < n; i++) {
@@ -27,11 +29,15 @@ static void scaled_linear(float *alphas, size_t n, double start, double end)
 }
 
 /* Schedulers that diffusers counts as trained alike, so that DDIMScheduler.from_config takes their configs
- * (KarrasDiffusionSchedulers), and those of Flax. Distilled (LCM, TCD) and flow-matching models need their own. */
+ * (KarrasDiffusionSchedulers), and those of Flax. Distilled (LCM, TCD) and flow-matching models need their
+ * own. */
 static bool compatible(const char *name)
 {
-    static const char *const known[] = { "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "HeunDiscrete", "EulerAncestralDiscrete",
-        "DPMSolverMultistep", "DPMSolverSinglestep", "KDPM2Discrete", "KDPM2AncestralDiscrete", "DEISMultistep", "UniPCMultistep", "DPMSolverSDE" };
+    static const char *const known[] = {
+        "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "HeunDiscrete", "EulerAncestralDiscrete",
+        "DPMSolverMultistep", "DPMSolverSinglestep", "KDPM2Discrete", "KDPM2AncestralDiscrete",
+        "DEISMultistep", "UniPCMultistep", "DPMSolverSDE"
+    };
     const char *const bare = strncmp(name, "Flax", 4) ? name : name + 4;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (!strncmp(bare, known[i], strlen(known[i])) && !strcmp(bare + strlen(known[i]), "Scheduler"))
@@ -39,21 +45,29 @@ static bool compatible(const char *name)
     return false;
 }
 
-/* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of a saved scheduler, whichever it was: keys that the file
- * lacks take DDIM's defaults, after StableDiffusionPipeline has forced steps_offset 1 and clip_sample false where the file
- * sets them otherwise. (What it forces where the file says nothing, from_config forgets: _use_default_values.) */
+/* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of a saved scheduler, whichever it was:
+ * keys that the file lacks take DDIM's defaults, after StableDiffusionPipeline has forced steps_offset 1 and
+ * clip_sample false where the file sets them otherwise. (What it forces where the file says nothing,
+ * from_config forgets: _use_default_values.) */
 int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
 {
-    static const char *const read[] = { "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type", "set_alpha_to_one",
-        "steps_offset", "clip_sample", "timestep_spacing", "trained_betas", "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas", NULL };
+    static const char *const read[] = {
+        "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type",
+        "set_alpha_to_one", "steps_offset", "clip_sample", "timestep_spacing", "trained_betas",
+        "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas", NULL
+    };
     static const char *const ignored[] = {
-        /* DDIM's own, read only with clip_sample or thresholding, which are off; eta is an argument of its step */
+        /* DDIM's own, read only with clip_sample or thresholding, which are off; eta is an argument of its
+         * step */
         "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value", "eta",
         /* the arguments of the other classes: from_config drops what DDIMScheduler.__init__ does not take */
-        "skip_prk_steps", "variance_type", "algorithm_type", "disable_corrector", "euler_at_final", "final_sigmas_type", "flow_shift",
-        "interpolation_type", "lambda_min_clipped", "lower_order_final", "noise_sampler_seed", "predict_x0", "predict_epsilon", "shift_terminal",
-        "sigma_max", "sigma_min", "solver_order", "solver_p", "solver_type", "time_shift_type", "timestep_type", "timestep_values", "tensor_format",
-        "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas", "use_karras_sigmas", "use_lu_lambdas", NULL };
+        "skip_prk_steps", "variance_type", "algorithm_type", "disable_corrector", "euler_at_final",
+        "final_sigmas_type", "flow_shift", "interpolation_type", "lambda_min_clipped", "lower_order_final",
+        "noise_sampler_seed", "predict_x0", "predict_epsilon", "shift_terminal", "sigma_max", "sigma_min",
+        "solver_order", "solver_p", "solver_type", "time_shift_type", "timestep_type", "timestep_values",
+        "tensor_format", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
+        "use_karras_sigmas", "use_lu_lambdas", NULL
+    };
     config c = { .object = object, .path = path, .err = err };
     double start, end;
     char   type[48];
@@ -61,7 +75,9 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
     memset(d, 0, sizeof *d);
     config_string(&c, "_class_name", "DDIMScheduler", type, sizeof type);
     if (!c.code && !compatible(type))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"_class_name\" is %.47s: models for this scheduler cannot be sampled by DDIM", path, type);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"_class_name\" is %.47s: models for this scheduler cannot be sampled by DDIM",
+                      path, type);
     config_known(&c, read, ignored);
     config_only(&c, "beta_schedule", "\"scaled_linear\"");
     config_only(&c, "timestep_spacing", "\"leading\"");
@@ -76,17 +92,23 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
         d->steps_offset = 1;
     config_bool(&c, "clip_sample", true);
     if (!c.code && !config_has(&c, "clip_sample"))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add \"clip_sample\": false", path, type);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add "
+                      "\"clip_sample\": false",
+                      path, type);
     config_string(&c, "prediction_type", "epsilon", type, sizeof type);
     d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
     if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"prediction_type\" is %.20s; epsilon and v_prediction are supported", path, type);
     if (!c.code && !config_has(&c, "beta_schedule"))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"beta_schedule\" is missing; \"scaled_linear\" is supported", path);
     start = config_double(&c, "beta_start", 0.0001);
     end = config_double(&c, "beta_end", 0.02);
     if (!c.code && !(start > 0 && start <= end && end < 1))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"beta_start\" and \"beta_end\" must rise between 0 and 1", path);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"beta_start\" and \"beta_end\" must rise between 0 and 1",
+                      path);
     if (!c.code)
         scaled_linear(d->alphas_cumprod, d->train_steps, start, end);
     return c.code;
@@ -98,10 +120,12 @@ int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "steps must be from 1 to %zu", d->train_steps);
     const size_t ratio = d->train_steps / steps;
     d->steps = steps;
-    for (size_t i = 0; i < steps; i++) /* the last may reach 1000 with an offset of 1 at 1,000 steps: diffusers indexes out of range there */
+    for (size_t i = 0; i < steps; i++)
         d->timesteps[i] = (int)((steps - 1 - i) * ratio) + d->steps_offset;
-    if ((size_t)d->timesteps[0] >= d->train_steps)
-        return fail(err, SAEURON_EUSAGE, "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps", steps, d->steps_offset, d->timesteps[0]);
+    if ((size_t)d->timesteps[0] >= d->train_steps) /* 1,000 steps, offset 1: diffusers fails, too */
+        return fail(err, SAEURON_EUSAGE,
+                    "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps",
+                    steps, d->steps_offset, d->timesteps[0]);
     return SAEURON_OK;
 }
 
@@ -109,7 +133,8 @@ void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
 {
     const int   t = d->timesteps[i], before = t - (int)(d->train_steps / d->steps);
     const float a = d->alphas_cumprod[t];
-    const float p = before >= 0 ? d->alphas_cumprod[before] : d->set_alpha_to_one ? 1.0f : d->alphas_cumprod[0];
+    const float final = d->set_alpha_to_one ? 1.0f : d->alphas_cumprod[0];
+    const float p = before >= 0 ? d->alphas_cumprod[before] : final;
     const float sa = sqrtf(a), sb = sqrtf(1.0f - a), pa = sqrtf(p), pb = sqrtf(1.0f - p);
     for (size_t j = 0; j < n; j++) {
         float x0, noise;
@@ -124,8 +149,8 @@ void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
     }
 }
 
-void guide(float *e, const float *uncond, const float *cond, float g, size_t n)
+void guide(float *e, const float *uncond, const float *cond, float scale, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        e[i] = uncond[i] + g * (cond[i] - uncond[i]);
+        e[i] = uncond[i] + scale * (cond[i] - uncond[i]);
 }

@@ -1,4 +1,7 @@
 /* ddim.h: the DDIM schedule, its step, and classifier-free guidance.
+ *
+ *   scheduler_config.json --ddim_configure, ddim_set_timesteps--> ddim --each step: guide, ddim_step--> latents
+ *
  * Not here: the loop over steps (saeuron.c). Source: diffusers DDIMScheduler. */
 #ifndef SAEURON_DDIM_H
 #define SAEURON_DDIM_H
@@ -16,11 +19,14 @@ typedef struct ddim {
     int    timesteps[1000];         /* of the chosen number of steps, in sampling order */
 } ddim;
 
+/* Reads the object of a saved scheduler, DDIM's or one that is trained alike; others are refused. */
 int  ddim_configure(ddim *d, json object, const char *path, saeuron_error *err);
+/* Fills timesteps, "leading": (steps-1-i) (1000 / steps) + steps_offset, i = 0 .. steps-1. */
 int  ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err);
-/* x [n] becomes the sample at the next timestep; e [n] is the model's output at step number i. */
+/* x [n] becomes the sample at the next timestep; e [n] is the model's output at step i (eta 0). Equation:
+ * DDIM 12, x = sqrt(a') x0 + sqrt(1 - a') noise. */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n);
-/* e = u + g (c - u), unfused; e may be u. */
-void guide(float *e, const float *uncond, const float *cond, float g, size_t n);
+/* e [n] = uncond + scale (cond - uncond), not fused; e may be uncond. */
+void guide(float *e, const float *uncond, const float *cond, float scale, size_t n);
 
 #endif

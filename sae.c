@@ -1,9 +1,10 @@
 /* sae.c: the sparse autoencoder at a hook, at use: TopK encode and sparse decode.
  *
- *   hook output x [M,d] (unet.c) --sae_encode--> k latents a token --select.c edits them--> sae_decode_sparse --> x
+ *   hook output x [M,d] --sae_encode--> k latents a token --select.c edits them--> sae_decode_sparse --> x
  *
  * Not here: which latents matter (select.c), where the hook is (unet.c).
- * Source: SAeUron, arXiv 2501.18052, section 3.1; TopK SAE, arXiv 2406.04093; sparsify's Sae (released SAE/sae.py).
+ * Source: SAeUron, arXiv 2501.18052, section 3.1; TopK SAE, arXiv 2406.04093; sparsify's Sae (released
+ * SAE/sae.py).
  * Letters: d width, n latents, k latents kept a token, M tokens. */
 #include "sae.h"
 #include "arithmetic/rng.h"
@@ -24,9 +25,13 @@ void sae_bind(binder *b, void *network)
 /* cfg.json of sparsify. AUDIT A4: batch_topk is a matter of training; at use TopK is always per token. */
 static int sae_configure(sae *s, json object, const char *path, saeuron_error *err)
 {
-    static const char *const read[] = { "expansion_factor", "num_latents", "k", "d_in", "input_unit_norm", "sample_topk", NULL };
-    static const char *const ignored[] = { "activation", "normalize_decoder", "multi_topk", "batch_topk", "signed", "skip_connection",
-        "transcode", "hook", "auxk_alpha", NULL };
+    static const char *const read[] = {
+        "expansion_factor", "num_latents", "k", "d_in", "input_unit_norm", "sample_topk", NULL
+    };
+    static const char *const ignored[] = {
+        "activation", "normalize_decoder", "multi_topk", "batch_topk", "signed", "skip_connection",
+        "transcode", "hook", "auxk_alpha", NULL
+    };
     config c = { .object = object, .path = path, .err = err };
     const size_t d = s->d;
 
@@ -41,9 +46,12 @@ static int sae_configure(sae *s, json object, const char *path, saeuron_error *e
     if (!s->n)
         s->n = d * config_size(&c, "expansion_factor", 32, 1, 4096);
     if (!c.code && config_size(&c, "d_in", d, 1, 1u << 20) != d)
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"d_in\" differs from the width %zu of encoder.weight: the folder mixes two SAEs", path, d);
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"d_in\" differs from the width %zu of encoder.weight: the folder mixes two SAEs",
+                      path, d);
     if (!c.code && s->k > s->n)
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k, s->n);
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k,
+                      s->n);
     return c.code;
 }
 
@@ -73,13 +81,16 @@ int sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, sae
         return code;
     w = tensors_find(&s->file, "encoder.weight");
     if (!w || w->ndim != 2)
-        code = fail(err, SAEURON_EFORMAT, "%s: tensor encoder.weight [n, d] is missing: is this an SAE in sparsify's format?", s->file.path);
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: tensor encoder.weight [n, d] is missing: is this an SAE in sparsify's format?",
+                    s->file.path);
     else
         s->d = w->shape[1];
     if (!code)
         code = read_config(s, host, dir, err);
     if (!code)
-        code = c ? bind_file(host, &s->file, c, true, sae_bind, s, &s->memory, err) : bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
+        code = c ? bind_file(host, &s->file, c, true, sae_bind, s, &s->memory, err)
+                 : bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
     if (code) {
         sae_unload(s, host);
         return code;
@@ -96,8 +107,8 @@ void sae_unload(sae *s, const saeuron_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* nn_topk starts with the first k and lets in only what is larger than the least of them: with relu on those k, nothing
- * that is not above 0 (nor NaN) enters after them, so the others need none. */
+/* Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is larger than
+ * the least of them, which is then 0 or more: no negative value and no NaN enters. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
     size_t count, kept = 0;
@@ -141,10 +152,13 @@ void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count,
     arena_release(c->work, mark);
 }
 
-void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent, size_t S)
+void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent,
+                         size_t S)
 {
-    /* A dot product's bits depend on its two rows alone (contract 3), so rows gathered elsewhere give the same. */
-    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS, bytes = s->d * dtype_size(s->encoder.w.type);
+    /* A dot product's bits depend on its two rows alone (contract 3), so rows gathered elsewhere give the
+     * same. */
+    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    const size_t bytes = s->d * dtype_size(s->encoder.w.type);
     unsigned char *rows = arena_bytes(c->work, S, bytes);
     float *bias = arena_floats(c->work, S);
     float *centred = arena_floats(c->work, block * s->d);
@@ -156,16 +170,19 @@ void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M
     for (size_t m = 0; m < M; m += block) {
         const size_t tokens = M - m < block ? M - m : block;
         centre(s, centred, x ? x + m * s->d : NULL, tokens);
-        nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ .data = rows, .type = s->encoder.w.type }, bias, tokens, s->d, S);
+        nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ .data = rows, .type = s->encoder.w.type },
+                  bias, tokens, s->d, S);
         if (!centred) /* planning: one block stands for all */
             break;
     }
     arena_release(c->work, mark);
 }
 
-void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count, float *row)
+void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count,
+                       float *row)
 {
-    /* Contract 3 over the non-zero terms, of which there are at most k: blocks of 128, folded as every dot product is. */
+    /* Contract 3 over the non-zero terms, of which there are at most k: blocks of 128, folded as every dot
+     * product is. */
     memset(y, 0, s->d * sizeof *y);
     for (size_t first = 0; first < count; first += 128) {
         float *block = first ? row + s->d : y;

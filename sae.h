@@ -1,5 +1,9 @@
 /* sae.h: the sparse autoencoder at a hook, at use: TopK encode and sparse decode.
- * Not here: its training (train.h), which latents matter (select.h). Source: SAeUron, section 3.1; sparsify's Sae. */
+ *
+ *   x [M,d] --sae_encode--> k latents a token --sae_decode_sparse, + b_dec--> its reconstruction [M,d]
+ *
+ * Not here: its training (train.h), which latents matter (select.h). Source: SAeUron, section 3.1; sparsify's
+ * Sae. Letters: d width, n latents, k latents kept a token, M tokens. */
 #ifndef SAEURON_SAE_H
 #define SAEURON_SAE_H
 
@@ -7,28 +11,35 @@
 
 typedef struct sae {
     size_t d, n, k;
-    linear encoder;
-    weight W_dec;
-    const float *b_dec;
+    linear encoder;                 /* W_enc [n,d], b_enc [n] */
+    weight W_dec;                   /* [n,d] */
+    const float *b_dec;             /* [d] */
     tensors file;
     void  *memory;
-    uint64_t digest;                /* of its tensors, as statistics record it */
+    uint64_t digest;                /* of its tensors' bytes, as statistics record it */
 } sae;
 
 #define SAE_TOKENS 256              /* encoded at a time: bounds the [tokens,n] pre-activations */
 
-/* c not NULL: the encoder is packed for its kernels as well (four bytes a weight). */
+/* Loads DIR/sae.safetensors and DIR/cfg.json, for sae_unload. c not NULL: the encoder is packed for its
+ * kernels as well (four bytes a weight). */
 int  sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, saeuron_error *err);
 void sae_unload(sae *s, const saeuron_host *host);
+/* The walk of bind.h over its tensors. */
 void sae_bind(binder *b, void *s);
-/* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; idx, val [M,k], zero values
- * (index 0) where fewer than k are positive at the row's end; count [M]. */
+/* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; count [M]: how many
+ * of them are above 0, k at most; idx, val [M,k], of which count[m] are set in row m. x NULL: plans
+ * (nn.h). */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M);
-/* relu(z), then its k largest that are above 0, index ascending. z [n], changed; idx, val [k]; returns how many. */
+/* The same of one token's z [n], which is changed; idx, val [k]; returns how many. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z);
-/* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named alone, before relu and TopK: sae_encode's own bits. */
-void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent, size_t S);
-/* y [d] = sum over j < count of val[j] W_dec[idx[j],:], by contract 3's sparse rule; idx ascending. Without b_dec. */
-void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count, float *row);
+/* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named, before relu and TopK: the bits of
+ * sae_encode. */
+void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent,
+                         size_t S);
+/* y [d] = sum over j < count of val[j] W_dec[idx[j],:], by contract 3's sparse rule, without b_dec; idx
+ * ascending. row [2d]: scratch. */
+void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count,
+                       float *row);
 
 #endif

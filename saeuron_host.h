@@ -1,8 +1,10 @@
-/* saeuron_host.h: what the library says to its surroundings and asks of them: error codes, the error, the host.
+/* saeuron_host.h: what the library says to its surroundings, and what it asks of them.
  *
- *   the program or a port --saeuron_host: memory, files, progress--> the library --saeuron_error: one line for a person--> back
+ *   the program or a port --saeuron_host: memory, files, progress--> the library
+ *   the library --saeuron_error: a code, and one line for a person--> the program or a port
  *
- * Not here: what the library does (saeuron.h, which includes this). It stands below every room, and is installed beside saeuron.h. */
+ * Not here: what the library does (saeuron.h, which includes this). It stands below every room, and is
+ * installed beside saeuron.h. */
 #ifndef SAEURON_HOST_H
 #define SAEURON_HOST_H
 
@@ -27,27 +29,30 @@ enum {
 
 typedef struct saeuron_error {
     int  code;
-    char text[480]; /* one line, no newline: what, where, what to do */
+    char text[480];     /* one line, no newline: what, where, what to do */
 } saeuron_error;
 
-/* What the library asks of its surroundings. A zeroed host means: malloc, and files of the operating system.
- * With map and alloc given, the library touches neither heap nor files. */
+/* What a tap sees (saeuron_generate_options.tap): tokens [B,N,C], or an image, channels last [B,H,W,C]. */
+enum { SAEURON_TAP_TOKENS, SAEURON_TAP_IMAGE };
+
+/* What the library asks of its surroundings. A zeroed host means malloc and the files of the operating
+ * system. With map and alloc given, the library touches neither heap nor files. */
 typedef struct saeuron_host {
     void *user;
     /* Memory, aligned as malloc's; alloc may return NULL. */
     void *(*alloc)(void *user, size_t size);
     void  (*free)(void *user, void *p);
-    /* The bytes of a file by its path ("weights/emojicanvas/unet/config.json"), valid until unmap. NULL: there is none. */
+    /* The bytes of a file by its path ("weights/emojicanvas/unet/config.json"), valid until unmap.
+     * NULL: there is none. */
     const void *(*map)(void *user, const char *path, size_t *size);
     void  (*unmap)(void *user, const void *data, size_t size);
-    /* After each step: what, how far. Not 0 cancels: the call ends with SAEURON_ECANCEL. */
+    /* Called after each step: what, how far. Not 0 cancels: the call ends with SAEURON_ECANCEL. */
     int   (*progress)(void *user, const char *stage, size_t done, size_t total);
-    /* Threads (0: all cores, if built with OpenMP) and kernels (NULL: the best; else "scalar", "sse2", "avx2", "avx512"). */
-    int   threads;
-    const char *isa;
-    /* Bytes of alloc that the UNet's weights may take once more, packed for speed when it is opened (four for each; then the SAEs'
-     * encoders are packed, too); if that is not enough for all of them, or 0, they are packed piece by piece at every use. The
-     * program gives 256 MB. Each classifier's weights likewise. */
+    int   threads;      /* 0: all cores, if built with OpenMP */
+    const char *isa;    /* kernels: "scalar", "sse2", "avx2", "avx512", "neon"; NULL: the best for this CPU */
+    /* Bytes of alloc that may hold the UNet's weights a second time, packed for speed, four bytes a weight.
+     * If all of them fit, they are packed once, when the model is opened, and the SAEs' encoders with them;
+     * otherwise (or at 0) piece by piece at every use. Each classifier likewise. The program gives 256 MB. */
     size_t pack;
 } saeuron_host;
 

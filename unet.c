@@ -1,12 +1,13 @@
 /* unet.c: UNet2DConditionModel, the network that predicts the noise, and the places where SAeUron hooks in.
  *
  *   ddim.c --latents x [B,h,w,4], timestep t--> unet_forward --> noise e [B,h,w,4]
- *   clip.c --text states--> unet_text ---------^      ^-- tap: every module's output; select.c edits those of its hooks
+ *   clip.c --text states--> unet_text ---------^      ^-- tap: every module's output; saeuron.c edits the hooks'
  *
- * Not here: sampling (ddim.c), guidance (pipeline.c), the SAE (sae.c), the ablation (select.c).
- * Source: diffusers.models.unets.unet_2d_condition.UNet2DConditionModel, unet_2d_blocks, resnet.ResnetBlock2D,
- * attention.BasicTransformerBlock, transformers.transformer_2d.Transformer2DModel.
- * Letters: B batch, H, W sides at the level at hand, P = H W pixels (the tokens of attention), C channels there. */
+ * Not here: DDIM and guidance (ddim.c), the SAE (sae.c), the ablation (select.c).
+ * Source: diffusers.models.unets.unet_2d_condition.UNet2DConditionModel, unet_2d_blocks,
+ * resnet.ResnetBlock2D, attention.BasicTransformerBlock, transformers.transformer_2d.Transformer2DModel.
+ * Letters: B batch, H, W sides at the level at hand, P = H W pixels (the tokens of attention), C channels
+ * there. */
 #include "unet.h"
 
 #include <inttypes.h>
@@ -16,27 +17,34 @@
 
 /* ---- configuration ---- */
 
-static const char *const config_read[] = { "in_channels", "out_channels", "sample_size", "block_out_channels", "layers_per_block",
-    "norm_num_groups", "norm_eps", "cross_attention_dim", "attention_head_dim", "num_attention_heads", "use_linear_projection",
-    "flip_sin_to_cos", "freq_shift", "down_block_types", "up_block_types", NULL };
+static const char *const config_read[] = {
+    "in_channels", "out_channels", "sample_size", "block_out_channels", "layers_per_block", "norm_num_groups",
+    "norm_eps", "cross_attention_dim", "attention_head_dim", "num_attention_heads", "use_linear_projection",
+    "flip_sin_to_cos", "freq_shift", "down_block_types", "up_block_types", NULL
+};
 
-/* Options that diffusers knows and Stable Diffusion 1.x and 2.x leave at these values; any other is refused. */
+/* Options that diffusers knows and Stable Diffusion 1.x and 2.x leave at these values; any other is
+ * refused. */
 static const struct { const char *key, *only; } config_fixed[] = {
     { "act_fn", "\"silu\"" }, { "addition_embed_type", "null" }, { "addition_time_embed_dim", "null" },
     { "attention_type", "\"default\"" }, { "center_input_sample", "false" }, { "class_embed_type", "null" },
     { "class_embeddings_concat", "false" }, { "conv_in_kernel", "3" }, { "conv_out_kernel", "3" },
     { "cross_attention_norm", "null" }, { "downsample_padding", "1" }, { "dual_cross_attention", "false" },
-    { "encoder_hid_dim", "null" }, { "encoder_hid_dim_type", "null" }, { "mid_block_only_cross_attention", "false" },
-    { "mid_block_scale_factor", "1" }, { "mid_block_type", "\"UNetMidBlock2DCrossAttn\"" }, { "num_class_embeds", "null" },
-    { "only_cross_attention", "false" }, { "resnet_out_scale_factor", "1" }, { "resnet_skip_time_act", "false" },
-    { "resnet_time_scale_shift", "\"default\"" },
-    { "projection_class_embeddings_input_dim", "null" }, { "reverse_transformer_layers_per_block", "null" }, { "time_cond_proj_dim", "null" },
-    { "time_embedding_act_fn", "null" }, { "time_embedding_dim", "null" }, { "time_embedding_type", "\"positional\"" },
-    { "timestep_post_act", "null" }, { "transformer_layers_per_block", "1" },
+    { "encoder_hid_dim", "null" }, { "encoder_hid_dim_type", "null" },
+    { "mid_block_only_cross_attention", "false" }, { "mid_block_scale_factor", "1" },
+    { "mid_block_type", "\"UNetMidBlock2DCrossAttn\"" }, { "num_class_embeds", "null" },
+    { "only_cross_attention", "false" }, { "resnet_out_scale_factor", "1" },
+    { "resnet_skip_time_act", "false" }, { "resnet_time_scale_shift", "\"default\"" },
+    { "projection_class_embeddings_input_dim", "null" }, { "reverse_transformer_layers_per_block", "null" },
+    { "time_cond_proj_dim", "null" }, { "time_embedding_act_fn", "null" }, { "time_embedding_dim", "null" },
+    { "time_embedding_type", "\"positional\"" }, { "timestep_post_act", "null" },
+    { "transformer_layers_per_block", "1" },
 };
 
-/* Whether each of a list's blocks has attention: "CrossAttnDownBlock2D" or "DownBlock2D", or the same with Up. */
-static void read_blocks(config *c, const char *key, const char *with, const char *without, bool *cross, size_t levels)
+/* Whether each of a list's blocks has attention: "CrossAttnDownBlock2D" or "DownBlock2D", or the same with
+ * Up. */
+static void read_blocks(config *c, const char *key, const char *with, const char *without, bool *cross,
+                        size_t levels)
 {
     json   list, type;
     size_t n = 0;
@@ -49,20 +57,25 @@ static void read_blocks(config *c, const char *key, const char *with, const char
     while (json_next(&it, NULL, &type)) {
         const bool yes = json_equals(type, with);
         if (n >= levels || (!yes && !json_equals(type, without))) {
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must name %zu blocks, each %s or %s", c->path, key, levels, with, without);
+            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must name %zu blocks, each %s or %s", c->path,
+                           key, levels, with, without);
             return;
         }
         cross[n++] = yes;
     }
     if (n != levels)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" names %zu blocks for %zu levels", c->path, key, n, levels);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" names %zu blocks for %zu levels", c->path, key, n,
+                       levels);
 }
 
-/* Checks config_fixed, and that every key is known. The three more change nothing at inference in float32: dropout is off,
- * attention is never in half precision, and the heads are those of an addition_embed_type, which must be null. */
+/* Checks config_fixed, and that every key is known. The three more change nothing at inference in float32:
+ * dropout is off, attention is never in half precision, and the heads are those of an addition_embed_type,
+ * which must be null. */
 static void read_fixed(config *c)
 {
-    static const char *const more[] = { "dropout", "upcast_attention", "addition_embed_type_num_heads", NULL };
+    static const char *const more[] = {
+        "dropout", "upcast_attention", "addition_embed_type_num_heads", NULL
+    };
     const char *names[sizeof config_fixed / sizeof *config_fixed + sizeof more / sizeof *more];
     size_t n = 0;
     for (size_t i = 0; i < sizeof config_fixed / sizeof *config_fixed; i++) {
@@ -79,12 +92,17 @@ static void check_divisions(config *c, const unet *u)
 {
     for (size_t i = 0; !c->code && i < u->levels; i++) {
         if (u->channels[i] % u->groups)
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", c->path, u->channels[i], u->groups);
+            c->code = fail(c->err, SAEURON_EFORMAT,
+                           "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu",
+                           c->path, u->channels[i], u->groups);
         else if (u->channels[i] % u->heads[i])
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of its number of heads %zu", c->path, u->channels[i], u->heads[i]);
+            c->code = fail(c->err, SAEURON_EFORMAT,
+                           "%s: \"block_out_channels\" %zu is no multiple of its number of heads %zu",
+                           c->path, u->channels[i], u->heads[i]);
     }
     if (!c->code && u->channels[0] % 2)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: the first of \"block_out_channels\" must be even", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: the first of \"block_out_channels\" must be even",
+                       c->path);
 }
 
 int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
@@ -101,13 +119,14 @@ int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
     u->groups       = config_size(&c, "norm_num_groups", 32, 1, 1024);
     u->eps          = config_float(&c, "norm_eps", 1e-5f);
     u->text_width   = config_size(&c, "cross_attention_dim", 1280, 1, 1u << 16);
-    u->use_linear   = config_bool(&c, "use_linear_projection", false);
+    config_bool(&c, "use_linear_projection", false); /* the shape of two tensors, not their values */
     u->flip_sin_to_cos = config_bool(&c, "flip_sin_to_cos", true);
     u->freq_shift   = config_float(&c, "freq_shift", 0);
     if (!c.code && u->levels < 1)
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" is missing or no list", path);
     /* attention_head_dim is, for historical reasons, the number of heads (diffusers issue 2011). */
-    config_sizes(&c, config_has(&c, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim", 8, u->heads, u->levels);
+    config_sizes(&c, config_has(&c, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim", 8,
+                 u->heads, u->levels);
     read_blocks(&c, "down_block_types", "CrossAttnDownBlock2D", "DownBlock2D", u->cross_down, u->levels);
     read_blocks(&c, "up_block_types", "CrossAttnUpBlock2D", "UpBlock2D", u->cross_up, u->levels);
     u->time_width = 4 * u->channels[0];
@@ -265,8 +284,10 @@ static void report(pass *p, float *x, size_t H, size_t W, size_t C, int kind, co
     p->stop = p->watch->fn(p->watch->user, name, x, p->B, H, W, C, kind);
 }
 
-/* x += to_out(attention(norm(x)))   (half of BasicTransformerBlock.forward). x [B,P,C]; text's keys and values if a->text. */
-static void attend(pass *p, const attention *a, const norm *before, float *x, size_t P, const char *path, const char *name)
+/* x += to_out(attention(norm(x)))   (half of BasicTransformerBlock.forward)
+ * x [B,P,C]; with the text's keys and values if a->text. */
+static void attend(pass *p, const attention *a, const norm *before, float *x, size_t P, const char *path,
+                   const char *name)
 {
     nn *c = p->c;
     const size_t C = a->to_q.in, M = p->B * P, mark = arena_mark(c->work);
@@ -276,7 +297,8 @@ static void attend(pass *p, const attention *a, const norm *before, float *x, si
     nn_layer_norm(c, h, x, before->gamma, before->beta, M, C, 1e-5f);
     apply_linear(c, q, h, &a->to_q, M);
     if (a->text) {
-        nn_attention(c, h, q, p->kv->k[a->text - 1], p->kv->v[a->text - 1], p->B, P, p->kv->N, a->heads, C / a->heads, false);
+        nn_attention(c, h, q, p->kv->k[a->text - 1], p->kv->v[a->text - 1], p->B, P, p->kv->N, a->heads,
+                     C / a->heads, false);
     } else {
         float *k = arena_floats(c->work, M * C);
         float *v = arena_floats(c->work, M * C);
@@ -287,7 +309,7 @@ static void attend(pass *p, const attention *a, const norm *before, float *x, si
         h = o;
     }
     apply_linear(c, q, h, &a->to_out, M);
-    report(p, q, P, 1, C, TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
+    report(p, q, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
     nn_add(c, x, q, x, M * C);
     arena_release(c->work, mark);
 }
@@ -305,12 +327,12 @@ static void feed_forward(pass *p, const transformer *t, float *x, size_t P, cons
     apply_linear(c, f, h, &t->ff_in, M);
     nn_geglu(c, g, f, M, 4 * C);
     apply_linear(c, h, g, &t->ff_out, M);
-    report(p, h, P, 1, C, TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
+    report(p, h, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
     nn_add(c, x, h, x, M * C);
     arena_release(c->work, mark);
 }
 
-/* x += proj_out(block(proj_in(norm(x))))   (Transformer2DModel.forward; the hooks are its output). x [B,H,W,C]. */
+/* x += proj_out(block(proj_in(norm(x))))   (Transformer2DModel.forward) x [B,H,W,C]. Its output is a hook. */
 static void transformer_forward(pass *p, const transformer *t, float *x, size_t H, size_t W, const char *path)
 {
     nn *c = p->c;
@@ -326,15 +348,16 @@ static void transformer_forward(pass *p, const transformer *t, float *x, size_t 
     apply_conv(c, h, g, &t->proj_out, p->B, H, W);
     nn_add(c, x, h, x, n);
     arena_release(c->work, mark);
-    report(p, x, H, W, C, TAP_IMAGE, "%s", path);
+    report(p, x, H, W, C, SAEURON_TAP_IMAGE, "%s", path);
 }
 
 /* Layer j of a level at path ("down_blocks.1"): resnet from x to y, then the transformer in place. */
-static void layer_forward(pass *p, const unet_level *l, size_t j, float *y, const float *x, size_t H, size_t W, const char *path)
+static void layer_forward(pass *p, const unet_level *l, size_t j, float *y, const float *x, size_t H,
+                          size_t W, const char *path)
 {
     char name[64];
     resnet_forward(p->c, &l->resnets[j], y, x, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, l->resnets[j].conv1.co, TAP_IMAGE, "%s.resnets.%zu", path, j);
+    report(p, y, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.resnets.%zu", path, j);
     if (l->cross && !p->stop) {
         snprintf(name, sizeof name, "%s.attentions.%zu", path, j);
         transformer_forward(p, &l->attentions[j], y, H, W, name);
@@ -357,12 +380,13 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
         s->x[s->count++] = x = y;
     }
     if (l->sampler.k && !p->stop) {
-        const conv_shape shape = { .B = p->B, .H = *H, .W = *W, .ci = C, .co = C, .k = 3, .stride = 2, .pad_before = 1, .pad_after = 1 };
+        const conv_shape shape = { .B = p->B, .H = *H, .W = *W, .ci = C, .co = C, .k = 3, .stride = 2,
+                                   .pad_before = 1, .pad_after = 1 };
         float *y = arena_floats(p->c->work, p->B * (*H / 2) * (*W / 2) * C);
         nn_conv2d(p->c, y, x, l->sampler.w, l->sampler.bias, &shape);
         *H /= 2;
         *W /= 2;
-        report(p, y, *H, *W, C, TAP_IMAGE, "%s.downsamplers.0", path);
+        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.downsamplers.0", path);
         s->x[s->count++] = x = y;
     }
     return x;
@@ -395,7 +419,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
         *W *= 2;
         apply_conv(c, y, wide, &l->sampler, p->B, *H, *W);
         arena_release(c->work, mark);
-        report(p, y, *H, *W, C, TAP_IMAGE, "%s.upsamplers.0", path);
+        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.upsamplers.0", path);
         x = y;
     }
     return x;
@@ -406,11 +430,11 @@ static void mid_forward(pass *p, float *y, const float *x, size_t H, size_t W)
     const size_t C = p->u->channels[p->u->levels - 1], mark = arena_mark(p->c->work);
     float *h = arena_floats(p->c->work, p->B * H * W * C);
     resnet_forward(p->c, &p->u->mid_resnet[0], h, x, p->silu_temb, p->B, H, W);
-    report(p, h, H, W, C, TAP_IMAGE, "mid_block.resnets.0");
+    report(p, h, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.0");
     if (!p->stop)
         transformer_forward(p, &p->u->mid_attention, h, H, W, "mid_block.attentions.0");
     resnet_forward(p->c, &p->u->mid_resnet[1], y, h, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, C, TAP_IMAGE, "mid_block.resnets.1");
+    report(p, y, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.1");
     arena_release(p->c->work, mark);
 }
 
@@ -430,7 +454,8 @@ static float *embed_time(pass *p, float t)
     nn_silu(c, h, h, u->time_width);
     apply_linear(c, e, h, &u->time_2, 1);
     if (p->watch && (e || p->watch->names))
-        p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width, TAP_TOKENS);
+        p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width,
+                               SAEURON_TAP_TOKENS);
     nn_silu(c, e, e, u->time_width);
     arena_release(c->work, mark);
     return e;
@@ -448,7 +473,7 @@ int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const 
     p.silu_temb = embed_time(&p, t);
     h = arena_floats(c->work, B * P * C0);
     apply_conv(c, h, x, &u->conv_in, B, H, W);
-    report(&p, h, H, W, C0, TAP_IMAGE, "conv_in");
+    report(&p, h, H, W, C0, SAEURON_TAP_IMAGE, "conv_in");
     s.x[s.count++] = h;
     for (size_t i = 0; i < u->levels && !p.stop; i++)
         h = down_forward(&p, i, h, &H, &W, &s);
@@ -463,9 +488,10 @@ int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const 
     }
     if (!p.stop) {
         float *g = arena_floats(c->work, B * P * C0);
-        nn_group_norm(c, g, h, u->conv_norm_out.gamma, u->conv_norm_out.beta, B, P, C0, u->groups, u->eps, true);
+        nn_group_norm(c, g, h, u->conv_norm_out.gamma, u->conv_norm_out.beta, B, P, C0, u->groups, u->eps,
+                      true);
         apply_conv(c, y, g, &u->conv_out, B, H, W);
-        report(&p, y, H, W, u->out_channels, TAP_IMAGE, "conv_out");
+        report(&p, y, H, W, u->out_channels, SAEURON_TAP_IMAGE, "conv_out");
     }
     arena_release(c->work, mark);
     return p.stop;
@@ -503,7 +529,6 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
     char   path[64];
     size_t level;
     const transformer *t;
-    kv->B = B;
     kv->N = N;
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
         kv->k[i] = arena_floats(c->work, B * N * t->C);
@@ -513,12 +538,11 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
     }
 }
 
-void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count)
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first)
 {
     char   path[64];
     size_t level;
     const transformer *t;
-    part->B = count;
     part->N = all->N;
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
         part->k[i] = all->k[i] + first * all->N * t->C;
@@ -532,13 +556,14 @@ bool unet_hook_name(const unet *u, size_t number, char *out, size_t size)
     return nth_transformer(u, number, out, size, &level) != NULL;
 }
 
+const char *unet_bare_hook(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
+
 size_t unet_hook_width(const unet *u, const char *hook, size_t *scale)
 {
     char   path[64];
     size_t level;
     const transformer *t;
-    if (!strncmp(hook, "unet.", 5))
-        hook += 5;
+    hook = unet_bare_hook(hook);
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++)
         if (!strcmp(path, hook)) {
             if (scale)

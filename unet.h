@@ -1,5 +1,9 @@
 /* unet.h: the UNet: latents, timestep and text states to predicted noise; its attentions are the hooks.
- * Not here: what happens at a hook (forget.c, select.h). Source: diffusers UNet2DConditionModel. */
+ *
+ *   text states --unet_text, once--> keys, values --+
+ *   latents, timestep --------------------------------+--unet_forward, step by step--> noise
+ *
+ * Not here: what happens at a hook (saeuron.c, select.h). Source: diffusers UNet2DConditionModel. */
 #ifndef SAEURON_UNET_H
 #define SAEURON_UNET_H
 
@@ -18,7 +22,6 @@ typedef struct transformer {        /* diffusers Transformer2DModel with one Bas
     linear ff_in, ff_out;           /* ff.net.0.proj, ff.net.2 */
     attention attn1, attn2;
     size_t C, groups;
-    bool   use_linear;              /* use_linear_projection: the tensors' shape only */
 } transformer;
 
 typedef struct unet_level {         /* one of down_blocks or up_blocks */
@@ -33,7 +36,7 @@ typedef struct unet {
     size_t in_channels, out_channels, sample_size, levels, layers, groups, text_width, time_width;
     size_t channels[LEVELS], heads[LEVELS];
     bool   cross_down[LEVELS], cross_up[LEVELS];
-    bool   flip_sin_to_cos, use_linear;
+    bool   flip_sin_to_cos;
     float  freq_shift, eps;
     size_t texts;                   /* number of cross-attentions */
     linear time_1, time_2;
@@ -46,23 +49,28 @@ typedef struct unet {
 
 /* Keys and values of the text for every cross-attention: the same at every step, so made once. */
 #define UNET_TEXTS (2 * LEVELS * LAYERS)
-typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t B, N; } text_kv;
+typedef struct text_kv { float *k[UNET_TEXTS], *v[UNET_TEXTS]; size_t N; } text_kv;
 
+/* Reads a config.json's object; an option that is not supported is refused. path: for messages. */
 int  unet_configure(unet *u, json object, const char *path, saeuron_error *err);
+/* The walk of bind.h over all tensors. */
 void unet_bind(binder *b, void *u);
-/* Fills kv from text [B,N,text_width]; its memory is taken from c->work and stays until the caller releases it. */
+/* Fills kv from text [B,N,text_width]. Its memory is c->work's and stays until the caller releases it. */
 void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
-/* part: the rows [first, first + count) of all, where they lie. */
-void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first, size_t count);
-/* y [B,H,W,out] = noise or velocity predicted for x [B,H,W,in] at timestep t (UNet2DConditionModel.forward).
- * H and W are multiples of 2^(levels-1). tap (may be NULL) sees every module's output, the hooks among them;
- * its non-zero return is handed back and ends the pass. */
+/* part becomes the rows of all from first on, as views. */
+void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first);
+/* y [B,H,W,out_channels] = the noise (or velocity) predicted for x [B,H,W,in_channels] at timestep t
+ * (UNet2DConditionModel.forward). H and W are multiples of 2^(levels-1). y NULL: plans (nn.h). watch (may be
+ * NULL) sees every module's output, the hooks' among them; if it returns anything but 0, the pass ends and
+ * returns that. */
 int  unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
                   size_t B, size_t H, size_t W, const tap *watch);
-/* Width of the activation at hook "up_blocks.1.attentions.2" (a leading "unet." is accepted), or 0: no such hook.
- * *scale: the map's side is the latent's divided by it. */
+/* hook without a leading "unet.", as "up_blocks.1.attentions.2": inside hook. */
+const char *unet_bare_hook(const char *hook);
+/* Width of the activation at a hook, with or without "unet." before it; 0: there is no such hook.
+ * *scale (may be NULL): the latent's side divided by the map's. */
 size_t unet_hook_width(const unet *u, const char *hook, size_t *scale);
-/* The hooks by number, for lists and help; NULL past the last. */
+/* Hook number 0, 1, ... in the order of the tensors, into out; false past the last. */
 bool unet_hook_name(const unet *u, size_t number, char *out, size_t size);
 
 #endif

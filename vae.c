@@ -1,11 +1,14 @@
-/* vae.c: AutoencoderKL: the decoder, from latents to pixels, and the encoder, from pixels to the latents' distribution.
+/* vae.c: AutoencoderKL: the decoder, from latents to pixels, and the encoder, from pixels to the latents'
+ * distribution.
  *
  *   ddim.c --latents [B,h,w,4]--> vae_decode --> image [B,s h,s w,3] in about [-1,1] --nn_pixel--> PNG
- *   PNG --vae_pixels--> image [B,s h,s w,3] in [-1,1] --vae_encode--> moments [B,h,w,8] --vae_latents--> latents [B,h,w,4]
+ *   PNG --vae_pixels--> image in [-1,1] --vae_encode--> moments [B,h,w,8] --vae_latents--> latents [B,h,w,4]
  *
- * Not here: the ResNet block (unet.c, shared), drawing from the distribution (only training does; here its mode is taken).
- * Source: diffusers.models.autoencoders.autoencoder_kl.AutoencoderKL, vae.Encoder, vae.Decoder, vae.DiagonalGaussianDistribution,
- * unets.unet_2d_blocks.DownEncoderBlock2D, UpDecoderBlock2D, image_processor.VaeImageProcessor.
+ * Not here: the ResNet block (layers/forward.h), drawing from the distribution (only training does; here its
+ * mode is taken).
+ * Source: diffusers.models.autoencoders.autoencoder_kl.AutoencoderKL, vae.Encoder, vae.Decoder,
+ * vae.DiagonalGaussianDistribution, unets.unet_2d_blocks.DownEncoderBlock2D, UpDecoderBlock2D,
+ * image_processor.VaeImageProcessor.
  * Letters: B batch, H, W sides at the level at hand, C channels there. */
 #include "vae.h"
 
@@ -13,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { RGB = 3 };
 #define VAE_EPS 1e-6f /* of every norm in it; diffusers passes resnet_eps=1e-6 */
 
 /* Refuses a list that names any other block. */
@@ -23,14 +27,18 @@ static void only_blocks(config *c, const char *key, const char *only)
         return;
     for (json_iter it = json_begin(list); !c->code && json_next(&it, NULL, &type);)
         if (!json_equals(type, only))
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" holds a block other than %s, which is not supported", c->path, key, only);
+            c->code = fail(c->err, SAEURON_EFORMAT,
+                           "%s: \"%s\" holds a block other than %s, which is not supported", c->path, key,
+                           only);
 }
 
 int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
 {
-    static const char *const read[] = { "latent_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
-        "scaling_factor", "shift_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention", "act_fn",
-        "down_block_types", "up_block_types", "in_channels", "latents_mean", "latents_std", NULL };
+    static const char *const read[] = {
+        "latent_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
+        "scaling_factor", "shift_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention",
+        "act_fn", "down_block_types", "up_block_types", "in_channels", "latents_mean", "latents_std", NULL
+    };
     /* The side of training images; whether float16 is widened to decode, which here it always is. */
     static const char *const ignored[] = { "sample_size", "force_upcast", NULL };
     config c = { .object = object, .path = path, .err = err };
@@ -40,11 +48,12 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
     config_only(&c, "act_fn", "\"silu\"");
     config_only(&c, "in_channels", "3");
     config_only(&c, "out_channels", "3");
-    config_only(&c, "latents_mean", "null"); /* other pipelines' way of scaling, which StableDiffusionPipeline would pass by */
+    /* other pipelines' way of scaling, which StableDiffusionPipeline would pass by */
+    config_only(&c, "latents_mean", "null");
     config_only(&c, "latents_std", "null");
-    v->image_channels  = 3;
     v->latent_channels = config_size(&c, "latent_channels", 4, 1, 64);
-    v->levels          = config_sizes(&c, "block_out_channels", 64, v->channels, config_has(&c, "block_out_channels") ? 0 : 1);
+    v->levels = config_sizes(&c, "block_out_channels", 64, v->channels,
+                             config_has(&c, "block_out_channels") ? 0 : 1);
     v->layers          = config_size(&c, "layers_per_block", 1, 1, LAYERS - 1);
     v->groups          = config_size(&c, "norm_num_groups", 32, 1, 1024);
     v->scaling_factor  = config_float(&c, "scaling_factor", 0.18215f);
@@ -60,11 +69,14 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" is no list", path);
     for (size_t i = 0; !c.code && i < v->levels; i++)
         if (v->channels[i] % v->groups)
-            c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", path, v->channels[i], v->groups);
+            c.code = fail(err, SAEURON_EFORMAT,
+                          "%s: \"block_out_channels\" %zu is no multiple of \"norm_num_groups\" %zu", path,
+                          v->channels[i], v->groups);
     return c.code;
 }
 
-/* Whether the encoder is in the file. In a file of the decoder alone a quant_conv, which follows the encoder, means nothing. */
+/* Whether the encoder is in the file. In a file of the decoder alone a quant_conv, which follows the encoder,
+ * means nothing. */
 static bool find_encoder(tensors *file)
 {
     bool found = false;
@@ -99,8 +111,10 @@ static void bind_mid(binder *b, const vae *v, vae_half *p, size_t C)
     }
 }
 
-/* Level i of "down" or "up": `layers` resnets from ci to co channels, then, but for the last level, a sampler. */
-static void bind_level(binder *b, const vae *v, vae_level *l, const char *way, size_t i, size_t layers, size_t ci, size_t co)
+/* Level i of "down" or "up": `layers` resnets from ci to co channels, then, but for the last level, a
+ * sampler. */
+static void bind_level(binder *b, const vae *v, vae_level *l, const char *way, size_t i, size_t layers,
+                       size_t ci, size_t co)
 {
     size_t mark;
     for (size_t j = 0; j < layers; j++, ci = co) {
@@ -121,7 +135,7 @@ static void bind_encoder(binder *b, vae *v)
     vae_half *p = &v->encoder;
     const size_t root = bind_push(b, "encoder"), moments = 2 * v->latent_channels;
     size_t C = v->channels[0];
-    bind_conv(b, "conv_in", &p->conv_in, v->image_channels, C, 3);
+    bind_conv(b, "conv_in", &p->conv_in, RGB, C, 3);
     for (size_t i = 0; i < v->levels; C = v->channels[i++])
         bind_level(b, v, &p->level[i], "down", i, v->layers, C, v->channels[i]);
     bind_mid(b, v, p, C);
@@ -147,7 +161,7 @@ static void bind_decoder(binder *b, vae *v)
         C = co;
     }
     bind_norm(b, "conv_norm_out", &p->conv_norm_out, C);
-    bind_conv(b, "conv_out", &p->conv_out, C, v->image_channels, 3);
+    bind_conv(b, "conv_out", &p->conv_out, C, RGB, 3);
     bind_pop(b, root);
 }
 
@@ -160,9 +174,11 @@ void vae_bind(binder *b, void *network)
     bind_decoder(b, v);
 }
 
+size_t vae_scale(const vae *v) { return (size_t)1 << (v->levels - 1); }
+
 /* ---- both halves ---- */
 
-/* x += to_out(attention(group_norm(x))), one head over all pixels   (Attention with residual_connection). x [B,P,C]. */
+/* x += to_out(attention(group_norm(x))), one head   (Attention with residual_connection) x [B,P,C]. */
 static void mid_attention(nn *c, const vae *v, const vae_attention *a, float *x, size_t B, size_t P)
 {
     const size_t C = a->to_q.in, n = B * P * C, mark = arena_mark(c->work);
@@ -181,7 +197,8 @@ static void mid_attention(nn *c, const vae *v, const vae_attention *a, float *x,
     arena_release(c->work, mark);
 }
 
-/* Two buffers that change places: x is the current activation, y is free. Both hold the largest on the way. */
+/* Two buffers that change places: x is the current activation, y is free. Both hold the largest on the
+ * way. */
 typedef struct pair { float *x, *y; } pair;
 
 static void swap(pair *p)
@@ -191,7 +208,8 @@ static void swap(pair *p)
     p->y = x;
 }
 
-static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, size_t C, const char *format, ...)
+static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, size_t C, const char *format,
+                   ...)
 {
     char name[64];
     va_list args;
@@ -200,11 +218,12 @@ static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, siz
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    watch->fn(watch->user, name, x, B, H, W, C, TAP_IMAGE);
+    watch->fn(watch->user, name, x, B, H, W, C, SAEURON_TAP_IMAGE);
 }
 
 /* UNetMidBlock2D.forward: resnet, attention, resnet. side: "encoder" or "decoder". */
-static void mid_block(nn *c, const vae *v, const vae_half *p, pair *at, size_t B, size_t H, size_t W, const tap *watch, const char *side)
+static void mid_block(nn *c, const vae *v, const vae_half *p, pair *at, size_t B, size_t H, size_t W,
+                      const tap *watch, const char *side)
 {
     resnet_forward(c, &p->mid_resnet[0], at->y, at->x, NULL, B, H, W);
     if (v->mid_attention)
@@ -214,7 +233,8 @@ static void mid_block(nn *c, const vae *v, const vae_half *p, pair *at, size_t B
 }
 
 /* The resnets of one level, down or up. */
-static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B, size_t H, size_t W, const tap *watch, const char *block, size_t i)
+static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B, size_t H, size_t W,
+                    const tap *watch, const char *block, size_t i)
 {
     for (size_t j = 0; j < layers; j++) {
         resnet_forward(c, &l->resnets[j], at->y, at->x, NULL, B, H, W);
@@ -240,7 +260,8 @@ static void unscale(const vae *v, float *y, const float *z, size_t n)
 }
 
 /* UpDecoderBlock2D.forward: resnets, then twice as large. */
-static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W, const tap *watch)
+static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W,
+                     const tap *watch)
 {
     const vae_level *l = &v->decoder.level[i];
     resnets(c, l, v->layers + 1, at, B, *H, *W, watch, "decoder.up_blocks", i);
@@ -253,7 +274,8 @@ static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *
     report(watch, at->x, B, *H, *W, l->sampler.co, "decoder.up_blocks.%zu.upsamplers.0", i);
 }
 
-/* Floats of the decoder's largest activation, latents [B,H,W,.] given: what each of the two buffers must hold. */
+/* Floats of the decoder's largest activation, latents [B,H,W,.] given: what each of the two buffers must
+ * hold. */
 static size_t largest_decoded(const vae *v, size_t B, size_t H, size_t W)
 {
     size_t n = B * H * W, C = v->channels[v->levels - 1], floats = times(n, v->latent_channels);
@@ -285,7 +307,8 @@ void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t 
     mid_block(c, v, p, &at, B, H, W, watch, "decoder");
     for (size_t i = 0; i < v->levels; i++)
         up_block(c, v, i, &at, B, &H, &W, watch);
-    nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C, v->groups, VAE_EPS, true);
+    nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C,
+                  v->groups, VAE_EPS, true);
     apply_conv(c, y, at.y, &p->conv_out, B, H, W);
     report(watch, y, B, H, W, p->conv_out.co, "decoder.conv_out");
     arena_release(c->work, mark);
@@ -305,11 +328,21 @@ void vae_latents(const vae *v, float *z, const float *mean, size_t n)
         z[i] = (mean[i] - v->shift_factor) * v->scaling_factor;
 }
 
-/* DownEncoderBlock2D.forward: resnets, then Downsample2D with its padding (0,1,0,1): one column and one row of zeros behind. */
-static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W, const tap *watch)
+/* DownEncoderBlock2D.forward: resnets, then Downsample2D with its padding (0,1,0,1): one column and one row
+ * of zeros behind. */
+static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W,
+                       const tap *watch)
 {
     const vae_level *l = &v->encoder.level[i];
-    const conv_shape half = { .B = B, .H = *H, .W = *W, .ci = l->sampler.ci, .co = l->sampler.co, .k = 3, .stride = 2, .pad_before = 0, .pad_after = 1 };
+    const conv_shape half = { .B = B,
+                              .H = *H,
+                              .W = *W,
+                              .ci = l->sampler.ci,
+                              .co = l->sampler.co,
+                              .k = 3,
+                              .stride = 2,
+                              .pad_before = 0,
+                              .pad_after = 1 };
     resnets(c, l, v->layers, at, B, *H, *W, watch, "encoder.down_blocks", i);
     if (!l->sampler.k)
         return;
@@ -331,7 +364,8 @@ static size_t largest_encoded(const vae *v, size_t B, size_t H, size_t W)
     return most(floats, times(n, 2 * v->latent_channels));
 }
 
-/* DiagonalGaussianDistribution: the second half of each pixel's channels is the logarithm of the variance, kept in [-30, 20]. */
+/* DiagonalGaussianDistribution: the second half of each pixel's channels is the logarithm of the variance,
+ * kept in [-30, 20]. */
 static void clamp_logvar(float *y, size_t P, size_t C)
 {
     for (size_t p = 0; y && p < P; p++, y += 2 * C)
@@ -352,7 +386,8 @@ void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t 
     for (size_t i = 0; i < v->levels; i++)
         down_block(c, v, i, &at, B, &H, &W, watch);
     mid_block(c, v, p, &at, B, H, W, watch, "encoder");
-    nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C, v->groups, VAE_EPS, true);
+    nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C,
+                  v->groups, VAE_EPS, true);
     float *out = v->quant ? at.x : y;
     apply_conv(c, out, at.y, &p->conv_out, B, H, W);
     report(watch, out, B, H, W, p->conv_out.co, "encoder.conv_out");

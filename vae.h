@@ -1,5 +1,9 @@
 /* vae.h: the VAE: latents to pixels, and pixels to latents.
- * Not here: PNG (files/png.h). Source: diffusers AutoencoderKL. */
+ *
+ *   latents --vae_decode--> image in [-1,1]
+ *   bytes --vae_pixels--> image in [-1,1] --vae_encode--> moments --vae_latents--> latents
+ *
+ * Not here: PNG (files/png.h), drawing from the moments. Source: diffusers AutoencoderKL. */
 #ifndef SAEURON_VAE_H
 #define SAEURON_VAE_H
 
@@ -21,24 +25,33 @@ typedef struct vae_half {           /* Encoder or Decoder */
 } vae_half;
 
 typedef struct vae {
-    size_t latent_channels, image_channels, levels, layers, groups, channels[LEVELS]; /* layers_per_block; the decoder has one more */
+    size_t latent_channels, levels, groups, channels[LEVELS];
+    size_t layers;                  /* layers_per_block; a level of the decoder has one more */
     float  scaling_factor, shift_factor;
     bool   quant, post_quant, mid_attention;
-    bool   has_encoder;             /* a file may hold the decoder alone; encoder and quant_conv are then empty */
+    bool   has_encoder;             /* else the file holds the decoder alone; encoder, quant_conv are empty */
     vae_half encoder, decoder;
     conv   quant_conv, post_quant_conv;
 } vae;
 
+/* Reads a config.json's object; an option that is not supported is refused. path: for messages. */
 int  vae_configure(vae *v, json object, const char *path, saeuron_error *err);
+/* The walk of bind.h over all tensors. */
 void vae_bind(binder *b, void *v);
-/* y [B,H*s,W*s,3] = AutoencoderKL.decode(z / scaling_factor + shift), z [B,H,W,latent], s = 2^(levels-1). */
-void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch);
-/* x [n] = byte / 127.5 - 1 of rgb [n], which is VaeImageProcessor.preprocess' 2 (byte / 255) - 1 to the bit. */
+/* s = 2^(levels-1): an image's side divided by its latents'. */
+size_t vae_scale(const vae *v);
+/* y [B,sH,sW,3] = AutoencoderKL.decode(z / scaling_factor + shift_factor), z [B,H,W,latent_channels],
+ * s = vae_scale. y NULL: plans (nn.h). watch (may be NULL) sees each block's output. */
+void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W,
+                const tap *watch);
+/* x [n] = rgb / 127.5 - 1: the bits of VaeImageProcessor.preprocess, 2 (rgb / 255) - 1. */
 void vae_pixels(float *x, const unsigned char *rgb, size_t n);
-/* y [B,H/s,W/s,2*latent] = AutoencoderKL.encode(x).latent_dist: mean, then logvar, clamped; x [B,H,W,3], H and W multiples of s.
- * Only if v->has_encoder. */
-void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *watch);
-/* z [n] = (mean - shift_factor) scaling_factor: the distribution's mode as the UNet knows latents; the inverse of decode's scaling. */
+/* y [B,H/s,W/s,2 latent_channels] = AutoencoderKL.encode(x).latent_dist: mean, then logvar, clamped; x
+ * [B,H,W,3], H and W multiples of s. Only if has_encoder. y NULL: plans. */
+void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W,
+                const tap *watch);
+/* z [n] = (mean - shift_factor) scaling_factor: the mode of the distribution, scaled as the UNet's
+ * latents. */
 void vae_latents(const vae *v, float *z, const float *mean, size_t n);
 
 #endif

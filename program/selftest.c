@@ -417,7 +417,7 @@ static void training(list *l, const nn *c, const char *name, bool batch_topk)
         w[n++] = f64_bits(r.auxk);
         w[n++] = r.dead;
     }
-    trainer_tensors(t, state, TRAINER_TENSORS);
+    trainer_tensors(t, state);
     for (size_t i = 0; i < TRAINER_TENSORS; i++) {
         uint64_t h = 0;
         for (size_t j = 0; j < state[i].count; j++) {

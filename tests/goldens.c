@@ -5,9 +5,11 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const saeuron_host host; /* malloc and files */
+static saeuron_error err;
 
 static uint64_t little(const unsigned char *p, size_t bytes)
 {
@@ -38,7 +40,6 @@ int64_t i64_at(const tensor *t, size_t i) { return (int64_t)little(t->data + 8 *
 bool golden_open(tensors *g, const char *part)
 {
     char path[256];
-    saeuron_error err;
     snprintf(path, sizeof path, GOLDENS "/%s.safetensors", part);
     const int code = tensors_open(g, &host, path, &err);
     CHECK(code == SAEURON_OK, "%s", err.text);
@@ -102,16 +103,19 @@ void check_truth(tensors *g, const char *name, const float *y, size_t count)
     CHECK(fits, "%s: the golden has %zu elements, the tensor %zu", name, truth->count, count);
     if (!fits)
         return;
-    const distance ours = distance_of(truth, y, count, &largest), its = { f64_at(torch, 0), f64_at(torch, 1) };
+    const distance ours = distance_of(truth, y, count, &largest),
+                   its = { f64_at(torch, 0), f64_at(torch, 1) };
     const double floor = ulp_of(largest);
     distance bar = { 1.5 * its.rms, 2 * its.max };
     if (truth->count < 1000)
         bar = (distance){ floor + 4 * its.rms, floor + 4 * its.max };
     bar.rms = bar.rms > floor ? bar.rms : floor;
     bar.max = bar.max > floor ? bar.max : floor;
-    CHECK(ours.rms <= bar.rms && ours.max <= bar.max, "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e",
-          name, ours.rms, ours.max, its.rms, its.max, bar.rms, bar.max);
-    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor, its.max > 0 ? ours.max / its.max : ours.max / floor);
+    CHECK(ours.rms <= bar.rms && ours.max <= bar.max,
+          "%s: rms %.2e, max %.2e from the truth; PyTorch %.2e, %.2e; allowed %.2e, %.2e", name, ours.rms,
+          ours.max, its.rms, its.max, bar.rms, bar.max);
+    test_note("%s rms %.2f max %.2f", name, its.rms > 0 ? ours.rms / its.rms : ours.rms / floor,
+              its.max > 0 ? ours.max / its.max : ours.max / floor);
 }
 
 /* Bits: y [count] equals the float32 golden NAME. */
@@ -127,7 +131,8 @@ void check_bits(tensors *g, const char *name, const float *y, size_t count)
         if (memcmp(&x, &y[i], sizeof x) && !wrong++)
             first = i;
     }
-    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first, (double)y[first], (double)f32_at(t, first));
+    CHECK(!wrong, "%s: %zu of %zu elements differ; the first, %zu, is %a, not %a", name, wrong, count, first,
+          (double)y[first], (double)f32_at(t, first));
     if (!wrong)
         test_note("%s equal bits", name);
 }
@@ -137,7 +142,6 @@ void check_bits(tensors *g, const char *name, const float *y, size_t count)
 json config_open(io_file *f, const char *name)
 {
     char path[256];
-    saeuron_error err;
     json v = { 0 };
     memset(f, 0, sizeof *f);
     snprintf(path, sizeof path, GOLDENS "/configs/%s.json", name);
@@ -168,4 +172,132 @@ void text_at(json object, const char *key, char *out, size_t size)
     json v;
     out[0] = 0;
     CHECK(json_get(object, key, &v) && json_string(v, out, size, NULL), "a config lacks \"%s\"", key);
+}
+
+/* ---- inputs, memory, runs ---- */
+
+/* Input NAME, n elements in +-a; NULL while planning. */
+float *input(arena *a, size_t n, float bound, const char *name)
+{
+    float *y = arena_floats(a, n);
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    for (size_t i = 0; y && i < n; i++)
+        y[i] = rng_symmetric(GOLDEN_SEED, stream, i, bound);
+    return y;
+}
+
+float unit(void) { return (float)sqrt(3.0); } /* +-sqrt(3) has variance 1 */
+
+/* The same as a map: drawn as [B,C,P], as PyTorch has it, and turned to [B,P,C]. */
+float *input_map(arena *a, size_t B, size_t C, size_t P, const char *name)
+{
+    float *x = input(a, B * C * P, unit(), name), *y = arena_floats(a, B * C * P);
+    if (y)
+        nn_from_nchw(y, x, B, C, P);
+    return y;
+}
+
+/* Runs once on an arena without memory, then on as much as that planned; `all` of which is used, or at
+ * most. */
+void planned_for(void (*run)(nn *c, void *user), void *user, bool all)
+{
+    arena plan = { 0 };
+    nn c;
+    CHECK(nn_init(&c, NULL, 2, &plan), "nn_init failed");
+    run(&c, user);
+    arena work = { .base = malloc(plan.peak + 64), .size = plan.peak };
+    CHECK(work.base && !plan.failed, "no memory for %zu bytes", plan.peak);
+    if (!work.base)
+        return;
+    void *block = work.base;
+    work.base += (64 - (uintptr_t)work.base % 64) % 64;
+    CHECK(nn_init(&c, NULL, 2, &work), "nn_init failed");
+    run(&c, user);
+    CHECK(!work.failed && (all ? work.peak == plan.peak : work.peak <= plan.peak) && !work.used,
+          "planned %zu bytes, used %zu, kept %zu", plan.peak, work.peak, work.used);
+    free(block);
+}
+
+void planned(void (*run)(nn *c, void *user), void *user) { planned_for(run, user, true); }
+
+int watch(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind)
+{
+    const watcher *w = user;
+    char full[160];
+    (void)kind;
+    snprintf(full, sizeof full, "%s.%s", w->network, name);
+    check_truth(w->g, full, x, B * H * W * C);
+    return 0;
+}
+
+/* Bytes of the hash: make.py's picture. */
+void fill_picture(unsigned char *rgb, size_t n, const char *name)
+{
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    for (size_t i = 0; rgb && i < n; i++)
+        rgb[i] = (unsigned char)(rng_value(GOLDEN_SEED, stream, i) >> 56);
+}
+
+bool sae_open_goldens(sae_run *r)
+{
+    size_t side;
+    memset(r, 0, sizeof *r);
+    r->v = config_open(&r->file, "sae");
+    if (!golden_open(&r->g, "sae"))
+        return false;
+    const int code = sae_load(&r->a.sae, &host, NULL, GOLDENS "/sae", &err);
+    CHECK(code == SAEURON_OK, "%s", err.text);
+    const int more = code ? code : stats_load(&r->a.stats, &host, GOLDENS "/sae/stats.safetensors", &err);
+    CHECK(more == SAEURON_OK, "%s", err.text);
+    side = size_at(r->v, "side");
+    r->M = size_at(r->v, "batch") * side * side;
+    return !code && !more;
+}
+
+void sae_close_goldens(sae_run *r, const char *prefix)
+{
+    for (size_t i = 0; i < r->g.count; i++) /* three tests share the file: each answers for its own */
+        CHECK(r->g.list[i].used || strncmp(r->g.list[i].name, prefix, strlen(prefix)),
+              "no test read the golden %s", r->g.list[i].name);
+    stats_unload(&r->a.stats, &host);
+    sae_unload(&r->a.sae, &host);
+    tensors_close(&r->g);
+    io_close(&r->file);
+}
+
+/* The activations, [M,d]; NULL while planning. */
+float *activations(nn *c, sae_run *r)
+{
+    float *x = arena_floats(c->work, r->M * r->a.sae.d);
+    const tensor *t = golden(&r->g, DT_F32, "sae.x");
+    CHECK(t && t->count == r->M * r->a.sae.d, "sae.x has another size");
+    for (size_t i = 0; x && t && i < t->count; i++)
+        x[i] = f32_at(t, i);
+    return x;
+}
+
+/* Whether the model is the one that the goldens were made with: it may have been trained again since. */
+bool same_model(tensors *g)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        const char *const name = g->list[i].name;
+        char path[256];
+        io_file f;
+        if (strncmp(name, "file.", 5))
+            continue;
+        snprintf(path, sizeof path, MODEL "/%s", name + 5);
+        if (io_open(&f, &host, path, &err)) {
+            CHECK(false, "%s", err.text);
+            return false;
+        }
+        const bool same = nn_hash(0, f.data, f.size) == (uint64_t)i64_at(&g->list[i], 0);
+        g->list[i].used = true;
+        io_close(&f);
+        CHECK(same,
+              "%s is not the file that the goldens were made with: tests/golden/make.py --only emojicanvas",
+              path);
+        if (!same)
+            return false;
+    }
+    return true;
 }

@@ -10,9 +10,10 @@
 #include <unistd.h>
 
 #define SUITES(X) \
-    X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(machine) X(tokenizer) X(train) \
-    X(untidy) X(collect) X(vit) X(eval) X(equations) X(cli) X(golden) X(golden_train) X(io) X(model) \
-    X(training)
+    X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(machine) X(config) X(bind) \
+    X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(stats) X(select) \
+    X(context) X(forget) X(saeuron) X(collect) X(measure) X(vit) X(eval) X(equations) X(cli) X(golden) \
+    X(io) X(training)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -2,7 +2,7 @@
  * with an emulator: "qemu-s390x ./saeuron") on the tiny model of tiny.h through the shell, where $M is "-m MODEL --threads 1 -q", $V the same without -q, $T the run's folder, $O an empty folder for output.
  *
  * A mistake costs exactly one line on stderr that begins with "saeuron" and names the option or the file, exit code 1 (it
- * failed) or 2 (usage), nothing on stdout, and nothing new in $O. Not here: the bits (test_model.c, test_golden.c). */
+ * failed) or 2 (usage), nothing on stdout, and nothing new in $O. Not here: the bits (test_saeuron.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"

@@ -1,7 +1,7 @@
 /* test_collect.c: collect, stats and merge on the tiny model of tiny.h: what they write against what a tap sees and plain loops over
  * it; the same bytes however the work is split; every mistake named; every allocation failing once.
  *
- * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_model.c). */
+ * Not here: whether the activations are PyTorch's, the program's messages (test_cli.c), selection by density (test_select.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"
@@ -564,7 +564,7 @@ static void mistakes(void)
     saeuron_remember(x);
     tiny_text(&files, "mine.json", concept_file);
     CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
-    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
+    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|saeuron_use_sae");
     check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_EUSAGE, &e, "a file each");
     check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
     check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "no/such");

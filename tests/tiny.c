@@ -12,32 +12,45 @@
 
 #define SEED 7
 
-static const char unet_config[] =
-    "{\n  \"_class_name\": \"UNet2DConditionModel\",\n  \"act_fn\": \"silu\",\n  \"attention_head_dim\": 2,\n"
-    "  \"block_out_channels\": [16, 32],\n  \"cross_attention_dim\": 16,\n"
-    "  \"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\"],\n  \"flip_sin_to_cos\": true,\n  \"freq_shift\": 0,\n"
-    "  \"in_channels\": 4,\n  \"layers_per_block\": 2,\n  \"norm_eps\": 1e-05,\n  \"norm_num_groups\": 4,\n  \"out_channels\": 4,\n"
-    "  \"sample_size\": 8,\n  \"up_block_types\": [\"CrossAttnUpBlock2D\", \"UpBlock2D\"]\n}\n";
-static const char vae_config[] =
-    "{\n  \"_class_name\": \"AutoencoderKL\",\n  \"act_fn\": \"silu\",\n  \"block_out_channels\": [8, 16],\n  \"latent_channels\": 4,\n"
-    "  \"layers_per_block\": 1,\n  \"norm_num_groups\": 4,\n  \"scaling_factor\": 0.5,\n"
-    "  \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]\n}\n";
-static const char scheduler_config[] =
-    "{\n  \"_class_name\": \"PNDMScheduler\",\n  \"beta_end\": 0.012,\n  \"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": 0.00085,\n"
-    "  \"clip_sample\": false,\n  \"num_train_timesteps\": 1000,\n  \"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  \"steps_offset\": 1,\n"
-    "  \"trained_betas\": null\n}\n";
-static const char sae_config[] = "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": \"topk\"}\n";
+static const char unet_config[] = "{\n  \"_class_name\": \"UNet2DConditionModel\",\n  \"act_fn\": "
+                                  "\"silu\",\n  \"attention_head_dim\": 2,\n  \"block_out_channels\": [16, "
+                                  "32],\n  \"cross_attention_dim\": 16,\n  \"down_block_types\": "
+                                  "[\"DownBlock2D\", \"CrossAttnDownBlock2D\"],\n  \"flip_sin_to_cos\": "
+                                  "true,\n  \"freq_shift\": 0,\n  \"in_channels\": 4,\n  "
+                                  "\"layers_per_block\": 2,\n  \"norm_eps\": 1e-05,\n  \"norm_num_groups\": "
+                                  "4,\n  \"out_channels\": 4,\n  \"sample_size\": 8,\n  \"up_block_types\": "
+                                  "[\"CrossAttnUpBlock2D\", \"UpBlock2D\"]\n}\n";
+static const char vae_config[] = "{\n  \"_class_name\": \"AutoencoderKL\",\n  \"act_fn\": \"silu\",\n  "
+                                 "\"block_out_channels\": [8, 16],\n  \"latent_channels\": 4,\n  "
+                                 "\"layers_per_block\": 1,\n  \"norm_num_groups\": 4,\n  \"scaling_factor\": "
+                                 "0.5,\n  \"up_block_types\": [\"UpDecoderBlock2D\", "
+                                 "\"UpDecoderBlock2D\"]\n}\n";
+static const char scheduler_config[] = "{\n  \"_class_name\": \"PNDMScheduler\",\n  \"beta_end\": 0.012,\n  "
+                                       "\"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": 0.00085,\n  "
+                                       "\"clip_sample\": false,\n  \"num_train_timesteps\": 1000,\n  "
+                                       "\"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  "
+                                       "\"steps_offset\": 1,\n  \"trained_betas\": null\n}\n";
+static const char sae_config[] = "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": "
+                                 "\"topk\"}\n";
 /* The number of classes and their names follow. */
-static const char vit_config[] =
-    "{\n  \"architecture\": \"vision_transformer\",\n  \"class_token\": true,\n  \"depth\": 2,\n  \"embed_dim\": 16,\n  \"global_pool\": \"token\",\n"
-    "  \"img_size\": 12,\n  \"in_chans\": 3,\n  \"interpolation\": \"bilinear\",\n  \"mean\": [0.5, 0.25, 0.5],\n  \"mlp_ratio\": 2.5,\n"
-    "  \"norm_eps\": 1e-06,\n  \"num_heads\": 2,\n  \"patch_size\": 4,\n  \"qkv_bias\": true,\n  \"std\": [0.5, 0.5, 0.25],\n  \"num_classes\": ";
-static const char concepts[] =
-    "{\"steps\": 4, \"guidance\": 3,\n \"domains\": {\"style\": {\"hook\": \"" TINY_STYLES "\", \"concepts\": [\"Sketch\", \"Van Gogh\", \"Watercolor\"]},\n"
-    "  \"object\": {\"hook\": \"" TINY_OBJECTS "\", \"concepts\": [\"Cats\", \"Dogs\", \"Sea\"]}}}\n";
+static const char vit_config[] = "{\n  \"architecture\": \"vision_transformer\",\n  \"class_token\": true,\n "
+                                 " \"depth\": 2,\n  \"embed_dim\": 16,\n  \"global_pool\": \"token\",\n  "
+                                 "\"img_size\": 12,\n  \"in_chans\": 3,\n  \"interpolation\": "
+                                 "\"bilinear\",\n  \"mean\": [0.5, 0.25, 0.5],\n  \"mlp_ratio\": 2.5,\n  "
+                                 "\"norm_eps\": 1e-06,\n  \"num_heads\": 2,\n  \"patch_size\": 4,\n  "
+                                 "\"qkv_bias\": true,\n  \"std\": [0.5, 0.5, 0.25],\n  \"num_classes\": ";
+static const char concepts[] = "{\"steps\": 4, \"guidance\": 3,\n \"domains\": {\"style\": {\"hook\": "
+                               "\"" TINY_STYLES "\", \"concepts\": [\"Sketch\", \"Van Gogh\", "
+                                                "\"Watercolor\"]},\n  \"object\": {\"hook\": \"" TINY_OBJECTS
+                               "\", \"concepts\": [\"Cats\", \"Dogs\", \"Sea\"]}}}\n";
 
-static const char *const names_of[2][3] = { { "Sketch", "Van Gogh", "Watercolor" }, { "Cats", "Dogs", "Sea" } };
-static const char *const merges[] = { "c a", "ca t</w>", "d o", "do g</w>", "a n</w>", "i n</w>", "s k", "sk e", "t c", "tc h</w>", "ske tch</w>" };
+static const char *const names_of[2][3] = {
+    { "Sketch", "Van Gogh", "Watercolor" }, { "Cats", "Dogs", "Sea" }
+};
+static const char *const merges[] = {
+    "c a", "ca t</w>", "d o", "do g</w>", "a n</w>", "i n</w>", "s k", "sk e", "t c", "tc h</w>",
+    "ske tch</w>"
+};
 #define MERGES (sizeof merges / sizeof *merges)
 #define VOCAB  (512 + MERGES + 2)
 
@@ -109,7 +122,8 @@ void tiny_write(const tiny *t, const char *dir)
         *strrchr(parent, '/') = 0;
         io_make_dir(parent, NULL);
         FILE *f = fopen(path, "wb");
-        CHECK(f && fwrite(t->file[i].bytes, 1, t->file[i].size, f) == t->file[i].size, "cannot write %s", path);
+        CHECK(f && fwrite(t->file[i].bytes, 1, t->file[i].size, f) == t->file[i].size, "cannot write %s",
+              path);
         if (f)
             fclose(f);
     }
@@ -181,8 +195,13 @@ static int count_progress(void *user, const char *stage, size_t done, size_t tot
 
 saeuron_host tiny_host(tiny *t)
 {
-    return (saeuron_host){ .user = t, .alloc = guarded_alloc, .free = guarded_free, .map = map_table, .unmap = unmap_table,
-                       .progress = count_progress, .threads = 1 };
+    return (saeuron_host){ .user = t,
+                           .alloc = guarded_alloc,
+                           .free = guarded_free,
+                           .map = map_table,
+                           .unmap = unmap_table,
+                           .progress = count_progress,
+                           .threads = 1 };
 }
 
 /* ---- tensors ---- */
@@ -227,16 +246,19 @@ static json parsed(const char *text)
 
 static void text_config(char *out, size_t size)
 {
-    snprintf(out, size, "{\n  \"architectures\": [\"CLIPTextModel\"],\n  \"hidden_act\": \"quick_gelu\",\n  \"hidden_size\": 16,\n"
-                        "  \"intermediate_size\": 32,\n  \"max_position_embeddings\": 16,\n  \"num_attention_heads\": 2,\n"
-                        "  \"num_hidden_layers\": 2,\n  \"vocab_size\": %zu\n}\n", VOCAB);
+    snprintf(out, size,
+             "{\n  \"architectures\": [\"CLIPTextModel\"],\n  \"hidden_act\": \"quick_gelu\",\n  "
+             "\"hidden_size\": 16,\n  \"intermediate_size\": 32,\n  \"max_position_embeddings\": 16,\n  "
+             "\"num_attention_heads\": 2,\n  \"num_hidden_layers\": 2,\n  \"vocab_size\": %zu\n}\n",
+             VOCAB);
 }
 
 static void classifier_config(char *out, size_t size, size_t classes, const char *const *names)
 {
     size_t at = (size_t)snprintf(out, size, "%s%zu", vit_config, classes);
     for (size_t i = 0; names && i < classes; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s\"%s\"%s", i ? ", " : ",\n  \"label_names\": [", names[i], i + 1 < classes ? "" : "]");
+        at += (size_t)snprintf(out + at, size - at, "%s\"%s\"%s", i ? ", " : ",\n  \"label_names\": [",
+                               names[i], i + 1 < classes ? "" : "]");
     snprintf(out + at, size - at, "\n}\n");
 }
 
@@ -313,12 +335,22 @@ static void put_value(unsigned char *p, dtype type, float x)
     memcpy(&wide, &d, 8);
     if (type == DT_F16)
         half = nn_f32_to_f16(&half, x) ? half : 0x7e00; /* NaN stays one */
-    little(p, type == DT_F16 ? half : type == DT_BF16 ? bits >> 16 : type == DT_F64 ? wide : type == DT_I64 ? (uint64_t)x : bits, dtype_size(type));
+    little(p,
+           type == DT_F16    ? half
+           : type == DT_BF16 ? bits >> 16
+           : type == DT_F64  ? wide
+           : type == DT_I64  ? (uint64_t)x
+                             : bits,
+           dtype_size(type));
 }
 
 static const char *type_name(dtype type)
 {
-    return type == DT_F32 ? "F32" : type == DT_F16 ? "F16" : type == DT_BF16 ? "BF16" : type == DT_F64 ? "F64" : "I64";
+    return type == DT_F32    ? "F32"
+           : type == DT_F16  ? "F16"
+           : type == DT_BF16 ? "BF16"
+           : type == DT_F64  ? "F64"
+                             : "I64";
 }
 
 void tiny_save(tiny *t, const char *name, const tiny_list *l, size_t first, size_t last, const char *metadata)
@@ -327,11 +359,13 @@ void tiny_save(tiny *t, const char *name, const tiny_list *l, size_t first, size
     for (size_t i = first; i < last; i++)
         room += l->at[i].count * dtype_size(l->at[i].type);
     char *header = calloc(room, 1);
-    at = (size_t)snprintf(header + 8, room - 8, "{%s%s%s", metadata ? "\"__metadata__\":" : "", metadata ? metadata : "", metadata ? "," : "");
+    at = (size_t)snprintf(header + 8, room - 8, "{%s%s%s", metadata ? "\"__metadata__\":" : "",
+                          metadata ? metadata : "", metadata ? "," : "");
     for (size_t i = first; i < last; i++) {
         const tiny_tensor *x = &l->at[i];
         const size_t bytes = x->count * dtype_size(x->type);
-        at += (size_t)sprintf(header + 8 + at, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i > first ? "," : "", x->name, type_name(x->type));
+        at += (size_t)sprintf(header + 8 + at, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", i > first ? "," : "",
+                              x->name, type_name(x->type));
         for (int d = 0; d < x->ndim; d++)
             at += (size_t)sprintf(header + 8 + at, "%s%zu", d ? "," : "", x->shape[d]);
         at += (size_t)sprintf(header + 8 + at, "],\"data_offsets\":[%zu,%zu]}", data, data + bytes);
@@ -370,7 +404,8 @@ static void add_tokenizer(tiny *t)
     for (size_t id = 0; id < 512; id++) {
         const size_t b = id % 256, n = io_utf8_put(letter, byte_letter(b));
         letter[n] = 0;
-        at += (size_t)sprintf(text + at, "\"%s%s%s\": %zu, ", b == '"' || b == '\\' ? "\\" : "", letter, id < 256 ? "" : "</w>", id);
+        at += (size_t)sprintf(text + at, "\"%s%s%s\": %zu, ", b == '"' || b == '\\' ? "\\" : "", letter,
+                              id < 256 ? "" : "</w>", id);
     }
     for (size_t i = 0; i < MERGES; i++) {
         const size_t n = strcspn(merges[i], " ");
@@ -382,7 +417,8 @@ static void add_tokenizer(tiny *t)
     for (size_t i = 0; i < MERGES; i++)
         at += (size_t)sprintf(text + at, "%s\n", merges[i]);
     tiny_text(t, "tokenizer/merges.txt", text);
-    tiny_text(t, "tokenizer/tokenizer_config.json", "{\"model_max_length\": 16, \"tokenizer_class\": \"CLIPTokenizer\"}\n");
+    tiny_text(t, "tokenizer/tokenizer_config.json",
+              "{\"model_max_length\": 16, \"tokenizer_class\": \"CLIPTokenizer\"}\n");
     free(text);
 }
 
@@ -399,8 +435,11 @@ static void add_statistics(tiny *t, const char *folder, const char *hook, const 
             x->values[i] = 0.01f * u + (i % 128 % 3 == c ? 0.3f * u : 0.0f);
         }
     }
-    snprintf(metadata, sizeof metadata, "{\"hook\":\"unet.%s\",\"steps\":\"4\",\"timesteps\":\"751, 501, 251, 1\",\"seed\":\"0\",\"cfg\":\"3\","
-                                        "\"prompts\":\"{\\\"%s\\\": 2, \\\"%s\\\": 3, \\\"%s\\\": 4}\"}", hook, concept[0], concept[1], concept[2]);
+    snprintf(metadata, sizeof metadata,
+             "{\"hook\":\"unet.%s\",\"steps\":\"4\",\"timesteps\":\"751, 501, 251, "
+             "1\",\"seed\":\"0\",\"cfg\":\"3\",\"prompts\":\"{\\\"%s\\\": 2, \\\"%s\\\": 3, \\\"%s\\\": "
+             "4}\"}",
+             hook, concept[0], concept[1], concept[2]);
     snprintf(name, sizeof name, "%s/stats.safetensors", folder);
     tiny_save(t, name, l, 0, 3, metadata);
     tiny_drop(l);
@@ -458,8 +497,12 @@ void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char
 
 void tiny_add_judges(tiny *t)
 {
-    static const char *const styles[] = { "Seed_Images", "Sketch", "Van Gogh", "Watercolor" }, *const objects[] = { "Cats", "Dogs", "Sea" };
-    tiny_edit(t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
+    static const char *const styles[] = {
+        "Seed_Images", "Sketch", "Van Gogh", "Watercolor" }, *const objects[] = { "Cats", "Dogs", "Sea"
+    };
+    tiny_edit(t, "concepts.json", "\"concepts\": [\"Sketch\"",
+              "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": "
+              "[\"Sketch\"");
     tiny_add_classifier(t, "classifier/style", 4, styles);
     tiny_add_classifier(t, "classifier/object", 3, objects);
 }
@@ -474,8 +517,11 @@ static void build(tiny *t)
     add_network(t, "text_encoder", text, "model.safetensors");
     add_network(t, "unet", unet_config, "diffusion_pytorch_model.safetensors");
     add_network(t, "vae", vae_config, "diffusion_pytorch_model.safetensors");
-    add_sae(t, TINY_STYLES, names_of[0], "{\"Sketch\": {\"top\": 24, \"strength\": -4}, \"Watercolor\": {\"percentile\": 70.1}}\n");
-    add_sae(t, TINY_OBJECTS, names_of[1], "{\"Cats\": {\"percentile\": 80.1, \"strength\": -5.5}, \"Dogs\": {\"top\": 30, \"strength\": -2}}\n");
+    add_sae(t, TINY_STYLES, names_of[0],
+            "{\"Sketch\": {\"top\": 24, \"strength\": -4}, \"Watercolor\": {\"percentile\": 70.1}}\n");
+    add_sae(t, TINY_OBJECTS, names_of[1],
+            "{\"Cats\": {\"percentile\": 80.1, \"strength\": -5.5}, \"Dogs\": {\"top\": 30, \"strength\": "
+            "-2}}\n");
 }
 
 /* Built once a run; each test gets its own copy. */

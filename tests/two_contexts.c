@@ -1,14 +1,15 @@
-/* two_contexts.c: what saeuron.h promises of threads: two contexts, used by two threads at once, on one model folder.
+/* two_contexts.c: what saeuron.h promises of threads: two contexts in two threads, at once, on one folder.
  *
- *   saeuron_open, saeuron_forget, saeuron_tokenize, saeuron_encode_text, saeuron_generate: one after the other --+
- *   the same in two threads at the same time ------------------------------------------------+--> equal, bit for bit
+ *   saeuron_open, _forget, _tokenize, _encode_text, _generate: one after the other --+
+ *   the same in two threads at the same time ---------------------------------------+--> equal, bit for bit
  *
  *     two_contexts MODEL [THREADS [ROUNDS]]     THREADS: of each context (default 1)
  *
- * Meant for ThreadSanitizer, which sees a race even when the bits come out right; libgomp is not instrumented, its
- * barriers look like none, so that build has no OpenMP (OMP=). With OpenMP it runs without the sanitizer, THREADS 2: then
- * two pools of threads are at work. Not part of tests/run: it needs pthreads and builds of its own (.ci/run).
- * Not here: that threads inside one context change no bit (test_model.c). */
+ * Meant for ThreadSanitizer, which sees a race even when the bits come out right; libgomp is not
+ * instrumented, its barriers look like none, so that build has no OpenMP (OMP=). With OpenMP it runs without
+ * the sanitizer, THREADS 2: then two pools of threads are at work. Not part of tests/run: it needs pthreads
+ * and builds of its own (.ci/run).
+ * Not here: that threads inside one context change no bit (test_saeuron.c). */
 #define _POSIX_C_SOURCE 200809L
 
 #include <pthread.h>
@@ -28,7 +29,8 @@ typedef struct job {
     uint64_t digest;
     int32_t  ids[IDS];
     size_t   calls;                      /* of the progress callback */
-    unsigned char rgb[2 * PIXELS];       /* twice: the second call finds what the first has left in the context */
+    /* twice: the second call finds what the first has left in the context */
+    unsigned char rgb[2 * PIXELS];
     float    states[STATES];
 } job;
 
@@ -50,9 +52,17 @@ static void wait_for_other(const job *j)
 static void *work(void *user)
 {
     job *j = user;
-    const saeuron_host host = { .user = j, .progress = count, .threads = j->threads, .pack = j->forget ? (size_t)64 << 20 : 0 };
+    const saeuron_host host = {
+        .user = j, .progress = count, .threads = j->threads, .pack = j->forget ? (size_t)64 << 20 : 0
+    };
     const saeuron_forget_options forget = { .name = j->forget };
-    const saeuron_generate_options g = { .prompts = &j->prompt, .count = 1, .seed = 3, .steps = STEPS, .height = SIDE, .width = SIDE, .map_steps = 1 };
+    const saeuron_generate_options g = { .prompts = &j->prompt,
+                                         .count = 1,
+                                         .seed = 3,
+                                         .steps = STEPS,
+                                         .height = SIDE,
+                                         .width = SIDE,
+                                         .map_steps = 1 };
     saeuron_context *x = NULL;
 
     wait_for_other(j);
@@ -95,8 +105,11 @@ int main(int argc, char **argv)
     }
     pthread_barrier_init(&together, NULL, 2);
     for (int i = 0; i < 2; i++) {
-        alone[i] = (job){ .model = argv[1], .prompt = i ? "An image of Cats in Sketch style." : "An image of Flame in Mosaic style.",
-                          .forget = i ? "Sketch" : NULL, .threads = threads };
+        alone[i] = (job){ .model = argv[1],
+                          .prompt = i ? "An image of Cats in Sketch style."
+                                      : "An image of Flame in Mosaic style.",
+                          .forget = i ? "Sketch" : NULL,
+                          .threads = threads };
         work(&alone[i]);
         if (alone[i].code) {
             printf("FAIL: context %d: %s\n", i, alone[i].err.text);
@@ -108,7 +121,11 @@ int main(int argc, char **argv)
     for (int round = 0; round < rounds; round++) {
         pthread_t id[2];
         for (int i = 0; i < 2; i++) {
-            both[i] = (job){ .model = argv[1], .prompt = alone[i].prompt, .forget = alone[i].forget, .threads = threads, .together = &together };
+            both[i] = (job){ .model = argv[1],
+                             .prompt = alone[i].prompt,
+                             .forget = alone[i].forget,
+                             .threads = threads,
+                             .together = &together };
             if (pthread_create(&id[i], NULL, work, &both[i])) {
                 fprintf(stderr, "two_contexts: no thread could be started\n");
                 return 1;
@@ -120,7 +137,8 @@ int main(int argc, char **argv)
             check(!memcmp(both[i].rgb, alone[i].rgb, sizeof alone[i].rgb), "the pictures", i);
             check(!memcmp(both[i].states, alone[i].states, sizeof alone[i].states), "the text states", i);
             check(!memcmp(both[i].ids, alone[i].ids, sizeof alone[i].ids), "the token ids", i);
-            check(both[i].digest == alone[i].digest && both[i].calls == alone[i].calls, "digest or progress", i);
+            check(both[i].digest == alone[i].digest && both[i].calls == alone[i].calls, "digest or progress",
+                  i);
         }
     }
     pthread_barrier_destroy(&together);

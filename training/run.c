@@ -402,7 +402,7 @@ static int run_steps(run *r, saeuron_error *err)
         return code;
     if ((code = trainer_open(&r->t, r->host, &r->c, r->o->threads, r->o->isa, err)) != SAEURON_OK || (code = source_shuffle(r->s, r->c.seed, err)) != SAEURON_OK)
         return code;
-    trainer_tensors(r->t, r->state, TRAINER_TENSORS);
+    trainer_tensors(r->t, r->state);
     if (!nn_mul(r->maps * r->s->N, r->s->d, &values) || !(r->x = io_alloc(r->host, values, sizeof *r->x)))
         return fail(err, SAEURON_ENOMEM, "no memory for a batch of %zu tokens", r->c.batch);
     if (io_exists(r->host, r->checkpoint))

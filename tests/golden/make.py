@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the goldens of tests/golden/ from stock PyTorch, diffusers and transformers; tests/test_golden.c checks them.
+"""Writes the goldens of tests/golden/ from stock PyTorch, diffusers and transformers; the tests of each network check them.
 
     make.py [--only PART,...] [--model weights/emojicanvas] [--released DIR] [--program ./saeuron]
 
@@ -1432,7 +1432,7 @@ imports for a name and for pictures, may be absent). None of its code is in this
 
 Both run in float32 on the CPU on the made-up SAE and statistics of `tests/golden/sae` ({cfg["d"]} wide, {cfg["n"]} latents, k = {cfg["k"]},
 {len(cfg["concepts"])} concepts, {T} steps, {M} tokens), torch {torch.__version__}. The released scripts convert SAE and latents to half precision (A8); that is not
-repeated here. "Ours" is make.py's rewriting in float64, which `tests/test_golden.c` holds the C code to. Where a row counts
+repeated here. "Ours" is make.py's rewriting in float64, which `tests/test_train.c` holds the C code to. Where a row counts
 differences of outputs, tokens with an exact tie at k are left out, since torch.topk leaves open which latent it takes.
 The trainer's own rows are of the data of `configs/train.json` ({small["d"]} wide, {small["n"]} latents, k = {small["k"]}, {small["batch"]} tokens a step);
 `Training` is make.py's rewriting of it, of which train.safetensors is made.

@@ -1,0 +1,128 @@
+/* test_sae.c: the SAE at use: TopK and decoding by their definitions, and as PyTorch computes them.
+ *
+ * Not here: what is done with latents (test_select.c), training (test_train.c). */
+#define _POSIX_C_SOURCE 200809L
+#include "test.h"
+#include "goldens.h"
+#include "shots.h"
+#include "arithmetic/rng.h"
+#include "sae.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk.
+ * Tokens so large that z is infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec
+ * itself. */
+static void encode_definition(void)
+{
+    static unsigned char memory[1 << 20];
+    static float input[ROWS * 32], val[ROWS * 8], z[128], some[ROWS * 5];
+    static uint32_t idx[ROWS * 8], count[ROWS];
+    static plain_sae p;
+    static const uint32_t few[5] = { 127, 0, 64, 0, 3 };
+    size_t nan = 0, infinite = 0;
+    saeuron_context *x = fresh();
+    must_forget(x, "Sketch", 1);
+    const sae *s = &x->hook[0]->sae;
+    plain_load(&p, s);
+    random_input(input, ROWS * 32);
+    for (size_t m = 0; m < ROWS; m++)
+        for (size_t j = 0; j < 32; j++)
+            input[m * 32 + j] = m == 5                     ? p.bd[j]
+                                : m % 9 == 1               ? 1.5e38f * input[m * 32 + j]
+                                : m % 9 == 2 && j % 7 == 2 ? INFINITY
+                                                           : input[m * 32 + j];
+    for (int threads = 1; threads < 3; threads++) {
+        arena work = { .base = memory, .size = sizeof memory };
+        nn    c;
+        nn_init(&c, NULL, threads, &work);
+        sae_encode(&c, s, idx, val, count, input, ROWS);
+        sae_pre_activations(&c, s, some, input, ROWS, few, 5);
+        CHECK(!work.failed && !work.used, "the encoder's memory");
+        for (size_t m = 0; m < ROWS; m++) {
+            float    centred[32], v[8];
+            uint32_t at[8];
+            size_t   kept = 0;
+            for (size_t j = 0; j < 32; j++)
+                centred[j] = input[m * 32 + j] - p.bd[j];
+            for (size_t i = 0; i < 128; i++)
+                z[i] = nn_dot(centred, 1, p.we[i], 1, 32) + p.be[i];
+            for (size_t j = 0; j < 5; j++)
+                CHECK(!memcmp(&some[m * 5 + j], &z[few[j]], sizeof *z) || z[few[j]] != z[few[j]],
+                      "token %zu, latent %" PRIu32 ": %g, not %g", m, few[j], (double)some[m * 5 + j],
+                      (double)z[few[j]]);
+            for (size_t i = 0; i < 128; i++) {
+                nan += z[i] != z[i];
+                infinite += z[i] > 3.4e38f;
+                z[i] = z[i] > 0 ? z[i] : 0;
+            }
+            nn_topk(at, v, z, 128, 8);
+            for (size_t j = 0; j < 8; j++)
+                if (v[j] > 0) {
+                    CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] &&
+                              !memcmp(&val[m * 8 + kept], &v[j], sizeof *v),
+                          "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
+                    kept++;
+                }
+            CHECK(kept == count[m], "token %zu: %" PRIu32 " latents, not %zu", m, count[m], kept);
+        }
+    }
+    CHECK(nan > 20 && infinite > 20, "%zu NaN, %zu infinities", nan, infinite);
+    done(x);
+}
+
+static void check_latents(sae_run *r, const uint32_t *idx, float *val, const uint32_t *count)
+{
+    const size_t k = r->a.sae.k;
+    const tensor *want = golden(&r->g, DT_I64, "sae.idx"), *many = golden(&r->g, DT_I64, "sae.count");
+    for (size_t m = 0; want && many && m < r->M; m++) {
+        CHECK((int64_t)count[m] == i64_at(many, m), "token %zu has %" PRIu32 " latents, not %" PRId64, m,
+              count[m], i64_at(many, m));
+        for (size_t j = 0; j < k; j++) {
+            if (j < count[m])
+                CHECK((int64_t)idx[m * k + j] == i64_at(want, m * k + j),
+                      "token %zu, place %zu: latent %" PRIu32 ", not %" PRId64, m, j, idx[m * k + j],
+                      i64_at(want, m * k + j));
+            else
+                val[m * k + j] = 0;
+        }
+    }
+    check_truth(&r->g, "sae.f", val, r->M * k);
+}
+
+static void run_encode(nn *c, void *user)
+{
+    sae_run *r = user;
+    const size_t mark = arena_mark(c->work), k = r->a.sae.k, d = r->a.sae.d;
+    const float *x = activations(c, r);
+    uint32_t *idx = arena_bytes(c->work, r->M * k, sizeof *idx);
+    uint32_t *count = arena_bytes(c->work, r->M, sizeof *count);
+    float *val = arena_floats(c->work, r->M * k), *y = arena_floats(c->work, r->M * d);
+    float *row = arena_floats(c->work, 2 * d);
+    sae_encode(c, &r->a.sae, idx, val, count, x, r->M);
+    for (size_t m = 0; y && m < r->M; m++)
+        sae_decode_sparse(&r->a.sae, y + m * d, idx + m * k, val + m * k, count[m], row);
+    if (y) {
+        check_latents(r, idx, val, count);
+        check_truth(&r->g, "sae.decode", y, r->M * d);
+    }
+    arena_release(c->work, mark);
+}
+
+/* TopK: which latents, ties among equal rows (the lower index), tokens with fewer than k, with none; values;
+ * decoding. */
+static void sae_encode_topk(void)
+{
+    static sae_run r;
+    if (sae_open_goldens(&r))
+        planned(run_encode, &r);
+    sae_close_goldens(&r, "sae.");
+}
+
+const test_case sae_tests[] = {
+    { "encode_definition", encode_definition }, { "sae_encode_topk", sae_encode_topk }, { NULL, NULL },
+};

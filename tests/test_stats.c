@@ -1,0 +1,117 @@
+/* test_stats.c: a file of statistics as it is read: values, thresholds, digests.
+ *
+ * Not here: files that are damaged or belong to another SAE (test_forget.c), how statistics are made
+ * (test_collect.c). */
+#include "test.h"
+#include "shots.h"
+#include "arithmetic/rng.h"
+#include "stats.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { T = 3, N = 5, CONCEPTS = 2 };
+static const char *const names[CONCEPTS] = { "Cats", "Dogs" };
+
+/* A file NAME of made-up values, those of each row turned by `by` places. */
+static void write_values(const char *name, size_t by, dtype type, const char *metadata)
+{
+    static const size_t shape[2] = { T, N };
+    static tiny_list l;
+    for (size_t c = 0; c < CONCEPTS; c++) {
+        tiny_tensor *t = tiny_tensor_add(&l, names[c], type, 2, shape);
+        for (size_t i = 0; i < t->count; i++)
+            t->values[i] = (float)(c + 1 + (i / N * N + (i + by) % N) * 7 % 16) / 16;
+    }
+    tiny_save(&files, name, &l, 0, CONCEPTS, metadata);
+    tiny_drop(&l);
+}
+
+static void load(stats *s, const saeuron_host *host, const char *name)
+{
+    saeuron_error e = { 0 };
+    char path[64];
+    snprintf(path, sizeof path, "tiny/%s", name);
+    CHECK(stats_load(s, host, path, &e) == SAEURON_OK, "%s", e.text);
+}
+
+/* mu by concept and step, F32 and F16 alike; the thresholds are the concepts' mean; hook, timesteps,
+ * prompts. */
+static void values(void)
+{
+    static const char metadata[] = "{\"hook\":\"unet.mid_block.attentions.0\",\"timesteps\":\"[901, 501, "
+                                   "1]\",\"prompts\":\"{\\\"Cats\\\": 80, \\\"Dogs\\\": 3}\"}";
+    const saeuron_host host = tiny_host(&files);
+    stats s;
+    float mu[CONCEPTS][N];
+    for (int half = 0; half < 2; half++) {
+        write_values("a.safetensors", 0, half ? DT_F16 : DT_F32, metadata);
+        load(&s, &host, "a.safetensors");
+        CHECK(s.steps == T && s.n == N && s.concepts == CONCEPTS &&
+                  !strcmp(s.hook, "unet.mid_block.attentions.0") && !s.sae[0],
+              "%zu steps, hook %s", s.steps, s.hook);
+        CHECK(s.timesteps[0] == 901 && s.timesteps[1] == 501 && s.timesteps[2] == 1, "timestep %d",
+              s.timesteps[0]);
+        CHECK(s.prompts[0] == 80 && s.prompts[1] == 3, "%g and %g prompts", s.prompts[0], s.prompts[1]);
+        CHECK(stats_find(&s, "Dogs") == 1 && stats_find(&s, "dogs") < 0, "Dogs is number %d",
+              stats_find(&s, "Dogs"));
+        for (size_t t = 0; t < T; t++) {
+            for (size_t c = 0; c < CONCEPTS; c++)
+                stats_mu(&s, mu[c], c, t);
+            for (size_t i = 0; i < N; i++) {
+                const float one = (float)(1 + (t * N + i) * 7 % 16) / 16;
+                const float two = (float)(2 + (t * N + i) * 7 % 16) / 16;
+                CHECK(mu[0][i] == one && mu[1][i] == two, "mu of step %zu, latent %zu: %g, %g", t, i,
+                      (double)mu[0][i], (double)mu[1][i]);
+                CHECK(s.threshold[t * N + i] == (one + two) / 2, "threshold %g",
+                      (double)s.threshold[t * N + i]);
+            }
+        }
+        stats_unload(&s, &host);
+    }
+    tiny_free(&files);
+}
+
+/* Other means, other digest, however the file is called and whatever its metadata says; so of densities. A
+ * rule that takes the SAE's digest for the statistics' lets pictures of other statistics pass for one's
+ * own. */
+static void digests(void)
+{
+    static const char meta[] = "{\"timesteps\":\"901,501,1\"}";
+    static const char more[] = "{\"timesteps\":\"901,501,1\",\"seed\":\"1\"}";
+    static const char dense[] = "{\"what\":\"density\",\"timesteps\":\"901,501,1\"}";
+    const saeuron_host host = tiny_host(&files);
+    saeuron_error e = { 0 };
+    uint64_t first, density;
+    stats s;
+    write_values("a.safetensors", 0, DT_F32, meta);
+    write_values("b.safetensors", 0, DT_F32, more);
+    write_values("c.safetensors", 1, DT_F32, meta);
+    write_values("d.safetensors", 2, DT_F32, dense);
+    load(&s, &host, "a.safetensors");
+    uint64_t h = 0;
+    for (size_t c = 0; c < CONCEPTS; c++)
+        h = nn_hash(h, s.file.list[c].data, T * N * sizeof(float));
+    first = s.digest;
+    CHECK(first == h && first && !s.density_digest, "digest %llx, of the bytes %llx",
+          (unsigned long long)first, (unsigned long long)h);
+    CHECK(stats_load_density(&s, &host, "tiny/d.safetensors", &e) == SAEURON_OK, "%s", e.text);
+    density = s.density_digest;
+    CHECK(density && density != first && s.digest == first, "densities of other values have the digest of "
+                                                            "the means");
+    stats_unload(&s, &host);
+    load(&s, &host, "b.safetensors");
+    CHECK(s.digest == first, "metadata changes the digest");
+    write_values("d.safetensors", 3, DT_F32, dense);
+    CHECK(stats_load_density(&s, &host, "tiny/d.safetensors", &e) == SAEURON_OK, "%s", e.text);
+    CHECK(s.density_digest && s.density_digest != density, "other densities have the same digest");
+    stats_unload(&s, &host);
+    load(&s, &host, "c.safetensors");
+    CHECK(s.digest != first, "means turned by a latent have the same digest");
+    stats_unload(&s, &host);
+    CHECK(!s.digest && !s.density_digest && files.live == 0 && files.mapped == 0, "%ld blocks are left",
+          files.live);
+    tiny_free(&files);
+}
+
+const test_case stats_tests[] = { { "values", values }, { "digests", digests }, { NULL, NULL } };
