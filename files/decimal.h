@@ -17,6 +17,9 @@ size_t io_format_float(char *out, size_t size, float x);
 /* The whole text: [+-]digits[.digits][e[+-]digits], either side of the point may be empty. No locale, correctly rounded.
  * false for anything else and when too large. */
 bool   io_parse_double(const char *text, double *x);
+/* The same at the beginning of a longer text, which ends at end; *at moves past the number. */
+bool   io_scan_double(const char **at, const char *end, double *x);
+bool   io_scan_int(const char **at, const char *end, int64_t *x);      /* exact: 3.0 and 1e2 count, 3.5 does not */
 bool   io_parse_uint(const char *text, uint64_t *x);   /* the whole text: digits; false when above 2^64 - 1 */
 bool   io_parse_part(const char *text, size_t *i, size_t *n); /* "I/N", I < N <= IO_PARTS; else false, and both stay as they are */
 #define IO_PARTS 1000000

@@ -34,6 +34,8 @@ void io_release(const io_file *f);
 bool io_exists(const saeuron_host *host, const char *path); /* a file that can be read */
 /* "dir/name" into out [size]; false when it does not fit. */
 bool io_join(char *out, size_t size, const char *dir, const char *name);
+/* path into out [size]; SAEURON_EUSAGE when it does not fit. */
+int  io_copy_path(char *out, size_t size, const char *path, saeuron_error *err);
 
 /* ---- whole files out ---- */
 
