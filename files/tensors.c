@@ -5,7 +5,7 @@
  * Not here: what a tensor means (the networks), the texts beside tensors (metadata.c).
  * Source: the safetensors format (github.com/huggingface/safetensors, README "Format"). */
 #include "files/tensors.h"
-#include "arithmetic/nn.h"
+#include "arithmetic/memory.h"
 #include "files/bytes.h"
 #include "files/decimal.h"
 #include "files/text.h"

@@ -1,21 +1,12 @@
 /* test_metadata.c: metadata.c: what is written comes back, and a list that lost something is never written.
  * Not here: the header of a safetensors file (test_tensors.c). */
-#define _POSIX_C_SOURCE 200809L
 #include "test.h"
+#include "scratch.h"
 #include "files/metadata.h"
 #include "files/tensors.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-static const char *at(const char *name)
-{
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", test_tmp(), name);
-    return path;
-}
 
 /* Texts, whole numbers, reals and formatted values through a file and back. A copy of the list must hold them, too. */
 static void round_trip(void)
@@ -30,8 +21,8 @@ static void round_trip(void)
     metadata_real(&m, "lr", 0.1);
     metadata copy = m;
     metadata_add(&copy, "shard", "%d/%d", 3, 7);
-    CHECK(tensors_save(NULL, at("m.safetensors"), NULL, 0, copy.pair, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(tensors_open(&t, NULL, at("m.safetensors"), &e) == SAEURON_OK, "%s", e.text);
+    CHECK(tensors_save(NULL, at("metadata.safetensors"), NULL, 0, copy.pair, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(tensors_open(&t, NULL, at("metadata.safetensors"), &e) == SAEURON_OK, "%s", e.text);
     CHECK(json_length(t.metadata) == 4, "%zu pairs", json_length(t.metadata));
     CHECK(metadata_get(t.metadata, "prompt", text, sizeof text) && !strcmp(text, "Stra\xC3\x9F" "e \"a\"\n"), "%s", text);
     CHECK(metadata_get(t.metadata, "lr", text, sizeof text) && !strcmp(text, "0.1"), "%s", text);
@@ -76,7 +67,7 @@ static void overflow(void)
     CHECK(tensors_save(NULL, at("full.safetensors"), NULL, 0, m.pair, &e) == SAEURON_OK, "%s", e.text);
     metadata_add(&m, "longer", "%s", long_text + 1);
     CHECK(tensors_save(NULL, at("never.safetensors"), NULL, 0, m.pair, &e) == SAEURON_EUSAGE, "a value cut short is written");
-    CHECK(access(at("never.safetensors"), F_OK) != 0, "a file is left");
+    CHECK(files_like("never") == 0, "a file is left");
 }
 
 const test_case metadata_tests[] = {

@@ -1,7 +1,7 @@
 /* test_model.c: the pipeline through its public interface, on the tiny model of tiny.h: the same bits however they are made,
  * every form of forgetting against a plain loop, every error named, every allocation failing once.
  *
- * Not here: whether the bits are PyTorch's (test_golden.c), files themselves (test_io.c), the program (test_cli.c). */
+ * Not here: whether the bits are PyTorch's (test_golden.c), files themselves (test_tensors.c, test_json.c), the program (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "tiny.h"

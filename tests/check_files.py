@@ -1,8 +1,8 @@
-"""check_io.py: what the programs people have think of our files, and we of theirs.
+"""check_files.py: what the programs people have think of our files, and we of theirs.
 
-    python tests/check_io.py [--cc gcc] [--count 100000] [--seed 1]
+    python tests/check_files.py [--cc gcc] [--count 100000] [--seed 1]
 
-Needs numpy, safetensors, Pillow. Builds tests/io_driver.c with the library's sources. Checks:
+Needs numpy, safetensors, Pillow. Builds tests/files_driver.c with the library's sources. Checks:
   numbers      decimal text -> double against float(), double and float -> shortest text against repr() and numpy
   json         valid texts and broken ones: we accept a text exactly when Python's json does (where both follow RFC 8259)
   safetensors  written by the library, read by us, and the other way round: names, shapes, values, metadata
@@ -23,9 +23,9 @@ ROOT = os.path.dirname(HERE)
 
 
 def build(cc, folder):
-    driver = os.path.join(folder, "io_driver")
+    driver = os.path.join(folder, "files_driver")
     flags = [cc, "-std=c99", "-O2", "-ffp-contract=off", "-I" + ROOT]
-    subprocess.run(flags + [f"{HERE}/io_driver.c", *library.sources(), "-o", driver, "-lm"], check=True)
+    subprocess.run(flags + [f"{HERE}/files_driver.c", *library.sources(), "-o", driver, "-lm"], check=True)
     return driver
 
 

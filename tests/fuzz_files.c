@@ -1,6 +1,6 @@
-/* fuzz_io.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers; and for a classifier's folder.
+/* fuzz_files.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers; and for a classifier's folder.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz_io.c io.c json.c png.c nn.c rng.c model.c vit.c ... -o fuzz -lm
+ *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz_files.c files/*.c arithmetic/*.c layers/*.c evaluation/vit.c -lm
  *   ./fuzz -max_total_time=60 -max_len=4096 CORPUS_DIR
  *   cc -DFUZZ_STANDALONE ... -o replay ; ./replay FILE...       the same without libFuzzer: replays files, any compiler
  *   ./replay --seeds DIR                                        writes a first corpus: one small valid file a format
