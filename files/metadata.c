@@ -10,7 +10,7 @@
 void metadata_text(metadata *m, const char *key, const char *text)
 {
     if (m->n == METADATA_PAIRS) {
-        m->pair[0] = "";
+        m->pair[1] = NULL;
         return;
     }
     m->pair[2 * m->n] = key;
@@ -27,7 +27,7 @@ void metadata_add(metadata *m, const char *key, const char *format, ...)
     va_end(args);
     metadata_text(m, key, value);
     if (n < 0 || n >= METADATA_VALUE)
-        m->pair[0] = "";
+        m->pair[1] = NULL;
 }
 
 void metadata_real(metadata *m, const char *key, double x)

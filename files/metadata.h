@@ -19,8 +19,8 @@ typedef struct metadata {
     size_t n;                                   /* pairs */
 } metadata;
 
-/* One pair more; keys must live as long as m. A pair beyond METADATA_PAIRS, and a formatted value of more than METADATA_VALUE - 1
- * bytes, are mistakes of the program: the list then begins with an empty key, which tensors_begin refuses. */
+/* One pair more; keys must live as long as m. A pair beyond METADATA_PAIRS, and a formatted value of METADATA_VALUE bytes or
+ * more, are mistakes of the program: then the first key loses its value, and tensors_begin refuses the list. */
 void metadata_text(metadata *m, const char *key, const char *text);        /* text must live as long as m */
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))

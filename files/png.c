@@ -1,6 +1,6 @@
 /* png.c: pictures: PNG written and read.
  *
- *   pixels --filter a row--> bytes --deflate.c--> zlib stream --chunks--> file          and the same way back
+ *   pixels --rows--> bytes --deflate.c--> zlib stream --chunks--> file          and the same way back
  *
  * Not here: what a picture's texts say (evaluation/picture.c), hashes of pixels (program/command_info.c).
  * Source: PNG (W3C Recommendation, third edition).
@@ -35,55 +35,6 @@ static uint32_t crc32_of(uint32_t crc, const unsigned char *p, size_t n)
         crc = crc >> 4 ^ table[crc & 15];
     }
     return ~crc;
-}
-
-/* ---- filters (PNG section 9) ---- */
-
-/* What filter type expects at a byte whose neighbours left, above and above left are a, b and c. */
-static int predict(int type, int a, int b, int c)
-{
-    const int p = a + b - c, pa = p > a ? p - a : a - p, pb = p > b ? p - b : b - p, pc = p > c ? p - c : c - p;
-    switch (type) {
-    case 1: return a;
-    case 2: return b;
-    case 3: return (a + b) / 2;
-    case 4: return pa <= pb && pa <= pc ? a : pb <= pc ? b : c; /* Paeth */
-    default: return 0;
-    }
-}
-
-/* One row of n bytes, filtered: out[0] the type, out[1..n] the differences. above NULL: zeros. Returns their sum of
- * absolute values as signed bytes. */
-static size_t filter_row(unsigned char *out, int type, const unsigned char *row, const unsigned char *above, size_t n)
-{
-    size_t sum = 0;
-    out[0] = (unsigned char)type;
-    for (size_t i = 0; i < n; i++) {
-        const int a = i >= 3 ? row[i - 3] : 0, b = above ? above[i] : 0, c = i >= 3 && above ? above[i - 3] : 0;
-        const unsigned d = (unsigned)(row[i] - predict(type, a, b, c)) & 255;
-        out[i + 1] = (unsigned char)d;
-        sum += d < 128 ? d : 256 - d;
-    }
-    return sum;
-}
-
-/* Every row with the filter of the least sum, the lower type of two: the usual guess at what compresses best. */
-static void filter_picture(unsigned char *out, const unsigned char *rgb, size_t W, size_t H)
-{
-    const size_t n = 3 * W;
-    for (size_t y = 0; y < H; y++, out += n + 1, rgb += n) {
-        const unsigned char *above = y ? rgb - n : NULL;
-        size_t least = SIZE_MAX;
-        int best = 0;
-        for (int type = 0; type < 5; type++) {
-            const size_t sum = filter_row(out, type, rgb, above, n);
-            if (sum < least) {
-                least = sum;
-                best = type;
-            }
-        }
-        filter_row(out, best, rgb, above, n);
-    }
 }
 
 /* ---- writing ---- */
@@ -126,7 +77,7 @@ static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keywo
     return code;
 }
 
-/* All chunks; zlib [n] is the compressed picture. */
+/* All chunks; zlib [n] is the picture's stream. */
 static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *zlib, size_t n, size_t W, size_t H, const char *const *texts, saeuron_error *err)
 {
     unsigned char header[13] = { 0 };
@@ -145,27 +96,28 @@ static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *
     return code ? code : put_chunk(o, "IEND", header, 0, err);
 }
 
-int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, saeuron_error *err)
+int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts,
+             saeuron_error *err)
 {
     io_out o;
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX || (uint64_t)W * H > SIZE_MAX / 8)
         return fail(err, SAEURON_EUSAGE, "%s: a picture of %zu x %zu pixels cannot be written: 1 to %u each way", path, W, H, SIDE_MAX);
-    const size_t raw_size = H * (3 * W + 1);
-    unsigned char *raw = io_alloc(host, raw_size, 1), *zlib = io_alloc(host, compress_bound(raw_size), 1);
-    deflate *z = io_alloc(host, 1, sizeof *z);
-    int code = raw && zlib && z ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "%s: not enough memory to compress the picture", path);
+    const size_t row = 3 * W, raw_size = H * (row + 1);
+    unsigned char *raw = io_alloc(host, raw_size, 1), *zlib = io_alloc(host, deflate_stored_size(raw_size), 1);
+    int code = raw && zlib ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "%s: not enough memory to write the picture", path);
     if (!code) {
-        filter_picture(raw, rgb, W, H);
-        const size_t n = compress_into(z, zlib, raw, raw_size);
+        for (size_t y = 0; y < H; y++) {
+            raw[y * (row + 1)] = 0; /* filter 0: the bytes as they are */
+            memcpy(raw + y * (row + 1) + 1, rgb + y * row, row);
+        }
         code = io_out_open(&o, path, err);
         if (!code)
-            code = put_chunks(host, &o, zlib, n, W, H, texts, err);
+            code = put_chunks(host, &o, zlib, deflate_stored(zlib, raw, raw_size), W, H, texts, err);
         if (!code)
             code = io_out_commit(&o, err);
         if (code)
             io_out_abort(&o);
     }
-    io_free(host, z);
     io_free(host, zlib);
     io_free(host, raw);
     return code;
@@ -293,7 +245,20 @@ static int read_chunks(picture *p, const io_file *f, saeuron_error *err)
     return code;
 }
 
-/* Takes the filters off, in place: rows of 1 + n bytes; bpp bytes a pixel, at least 1. false for an unknown filter. */
+/* What filter type expects at a byte whose neighbours left, above and above left are a, b and c. */
+static int predict(int type, int a, int b, int c)
+{
+    const int p = a + b - c, pa = p > a ? p - a : a - p, pb = p > b ? p - b : b - p, pc = p > c ? p - c : c - p;
+    switch (type) {
+    case 1: return a;
+    case 2: return b;
+    case 3: return (a + b) / 2;
+    case 4: return pa <= pb && pa <= pc ? a : pb <= pc ? b : c; /* Paeth */
+    default: return 0;
+    }
+}
+
+/* Takes the filters off (PNG section 9), in place: rows of 1 + n bytes; bpp bytes a pixel, at least 1. false for an unknown filter. */
 static bool unfilter(unsigned char *raw, size_t rows, size_t n, size_t bpp)
 {
     for (size_t y = 0; y < rows; y++, raw += n + 1) {

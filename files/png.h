@@ -7,8 +7,8 @@
 
 #include "files/error.h"
 
-/* rgb [H,W,3]. texts: keyword, UTF-8 text, ..., NULL; a text that is not ASCII goes to iTXt. Deflate by our own encoder:
- * the same pixels and texts give the same bytes on every machine. */
+/* rgb [H,W,3]. texts: keyword, UTF-8 text, ..., NULL; a text that is not ASCII goes to iTXt. Nothing is compressed
+ * (docs/formats.md, "PNG"), so the same pixels and texts give the same bytes on every machine. */
 int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts, saeuron_error *err);
 /* *rgb [H,W,3] allocated by host; free with io_free. Refuses interlaced or 16-bit files by name; checks CRCs. */
 int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, saeuron_error *err);

@@ -579,8 +579,8 @@ int tensors_begin(io_out *out, const saeuron_host *host, const char *path, const
     *out = (io_out){ .file = NULL };
     int code = check_out(path, list, count, true, err);
     for (const char *const *m = metadata; m && m[0] && !code; m += 2)
-        if (!*m[0])
-            code = fail(err, SAEURON_EUSAGE, "%s: a key of its metadata is empty", path);
+        if (!m[1])
+            code = fail(err, SAEURON_EUSAGE, "%s: its metadata has no value for %s", path, m[0]);
     if (code)
         return code;
     put_header(&header, list, count, metadata);
