@@ -12,6 +12,7 @@
 #include "files/decimal.h"
 #include "files/npy.h"
 #include "files/png.h"
+#include "tests/squeezed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,6 +273,8 @@ static int write_seeds(const char *dir)
     code = code ? code : seed_file(dir, "npy", 'n', path);
     code = code ? code : png_save(NULL, path, rgb, 12, 12, texts, NULL);
     code = code ? code : seed_file(dir, "png", 'p', path);
+    code = code ? code : seed(dir, "png-fixed", 'p', (const char *)squeezed_fixed, sizeof squeezed_fixed);
+    code = code ? code : seed(dir, "png-dynamic", 'p', (const char *)squeezed_dynamic, sizeof squeezed_dynamic);
     return code ? code : seed_classifier(dir, path);
 }
 
