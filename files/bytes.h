@@ -1,10 +1,11 @@
-/* bytes.h: whole numbers as bytes of a file, the same on every machine: little-endian (safetensors, .npy), big-endian (PNG).
- * Not here: floats of a tensor (arithmetic/number.h). Nothing lies below this. */
+/* bytes.h: whole numbers as bytes of a file, the same on every machine.
+ * Not here: the formats of real numbers (arithmetic/number.h). Nothing lies below this. */
 #ifndef SAEURON_BYTES_H
 #define SAEURON_BYTES_H
 
 #include <stdint.h>
 
+/* The first `bytes` bytes at p, the lowest first (safetensors, .npy, deflate's blocks). */
 static inline uint64_t get_le(const unsigned char *p, int bytes)
 {
     uint64_t x = 0;
@@ -19,7 +20,11 @@ static inline void put_le(unsigned char *p, uint64_t x, int bytes)
         p[i] = (unsigned char)(x & 0xFF);
 }
 
-static inline uint32_t get_be32(const unsigned char *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+/* Four bytes, the highest first (PNG, checksums of zlib). */
+static inline uint32_t get_be32(const unsigned char *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
 static inline void put_be32(unsigned char *p, uint32_t x)
 {

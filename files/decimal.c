@@ -98,8 +98,8 @@ static uint32_t big_divide(big *b, uint32_t d)
 
 /* ---- decimal to binary ---- */
 
-/* 0.digit[0]digit[1]... * 10^point. No double's boundary has more than 768 digits, so beyond 800 it only matters whether
- * anything but zeros follows: then an 801st digit stands for it. */
+/* 0.digit[0]digit[1]... * 10^point. No double's boundary has more than 768 digits, so beyond 800 it only
+ * matters whether anything but zeros follows: then an 801st digit stands for it. */
 #define DIGITS 800
 typedef struct decimal { bool negative; int n; int64_t point; unsigned char digit[DIGITS + 1]; } decimal;
 
@@ -162,8 +162,9 @@ static bool decimal_read(decimal *d, const char **at, const char *end)
     return true;
 }
 
-/* The nearest number of the format, ties to even, as a double (which holds every float). false when it is too large.
- * num/den is the value over 2^k, in [1,2); binary long division gives the bits down to 2^lsb, the remainder rounds. */
+/* The nearest number of the format, ties to even, as a double (which holds every float). false when it is too
+ * large. num/den is the value over 2^k, in [1,2); binary long division gives the bits down to 2^lsb, the
+ * remainder rounds. */
 static bool decimal_to_binary(const decimal *d, format f, double *x)
 {
     big num = { 0 }, den = { 1, { 1 } };
@@ -253,7 +254,9 @@ bool io_parse_part(const char *text, size_t *i, size_t *n)
     const char *slash = strchr(text, '/');
     if (slash && slash - text < 20)
         memcpy(first, text, (size_t)(slash - text));
-    if (!slash || !io_parse_uint(first, &part) || !io_parse_uint(slash + 1, &parts) || part >= parts || parts > IO_PARTS)
+    if (!slash || !io_parse_uint(first, &part) || !io_parse_uint(slash + 1, &parts))
+        return false;
+    if (part >= parts || parts > IO_PARTS)
         return false;
     *i = (size_t)part;
     *n = (size_t)parts;
@@ -322,8 +325,9 @@ static bool decimal_rounds_up(const decimal *d, int p)
     return d->digit[p - 1] & 1;
 }
 
-/* The fewest digits that read back as x; of these, the nearest to x. At a power of two the spacing below is half that
- * above, so the nearest number of p digits may fail where the next one up succeeds: both are tried. */
+/* The fewest digits that read back as x; of these, the nearest to x. At a power of two the spacing below is
+ * half that above, so the nearest number of p digits may fail where the next one up succeeds: both are
+ * tried. */
 static void decimal_shortest(decimal *d, double x, format f)
 {
     decimal exact, r;
@@ -376,7 +380,9 @@ static size_t decimal_print(char *out, const decimal *d)
 
 static size_t format_number(char *out, size_t size, double x, format f)
 {
-    const char *word = x != x ? "nan" : x > f.largest ? "inf" : x < -f.largest ? "-inf" : x == 0 ? (signbit(x) ? "-0" : "0") : NULL;
+    const char *zero = signbit(x) ? "-0" : "0";
+    const char *word = x != x ? "nan" : x > f.largest ? "inf" : x < -f.largest ? "-inf"
+                     : x == 0 ? zero : NULL;
     decimal d;
     if (size < 32)
         return 0;
@@ -388,5 +394,12 @@ static size_t format_number(char *out, size_t size, double x, format f)
     return decimal_print(out, &d);
 }
 
-size_t io_format_double(char *out, size_t size, double x) { return format_number(out, size, x, format_double); }
-size_t io_format_float(char *out, size_t size, float x) { return format_number(out, size, (double)x, format_float); }
+size_t io_format_double(char *out, size_t size, double x)
+{
+    return format_number(out, size, x, format_double);
+}
+
+size_t io_format_float(char *out, size_t size, float x)
+{
+    return format_number(out, size, (double)x, format_float);
+}

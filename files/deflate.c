@@ -1,10 +1,9 @@
-/* deflate.c: zlib streams: written as they are, in stored blocks; read whatever their blocks.
+/* deflate.c: zlib streams: written without compressing, in stored blocks; read whatever their blocks are.
  *
- *   bytes --stored blocks--> zlib stream          any zlib stream --Huffman, copies--> bytes
+ *   bytes --stored blocks--> zlib stream          any zlib stream --Huffman codes, copies--> bytes
  *
  * Not here: what the bytes are (png.c). Source: RFC 1950 (zlib), RFC 1951 (deflate).
- * Nothing is compressed when writing: a picture is written once and read by programs that compress better, and one more algorithm
- * here would be one more to audit. docs/formats.md, "PNG", says what it costs. */
+ * Why stored: a compressor would be one more algorithm to audit. What it costs: docs/formats.md, "PNG". */
 #include "files/deflate.h"
 #include "files/bytes.h"
 
@@ -52,19 +51,29 @@ size_t deflate_stored(unsigned char *out, const unsigned char *data, size_t size
 enum { END_OF_BLOCK = 256, LITERALS = 286, DISTANCES = 30, LENGTH_CODES = 19 };
 
 /* Symbol 257 + i stands for lengths from length_base[i] with length_extra[i] more bits; distances alike. */
-static const unsigned short length_base[29] = { 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115,
-                                                131, 163, 195, 227, 258 };
-static const unsigned char length_extra[29] = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0 };
-static const unsigned short distance_base[30] = { 1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537,
-                                                  2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577 };
-static const unsigned char distance_extra[30] = { 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13 };
-/* The order in which the lengths of the code-length code are stored. */
-static const unsigned char length_order[LENGTH_CODES] = { 16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15 };
+static const unsigned short length_base[29] = {
+    3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195,
+    227, 258
+};
+static const unsigned char length_extra[29] = {
+    0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0
+};
+static const unsigned short distance_base[DISTANCES] = {
+    1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073,
+    4097, 6145, 8193, 12289, 16385, 24577
+};
+static const unsigned char distance_extra[DISTANCES] = {
+    0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13
+};
+/* The order in which a block with its own codes stores the code lengths of its code-length code. */
+static const unsigned char length_order[LENGTH_CODES] = {
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15
+};
 
 /* ---- reading ---- */
 
-/* Reads bits from in, writes bytes to out. bad is set at the first thing that RFC 1951 does not allow, at the end of the
- * input, and when out is full; from then on every bit read is 0 and nothing is written, so loops end. */
+/* Reads bits from in, writes bytes to out. bad is set at the first thing that RFC 1951 does not allow, when
+ * the input ends, and when out is full. From then on bits are 0 and nothing is written: loops end. */
 typedef struct inflate {
     const unsigned char *in;
     size_t   in_size, in_at;
@@ -105,8 +114,9 @@ static void put_byte(inflate *z, unsigned char byte)
 /* A canonical code as counts a length and symbols in order of their codes. */
 typedef struct huffman { unsigned short count[16], symbol[288]; } huffman;
 
-/* Builds h from n code lengths. false when they promise more codes than there are, or leave some unused (allowed only
- * for a single code of one bit, or for none at all: what encoders write for distances they do not need). */
+/* Builds h from n code lengths. false when they ask for more codes than there are, or leave some unused. Two
+ * such codes are allowed, which encoders write for distances that they do not need: a single code of one bit,
+ * and none at all. */
 static bool huffman_open(huffman *h, const unsigned char *length, int n)
 {
     unsigned short at[16];
@@ -183,8 +193,7 @@ static void inflate_stored(inflate *z)
         put_byte(z, z->in[z->in_at++]);
 }
 
-/* The fixed code: 288 literals and lengths and 32 distances, of which the last two each take part in the code but stand for
- * nothing. */
+/* The fixed code has 288 literals and lengths and 32 distances; the last two of both stand for nothing. */
 static void inflate_fixed(inflate *z)
 {
     unsigned char l[288], d[32];
@@ -197,7 +206,8 @@ static void inflate_fixed(inflate *z)
     inflate_symbols(z, &literals, &distances);
 }
 
-/* Reads n code lengths, which are themselves coded: 0..15 a length; 16 the last one 3..6 times; 17 and 18 zeros, 3..10 and 11..138. */
+/* Reads n code lengths, which are themselves coded: 0..15 is a length, 16 the last one 3..6 times more,
+ * 17 and 18 are 3..10 and 11..138 zeros. */
 static void get_code_lengths(inflate *z, const huffman *code, unsigned char *length, int n)
 {
     for (int i = 0; i < n && !z->bad;) {
@@ -209,7 +219,8 @@ static void get_code_lengths(inflate *z, const huffman *code, unsigned char *len
         if (s == 16 && i == 0)
             z->bad = true;
         const unsigned char value = s == 16 && i > 0 ? length[i - 1] : 0;
-        int run = s == 16 ? 3 + (int)get_bits(z, 2) : s == 17 ? 3 + (int)get_bits(z, 3) : 11 + (int)get_bits(z, 7);
+        int run = s == 16 ? 3 + (int)get_bits(z, 2)
+                : s == 17 ? 3 + (int)get_bits(z, 3) : 11 + (int)get_bits(z, 7);
         if (run > n - i)
             z->bad = true;
         for (; run > 0 && !z->bad; run--)
@@ -217,6 +228,7 @@ static void get_code_lengths(inflate *z, const huffman *code, unsigned char *len
     }
 }
 
+/* A block with codes of its own. */
 static void inflate_dynamic(inflate *z)
 {
     unsigned char length[320] = { 0 };
@@ -230,7 +242,8 @@ static void inflate_dynamic(inflate *z)
     }
     memset(length, 0, sizeof length);
     get_code_lengths(z, &code, length, nl + nd);
-    if (z->bad || !length[END_OF_BLOCK] || !huffman_open(&literals, length, nl) || !huffman_open(&distances, length + nl, nd)) {
+    if (z->bad || !length[END_OF_BLOCK] || !huffman_open(&literals, length, nl) ||
+        !huffman_open(&distances, length + nl, nd)) {
         z->bad = true;
         return;
     }
@@ -252,5 +265,6 @@ bool inflate_zlib(unsigned char *out, size_t out_size, const unsigned char *in, 
         default: z.bad = true;
         }
     }
-    return !z.bad && z.out_at == out_size && in_size - z.in_at >= 4 && get_be32(in + z.in_at) == adler32_of(out, out_size);
+    return !z.bad && z.out_at == out_size && in_size - z.in_at >= 4 &&
+        get_be32(in + z.in_at) == adler32_of(out, out_size);
 }

@@ -6,12 +6,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* data[0..size) as a zlib stream of stored blocks into out [deflate_stored_size(size)], which is at most 5 bytes too large; its
- * length returned. */
+/* data[0..size) as a zlib stream of stored blocks; returns its length. out [deflate_stored_size(size)]. */
 size_t deflate_stored(unsigned char *out, const unsigned char *data, size_t size);
 size_t deflate_stored_size(size_t size);
 
-/* The zlib stream in[0..in_size) into exactly out_size bytes; false when it is not that. */
+/* Reads the zlib stream in[0..in_size), which must hold exactly out_size bytes; false when it does not. */
 bool inflate_zlib(unsigned char *out, size_t out_size, const unsigned char *in, size_t in_size);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Control characters (C0, DEL, and C1 as UTF-8) become '?'; a character cut in two by the buffer's end goes. */
+/* Control characters (C0, DEL, and C1 as UTF-8) become '?'; a character cut in two by the buffer's end
+ * goes. */
 static void clean_line(char *text)
 {
     size_t n = strlen(text), at = 0;

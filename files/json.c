@@ -2,9 +2,10 @@
  *
  *   text --json_open: one strict pass--> a view --json_get, json_next, json_string, json_number--> values
  *
- * Not here: what a member means (every reader of a config file), decimal numbers (decimal.c), files (system.c).
- * Source: RFC 8259.
- * json_open checks everything once; the walkers after it rely on that and stay short. Nothing here allocates. */
+ * Not here: what a member means (every reader of a config file), decimal numbers (decimal.c), files
+ * (system.c).
+ * Source: RFC 8259. json_open checks everything once; the walkers after it rely on that and stay short.
+ * Nothing here allocates. */
 #include "files/json.h"
 #include "files/decimal.h"
 #include "files/utf8.h"
@@ -23,7 +24,9 @@ static uint32_t hex4(const char *s, const char *end)
         return CHAR_BAD;
     for (int i = 0; i < 4; i++) {
         const char h = s[i];
-        const int  v = h >= '0' && h <= '9' ? h - '0' : h >= 'a' && h <= 'f' ? h - 'a' + 10 : h >= 'A' && h <= 'F' ? h - 'A' + 10 : -1;
+        const int  v = h >= '0' && h <= '9' ? h - '0'
+                     : h >= 'a' && h <= 'f' ? h - 'a' + 10
+                     : h >= 'A' && h <= 'F' ? h - 'A' + 10 : -1;
         if (v < 0)
             return CHAR_BAD;
         c = c << 4 | (uint32_t)v;
@@ -31,7 +34,8 @@ static uint32_t hex4(const char *s, const char *end)
     return c;
 }
 
-/* The character that the escape at **at (after its backslash) means; moves past it. CHAR_BAD when there is none such. */
+/* The character that the escape at **at (after its backslash) means; moves past it. CHAR_BAD when there is
+ * none such. */
 static uint32_t escaped_char(const char **at, const char *end, const char **why)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
@@ -66,7 +70,8 @@ static uint32_t escaped_char(const char **at, const char *end, const char **why)
 }
 
 /* The next character of the string that *at lies in (after its opening quote), unescaped; moves past it.
- * CHAR_END at the closing quote, which it passes too; CHAR_BAD, with a reason in *why, where RFC 8259 has no such string. */
+ * CHAR_END at the closing quote, which it passes too; CHAR_BAD, with a reason in *why, where RFC 8259 has no
+ * such string. */
 static uint32_t string_char(const char **at, const char *end, const char **why)
 {
     const char *s = *at;
@@ -132,7 +137,8 @@ static bool scan_digits(scan *s)
     return true;
 }
 
-/* number = [ "-" ] ( "0" / digit1-9 *digit ) [ "." 1*digit ] [ "e" [ "+" / "-" ] 1*digit ]     (RFC 8259 section 6) */
+/* number = [ "-" ] ( "0" / digit1-9 *digit ) [ "." 1*digit ] [ "e" [ "+" / "-" ] 1*digit ]     (RFC 8259
+ * section 6) */
 static bool scan_number(scan *s)
 {
     if (*s->at == '-')
@@ -200,8 +206,8 @@ static void sort_keys(seen_key *k, size_t n)
         }
 }
 
-/* Pops the keys above mark; refuses when two of them are equal. (Two keys of equal 64-bit hash pass for equal: an honest
- * file has none, and a hostile one gains nothing by being refused.) */
+/* Pops the keys above mark; refuses when two of them are equal. (Two keys of equal 64-bit hash pass for
+ * equal: an honest file has none, and a hostile one gains nothing by being refused.) */
 static bool pop_keys(scan *s, size_t mark)
 {
     seen_key *k = s->keys + mark;
@@ -298,7 +304,9 @@ int json_open(json *v, const char *text, size_t size, const char *path, saeuron_
     s.key_count = 0;
     *v = (json){ NULL, NULL };
     if (size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3))
-        return fail(err, SAEURON_EFORMAT, "%s: begins with a byte-order mark, which JSON forbids: save it as UTF-8 without one", path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: begins with a byte-order mark, which JSON forbids: save it as UTF-8 without one",
+                    path);
     skip_space(&s.at, s.end);
     const char *start = s.at;
     if (scan_value(&s, 0)) {
@@ -317,7 +325,8 @@ int json_open(json *v, const char *text, size_t size, const char *path, saeuron_
             column = 1;
         }
     }
-    return fail(err, SAEURON_EFORMAT, "%s: not valid JSON: line %zu, byte %zu: %s", path, line, column, s.why);
+    return fail(err, SAEURON_EFORMAT, "%s: not valid JSON: line %zu, byte %zu: %s", path, line, column,
+                s.why);
 }
 
 /* ---- walking a checked text ---- */
@@ -343,8 +352,9 @@ static const char *past_value(const char *at, const char *end)
         depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
         at++;
     } while (depth > 0);
-    /* Of a number or a word only its first character is gone. A string's or container's end has no such bytes after it. */
-    while (at < end && *at != ',' && *at != '}' && *at != ']' && *at != ' ' && *at != '\n' && *at != '\r' && *at != '\t' && *at != ':')
+    /* Of a number or a word only its first character is gone. A string's or container's end has no such bytes
+     * after it. */
+    while (at < end && (!*at || !strchr(",}] \n\r\t:", *at)))
         at++;
     return at;
 }
@@ -472,7 +482,7 @@ size_t json_quote(char *out, size_t size, const char *text)
     static const char hex[] = "0123456789abcdef";
     size_t n = 0, left = strlen(text);
     char   piece[8];
-    for (int quote = 0; quote < 2; quote++) { /* the opening quote and all characters, then the closing quote */
+    for (int quote = 0; quote < 2; quote++) { /* the opening quote and the text, then the closing quote */
         if (out && n < size)
             out[n] = '"';
         n++;

@@ -1,6 +1,7 @@
 /* npy.c: NumPy's .npy: arrays in and out, as float32.
  *
- *   path --io_open--> bytes --header: a Python literal--> shape, type --> float32        values --npy_save--> path
+ *   path --io_open--> bytes --header: a Python literal--> shape, type --> float32
+ *   float32 --npy_save--> path
  *
  * Not here: what an array means. Source: numpy.lib.format. */
 #include "files/npy.h"
@@ -54,35 +55,48 @@ static bool npy_shape(npy_scan *p, size_t shape[TENSOR_DIMS], int *ndim)
     return true;
 }
 
-static int npy_header(npy_scan *p, dtype *type, size_t shape[TENSOR_DIMS], int *ndim, const char *path, saeuron_error *err)
+static int npy_header(npy_scan *p, dtype *type, size_t shape[TENSOR_DIMS], int *ndim, const char *path,
+                      saeuron_error *err)
 {
     unsigned seen = 0;
     if (!npy_take(p, "{"))
-        return fail(err, SAEURON_EFORMAT, "%s: its header is no dictionary: save it again with numpy.save", path);
+        return fail(err, SAEURON_EFORMAT, "%s: its header is no dictionary: save it again with numpy.save",
+                    path);
     while (!npy_take(p, "}")) {
         if (npy_take(p, "'descr':")) {
-            *type = npy_take(p, "'<f4'") ? DT_F32 : npy_take(p, "'<f2'") ? DT_F16 : npy_take(p, "'<f8'") ? DT_F64 : DT_NONE;
+            *type = npy_take(p, "'<f4'") ? DT_F32
+                  : npy_take(p, "'<f2'") ? DT_F16
+                  : npy_take(p, "'<f8'") ? DT_F64 : DT_NONE;
             if (*type == DT_NONE)
-                return fail(err, SAEURON_EFORMAT, "%s: its dtype is none of <f2, <f4, <f8: save it again after .astype('<f4')", path);
+                return fail(err, SAEURON_EFORMAT,
+                            "%s: its dtype is none of <f2, <f4, <f8: save it again after .astype('<f4')",
+                            path);
             seen |= 1;
         } else if (npy_take(p, "'fortran_order':")) {
             if (!npy_take(p, "False"))
-                return fail(err, SAEURON_EFORMAT, "%s: is in Fortran order: save it again after numpy.ascontiguousarray", path);
+                return fail(err, SAEURON_EFORMAT,
+                            "%s: is in Fortran order: save it again after numpy.ascontiguousarray", path);
             seen |= 2;
         } else if (npy_take(p, "'shape':")) {
             if (!npy_shape(p, shape, ndim))
-                return fail(err, SAEURON_EFORMAT, "%s: its shape cannot be read (at most %d dimensions): save it again with numpy.save", path, TENSOR_DIMS);
+                return fail(err, SAEURON_EFORMAT,
+                            "%s: its shape cannot be read (at most %d dimensions): "
+                            "save it again with numpy.save", path, TENSOR_DIMS);
             seen |= 4;
         } else
-            return fail(err, SAEURON_EFORMAT, "%s: its header is damaged: save it again with numpy.save", path);
+            return fail(err, SAEURON_EFORMAT, "%s: its header is damaged: save it again with numpy.save",
+                        path);
         npy_take(p, ",");
     }
     if (seen != 7)
-        return fail(err, SAEURON_EFORMAT, "%s: its header lacks descr, fortran_order or shape: save it again with numpy.save", path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its header lacks descr, fortran_order or shape: save it again with numpy.save",
+                    path);
     return SAEURON_OK;
 }
 
-/* Element i as float32. A double is rounded to nearest; what float32 cannot hold becomes an infinity, found later. */
+/* Element i as float32. A double is rounded to nearest; what float32 cannot hold becomes an infinity, found
+ * later. */
 static float npy_value(const unsigned char *p, dtype type)
 {
     const uint64_t bits = get_le(p, (int)dtype_size(type));
@@ -98,19 +112,23 @@ static float npy_value(const unsigned char *p, dtype type)
     return f;
 }
 
-/* The parts of an open file: type, shape, and where its data lies; checks that its length is right to the byte. */
-static int npy_parts(const io_file *f, dtype *type, size_t shape[TENSOR_DIMS], int *ndim, size_t *count, const unsigned char **data, saeuron_error *err)
+/* The parts of an open file: type, shape, and where its data lies; checks that its length is right to the
+ * byte. */
+static int npy_parts(const io_file *f, dtype *type, size_t shape[TENSOR_DIMS], int *ndim, size_t *count,
+                     const unsigned char **data, saeuron_error *err)
 {
     size_t bytes;
     if (f->size < 12 || memcmp(f->data, "\x93NUMPY", 6) != 0)
         return fail(err, SAEURON_EFORMAT, "%s: is no .npy file", f->path);
     const int version = f->data[6];
     if ((version != 1 && version != 2) || f->data[7] != 0)
-        return fail(err, SAEURON_EFORMAT, "%s: is .npy version %d.%d; 1.0 and 2.0 are read: save it again", f->path, version, f->data[7]);
+        return fail(err, SAEURON_EFORMAT, "%s: is .npy version %d.%d; 1.0 and 2.0 are read: save it again",
+                    f->path, version, f->data[7]);
     const size_t start = version == 1 ? 10 : 12;
     const uint64_t length = get_le(f->data + 8, version == 1 ? 2 : 4);
     if (length > f->size - start)
-        return fail(err, SAEURON_EFORMAT, "%s: ends inside its header: it was cut short, make it again", f->path);
+        return fail(err, SAEURON_EFORMAT, "%s: ends inside its header: it was cut short, make it again",
+                    f->path);
     npy_scan scan = { (const char *)f->data + start, (const char *)f->data + start + length };
     const int code = npy_header(&scan, type, shape, ndim, f->path, err);
     if (code)
@@ -122,11 +140,14 @@ static int npy_parts(const io_file *f, dtype *type, size_t shape[TENSOR_DIMS], i
     *data = f->data + start + length;
     const size_t have = f->size - start - (size_t)length;
     if (!nn_mul(*count, dtype_size(*type), &bytes) || bytes != have)
-        return fail(err, SAEURON_EFORMAT, "%s: its shape needs %zu elements, but %zu bytes follow the header: it was cut short, make it again", f->path, *count, have);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its shape needs %zu elements, but %zu bytes follow the header: "
+                    "it was cut short, make it again", f->path, *count, have);
     return SAEURON_OK;
 }
 
-int npy_load(const saeuron_host *host, const char *path, float **values, size_t shape[TENSOR_DIMS], int *ndim, saeuron_error *err)
+int npy_load(const saeuron_host *host, const char *path, float **values, size_t shape[TENSOR_DIMS], int *ndim,
+             saeuron_error *err)
 {
     io_file f;
     dtype type = DT_NONE;
@@ -144,7 +165,8 @@ int npy_load(const saeuron_host *host, const char *path, float **values, size_t 
             (*values)[i] = npy_value(data + i * dtype_size(type), type);
         const size_t bad = nn_first_bad(*values, count);
         if (bad < count)
-            code = fail(err, SAEURON_ENAN, "%s: element %zu is not a finite float32: look where it was made", path, bad);
+            code = fail(err, SAEURON_ENAN, "%s: element %zu is not a finite float32: look where it was made",
+                        path, bad);
     }
     if (code) {
         io_free(host, *values);
@@ -154,8 +176,8 @@ int npy_load(const saeuron_host *host, const char *path, float **values, size_t 
     return code;
 }
 
-/* The header's text as numpy.save writes it: room for the first dimension to grow to 21 digits, then spaces and a newline, so that
- * the data begins at a multiple of 64. */
+/* The header's text as numpy.save writes it: room for the first dimension to grow to 21 digits, then spaces
+ * and a newline, so that the data begins at a multiple of 64. */
 static void put_header(text_out *t, const size_t *shape, int ndim)
 {
     size_t grow = 21;
@@ -172,20 +194,26 @@ static void put_header(text_out *t, const size_t *shape, int ndim)
 }
 
 /* Everything before the values. */
-static int write_header(io_out *out, const saeuron_host *host, const size_t *shape, int ndim, saeuron_error *err)
+static int write_header(io_out *out, const saeuron_host *host, const size_t *shape, int ndim,
+                        saeuron_error *err)
 {
     unsigned char magic[MAGIC] = "\x93NUMPY\x01"; /* and the minor version, 0 */
     text_out t = { .host = host };
     put_header(&t, shape, ndim);
     put_le(magic + 8, t.n, 2);
-    int code = t.failed ? fail(err, SAEURON_ENOMEM, "%s: not enough memory for its header", out->path) : io_out_write(out, magic, MAGIC, err);
+    int code = SAEURON_OK;
+    if (t.failed)
+        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its header", out->path);
+    if (!code)
+        code = io_out_write(out, magic, MAGIC, err);
     if (!code)
         code = io_out_write(out, t.at, t.n, err);
     text_free(&t);
     return code;
 }
 
-int npy_save(const saeuron_host *host, const char *path, const float *values, const size_t *shape, int ndim, saeuron_error *err)
+int npy_save(const saeuron_host *host, const char *path, const float *values, const size_t *shape, int ndim,
+             saeuron_error *err)
 {
     unsigned char buffer[4096];
     size_t count = 1, bytes;

@@ -1,10 +1,10 @@
 /* png.c: pictures: PNG written and read.
  *
- *   pixels --rows--> bytes --deflate.c--> zlib stream --chunks--> file          and the same way back
+ *   pixels --rows--> bytes --deflate.c--> zlib stream --chunks--> file             and the same way back
  *
  * Not here: what a picture's texts say (evaluation/picture.c), hashes of pixels (program/command_info.c).
  * Source: PNG (W3C Recommendation, third edition).
- * The same pixels and texts give the same bytes on every machine: only integers, no choice left to the surroundings. */
+ * The same pixels and texts give the same bytes on every machine. */
 #include "files/png.h"
 #include "arithmetic/memory.h"
 #include "files/bytes.h"
@@ -13,6 +13,7 @@
 #include "files/utf8.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SIDE_MAX 32768u /* pixels; no model here draws more, and every product below fits 64 bits */
@@ -21,7 +22,8 @@ static const unsigned char signature[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1
 
 /* ---- checksums ---- */
 
-/* CRC-32 of PNG, section 5.5 and annex D: x^32 + x^26 + ... + 1 reversed, four bits at a time. Start with crc = 0. */
+/* CRC-32 of PNG, section 5.5 and annex D: x^32 + x^26 + ... + 1 reversed, four bits at a time. Start with crc
+ * = 0. */
 static uint32_t crc32_of(uint32_t crc, const unsigned char *p, size_t n)
 {
     static const uint32_t table[16] = {
@@ -52,7 +54,8 @@ static int put_chunk(io_out *o, const char *type, const unsigned char *data, siz
 }
 
 /* A text chunk: tEXt for ASCII, else iTXt, which is UTF-8     (PNG section 11.3.3) */
-static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keyword, const char *value, saeuron_error *err)
+static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keyword, const char *value,
+                          saeuron_error *err)
 {
     const size_t k = strlen(keyword), n = strlen(value);
     bool ascii = true;
@@ -64,7 +67,8 @@ static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keywo
         ascii = ascii && used == 1;
     }
     if (k == 0 || k > 79 || n > 1 << 30)
-        return fail(err, SAEURON_EUSAGE, "%s: a keyword must have 1 to 79 bytes, \"%s\" has %zu", o->path, keyword, k);
+        return fail(err, SAEURON_EUSAGE, "%s: a keyword must have 1 to 79 bytes, \"%s\" has %zu",
+                    o->path, keyword, k);
     const size_t gap = ascii ? 1 : 5; /* NUL; or NUL, not compressed, method 0, no language, no translation */
     unsigned char *chunk = io_alloc(host, k + gap + n, 1);
     if (!chunk)
@@ -78,7 +82,8 @@ static int put_text_chunk(const saeuron_host *host, io_out *o, const char *keywo
 }
 
 /* All chunks; zlib [n] is the picture's stream. */
-static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *zlib, size_t n, size_t W, size_t H, const char *const *texts, saeuron_error *err)
+static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *zlib, size_t n, size_t W,
+                      size_t H, const char *const *texts, saeuron_error *err)
 {
     unsigned char header[13] = { 0 };
     const size_t piece = (size_t)1 << 30; /* a chunk may have 2^31 - 1 bytes */
@@ -96,15 +101,20 @@ static int put_chunks(const saeuron_host *host, io_out *o, const unsigned char *
     return code ? code : put_chunk(o, "IEND", header, 0, err);
 }
 
-int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H, const char *const *texts,
-             saeuron_error *err)
+int png_save(const saeuron_host *host, const char *path, const unsigned char *rgb, size_t W, size_t H,
+             const char *const *texts, saeuron_error *err)
 {
     io_out o;
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX || (uint64_t)W * H > SIZE_MAX / 8)
-        return fail(err, SAEURON_EUSAGE, "%s: a picture of %zu x %zu pixels cannot be written: 1 to %u each way", path, W, H, SIDE_MAX);
+        return fail(err, SAEURON_EUSAGE,
+                    "%s: a picture of %zu x %zu pixels cannot be written: 1 to %u each way",
+                    path, W, H, SIDE_MAX);
+    int code = SAEURON_OK;
     const size_t row = 3 * W, raw_size = H * (row + 1);
-    unsigned char *raw = io_alloc(host, raw_size, 1), *zlib = io_alloc(host, deflate_stored_size(raw_size), 1);
-    int code = raw && zlib ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "%s: not enough memory to write the picture", path);
+    unsigned char *raw = io_alloc(host, raw_size, 1);
+    unsigned char *zlib = io_alloc(host, deflate_stored_size(raw_size), 1);
+    if (!raw || !zlib)
+        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory to write the picture", path);
     if (!code) {
         for (size_t y = 0; y < H; y++) {
             raw[y * (row + 1)] = 0; /* filter 0: the bytes as they are */
@@ -133,13 +143,16 @@ static int next_chunk(const io_file *f, size_t *at, chunk *c, saeuron_error *err
 {
     const size_t left = f->size - *at;
     if (left < 12 || get_be32(f->data + *at) > left - 12)
-        return fail(err, SAEURON_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again", f->path);
+        return fail(err, SAEURON_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again",
+                    f->path);
     c->size = get_be32(f->data + *at);
     c->type = f->data + *at + 4;
     c->data = c->type + 4;
     *at += 12 + c->size;
     if (crc32_of(0, c->type, c->size + 4) != get_be32(c->data + c->size))
-        return fail(err, SAEURON_EFORMAT, "%s: the checksum of chunk %.4s is wrong: it is damaged, fetch it again", f->path, (const char *)c->type);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the checksum of chunk %.4s is wrong: it is damaged, fetch it again",
+                    f->path, (const char *)c->type);
     return SAEURON_OK;
 }
 
@@ -168,21 +181,24 @@ static int read_header(picture *p, const chunk *c, const char *path, saeuron_err
 {
     static const signed char channels[7] = { 1, -1, 3, 1, 2, -1, 4 };
     if (!chunk_is(c, "IHDR") || c->size != 13)
-        return fail(err, SAEURON_EFORMAT, "%s: does not begin with an IHDR chunk: it is damaged, fetch it again", path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: does not begin with an IHDR chunk: it is damaged, fetch it again", path);
     const uint32_t W = get_be32(c->data), H = get_be32(c->data + 4);
     p->bits = c->data[8];
     p->colour = c->data[9];
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: %" PRIu32 " x %" PRIu32 " pixels: 1 to %u each way can be read", path, W, H, SIDE_MAX);
+        return fail(err, SAEURON_EFORMAT, "%s: %" PRIu32 " x %" PRIu32 " pixels: 1 to %u each way are read",
+                    path, W, H, SIDE_MAX);
     if (p->bits == 16)
         return fail(err, SAEURON_EFORMAT, "%s: has 16 bits a sample: convert it to 8", path);
     if (c->data[12] == 1)
         return fail(err, SAEURON_EFORMAT, "%s: is interlaced: save it without interlacing", path);
     const bool known = p->colour < 7 && channels[p->colour] > 0;
-    const bool small = p->bits == 1 || p->bits == 2 || p->bits == 4;
-    if (!known || !(p->bits == 8 || (small && (p->colour == 0 || p->colour == 3))) || c->data[10] || c->data[11] || c->data[12])
-        return fail(err, SAEURON_EFORMAT, "%s: colour type %d with %d bits, methods %d %d %d: no such PNG exists", path, p->colour, p->bits,
-                    c->data[10], c->data[11], c->data[12]);
+    const bool small = (p->bits == 1 || p->bits == 2 || p->bits == 4) && (p->colour == 0 || p->colour == 3);
+    if (!known || (p->bits != 8 && !small) || c->data[10] || c->data[11] || c->data[12])
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: colour type %d with %d bits, methods %d %d %d: no such PNG exists",
+                    path, p->colour, p->bits, c->data[10], c->data[11], c->data[12]);
     p->W = W;
     p->H = H;
     p->channels = channels[p->colour];
@@ -237,8 +253,9 @@ static int read_chunks(picture *p, const io_file *f, saeuron_error *err)
             code = read_palette(p, &c, f->path, err);
         else if (chunk_is(&c, "tRNS"))
             code = read_transparency(p, &c, f->path, err);
-        else if (!(c.type[0] & 32)) /* a capital: whoever does not know this chunk cannot show the picture */
-            code = fail(err, SAEURON_EFORMAT, "%s: has a chunk %.4s out of place or unknown: convert it", f->path, (const char *)c.type);
+        else if (!(c.type[0] & 32)) /* a capital letter: without this chunk the picture cannot be shown */
+            code = fail(err, SAEURON_EFORMAT, "%s: has a chunk %.4s out of place or unknown: convert it",
+                        f->path, (const char *)c.type);
     }
     if (!code && p->colour == 3 && !p->palette_size)
         code = fail(err, SAEURON_EFORMAT, "%s: its palette is missing: fetch it again", f->path);
@@ -248,7 +265,7 @@ static int read_chunks(picture *p, const io_file *f, saeuron_error *err)
 /* What filter type expects at a byte whose neighbours left, above and above left are a, b and c. */
 static int predict(int type, int a, int b, int c)
 {
-    const int p = a + b - c, pa = p > a ? p - a : a - p, pb = p > b ? p - b : b - p, pc = p > c ? p - c : c - p;
+    const int p = a + b - c, pa = abs(p - a), pb = abs(p - b), pc = abs(p - c);
     switch (type) {
     case 1: return a;
     case 2: return b;
@@ -258,7 +275,8 @@ static int predict(int type, int a, int b, int c)
     }
 }
 
-/* Takes the filters off (PNG section 9), in place: rows of 1 + n bytes; bpp bytes a pixel, at least 1. false for an unknown filter. */
+/* Takes the filters off in place (PNG section 9). Rows have 1 + n bytes, pixels bpp bytes, at least 1.
+ * false for an unknown filter. */
 static bool unfilter(unsigned char *raw, size_t rows, size_t n, size_t bpp)
 {
     for (size_t y = 0; y < rows; y++, raw += n + 1) {
@@ -267,7 +285,8 @@ static bool unfilter(unsigned char *raw, size_t rows, size_t n, size_t bpp)
         if (raw[0] > 4)
             return false;
         for (size_t i = 0; i < n; i++) {
-            const int a = i >= bpp ? row[i - bpp] : 0, b = above ? above[i] : 0, c = i >= bpp && above ? above[i - bpp] : 0;
+            const int a = i >= bpp ? row[i - bpp] : 0, b = above ? above[i] : 0;
+            const int c = i >= bpp && above ? above[i - bpp] : 0;
             row[i] = (unsigned char)(row[i] + predict(raw[0], a, b, c));
         }
     }
@@ -281,7 +300,7 @@ static int sample(const unsigned char *row, size_t x, int bits)
     return row[bit / 8] >> (8 - bits - (int)(bit % 8)) & ((1 << bits) - 1);
 }
 
-/* Pixel x of an unfiltered row as RGBA. A palette index beyond the palette is black, as the standard suggests. */
+/* Pixel x of an unfiltered row as RGBA. An index beyond the palette is black, as the standard suggests. */
 static void read_pixel(const picture *p, const unsigned char *row, size_t x, int rgba[4])
 {
     const int first = sample(row, x * (size_t)p->channels, p->bits), most = (1 << p->bits) - 1;
@@ -314,12 +333,17 @@ static void to_rgb(const picture *p, const unsigned char *raw, size_t row_bytes,
 }
 
 /* The pixels of a picture whose chunks were read. */
-static int decode(const picture *p, const saeuron_host *host, const char *path, unsigned char **rgb, saeuron_error *err)
+static int decode(const picture *p, const saeuron_host *host, const char *path, unsigned char **rgb,
+                  saeuron_error *err)
 {
-    const size_t row_bits = p->W * (size_t)p->channels * (size_t)p->bits, row_bytes = (row_bits + 7) / 8, bpp = ((size_t)p->channels * (size_t)p->bits + 7) / 8;
+    const size_t bits = (size_t)p->channels * (size_t)p->bits, bpp = (bits + 7) / 8;
+    const size_t row_bytes = (p->W * bits + 7) / 8, longest = 1032; /* bytes that a byte can stand for */
     size_t raw_size, rgb_size;
-    if (!nn_mul(p->H, row_bytes + 1, &raw_size) || !nn_mul(p->H, 3 * p->W, &rgb_size) || raw_size / 1032 > p->zlib_size)
-        return fail(err, SAEURON_EFORMAT, "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again", path, p->zlib_size, p->W, p->H);
+    if (!nn_mul(p->H, row_bytes + 1, &raw_size) || !nn_mul(p->H, 3 * p->W, &rgb_size) ||
+        raw_size / longest > p->zlib_size)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again",
+                    path, p->zlib_size, p->W, p->H);
     int code = SAEURON_OK;
     unsigned char *raw = io_alloc(host, raw_size, 1), *out = io_alloc(host, rgb_size, 1);
     if (!raw || !out)
@@ -336,7 +360,8 @@ static int decode(const picture *p, const saeuron_host *host, const char *path, 
     return code;
 }
 
-int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H, saeuron_error *err)
+int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H,
+             saeuron_error *err)
 {
     io_file f;
     picture p = { .key = { -1, -1, -1 } };
@@ -358,8 +383,9 @@ int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, si
     return code;
 }
 
-/* The value of a tEXt or iTXt chunk after its keyword, as UTF-8 into out. latin1: every byte is a character. */
-static int copy_text(const unsigned char *value, size_t n, bool latin1, char *out, size_t size, const char *path, saeuron_error *err)
+/* The value of a tEXt or iTXt chunk after its keyword, as UTF-8 into out. latin1: a byte is a character. */
+static int copy_text(const unsigned char *value, size_t n, bool latin1, char *out, size_t size,
+                     const char *path, saeuron_error *err)
 {
     size_t used = 0, step;
     uint32_t c;
@@ -379,16 +405,18 @@ static int copy_text(const unsigned char *value, size_t n, bool latin1, char *ou
     return SAEURON_OK;
 }
 
-/* Where the text of an iTXt chunk begins after its keyword: flag, method, language NUL, translation NUL. 0 when damaged
- * or compressed. */
+/* Where the text of an iTXt chunk begins: after the keyword come flag, method, language NUL, translation NUL.
+ * 0 when it is damaged or compressed. */
 static size_t itxt_start(const unsigned char *p, size_t n)
 {
-    const unsigned char *language = n >= 2 && p[0] == 0 ? memchr(p + 2, 0, n - 2) : NULL;
-    const unsigned char *translation = language ? memchr(language + 1, 0, n - (size_t)(language + 1 - p)) : NULL;
-    return translation ? (size_t)(translation + 1 - p) : 0;
+    const unsigned char *end = n >= 2 && p[0] == 0 ? memchr(p + 2, 0, n - 2) : NULL; /* of the language */
+    if (end)
+        end = memchr(end + 1, 0, n - (size_t)(end + 1 - p)); /* of the translation */
+    return end ? (size_t)(end + 1 - p) : 0;
 }
 
-int png_text(const saeuron_host *host, const char *path, const char *keyword, char *out, size_t size, saeuron_error *err)
+int png_text(const saeuron_host *host, const char *path, const char *keyword, char *out, size_t size,
+             saeuron_error *err)
 {
     io_file f;
     chunk c;

@@ -1,9 +1,10 @@
 /* system.c: memory, whole files in and out, and the only lines that touch the operating system.
  *
- *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: a temporary file, renamed--> path
+ *   path --io_open: mapped, read, or the host's--> bytes
+ *   bytes --io_out_*: a temporary file, renamed--> path
  *
- * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c).
- * Everything but the last section is C99; that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
+ * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c). Everything but the last section is C99;
+ * that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
 #ifndef SAEURON_PLAIN_C
 #define _DEFAULT_SOURCE /* POSIX, and madvise */
 #endif
@@ -67,7 +68,8 @@ int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
 {
     const size_t n = strlen(path);
     if (n >= size)
-        return fail(err, SAEURON_EUSAGE, "%.60s...: this path is %zu bytes long, at most %zu are possible", path, n, size - 1);
+        return fail(err, SAEURON_EUSAGE, "%.60s...: this path is %zu bytes long, at most %zu are possible",
+                    path, n, size - 1);
     memcpy(out, path, n + 1);
     return SAEURON_OK;
 }
@@ -192,7 +194,9 @@ static int write_failed(io_out *o, saeuron_error *err)
     const int reason = errno;
     io_out_abort(o);
     if (reason == ENOSPC)
-        return fail(err, SAEURON_EIO, "%s: disk full (%s): free some space and run again; nothing was changed", o->path, strerror(reason));
+        return fail(err, SAEURON_EIO,
+                    "%s: disk full (%s): free some space and run again; nothing was changed", o->path,
+                    strerror(reason));
     return fail(err, SAEURON_EIO, "%s: cannot be written: %s", o->path, strerror(reason));
 }
 
@@ -248,7 +252,7 @@ int io_write_file(const saeuron_host *host, const char *path, const void *bytes,
 
 /* ---- the operating system ---- */
 
-static volatile sig_atomic_t interrupted; /* the only mutable global: a signal handler can reach nothing else */
+static volatile sig_atomic_t interrupted; /* a global, because a signal handler can reach nothing else */
 
 bool os_interrupted(void) { return interrupted != 0; }
 
@@ -289,11 +293,12 @@ static void os_release(const io_file *f)
 #endif
 }
 
-/* All of p [n] will be used: in larger pages, where there are such, it is cleared and found faster. */
+/* Asks for larger pages for p [n]: the system then has fewer pages to clear and to look up. */
 static void os_expect(void *p, size_t n)
 {
 #ifdef MADV_HUGEPAGE
-    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) / page * page, to = ((uintptr_t)p + n) / page * page;
+    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) / page * page, to =
+        ((uintptr_t)p + n) / page * page;
     madvise((void *)from, to - from, MADV_HUGEPAGE);
 #else
     (void)p, (void)n;
@@ -363,7 +368,8 @@ double os_seconds(void)
 int os_terminal_width(void)
 {
     struct winsize w;
-    return isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 ? (w.ws_col ? w.ws_col : 80) : 0;
+    return isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 ? (w.ws_col ? w.ws_col : 80)
+        : 0;
 }
 
 static void on_interrupt(int number)
@@ -409,7 +415,8 @@ static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
 static int os_create(io_out *o, saeuron_error *err)
 {
-    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%08lx", o->path, (unsigned long)time(NULL) & 0xFFFFFFFFul);
+    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%08lx", o->path,
+             (unsigned long)time(NULL) & 0xFFFFFFFFul);
     errno = EIO;
     o->file = fopen(o->temporary, "wb");
     if (o->file)
@@ -439,7 +446,9 @@ int io_make_dir(const char *path, saeuron_error *err)
     char probe[1024];
     FILE *f = io_join(probe, sizeof probe, path, "saeuron.tmp") ? fopen(probe, "wb") : NULL;
     if (!f)
-        return fail(err, SAEURON_EIO, "%s: no file can be made in this folder: make the folder first (this build cannot)", path);
+        return fail(err, SAEURON_EIO,
+                    "%s: no file can be made in this folder: make the folder first (this build cannot)",
+                    path);
     fclose(f);
     remove(probe);
     return SAEURON_OK;
