@@ -131,6 +131,356 @@ static uint32_t merge_rank(const tokenizer *t, int32_t left, int32_t right)
     return slot ? *slot : NO_RANK;
 }
 
+/* ---- normalizing (normalizers::Sequence[NFC, Replace(\s+, " "), Lowercase]) ---- */
+
+/* s [n], valid UTF-8, normalized into y; returns its length. y and scratch [unicode_nfc_bound(n)]: lowercase adds a
+ * character only to U+0130, whose decomposition has two. */
+static size_t normalize(uint32_t *y, uint32_t *scratch, const char *s, size_t n)
+{
+    const size_t composed = unicode_nfc(scratch, y, s, n);
+    size_t length = 0;
+    for (size_t i = 0; i < composed; i++) {
+        const bool space = unicode_is_space(scratch[i]);
+        if (!space)
+            length += unicode_lower(y + length, scratch[i]);
+        else if (i == 0 || !unicode_is_space(scratch[i - 1]))
+            y[length++] = ' ';
+    }
+    return length;
+}
+
+/* ---- words (pre_tokenizers::Split with CLIP's pattern, then ByteLevel) ---- */
+
+/* A walk over the words of c [n]. fence: the end of a literal <|startoftext|> that the pattern found; ByteLevel's own
+ * pattern cuts that again, into "<|", "startoftext" and "|>". */
+typedef struct words { const uint32_t *c; size_t n, at, fence; } words;
+
+/* c [n] begins with the ASCII text s. */
+static bool begins(const uint32_t *c, size_t n, const char *s)
+{
+    size_t i = 0;
+    while (i < n && s[i] && c[i] == (unsigned char)s[i])
+        i++;
+    return !s[i];
+}
+
+/* Length of the first of these that c [n] begins with, or 0. */
+static size_t begins_with_one(const uint32_t *c, size_t n, const char *const *list)
+{
+    for (; *list; list++)
+        if (begins(c, n, *list))
+            return strlen(*list);
+    return 0;
+}
+
+typedef enum kind { SPACE, LETTER, NUMBER, OTHER } kind;
+
+/* \s, \p{L}, \p{N}, [^\s\p{L}\p{N}] */
+static kind kind_of(uint32_t c)
+{
+    return unicode_is_letter(c) ? LETTER : unicode_is_space(c) ? SPACE : unicode_is_number(c) ? NUMBER : OTHER;
+}
+
+/* Length of the run of one kind that c [n], n > 0, begins with. */
+static size_t run_length(const uint32_t *c, size_t n)
+{
+    size_t length = 1;
+    while (length < n && kind_of(c[length]) == kind_of(c[0]))
+        length++;
+    return length;
+}
+
+/* Length of the match of  's|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+  at c [n], n > 0; 0 at white space. */
+static size_t word_length(const uint32_t *c, size_t n)
+{
+    static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", NULL };
+    const size_t length = begins_with_one(c, n, contractions);
+    const kind   first = kind_of(c[0]);
+    return length ? length : first == SPACE ? 0 : first == NUMBER ? 1 : run_length(c, n);
+}
+
+/* The next word is c[*first..w->at); false at the end. */
+static bool next_word(words *w, size_t *first)
+{
+    static const char *const literals[] = { "<|startoftext|>", "<|endoftext|>", NULL };
+    for (; w->at < w->n; w->at++) {
+        if (w->at >= w->fence)
+            w->fence = w->at + begins_with_one(w->c + w->at, w->n - w->at, literals);
+        const size_t end = w->at < w->fence ? w->fence : w->n;
+        const size_t length = word_length(w->c + w->at, end - w->at);
+        if (length) {
+            *first = w->at;
+            w->at += length;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- merging a word (models::bpe::BPE::merge_word, Word::merge_all) ---- */
+
+/* The symbols of one word as a linked list, and over them a tree of minima: leaf i is the rank of the merge of symbol i
+ * with the next one, the root the least of all. Of equal ranks the leftmost goes first. Memory and time: n and n log n. */
+typedef struct symbols {
+    uint32_t *tree;         /* [2 * leaves], root at 1 */
+    uint32_t *next, *before; /* [n]; next is n after the last, before is NO_PIECE at the first */
+    int32_t  *id;           /* [n] */
+    size_t    n, leaves;
+} symbols;
+
+static size_t leaves_for(size_t n)
+{
+    size_t leaves = 1;
+    while (leaves < n)
+        leaves *= 2;
+    return leaves;
+}
+
+/* Room for words of at most n bytes. */
+static void lay_out_symbols(symbols *s, arena *a, size_t n)
+{
+    s->tree = arena_bytes(a, 2 * leaves_for(n), sizeof *s->tree);
+    s->next = arena_bytes(a, n, sizeof *s->next);
+    s->before = arena_bytes(a, n, sizeof *s->before);
+    s->id = arena_bytes(a, n, sizeof *s->id);
+}
+
+static uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Leaf i becomes rank. */
+static void set_rank(symbols *s, size_t i, uint32_t rank)
+{
+    i += s->leaves;
+    s->tree[i] = rank;
+    while ((i /= 2) > 0)
+        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
+}
+
+/* The rank of symbol i with the one after it. */
+static uint32_t rank_at(const tokenizer *t, const symbols *s, size_t i)
+{
+    return s->next[i] < s->n ? merge_rank(t, s->id[i], s->id[s->next[i]]) : NO_RANK;
+}
+
+/* The symbols of a word: one a byte, the last one with </w>. */
+static void start_word(const tokenizer *t, symbols *s, const uint32_t *c, size_t n)
+{
+    s->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        char bytes[4];
+        const size_t k = io_utf8_put(bytes, c[i]);
+        for (size_t j = 0; j < k; j++, s->n++) {
+            s->id[s->n] = t->of_byte[i + 1 == n && j + 1 == k][(unsigned char)bytes[j]];
+            s->before[s->n] = s->n ? (uint32_t)(s->n - 1) : NO_PIECE;
+            s->next[s->n] = (uint32_t)(s->n + 1);
+        }
+    }
+    s->leaves = leaves_for(s->n);
+    for (size_t i = 0; i < s->leaves; i++)
+        s->tree[s->leaves + i] = i < s->n ? rank_at(t, s, i) : NO_RANK;
+    for (size_t i = s->leaves - 1; i > 0; i--)
+        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
+}
+
+/* Merges until no two neighbours have a merge. What is left: id[0], id[next[0]], ... */
+static void merge_word(const tokenizer *t, symbols *s)
+{
+    while (s->tree[1] != NO_RANK) {
+        const uint32_t rank = s->tree[1];
+        size_t i = 1;
+        while (i < s->leaves)
+            i = 2 * i + (s->tree[2 * i] != rank);
+        i -= s->leaves;
+        const size_t gone = s->next[i];
+        s->id[i] = t->merges[rank].result;
+        s->next[i] = s->next[gone];
+        if (s->next[i] < s->n)
+            s->before[s->next[i]] = (uint32_t)i;
+        set_rank(s, gone, NO_RANK);
+        set_rank(s, i, rank_at(t, s, i));
+        if (s->before[i] != NO_PIECE)
+            set_rank(s, s->before[i], rank_at(t, s, s->before[i]));
+    }
+}
+
+/* ---- encoding ---- */
+
+/* Where ids go: the first room of them are kept, all are counted. */
+typedef struct sink { int32_t *ids; size_t room, count; } sink;
+
+static void put(sink *out, int32_t id)
+{
+    if (out->count < out->room)
+        out->ids[out->count] = id;
+    out->count++;
+}
+
+/* The special token found at i of the normalized text c [n], the longest of several; NULL if none. */
+static const special *special_in_points(const tokenizer *t, const uint32_t *c, size_t n)
+{
+    const special *best = NULL;
+    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
+        if (s->normalized && s->count > 0 && s->count <= n && (!best || s->count > best->count) &&
+            !memcmp(c, s->points, s->count * sizeof *c))
+            best = s;
+    return best;
+}
+
+/* The same in the prompt's bytes, before it is normalized. */
+static const special *special_in_bytes(const tokenizer *t, const char *c, size_t n)
+{
+    const special *best = NULL;
+    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
+        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) && !memcmp(c, s->text, s->bytes))
+            best = s;
+    return best;
+}
+
+/* No word that begins anywhere in c [n] has more bytes: it is a run of one kind, a contraction or a number. */
+static size_t longest_word(const uint32_t *c, size_t n)
+{
+    size_t longest = sizeof "'ll";
+    for (size_t i = 0, run; i < n; i += run) {
+        char   out[4];
+        size_t bytes = 0;
+        run = run_length(c + i, n - i);
+        for (size_t j = i; j < i + run; j++)
+            bytes += io_utf8_put(out, c[j]);
+        longest = bytes > longest ? bytes : longest;
+    }
+    return longest;
+}
+
+/* The ids of the normalized text c [n], which holds no special token. */
+static void encode_words(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
+{
+    size_t first;
+    for (words w = { c, n, 0, 0 }; next_word(&w, &first);) {
+        start_word(t, s, c + first, w.at - first);
+        merge_word(t, s);
+        for (size_t i = 0; i < s->n; i = s->next[i])
+            put(out, s->id[i]);
+    }
+}
+
+/* The ids of the normalized text c [n] with normalized special tokens in it. */
+static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < n;) {
+        const special *found = special_in_points(t, c + i, n - i);
+        if (!found) {
+            i++;
+            continue;
+        }
+        encode_words(t, out, s, c + done, i - done);
+        put(out, found->id);
+        done = i += found->count;
+    }
+    encode_words(t, out, s, c + done, n - done);
+}
+
+/* The ids of text [n], valid UTF-8 between two special tokens of the prompt. c, scratch [unicode_nfc_bound(n)]. */
+static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, saeuron_error *err)
+{
+    const size_t count = normalize(c, scratch, text, n), longest = longest_word(c, count);
+    symbols s;
+    arena plan = { 0 };
+    lay_out_symbols(&s, &plan, longest);
+    void *memory = io_alloc(&t->host, plan.peak, 1);
+    if (!memory || plan.failed) {
+        io_free(&t->host, memory);
+        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
+    }
+    arena a = { .base = memory, .size = plan.peak };
+    lay_out_symbols(&s, &a, longest);
+    encode_points(t, out, &s, c, count);
+    io_free(&t->host, memory);
+    return SAEURON_OK;
+}
+
+/* The length of a prompt; an error if it is too long or not UTF-8. */
+static int check_prompt(size_t *n, const char *utf8, saeuron_error *err)
+{
+    *n = strlen(utf8);
+    if (*n > TOKENIZER_PROMPT_MAX)
+        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
+    uint32_t c;
+    for (size_t i = 0, used; i < *n; i += used)
+        if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
+            return fail(err, SAEURON_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
+                        i, (unsigned)(unsigned char)utf8[i]);
+    return SAEURON_OK;
+}
+
+/* The prompt's ids: text between special tokens (AddedVocabulary::extract_and_normalize), leftmost and longest first. */
+static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, saeuron_error *err)
+{
+    uint32_t *c = io_alloc(&t->host, unicode_nfc_bound(n), 2 * sizeof *c);
+    if (!c)
+        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
+    uint32_t *scratch = c + unicode_nfc_bound(n);
+    size_t done = 0;
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < n && !code;) {
+        const special *found = special_in_bytes(t, utf8 + i, n - i);
+        if (!found) {
+            i++;
+            continue;
+        }
+        if (i > done)
+            code = encode_text(t, out, c, scratch, utf8 + done, i - done, err);
+        put(out, found->id);
+        done = i += found->bytes;
+    }
+    if (!code && n > done)
+        code = encode_text(t, out, c, scratch, utf8 + done, n - done, err);
+    io_free(&t->host, c);
+    return code;
+}
+
+int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, saeuron_error *err)
+{
+    sink   out = { ids + 1, t->max_length - 2, 0 };
+    size_t n;
+    int code = check_prompt(&n, utf8, err);
+    code = code ? code : encode_prompt(t, &out, utf8, n, err);
+    if (code)
+        return code;
+    const size_t kept = out.count < out.room ? out.count : out.room;
+    ids[0] = t->bos;
+    ids[1 + kept] = t->eos;
+    for (size_t i = kept + 2; i < t->max_length; i++)
+        ids[i] = t->pad;
+    if (count)
+        *count = kept + 2;
+    if (cut)
+        *cut = out.count - kept;
+    return SAEURON_OK;
+}
+
+/* ---- what is asked of a tokenizer ---- */
+
+size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
+
+int tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err)
+{
+    if (n < 2 || n > TOKENIZER_LENGTH_MAX)
+        return fail(err, SAEURON_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
+    t->max_length = n;
+    return SAEURON_OK;
+}
+
+const char *tokenizer_piece(const tokenizer *t, int32_t id)
+{
+    return id >= 0 && (size_t)id < t->pieces ? t->text + t->start[id] : NULL;
+}
+
+size_t  tokenizer_size(const tokenizer *t) { return t->pieces; }
+int32_t tokenizer_bos(const tokenizer *t)  { return t->bos; }
+int32_t tokenizer_eos(const tokenizer *t)  { return t->eos; }
+int32_t tokenizer_pad(const tokenizer *t)  { return t->pad; }
+
 /* ---- reading vocab.json and merges.txt, or tokenizer.json (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
 
 /* The files of a tokenizer folder while it is opened; one that is absent has no path, and its JSON at == NULL. */
@@ -268,24 +618,6 @@ static void find_bytes(tokenizer *t)
         t->of_byte[0][b] = alone < 0 ? t->unk : alone;
         t->of_byte[1][b] = last < 0 ? t->unk : last;
     }
-}
-
-/* ---- normalizing (normalizers::Sequence[NFC, Replace(\s+, " "), Lowercase]) ---- */
-
-/* s [n], valid UTF-8, normalized into y; returns its length. y and scratch [unicode_nfc_bound(n)]: lowercase adds a
- * character only to U+0130, whose decomposition has two. */
-static size_t normalize(uint32_t *y, uint32_t *scratch, const char *s, size_t n)
-{
-    const size_t composed = unicode_nfc(scratch, y, s, n);
-    size_t length = 0;
-    for (size_t i = 0; i < composed; i++) {
-        const bool space = unicode_is_space(scratch[i]);
-        if (!space)
-            length += unicode_lower(y + length, scratch[i]);
-        else if (i == 0 || !unicode_is_space(scratch[i - 1]))
-            y[length++] = ' ';
-    }
-    return length;
 }
 
 /* ---- special tokens (PreTrainedTokenizerBase._from_pretrained, TokenizersBackend.__init__, AddedVocabulary) ---- */
@@ -701,335 +1033,3 @@ void tokenizer_close(tokenizer *t)
         io_free(&host, t->memory);
     }
 }
-
-/* ---- words (pre_tokenizers::Split with CLIP's pattern, then ByteLevel) ---- */
-
-/* A walk over the words of c [n]. fence: the end of a literal <|startoftext|> that the pattern found; ByteLevel's own
- * pattern cuts that again, into "<|", "startoftext" and "|>". */
-typedef struct words { const uint32_t *c; size_t n, at, fence; } words;
-
-/* c [n] begins with the ASCII text s. */
-static bool begins(const uint32_t *c, size_t n, const char *s)
-{
-    size_t i = 0;
-    while (i < n && s[i] && c[i] == (unsigned char)s[i])
-        i++;
-    return !s[i];
-}
-
-/* Length of the first of these that c [n] begins with, or 0. */
-static size_t begins_with_one(const uint32_t *c, size_t n, const char *const *list)
-{
-    for (; *list; list++)
-        if (begins(c, n, *list))
-            return strlen(*list);
-    return 0;
-}
-
-typedef enum kind { SPACE, LETTER, NUMBER, OTHER } kind;
-
-/* \s, \p{L}, \p{N}, [^\s\p{L}\p{N}] */
-static kind kind_of(uint32_t c)
-{
-    return unicode_is_letter(c) ? LETTER : unicode_is_space(c) ? SPACE : unicode_is_number(c) ? NUMBER : OTHER;
-}
-
-/* Length of the run of one kind that c [n], n > 0, begins with. */
-static size_t run_length(const uint32_t *c, size_t n)
-{
-    size_t length = 1;
-    while (length < n && kind_of(c[length]) == kind_of(c[0]))
-        length++;
-    return length;
-}
-
-/* Length of the match of  's|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+  at c [n], n > 0; 0 at white space. */
-static size_t word_length(const uint32_t *c, size_t n)
-{
-    static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", NULL };
-    const size_t length = begins_with_one(c, n, contractions);
-    const kind   first = kind_of(c[0]);
-    return length ? length : first == SPACE ? 0 : first == NUMBER ? 1 : run_length(c, n);
-}
-
-/* The next word is c[*first..w->at); false at the end. */
-static bool next_word(words *w, size_t *first)
-{
-    static const char *const literals[] = { "<|startoftext|>", "<|endoftext|>", NULL };
-    for (; w->at < w->n; w->at++) {
-        if (w->at >= w->fence)
-            w->fence = w->at + begins_with_one(w->c + w->at, w->n - w->at, literals);
-        const size_t end = w->at < w->fence ? w->fence : w->n;
-        const size_t length = word_length(w->c + w->at, end - w->at);
-        if (length) {
-            *first = w->at;
-            w->at += length;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* ---- merging a word (models::bpe::BPE::merge_word, Word::merge_all) ---- */
-
-/* The symbols of one word as a linked list, and over them a tree of minima: leaf i is the rank of the merge of symbol i
- * with the next one, the root the least of all. Of equal ranks the leftmost goes first. Memory and time: n and n log n. */
-typedef struct symbols {
-    uint32_t *tree;         /* [2 * leaves], root at 1 */
-    uint32_t *next, *before; /* [n]; next is n after the last, before is NO_PIECE at the first */
-    int32_t  *id;           /* [n] */
-    size_t    n, leaves;
-} symbols;
-
-static size_t leaves_for(size_t n)
-{
-    size_t leaves = 1;
-    while (leaves < n)
-        leaves *= 2;
-    return leaves;
-}
-
-/* Room for words of at most n bytes. */
-static void lay_out_symbols(symbols *s, arena *a, size_t n)
-{
-    s->tree = arena_bytes(a, 2 * leaves_for(n), sizeof *s->tree);
-    s->next = arena_bytes(a, n, sizeof *s->next);
-    s->before = arena_bytes(a, n, sizeof *s->before);
-    s->id = arena_bytes(a, n, sizeof *s->id);
-}
-
-static uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-/* Leaf i becomes rank. */
-static void set_rank(symbols *s, size_t i, uint32_t rank)
-{
-    i += s->leaves;
-    s->tree[i] = rank;
-    while ((i /= 2) > 0)
-        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
-}
-
-/* The rank of symbol i with the one after it. */
-static uint32_t rank_at(const tokenizer *t, const symbols *s, size_t i)
-{
-    return s->next[i] < s->n ? merge_rank(t, s->id[i], s->id[s->next[i]]) : NO_RANK;
-}
-
-/* The symbols of a word: one a byte, the last one with </w>. */
-static void start_word(const tokenizer *t, symbols *s, const uint32_t *c, size_t n)
-{
-    s->n = 0;
-    for (size_t i = 0; i < n; i++) {
-        char bytes[4];
-        const size_t k = io_utf8_put(bytes, c[i]);
-        for (size_t j = 0; j < k; j++, s->n++) {
-            s->id[s->n] = t->of_byte[i + 1 == n && j + 1 == k][(unsigned char)bytes[j]];
-            s->before[s->n] = s->n ? (uint32_t)(s->n - 1) : NO_PIECE;
-            s->next[s->n] = (uint32_t)(s->n + 1);
-        }
-    }
-    s->leaves = leaves_for(s->n);
-    for (size_t i = 0; i < s->leaves; i++)
-        s->tree[s->leaves + i] = i < s->n ? rank_at(t, s, i) : NO_RANK;
-    for (size_t i = s->leaves - 1; i > 0; i--)
-        s->tree[i] = lesser(s->tree[2 * i], s->tree[2 * i + 1]);
-}
-
-/* Merges until no two neighbours have a merge. What is left: id[0], id[next[0]], ... */
-static void merge_word(const tokenizer *t, symbols *s)
-{
-    while (s->tree[1] != NO_RANK) {
-        const uint32_t rank = s->tree[1];
-        size_t i = 1;
-        while (i < s->leaves)
-            i = 2 * i + (s->tree[2 * i] != rank);
-        i -= s->leaves;
-        const size_t gone = s->next[i];
-        s->id[i] = t->merges[rank].result;
-        s->next[i] = s->next[gone];
-        if (s->next[i] < s->n)
-            s->before[s->next[i]] = (uint32_t)i;
-        set_rank(s, gone, NO_RANK);
-        set_rank(s, i, rank_at(t, s, i));
-        if (s->before[i] != NO_PIECE)
-            set_rank(s, s->before[i], rank_at(t, s, s->before[i]));
-    }
-}
-
-/* ---- encoding ---- */
-
-/* Where ids go: the first room of them are kept, all are counted. */
-typedef struct sink { int32_t *ids; size_t room, count; } sink;
-
-static void put(sink *out, int32_t id)
-{
-    if (out->count < out->room)
-        out->ids[out->count] = id;
-    out->count++;
-}
-
-/* The special token found at i of the normalized text c [n], the longest of several; NULL if none. */
-static const special *special_in_points(const tokenizer *t, const uint32_t *c, size_t n)
-{
-    const special *best = NULL;
-    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
-        if (s->normalized && s->count > 0 && s->count <= n && (!best || s->count > best->count) &&
-            !memcmp(c, s->points, s->count * sizeof *c))
-            best = s;
-    return best;
-}
-
-/* The same in the prompt's bytes, before it is normalized. */
-static const special *special_in_bytes(const tokenizer *t, const char *c, size_t n)
-{
-    const special *best = NULL;
-    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
-        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) && !memcmp(c, s->text, s->bytes))
-            best = s;
-    return best;
-}
-
-/* No word that begins anywhere in c [n] has more bytes: it is a run of one kind, a contraction or a number. */
-static size_t longest_word(const uint32_t *c, size_t n)
-{
-    size_t longest = sizeof "'ll";
-    for (size_t i = 0, run; i < n; i += run) {
-        char   out[4];
-        size_t bytes = 0;
-        run = run_length(c + i, n - i);
-        for (size_t j = i; j < i + run; j++)
-            bytes += io_utf8_put(out, c[j]);
-        longest = bytes > longest ? bytes : longest;
-    }
-    return longest;
-}
-
-/* The ids of the normalized text c [n], which holds no special token. */
-static void encode_words(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
-{
-    size_t first;
-    for (words w = { c, n, 0, 0 }; next_word(&w, &first);) {
-        start_word(t, s, c + first, w.at - first);
-        merge_word(t, s);
-        for (size_t i = 0; i < s->n; i = s->next[i])
-            put(out, s->id[i]);
-    }
-}
-
-/* The ids of the normalized text c [n] with normalized special tokens in it. */
-static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
-{
-    size_t done = 0;
-    for (size_t i = 0; i < n;) {
-        const special *found = special_in_points(t, c + i, n - i);
-        if (!found) {
-            i++;
-            continue;
-        }
-        encode_words(t, out, s, c + done, i - done);
-        put(out, found->id);
-        done = i += found->count;
-    }
-    encode_words(t, out, s, c + done, n - done);
-}
-
-/* The ids of text [n], valid UTF-8 between two special tokens of the prompt. c, scratch [unicode_nfc_bound(n)]. */
-static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, saeuron_error *err)
-{
-    const size_t count = normalize(c, scratch, text, n), longest = longest_word(c, count);
-    symbols s;
-    arena plan = { 0 };
-    lay_out_symbols(&s, &plan, longest);
-    void *memory = io_alloc(&t->host, plan.peak, 1);
-    if (!memory || plan.failed) {
-        io_free(&t->host, memory);
-        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
-    }
-    arena a = { .base = memory, .size = plan.peak };
-    lay_out_symbols(&s, &a, longest);
-    encode_points(t, out, &s, c, count);
-    io_free(&t->host, memory);
-    return SAEURON_OK;
-}
-
-/* The length of a prompt; an error if it is too long or not UTF-8. */
-static int check_prompt(size_t *n, const char *utf8, saeuron_error *err)
-{
-    *n = strlen(utf8);
-    if (*n > TOKENIZER_PROMPT_MAX)
-        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
-    uint32_t c;
-    for (size_t i = 0, used; i < *n; i += used)
-        if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
-            return fail(err, SAEURON_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
-                        i, (unsigned)(unsigned char)utf8[i]);
-    return SAEURON_OK;
-}
-
-/* The prompt's ids: text between special tokens (AddedVocabulary::extract_and_normalize), leftmost and longest first. */
-static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, saeuron_error *err)
-{
-    uint32_t *c = io_alloc(&t->host, unicode_nfc_bound(n), 2 * sizeof *c);
-    if (!c)
-        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
-    uint32_t *scratch = c + unicode_nfc_bound(n);
-    size_t done = 0;
-    int code = SAEURON_OK;
-    for (size_t i = 0; i < n && !code;) {
-        const special *found = special_in_bytes(t, utf8 + i, n - i);
-        if (!found) {
-            i++;
-            continue;
-        }
-        if (i > done)
-            code = encode_text(t, out, c, scratch, utf8 + done, i - done, err);
-        put(out, found->id);
-        done = i += found->bytes;
-    }
-    if (!code && n > done)
-        code = encode_text(t, out, c, scratch, utf8 + done, n - done, err);
-    io_free(&t->host, c);
-    return code;
-}
-
-int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, saeuron_error *err)
-{
-    sink   out = { ids + 1, t->max_length - 2, 0 };
-    size_t n;
-    int code = check_prompt(&n, utf8, err);
-    code = code ? code : encode_prompt(t, &out, utf8, n, err);
-    if (code)
-        return code;
-    const size_t kept = out.count < out.room ? out.count : out.room;
-    ids[0] = t->bos;
-    ids[1 + kept] = t->eos;
-    for (size_t i = kept + 2; i < t->max_length; i++)
-        ids[i] = t->pad;
-    if (count)
-        *count = kept + 2;
-    if (cut)
-        *cut = out.count - kept;
-    return SAEURON_OK;
-}
-
-/* ---- what is asked of a tokenizer ---- */
-
-size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
-
-int tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err)
-{
-    if (n < 2 || n > TOKENIZER_LENGTH_MAX)
-        return fail(err, SAEURON_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
-    t->max_length = n;
-    return SAEURON_OK;
-}
-
-const char *tokenizer_piece(const tokenizer *t, int32_t id)
-{
-    return id >= 0 && (size_t)id < t->pieces ? t->text + t->start[id] : NULL;
-}
-
-size_t  tokenizer_size(const tokenizer *t) { return t->pieces; }
-int32_t tokenizer_bos(const tokenizer *t)  { return t->bos; }
-int32_t tokenizer_eos(const tokenizer *t)  { return t->eos; }
-int32_t tokenizer_pad(const tokenizer *t)  { return t->pad; }

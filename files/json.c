@@ -352,8 +352,7 @@ static const char *past_value(const char *at, const char *end)
         depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
         at++;
     } while (depth > 0);
-    /* Of a number or a word only its first character is gone. A string's or container's end has no such bytes
-     * after it. */
+    /* The loop passed strings and containers whole, but numbers and words only by their first character. */
     while (at < end && (!*at || !strchr(",}] \n\r\t:", *at)))
         at++;
     return at;

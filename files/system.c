@@ -3,8 +3,8 @@
  *   path --io_open: mapped, read, or the host's--> bytes
  *   bytes --io_out_*: a temporary file, renamed--> path
  *
- * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c). Everything but the last section is C99;
- * that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
+ * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c).
+ * Everything but the last section is C99; that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
 #ifndef SAEURON_PLAIN_C
 #define _DEFAULT_SOURCE /* POSIX, and madvise */
 #endif
@@ -283,7 +283,7 @@ static int os_map(io_file *f, saeuron_error *err)
 
 static void os_unmap(io_file *f) { munmap((void *)(uintptr_t)f->data, f->size); }
 
-/* A hint, so its failure is nobody's. The system's file cache keeps the pages. */
+/* Only a hint: nothing depends on its success. The system's file cache keeps the pages. */
 static void os_release(const io_file *f)
 {
 #ifdef MADV_DONTNEED
@@ -297,9 +297,8 @@ static void os_release(const io_file *f)
 static void os_expect(void *p, size_t n)
 {
 #ifdef MADV_HUGEPAGE
-    const uintptr_t page = 4096, from = ((uintptr_t)p + page - 1) / page * page, to =
-        ((uintptr_t)p + n) / page * page;
-    madvise((void *)from, to - from, MADV_HUGEPAGE);
+    const uintptr_t page = 4096, at = (uintptr_t)p, from = (at + page - 1) / page * page;
+    madvise((void *)from, (at + n) / page * page - from, MADV_HUGEPAGE);
 #else
     (void)p, (void)n;
 #endif
