@@ -480,6 +480,7 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"additional_special_tokens\":[\"a\"]}", "additional_special_tokens has a value"),
     CONFIG_ONLY("{\"split_special_tokens\":true}", "split_special_tokens has a value"),
     CONFIG_ONLY("{\"padding_side\":\"left\"}", "padding_side has a value"),
+    CONFIG_ONLY("{\"truncation_side\":\"left\"}", "truncation_side has a value"),
     CONFIG_ONLY("{\"add_eos_token\":false}", "add_eos_token has a value"),
     CONFIG_ONLY("{\"model_max_length\":1}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":77.5}", "model_max_length must be a whole number from 2"),
