@@ -2,7 +2,7 @@
  *
  *   UTF-8 --decompose--> code points --order marks--> NFD --compose--> NFC
  *
- * Not here: UTF-8 (io_utf8 in json.c), what a tokenizer does with all this (tokenizer.c); the tables
+ * Not here: UTF-8 (utf8.c), what a tokenizer does with all this (tokenizer.c), the tables
  * (unicode_tables.h, written by tests/unicode_tables.py from what the tokenizers library answers).
  * Source: The Unicode Standard, section 3.11 (normalization forms) and 3.12 (Hangul). */
 #include "files/unicode.h"

@@ -1,10 +1,12 @@
-/* files_driver.c: our readers and writers for tests/check_files.py, which compares them with safetensors, NumPy, Pillow and
- * Python's own json and float.
+/* files_driver.c: our readers and writers for tests/check_files.py, which compares them with safetensors,
+ * NumPy, Pillow and Python's own json and float.
  *
- *   files_driver safetensors IN OUT DTYPE      every tensor widened to float32, written again as F32 or F16, metadata kept
- *   files_driver npy IN OUT                    files_driver png IN OUT [KEYWORD TEXT]...        files_driver text IN KEYWORD
- *   files_driver numbers                       a line in: decimal text; out: bits of the double, its text, its float's text
- *   files_driver json FILE...                  a line each: ok, or what is wrong */
+ *   files_driver safetensors IN OUT DTYPE    tensors widened to float32, written as F32 or F16, metadata kept
+ *   files_driver npy IN OUT
+ *   files_driver png IN OUT [KEYWORD TEXT]...
+ *   files_driver text IN KEYWORD
+ *   files_driver numbers     a line in: decimal text; a line out: bits and text of the double, text of its float
+ *   files_driver json FILE...                a line each: ok, or what is wrong */
 #include "arithmetic/nn.h"
 #include "files/decimal.h"
 #include "files/npy.h"

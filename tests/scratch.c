@@ -102,7 +102,8 @@ void every_allocation_fails(int (*run)(const saeuron_host *, saeuron_error *), l
         saeuron_error e = { 0 };
         const int code = run(&host, &e);
         done = c.calls < n; /* it needed fewer: this run was the good one */
-        CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM) && (done || strstr(e.text, "memory")), "allocation %ld: code %d, %s", n, code,
+        CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM) && (done || strstr(e.text, "memory")),
+              "allocation %ld: code %d, %s", n, code,
               e.text);
         CHECK(c.live == 0, "allocation %ld: %ld pieces were not freed", n, c.live);
     }

@@ -1,4 +1,5 @@
-/* scratch.h: help for tests of files: paths and bytes, numbers as bytes, and hosts whose memory fails or whose one file is a buffer.
+/* scratch.h: help for tests of files: paths and bytes, numbers as bytes, and hosts whose memory fails or
+ * whose one file is a buffer.
  * Not here: the harness (test.h). */
 #ifndef SAEURON_SCRATCH_H
 #define SAEURON_SCRATCH_H
@@ -15,7 +16,7 @@ const char *at(const char *name);
 /* The whole file, to be freed. */
 unsigned char *read_bytes(const char *path, size_t *n);
 void write_text(const char *name, const char *text);    /* into this run's folder */
-int  files_like(const char *part);                      /* files of this run's folder whose name contains part */
+int  files_like(const char *part);                      /* files of this folder whose name contains part */
 
 void le(unsigned char *p, uint64_t x, int n);           /* n bytes, little-endian */
 void be32(unsigned char *p, uint32_t x);
@@ -25,8 +26,9 @@ uint64_t random_bits(void);
 typedef struct counting { long calls, live, fail_at; } counting;
 void *count_alloc(void *user, size_t size);
 void  count_free(void *user, void *p);
-/* Runs `run` with a host that fails at its first, second, ... allocation, until one run needs no more: each must say so, none may
- * leave memory or half-written files. run frees what it made. least: allocations that it must have needed. */
+/* Runs `run` with a host that fails at its first, second, ... allocation, until one run needs no more: each
+ * must say so, none may leave memory or half-written files. run frees what it made. least: allocations that
+ * it must have needed. */
 void every_allocation_fails(int (*run)(const saeuron_host *host, saeuron_error *err), long least);
 
 /* A host whose only file is a buffer called "memory". */

@@ -1,13 +1,16 @@
-/* squeezed.h: one picture as zlib compresses it, with the fixed code and with a code of its own: we write neither, but read both.
+/* squeezed.h: one picture as zlib compresses it, with the fixed code and with a code of its own: we write
+ * neither, but read both.
  *
- * 29 x 30 grey pixels; row y has filter y mod 5. Byte i of its 900 bytes of rows is (i / 30) % 5 where i % 30 == 0, else
- * i % 120 < 90 ? (i i / 11) % 7 (i % 5) : 250. Text "a" is "b". Written by Python: zlib.compressobj(9, DEFLATED, 15, 9, Z_FIXED or
- * Z_DEFAULT_STRATEGY). As RGB, by Pillow, the pixels have the CRC-32 SQUEEZED_CRC. */
+ * 29 x 30 grey pixels; row y has filter y mod 5. Byte i of its 900 bytes of rows is (i / 30) % 5 where i % 30
+ * == 0, else i % 120 < 90 ? (i i / 11) % 7 (i % 5) : 250. Text "a" is "b". Written by Python:
+ * zlib.compressobj(9, DEFLATED, 15, 9, Z_FIXED or Z_DEFAULT_STRATEGY). As RGB, by Pillow, the pixels have the
+ * CRC-32 SQUEEZED_CRC. */
 #ifndef SAEURON_SQUEEZED_H
 #define SAEURON_SQUEEZED_H
 
 #define SQUEEZED_CRC 0xA356FA75U
-enum { SQUEEZED_W = 29, SQUEEZED_H = 30, SQUEEZED_ROWS = 900, SQUEEZED_ZLIB = 56 /* where the stream begins */ };
+/* ROWS: bytes of the rows. ZLIB: where the stream begins. */
+enum { SQUEEZED_W = 29, SQUEEZED_H = 30, SQUEEZED_ROWS = 900, SQUEEZED_ZLIB = 56 };
 
 static const unsigned char squeezed_fixed[427] = {
     0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A, 0x00, 0x00, 0x00, 0x0D, 0x49, 0x48, 0x44, 0x52, 0x00,

@@ -1,5 +1,5 @@
-/* test_deflate.c: deflate.c: stored streams as RFC 1951 lays them out, and streams of every kind of block read.
- * Thousands of pictures by Pillow: tests/check_files.py. Hostile streams: test_png.c, fuzz_files.c. */
+/* test_deflate.c: deflate.c: stored streams as RFC 1951 lays them out, and streams of every kind of block
+ * read. Thousands of pictures by Pillow: tests/check_files.py. Hostile streams: test_png.c, fuzz_files.c. */
 #include "test.h"
 #include "scratch.h"
 #include "squeezed.h"
@@ -14,16 +14,20 @@ static void stored(void)
     static const size_t sizes[] = { 0, 1, 65534, 65535, 65536, 131070, 131071 };
     static const unsigned char abc[] = "\x78\x01\x01\x03\x00\xFC\xFF" "abc\x02\x4D\x01\x27";
     unsigned char small[32];
-    CHECK(deflate_stored(small, (const unsigned char *)"abc", 3) == 14 && !memcmp(small, abc, 14), "other bytes");
+    CHECK(deflate_stored(small, (const unsigned char *)"abc", 3) == 14 && !memcmp(small, abc, 14),
+          "other bytes");
     for (size_t s = 0; s < COUNT(sizes); s++) {
         const size_t n = sizes[s], blocks = n ? (n + 65534) / 65535 : 1;
         unsigned char *data = malloc(n + 1), *out = malloc(deflate_stored_size(n)), *back = malloc(n + 1);
         for (size_t i = 0; i < n; i++)
             data[i] = (unsigned char)random_bits();
         const size_t length = deflate_stored(out, data, n);
-        CHECK(length == 2 + n + 5 * blocks + 4 && length <= deflate_stored_size(n), "%zu bytes of %zu", length, n);
-        CHECK(out[2] == (blocks == 1) && inflate_zlib(back, n, out, length) && !memcmp(back, data, n), "%zu bytes: not read back", n);
-        CHECK(!inflate_zlib(back, n + 1, out, length) && (!n || !inflate_zlib(back, n - 1, out, length)), "%zu bytes: another size", n);
+        CHECK(length == 2 + n + 5 * blocks + 4 && length <= deflate_stored_size(n), "%zu bytes of %zu",
+              length, n);
+        CHECK(out[2] == (blocks == 1) && inflate_zlib(back, n, out, length) && !memcmp(back, data, n),
+              "%zu bytes: not read back", n);
+        CHECK(!inflate_zlib(back, n + 1, out, length) && (!n || !inflate_zlib(back, n - 1, out, length)),
+              "%zu bytes: another size", n);
         free(back);
         free(out);
         free(data);
@@ -68,13 +72,15 @@ static void refuses(void)
         { "\x78\x01\x03\x00\x00\x00\x00\x02", 8, "a wrong Adler-32 after the fixed code" },
     };
     unsigned char out[4];
-    CHECK(inflate_zlib(out, 0, (const unsigned char *)"\x78\x01\x03\x00\x00\x00\x00\x01", 8), "the empty stream is one");
+    CHECK(inflate_zlib(out, 0, (const unsigned char *)"\x78\x01\x03\x00\x00\x00\x00\x01", 8),
+          "the empty stream is one");
     for (size_t i = 0; i < COUNT(bad); i++)
         CHECK(!inflate_zlib(out, 0, (const unsigned char *)bad[i].bytes, bad[i].n), "%s passes", bad[i].why);
 }
 
-/* Cut anywhere: refused. Every bit turned: refused, at the latest by Adler-32, or the same bytes (the head may name a smaller window,
- * a copy may come from another equal place, and the bits after the last block mean nothing). */
+/* Cut anywhere: refused. Every bit turned: refused, at the latest by Adler-32, or the same bytes (the head
+ * may name a smaller window, a copy may come from another equal place, and the bits after the last block mean
+ * nothing). */
 static void damaged(void)
 {
     const unsigned char *const png[2] = { squeezed_fixed, squeezed_dynamic };
@@ -87,11 +93,13 @@ static void damaged(void)
             unsigned char *copy = malloc(n), *cut = malloc(i + !i);
             memcpy(copy, z, n);
             memcpy(cut, z, i);
-            CHECK(!inflate_zlib(rows, sizeof rows, cut, i), "kind %d: accepted when cut to %zu bytes", 1 + k, i);
+            CHECK(!inflate_zlib(rows, sizeof rows, cut, i), "kind %d: accepted when cut to %zu bytes", 1 + k,
+                  i);
             for (int bit = 0; bit < 8; bit++) {
                 copy[i] ^= (unsigned char)(1 << bit);
                 const bool read = inflate_zlib(rows, sizeof rows, copy, n);
-                CHECK(!read || !memcmp(rows, whole, sizeof rows), "kind %d: bit %d of byte %zu gives other bytes", 1 + k, bit, i);
+                CHECK(!read || !memcmp(rows, whole, sizeof rows),
+                      "kind %d: bit %d of byte %zu gives other bytes", 1 + k, bit, i);
                 copy[i] ^= (unsigned char)(1 << bit);
             }
             free(cut);
@@ -101,5 +109,6 @@ static void damaged(void)
 }
 
 const test_case deflate_tests[] = {
-    { "stored", stored }, { "squeezed", squeezed }, { "refuses", refuses }, { "damaged", damaged }, { NULL, NULL },
+    { "stored", stored }, { "squeezed", squeezed }, { "refuses", refuses }, { "damaged", damaged },
+    { NULL, NULL },
 };

@@ -8,7 +8,8 @@
 static void fail_is_one_line(void)
 {
     saeuron_error e;
-    CHECK(fail(&e, SAEURON_EIO, "a\nb\x1b[2J\x7f \xC2\x9B é") == SAEURON_EIO && e.code == SAEURON_EIO, "code %d", e.code);
+    CHECK(fail(&e, SAEURON_EIO, "a\nb\x1b[2J\x7f \xC2\x9B é") == SAEURON_EIO && e.code == SAEURON_EIO,
+          "code %d", e.code);
     CHECK(!strcmp(e.text, "a?b?[2J? ?? é"), "\"%s\"", e.text);
     char longer[1000];
     memset(longer, 'x', sizeof longer);

@@ -1,4 +1,5 @@
-/* test_system.c: system.c: memory, paths, files in and out, folders, the clock and Ctrl-C; what a failed write leaves behind. */
+/* test_system.c: system.c: memory, paths, files in and out, folders, the clock and Ctrl-C; what a failed
+ * write leaves behind. */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "scratch.h"
@@ -28,25 +29,30 @@ static void path_joins(void)
     CHECK(io_join(out, sizeof out, "a", "b") && !strcmp(out, "a/b"), "%s", out);
     CHECK(io_join(out, sizeof out, "a/", "b") && !strcmp(out, "a/b"), "%s", out);
     CHECK(io_join(out, sizeof out, "", "b") && !strcmp(out, "b"), "%s", out);
-    CHECK(io_join(out, sizeof out, "abc", "def") && !io_join(out, sizeof out, "abc", "defg"), "seven bytes fit in eight");
+    CHECK(io_join(out, sizeof out, "abc", "def") && !io_join(out, sizeof out, "abc", "defg"),
+          "seven bytes fit in eight");
 }
 
 static void write_replaces(void)
 {
     saeuron_error e;
     size_t n;
-    CHECK(io_write_file(NULL, at("w"), "old", 3, &e) == SAEURON_OK && io_write_file(NULL, at("w"), "newer", 5, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_write_file(NULL, at("w"), "old", 3, &e) == SAEURON_OK &&
+          io_write_file(NULL, at("w"), "newer", 5, &e) == SAEURON_OK, "%s", e.text);
     unsigned char *p = read_bytes(at("w"), &n);
     CHECK(n == 5 && !memcmp(p, "newer", 5), "%zu bytes", n);
     free(p);
-    CHECK(io_write_file(NULL, at("w0"), "", 0, &e) == SAEURON_OK && io_exists(NULL, at("w0")) && !io_exists(NULL, at("w1")), "an empty file");
+    CHECK(io_write_file(NULL, at("w0"), "", 0, &e) == SAEURON_OK && io_exists(NULL, at("w0")) &&
+          !io_exists(NULL, at("w1")), "an empty file");
     io_file f;
     CHECK(io_open(&f, NULL, at("w0"), &e) == SAEURON_OK && f.size == 0, "%s", e.text);
     io_close(&f);
     io_out o;
-    CHECK(io_out_open(&o, at("w"), &e) == SAEURON_OK && io_out_write(&o, "x", 1, &e) == SAEURON_OK && files_like(".tmp-") == 1, "while writing");
+    CHECK(io_out_open(&o, at("w"), &e) == SAEURON_OK && io_out_write(&o, "x", 1, &e) == SAEURON_OK &&
+          files_like(".tmp-") == 1, "while writing");
     io_out_abort(&o);
-    CHECK(files_like(".tmp-") == 0 && io_out_write(&o, "x", 1, &e) == SAEURON_EIO && io_out_commit(&o, &e) == SAEURON_EIO, "after abort");
+    CHECK(files_like(".tmp-") == 0 && io_out_write(&o, "x", 1, &e) == SAEURON_EIO &&
+          io_out_commit(&o, &e) == SAEURON_EIO, "after abort");
     p = read_bytes(at("w"), &n);
     CHECK(n == 5, "an aborted file replaced the old one");
     free(p);
@@ -59,7 +65,8 @@ static void write_fails_cleanly(void)
     struct rlimit old, small = { 4096, 4096 };
     static unsigned char rgb[3 * 64 * 64], zeros[100000];
     static const size_t shape[1] = { 3000 };
-    CHECK(io_write_file(NULL, at("no/such/x"), "x", 1, &e) != SAEURON_OK && strstr(e.text, "no/such/x"), "%s", e.text);
+    CHECK(io_write_file(NULL, at("no/such/x"), "x", 1, &e) != SAEURON_OK && strstr(e.text, "no/such/x"), "%s",
+          e.text);
     CHECK(io_write_file(NULL, test_tmp(), "x", 1, &e) != SAEURON_OK, "wrote over a folder");
     io_write_file(NULL, at("full"), "old", 3, NULL);
     for (size_t i = 0; i < sizeof rgb; i++)
@@ -70,7 +77,8 @@ static void write_fails_cleanly(void)
     fflush(stdout);
     if (setrlimit(RLIMIT_FSIZE, &small) == 0) {
         const tensor_out big = { "x", DT_F32, 1, { 3000 }, (const float *)(const void *)zeros };
-        CHECK(io_write_file(NULL, at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO && strstr(e.text, "full: "), "%s", e.text);
+        CHECK(io_write_file(NULL, at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO &&
+              strstr(e.text, "full: "), "%s", e.text);
         CHECK(png_save(NULL, at("full"), rgb, 64, 64, NULL, &e) == SAEURON_EIO, "png_save");
         CHECK(npy_save(NULL, at("full"), big.values, shape, 1, &e) == SAEURON_EIO, "npy_save");
         CHECK(tensors_save(NULL, at("full"), &big, 1, NULL, &e) == SAEURON_EIO, "tensors_save");
@@ -83,8 +91,10 @@ static void write_fails_cleanly(void)
     CHECK(files_like(".tmp-") == 0, "%d half-written files were left", files_like(".tmp-"));
 #ifndef SAEURON_PLAIN_C
     if (access("/dev/full", W_OK) == 0)
-        CHECK(io_write_file(NULL, "/dev/full", zeros, sizeof zeros, &e) == SAEURON_EIO && strstr(e.text, "disk full"), "%s", e.text);
-    CHECK(io_write_file(NULL, "/dev/null", "x", 1, &e) == SAEURON_OK && access("/dev/null", W_OK) == 0, "a device is written, not replaced");
+        CHECK(io_write_file(NULL, "/dev/full", zeros, sizeof zeros, &e) == SAEURON_EIO &&
+              strstr(e.text, "disk full"), "%s", e.text);
+    CHECK(io_write_file(NULL, "/dev/null", "x", 1, &e) == SAEURON_OK && access("/dev/null", W_OK) == 0,
+          "a device is written, not replaced");
 #endif
 }
 
@@ -92,11 +102,14 @@ static void folders(void)
 {
     saeuron_error e;
 #ifdef SAEURON_PLAIN_C
-    CHECK(io_make_dir(test_tmp(), &e) == SAEURON_OK && io_make_dir(at("d/e"), &e) == SAEURON_EIO, "%s", e.text);
+    CHECK(io_make_dir(test_tmp(), &e) == SAEURON_OK && io_make_dir(at("d/e"), &e) == SAEURON_EIO, "%s",
+          e.text);
 #else
-    CHECK(io_make_dir(at("d/e/f"), &e) == SAEURON_OK && io_make_dir(at("d/e/f/"), &e) == SAEURON_OK && io_make_dir("/", &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_make_dir(at("d/e/f"), &e) == SAEURON_OK && io_make_dir(at("d/e/f/"), &e) == SAEURON_OK &&
+          io_make_dir("/", &e) == SAEURON_OK, "%s", e.text);
     CHECK(io_write_file(NULL, at("d/e/f/g"), "x", 1, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(io_make_dir(at("d/e/f/g"), &e) == SAEURON_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAEURON_EIO, "a file is no folder");
+    CHECK(io_make_dir(at("d/e/f/g"), &e) == SAEURON_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAEURON_EIO,
+          "a file is no folder");
 #endif
 }
 
@@ -129,7 +142,8 @@ static void reads_a_pipe(void)
     }
     close(fd[1]);
     snprintf(path, sizeof path, "/dev/fd/%d", fd[0]);
-    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK && f.size == sizeof bytes && !memcmp(f.data, bytes, sizeof bytes), "%s", e.text);
+    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK && f.size == sizeof bytes &&
+          !memcmp(f.data, bytes, sizeof bytes), "%s", e.text);
     io_close(&f);
     close(fd[0]);
     waitpid(child, NULL, 0);
@@ -149,7 +163,8 @@ static void interrupt_flag(void)
         _exit(1);
     }
     waitpid(child, &status, 0);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT, "status %d: the first should set a flag, the second end the program", status);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT,
+          "status %d: the first should set a flag, the second end the program", status);
 }
 
 static void clock_and_cores(void)

@@ -1,4 +1,5 @@
-/* test_text.c: text.c: what is added is there, in order, however it grows; without memory nothing is saved. */
+/* test_text.c: text.c: what is added is there, in order, however it grows; without memory nothing is
+ * saved. */
 #include "test.h"
 #include "scratch.h"
 #include "files/text.h"
@@ -20,7 +21,8 @@ static void grows(void)
         text_quote(&t, "a \"b\"\n");
         text_real(&t, 0.5 * i);
         text_add(&t, "%s", i % 100 ? "" : long_text);
-        n += (size_t)snprintf(want + n, sizeof want - n, "%d\t\"a \\\"b\\\"\\u000a\"%g%s", i, 0.5 * i, i % 100 ? "" : long_text);
+        n += (size_t)snprintf(want + n, sizeof want - n, "%d\t\"a \\\"b\\\"\\u000a\"%g%s", i, 0.5 * i, i % 100
+                              ? "" : long_text);
     }
     CHECK(!t.failed && t.n == n && !memcmp(t.at, want, n + 1), "%zu bytes, not %zu", t.n, n);
     CHECK(text_save(&t, at("text"), &e) == SAEURON_OK && !t.at && !t.n, "%s", e.text);
@@ -43,4 +45,5 @@ static int run(const saeuron_host *h, saeuron_error *e)
 
 static void allocations_fail(void) { every_allocation_fails(run, 2); }
 
-const test_case text_tests[] = { { "grows", grows }, { "allocations_fail", allocations_fail }, { NULL, NULL } };
+const test_case text_tests[] =
+    { { "grows", grows }, { "allocations_fail", allocations_fail }, { NULL, NULL } };
