@@ -234,7 +234,8 @@ static int seed_classifier(const char *dir, const char *path)
 {
     static const char config[] =
         "{\"architecture\":\"vision_transformer\",\"img_size\":[4,4],\"patch_size\":2,\"embed_dim\":2,"
-        "\"depth\":1,\"num_heads\":1,\"num_classes\":2,\"label_names\":[\"a\",\"b\"],\"model_args\":{\"mlp_ratio\":1.5},"
+        "\"depth\":1,\"num_heads\":1,\"num_classes\":2,\"label_names\":[\"a\",\"b\"],"
+        "\"model_args\":{\"mlp_ratio\":1.5},"
         "\"pretrained_cfg\":{\"mean\":[0,0,0],\"std\":[1,1,1]}}";
     static const float values[36] = { 0.5f, -1, 0.25f, 2 };
     static const tensor_out list[] = {
