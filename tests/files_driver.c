@@ -5,7 +5,8 @@
  *   files_driver npy IN OUT
  *   files_driver png IN OUT [KEYWORD TEXT]...
  *   files_driver text IN KEYWORD
- *   files_driver numbers     a line in: decimal text; a line out: bits and text of the double, its float's text
+ *   files_driver numbers                     a line in: decimal text
+ *                                            a line out: bits and text of the double, text of its float
  *   files_driver json FILE...                a line each: ok, or what is wrong */
 #include "arithmetic/nn.h"
 #include "files/decimal.h"
