@@ -496,10 +496,7 @@ const char *tokenizer_piece(const tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->pieces ? t->text + t->start[id] : NULL;
 }
 
-size_t  tokenizer_size(const tokenizer *t) { return t->pieces; }
-int32_t tokenizer_bos(const tokenizer *t)  { return t->bos; }
-int32_t tokenizer_eos(const tokenizer *t)  { return t->eos; }
-int32_t tokenizer_pad(const tokenizer *t)  { return t->pad; }
+size_t tokenizer_size(const tokenizer *t) { return t->pieces; }
 
 /* ---- reading vocab.json and merges.txt, or tokenizer.json ---- */
 

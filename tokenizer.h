@@ -35,9 +35,6 @@ int    tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err);
 
 /* The piece of an id as the vocabulary spells it ("cat</w>"), NULL if there is no such id. Owned by t. */
 const char *tokenizer_piece(const tokenizer *t, int32_t id);
-size_t  tokenizer_size(const tokenizer *t); /* ids are 0 to tokenizer_size - 1 */
-int32_t tokenizer_bos(const tokenizer *t);
-int32_t tokenizer_eos(const tokenizer *t);
-int32_t tokenizer_pad(const tokenizer *t);
+size_t tokenizer_size(const tokenizer *t); /* ids are 0 to tokenizer_size - 1 */
 
 #endif
