@@ -6,8 +6,8 @@
  * Not here: random strings and every code point, live against transformers (tests/check_tokenizer.py). */
 #include "test.h"
 #include "arithmetic/rng.h"
+#include "files/metadata.h"
 #include "files/tensors.h"
-#include "files/unicode.h"
 #include "tokenizer.h"
 
 #include <stdio.h>
@@ -23,9 +23,10 @@ static saeuron_error err;
 /* ---- a host whose files and memory are ours ---- */
 
 enum { VOCAB, MERGES, CONFIG, MAP, ADDED, WHOLE, FILES };
-static const char *const names[FILES] =
-    { "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json",
-                                          "added_tokens.json", "tokenizer.json" };
+static const char *const names[FILES] = {
+    "vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "tokenizer.json",
+};
 
 /* The files of a folder "/t": texts, or absent. alloc fails after `refuse` blocks. */
 typedef struct world {
@@ -172,9 +173,8 @@ static void compare(const tensors *g, const char *set, const tokenizer *t, size_
 /* Length and padding of a set, from the golden's metadata "FOLDER LENGTH PAD". */
 static bool set_facts(const tensors *g, const char *set, size_t *length, long *pad)
 {
-    json v;
     char said[128], *s = said;
-    if (!json_get(g->metadata, set, &v) || !json_string(v, said, sizeof said, NULL))
+    if (!metadata_get(g->metadata, set, said, sizeof said))
         return false;
     word(&s);
     *length = strtoul(word(&s), NULL, 10);
@@ -237,13 +237,12 @@ static void golden_emojicanvas(void)
 }
 
 /* The text of a metadata entry, to be freed, or NULL. */
-static char *metadata_text(const tensors *g, const char *set, const char *file)
+static char *config_of(const tensors *g, const char *set, const char *file)
 {
     enum { ROOM = 1 << 14 };
     char key[128], *text = malloc(ROOM);
-    json v;
     snprintf(key, sizeof key, "%s.%s", set, file);
-    if (text && json_get(g->metadata, key, &v) && json_string(v, text, ROOM, NULL))
+    if (text && metadata_get(g->metadata, key, text, ROOM))
         return text;
     free(text);
     return NULL;
@@ -256,8 +255,8 @@ static void golden_config(const tensors *g, const char *config, size_t length, l
     char  set[80];
     tokenizer *t;
     made_world(&w);
-    give(&w, CONFIG, metadata_text(g, config, names[CONFIG]));
-    give(&w, MAP, metadata_text(g, config, names[MAP]));
+    give(&w, CONFIG, config_of(g, config, names[CONFIG]));
+    give(&w, MAP, config_of(g, config, names[MAP]));
     snprintf(set, sizeof set, "made_%s", config);
     CHECK(w.text[CONFIG] || w.text[MAP], "%s: no files for %s", GOLDEN, set);
     if (tokenizer_open(&t, &w.host, "/t", &err)) {
@@ -696,46 +695,6 @@ static void memory_refused(void)
     world_close(&w, "memory_refused");
 }
 
-/* ---- Unicode ---- */
-
-/* The standard's own examples: order of marks, blocking, Hangul, exclusions; one of each would break
- * alone. */
-static void nfc(void)
-{
-    static const struct { const char *from; uint32_t to[4]; size_t n; } examples[] = {
-        { "e\xCC\x81", { 0xE9 }, 1 },                      { "\xC3\xA9", { 0xE9 }, 1 },
-        { "q\xCC\x87\xCC\xA3", { 'q', 0x323, 0x307 }, 3 }, { "d\xCC\x87\xCC\xA3", { 0x1E0D, 0x307 }, 2 },
-        { "a\xCC\x81\xCC\x81", { 0xE1, 0x301 }, 2 },       { "\xE2\x84\xAB", { 0xC5 }, 1 },
-        { "\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", { 0xAC01 }, 1 }, { "\xEA\xB0\x81", { 0xAC01 }, 1 },
-        { "\xEA\xB0\x81\xE1\x86\xA8", { 0xAC01, 0x11A8 }, 2 },
-        { "\xE0\xA5\x98", { 0x915, 0x93C }, 2 },           { "\xE0\xA7\x87\xE0\xA6\xBE", { 0x9CB }, 1 },
-        { "\xE0\xA7\x87\xCC\xA1\xE0\xA6\xBE", { 0x9C7, 0x321, 0x9BE }, 3 }, { "\xCC\x81", { 0x301 }, 1 },
-        { "", { 0 }, 0 },
-    };
-    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
-        uint32_t y[32], scratch[32];
-        const size_t n = unicode_nfc(y, scratch, examples[i].from, strlen(examples[i].from));
-        CHECK(n == examples[i].n && !memcmp(y, examples[i].to, n * sizeof *y),
-              "example %zu: %zu characters, the first U+%04X", i, n, (unsigned)(n ? y[0] : 0));
-    }
-}
-
-static void classes(void)
-{
-    uint32_t low[2];
-    CHECK(unicode_lower(low, 0x130) == 2 && low[0] == 'i' && low[1] == 0x307, "U+0130");
-    CHECK(unicode_lower(low, 0x3A3) == 1 && low[0] == 0x3C3, "a final sigma is not known here");
-    CHECK(unicode_lower(low, 0x101) == 1 && low[0] == 0x101 && unicode_lower(low, 0x100) == 1 &&
-          low[0] == 0x101, "a run with stride 2");
-    CHECK(unicode_lower(low, 0x10FFFF) == 1 && low[0] == 0x10FFFF, "U+10FFFF");
-    CHECK(unicode_is_letter('A') && unicode_is_letter(0x4E00) && !unicode_is_letter('1') &&
-          !unicode_is_letter(0x301), "letters");
-    CHECK(unicode_is_number('0') && unicode_is_number(0xBD) && unicode_is_number(0x2160) &&
-          !unicode_is_number(0x4E00), "numbers");
-    CHECK(unicode_is_space(0x85) && unicode_is_space(0x3000) && !unicode_is_space(0x200B) &&
-          !unicode_is_space(0x1C), "white space");
-}
-
 /* ---- speed ---- */
 
 /* Opening is linear in the files. */
@@ -768,8 +727,6 @@ const test_case tokenizer_tests[] = {
     { "duplicate_among_many", duplicate_among_many },
     { "damaged_files", damaged_files },
     { "memory_refused", memory_refused },
-    { "nfc", nfc },
-    { "classes", classes },
     { "opens_fast", opens_fast },
     { NULL, NULL }
 };
