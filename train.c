@@ -13,33 +13,16 @@
  * so threads change no bit. */
 #include "train.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
 
 enum {
     COLUMNS = 960,      /* latents encoded at a time for all tokens: a multiple of every tile, and [M,COLUMNS] stays in the last cache */
     CHANNELS = 64,      /* channels summed together down the tokens */
     FEW = 1 << 16       /* values that are not worth waking threads for */
 };
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static int thread_number(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
 
 /* ---- what a trainer holds ---- */
 
@@ -992,10 +975,11 @@ static void plan_measure(measure *m, arena *a)
     m->count = arena_bytes(a, B, sizeof(uint32_t));
     m->y = arena_bytes(a, B, d * sizeof(float));
     m->fired = arena_bytes(a, n, sizeof(uint64_t));
-    if (!m->s.encoder.w.packed && m->c.kernels) { /* else packed anew for every block of tokens */
-        float *packed = arena_floats(a, m->c.kernels->packed_size(n, 1, d));
+    const size_t panels = m->s.encoder.w.packed ? 0 : nn_packed_size(&m->c, n, 1, d);
+    if (panels) { /* else packed anew for every block of tokens */
+        float *packed = arena_floats(a, panels);
         if (packed)
-            m->c.kernels->pack(packed, m->s.encoder.w, n, 1, d);
+            nn_pack(&m->c, packed, m->s.encoder.w, n, 1, d);
         m->s.encoder.w.packed = packed;
     }
 }

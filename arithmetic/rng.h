@@ -1,6 +1,8 @@
-/* rng.h: random numbers of contract 6 (SplitMix64 by counter) and contract 7 (torch.randn, bit for bit), and the digest.
+/* rng.h: random numbers of contract 6 (SplitMix64 by counter) and contract 7 (torch.randn, bit for bit), and
+ * the digest.
  *
- *   seed, stream, i --rng_value--> hash-filled weights, shuffles        seed --mt19937--> rng_randn --> starting latents
+ *   seed, stream, i --rng_value--> hash-filled weights, shuffles
+ *   seed --mt19937--> rng_randn --> starting latents
  *
  * Not here: who draws what (saeuron.c, layers/bind.c, train.c). */
 #ifndef SAEURON_RNG_H
@@ -14,7 +16,8 @@ uint64_t rng_mix(uint64_t x);
 uint64_t rng_value(uint64_t seed, uint64_t stream, uint64_t i);
 float    rng_uniform(uint64_t seed, uint64_t stream, uint64_t i);          /* [0,1) */
 float    rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a); /* +-a */
-/* order [n] = 0 .. n-1, n below 2^32, shuffled by Fisher-Yates with the numbers of one stream (contract 6). */
+/* order [n] = 0 .. n-1, n below 2^32, shuffled by Fisher-Yates with the numbers of one stream (contract
+ * 6). */
 void     rng_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 
 typedef struct rng_mt { uint32_t state[624]; int at; } rng_mt;

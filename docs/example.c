@@ -2,8 +2,6 @@
  *
  *     cc -o example example.c $(pkg-config --cflags --libs saeuron)
  *     ./example "$(pkg-config --variable=modeldir saeuron)" flame.ppm        Ctrl-C stops it, and leaves no file */
-#include "context.h"
-
 #include <saeuron.h>
 #include <signal.h>
 #include <stdio.h>

@@ -9,7 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUITES(X) X(nn) X(rng) X(utf8) X(error) X(decimal) X(json) X(system) X(text) X(metadata) X(tensors) X(npy) X(deflate) X(png) X(unicode) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) X(eval) X(cli)
+#define SUITES(X) \
+    X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(utf8) X(error) X(decimal) \
+    X(json) X(system) X(text) X(metadata) X(tensors) X(npy) X(deflate) X(png) X(unicode) \
+    X(machine) X(tokenizer) X(train) \
+    X(untidy) X(collect) X(vit) X(eval) X(equations) X(cli) X(golden) X(golden_train) X(model) \
+    X(training)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)
