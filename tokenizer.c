@@ -456,6 +456,7 @@ static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t
     return code;
 }
 
+/* EQ 1: ids = start, BPE(lower(NFC(prompt))), end, padding. What does not fit before the end is cut. */
 int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8,
                      saeuron_error *err)
 {
