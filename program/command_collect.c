@@ -4,6 +4,7 @@
  *
  * Not here: what is sampled and counted (collect.c), the options' table (saeuron.c). */
 #include "program/command.h"
+#include "training/collect.h"
 #include "training/merge.h"
 #include "training/statistics.h"
 

@@ -6,6 +6,7 @@
 #include "test.h"
 #include "tiny.h"
 #include "forget.h"
+#include "training/collect.h"
 #include "training/merge.h"
 #include "training/statistics.h"
 

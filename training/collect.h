@@ -6,14 +6,9 @@
 #ifndef SAEURON_COLLECT_H
 #define SAEURON_COLLECT_H
 
-#include "context.h"
+#include "training/recording.h"
 
 #define ACTIVATIONS_FORMAT "saeuron-activations-1"
-
-/* Part i of N of a run: [i*count/N, (i+1)*count/N) of its prompts or concepts. {0, 1}: all of it. */
-typedef struct shard { size_t i, N; } shard;
-/* The first of count things that belongs to part s: s.i * count / s.N, which no product overflows; that of the next part ends it. */
-size_t shard_first(shard s, size_t count);
 
 /* ---- activations ---- */
 

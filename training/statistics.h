@@ -3,8 +3,8 @@
 #ifndef SAEURON_STATISTICS_H
 #define SAEURON_STATISTICS_H
 
-#include "training/collect.h"
 #include "training/concepts.h"
+#include "training/recording.h"
 
 #define STATISTICS_FORMAT  "saeuron-statistics-1"
 
@@ -20,5 +20,9 @@ typedef struct stats_options {
 } stats_options;
 
 int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err);
+
+#define COUNTS_BYTES 16384 /* of metadata "prompts" that stats_load reads */
+char *describe_counts(const saeuron_host *host, const char *const *name, const size_t *count, size_t concepts);
+int too_many(const char *path, saeuron_error *err);
 
 #endif
