@@ -2,7 +2,7 @@
  * the same bytes from every kernel set, any threads, and after state was carried over; errors; every allocation failing once.
  * Then the held-out measurement against plain loops.
  *
- * Not here: PyTorch's trainer (test_golden.c), commands and files (test_training.c). Letters: train.h. */
+ * Not here: PyTorch's trainer (test_golden.c), files and runs (test_run.c). Letters: train.h. */
 #include "test.h"
 #include "tiny.h"
 #include "arithmetic/rng.h"
