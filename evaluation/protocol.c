@@ -1,4 +1,4 @@
-/* protocol.c: what an evaluation draws and what each of its numbers counts, as data; text being built.
+/* protocol.c: what an evaluation draws and what each of its numbers counts, as data.
  *
  *   concepts.json, classifiers --classes--> protocol: places (prompt, object, style) x seeds, rules <--JSON file
  *
@@ -6,10 +6,8 @@
  * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/accuracy_unlearncanvas_*.py, avg_accuracy_*.py at commit
  * 1a4302a; UnlearnCanvas, arXiv 2402.11846. Where they part: docs/audit.md A7, A11, A15 to A17, A22. */
 #include "evaluation/protocol.h"
-#include "files/decimal.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,73 +15,6 @@ const char *const domain_names[DOMAINS] = { "style", "object" };
 const char *const metric_names[METRICS] = { "UA", "IRA", "CRA" };
 static const char *const of_names[] = { "forgotten", "others", "all" };
 static const char *const mean_names[] = { "images", "styles", "objects" };
-
-/* ---- text ---- */
-
-/* Room for n more bytes and a NUL. */
-static bool text_room(text_out *t, size_t n)
-{
-    if (t->failed || n > SIZE_MAX / 4 || t->n > SIZE_MAX / 4)
-        return !(t->failed = true);
-    if (t->n + n + 1 <= t->size)
-        return true;
-    const size_t size = 2 * (t->n + n + 512);
-    char *more = io_alloc(t->host, size, 1);
-    if (!more)
-        return !(t->failed = true);
-    if (t->n)
-        memcpy(more, t->at, t->n);
-    io_free(t->host, t->at);
-    t->at = more;
-    t->size = size;
-    return true;
-}
-
-void text_add(text_out *t, const char *format, ...)
-{
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0)
-        t->failed = true;
-    else if (text_room(t, (size_t)n)) {
-        vsnprintf(t->at + t->n, (size_t)n + 1, format, again);
-        t->n += (size_t)n;
-    }
-    va_end(again);
-    va_end(args);
-}
-
-void text_quote(text_out *t, const char *s)
-{
-    const size_t n = json_quote(NULL, 0, s);
-    if (text_room(t, n)) {
-        json_quote(t->at + t->n, n, s);
-        t->n += n;
-        t->at[t->n] = 0;
-    }
-}
-
-void text_real(text_out *t, double x)
-{
-    char number[40];
-    io_format_double(number, sizeof number, x);
-    text_add(t, "%s", number);
-}
-
-void text_free(text_out *t)
-{
-    io_free(t->host, t->at);
-    *t = (text_out){ .host = t->host };
-}
-
-int text_save(text_out *t, const char *path, saeuron_error *err)
-{
-    const int code = t->failed ? fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path) : io_write_file(t->host, path, t->at ? t->at : "", t->n, err);
-    text_free(t);
-    return code;
-}
 
 /* ---- the named protocols ---- */
 

@@ -901,6 +901,9 @@ int tensors_begin(io_out *out, const saeuron_host *host, const char *path, const
     unsigned char size[8];
     *out = (io_out){ .file = NULL };
     int code = check_out(path, list, count, true, err);
+    for (const char *const *m = metadata; m && m[0] && !code; m += 2)
+        if (!*m[0])
+            code = fail(err, SAEURON_EUSAGE, "%s: a key of its metadata is empty", path);
     if (code)
         return code;
     put_header(&header, list, count, metadata);

@@ -46,7 +46,7 @@ const char *io_dtype_name(dtype type);                        /* "F16"; "?" for 
 /* Writing: the header first, then each tensor in the order given. All or nothing (write, then rename). */
 typedef struct tensor_out { const char *name; dtype type; int ndim; size_t shape[TENSOR_DIMS]; const float *values; } tensor_out;
 /* values are float32 and stored as type (DT_F32 or DT_F16). metadata (or NULL): key, value, key, value, ..., NULL.
- * SAEURON_ENAN when a value is not finite or too large for F16. The data starts at a multiple of 8 bytes. */
+ * SAEURON_EUSAGE when a key is empty, SAEURON_ENAN when a value is not finite or too large for F16. The data starts at a multiple of 8 bytes. */
 int tensors_save(const saeuron_host *host, const char *path, const tensor_out *list, size_t count, const char *const *metadata, saeuron_error *err);
 
 /* tensors_save in pieces, for what no memory holds: begin writes the header of list, whose values are not looked at; then the caller

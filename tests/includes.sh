@@ -12,7 +12,7 @@ BEGIN {
     split("arithmetic 1 files 2 layers 3 . 4 training 5 evaluation 5 program 7", level, " ")
     for (i = 1; level[i] != ""; i += 2) L[level[i]] = level[i + 1]
     order = "arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/reference arithmetic/kernels arithmetic/nn " \
-            "files/utf8 files/error files/decimal files/json files/system files/text files/tensors files/npy " \
+            "files/utf8 files/error files/decimal files/json files/system files/text files/metadata files/tensors files/npy " \
             "layers/config layers/bind layers/forward " \
             "tokenizer ddim clip unet vae sae train select context forget"
     n = split(order, name, " ")

@@ -1,48 +1,51 @@
 /* collect.c: activations recorded while sampling: into files, or into memory for training that samples.
  *
- *   prompts --collect_run--> a file a hook          prompts, some at a time --sampler_maps--> the same maps, in memory
+ *   prompts --recording.c--> maps [B,N,d], step by step --keep_maps--> [B,rows,N,d], a prompt's rows together
+ *     --> a file a hook (collect_run), or the caller's memory (sampler_maps)
  *
- * Not here: the sampling itself (recording.c), training.
+ * Not here: the recording itself (recording.c), what is trained on the maps (source.c, run.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released SAE/cache_activations_runner_unlearn_canvas.py.
- * Letters: T sampling steps, N tokens a map, d width, B images at a time. */
+ * Letters: B images at a time, N tokens of a map, d its width; rows: maps of a prompt. */
 #include "training/collect.h"
 #include "arithmetic/rng.h"
 #include "forget.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-/* ---- activations ---- */
-
-/* collect_run: rows of a batch wait until all its steps are there, since a prompt's rows lie together in the file. */
-typedef struct collecting {
-    session s;
-    const collect_options *o;
-    size_t  rows;                   /* of a prompt: the steps collected */
-    float  *kept[RECORDED];         /* [batch,rows,N,d] a hook */
-    io_out  out[RECORDED];
-    tensor_out tensor[RECORDED];
-    size_t  written[RECORDED];      /* values */
-} collecting;
-
-/* Row `row` of each of B prompts, to [B,rows,map], from the hook's output [B,map]; in: its input, to be taken off, or NULL. */
-static void keep_maps(float *to, const float *out, const float *in, size_t B, size_t rows, size_t row, size_t map)
+/* Row `row` of each of B prompts, in to [B,rows,map], from a module's output [B,map]; less its input in,
+ * if not NULL. */
+static void keep_maps(float *to, const float *out, const float *in, size_t B, size_t rows, size_t row,
+                      size_t map)
 {
     for (size_t b = 0; b < B; b++)
         for (size_t i = 0; i < map; i++)
             to[(b * rows + row) * map + i] = in ? out[b * map + i] - in[b * map + i] : out[b * map + i];
 }
 
+/* ---- into files ---- */
+
+/* The rows of a batch are kept until its last step is there: a prompt's rows lie together in the file. */
+typedef struct collecting {
+    recording s;
+    const collect_options *o;
+    size_t  every, rows;
+    float  *kept[RECORDED];         /* [batch,rows,N,d] a hook */
+    io_out  out[RECORDED];
+    tensor_out tensor[RECORDED];
+    size_t  written[RECORDED];      /* values */
+} collecting;
+
 static int keep_step(void *user, size_t step, size_t first, size_t B, saeuron_error *err)
 {
     collecting *c = user;
-    const size_t every = c->o->every ? c->o->every : 1;
+    const size_t hooks = c->o->hook_count;
     int code = SAEURON_OK;
     (void)first;
-    for (size_t h = 0; h < c->o->hook_count && step % every == 0; h++)
-        keep_maps(c->kept[h], c->s.r.rows[h], c->o->diff ? c->s.r.rows[c->o->hook_count + h] : NULL, B, c->rows, step / every, c->s.N[h] * c->s.d[h]);
-    for (size_t h = 0; h < c->o->hook_count && step + 1 == c->s.sampled && !code; h++) {
+    for (size_t h = 0; h < hooks && step % c->every == 0; h++)
+        keep_maps(c->kept[h], c->s.r.rows[h], c->o->diff ? c->s.r.rows[hooks + h] : NULL, B, c->rows,
+                  step / c->every, c->s.N[h] * c->s.d[h]);
+    for (size_t h = 0; h < hooks && step + 1 == c->s.sampled && !code; h++) {
         const size_t n = B * c->rows * c->s.N[h] * c->s.d[h];
         code = tensors_put(&c->out[h], &c->tensor[h], c->written[h], c->kept[h], n, err);
         c->written[h] += n;
@@ -50,32 +53,49 @@ static int keep_step(void *user, size_t step, size_t first, size_t B, saeuron_er
     return code;
 }
 
-/* The ResNet whose output the attention at hook transforms: "up_blocks.1.resnets.2" of "up_blocks.1.attentions.2". */
-static void input_of(char out[96], const char *hook)
-{
-    const char *word = strstr(hook, "attentions");
-    snprintf(out, 96, "%.*sresnets%s", (int)(word - hook), hook, word + strlen("attentions"));
-}
-
-static int begin_hook(collecting *c, size_t h, const char *name, size_t first, size_t count, uint64_t digest, saeuron_error *err)
+/* The file of hook h: count prompts, from number first. */
+static int begin_hook(collecting *c, size_t h, size_t first, size_t count, uint64_t digest,
+                      saeuron_error *err)
 {
     const collect_options *o = c->o;
+    const char *hook = c->s.r.module[h];
     metadata m = { .n = 0 };
     size_t   values;
-    c->tensor[h] = (tensor_out){ .name = "activations", .type = o->type, .ndim = 3, .shape = { count * c->rows, c->s.N[h], c->s.d[h] } };
-    if (!nn_mul(c->s.batch, c->rows * c->s.N[h] * c->s.d[h], &values) || !(c->kept[h] = io_alloc(&c->s.x->host, values, sizeof(float))))
-        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", name);
+    c->tensor[h] = (tensor_out){ .name = "activations", .type = o->type, .ndim = 3,
+                                 .shape = { count * c->rows, c->s.N[h], c->s.d[h] } };
+    if (!nn_mul(c->s.batch, c->rows * c->s.N[h] * c->s.d[h], &values) ||
+        !(c->kept[h] = io_alloc(&c->s.x->host, values, sizeof(float))))
+        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller batch needs less", hook);
     metadata_text(&m, "format", ACTIVATIONS_FORMAT);
-    metadata_text(&m, "hook", name);
-    metadata_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, c->s.sampled, o->every ? o->every : 1, c->s.W, c->s.H);
-    metadata_whole(&m, "every", o->every ? o->every : 1);
+    metadata_text(&m, "hook", hook);
+    recording_metadata(&c->s, &m, c->every);
+    metadata_add(&m, "every", "%zu", c->every);
     metadata_text(&m, "diff", o->diff ? "1" : "0");
-    metadata_whole(&m, "first_prompt", first);
-    metadata_whole(&m, "prompts", count);
-    metadata_whole(&m, "all_prompts", o->sampling.count);
-    metadata_digest(&m, "prompts_digest", digest);
-    metadata_shard(&m, o->part);
+    metadata_add(&m, "first_prompt", "%zu", first);
+    metadata_add(&m, "prompts", "%zu", count);
+    metadata_add(&m, "all_prompts", "%zu", o->sampling.count);
+    metadata_add(&m, "prompts_digest", "%016" PRIx64, digest);
+    metadata_add(&m, "shard", "%zu/%zu", o->part.i, o->part.N);
     return tensors_begin(&c->out[h], &c->s.x->host, o->paths[h], &c->tensor[h], 1, m.pair, err);
+}
+
+/* Every hook's output is recorded, then, for differences, every hook's input. */
+static int add_hooks(collecting *c, saeuron_error *err)
+{
+    const collect_options *o = c->o;
+    char name[96];
+    int  code = SAEURON_OK;
+    for (size_t h = 0; h < o->hook_count && !code; h++) {
+        code = hook_name(c->s.x, o->hooks[h], name, err);
+        for (size_t i = 0; i < h && !code; i++)
+            if (!strcmp(c->s.r.module[i], name))
+                code = fail(err, SAEURON_EUSAGE, "hook %s is named twice", name);
+        if (!code)
+            code = recording_add(&c->s, name, false, err);
+    }
+    for (size_t h = 0; h < o->hook_count && o->diff && !code; h++)
+        code = recording_add(&c->s, c->s.r.module[h], true, err);
+    return code;
 }
 
 static int collect(collecting *c, saeuron_error *err)
@@ -85,30 +105,22 @@ static int collect(collecting *c, saeuron_error *err)
     const shard  after = { o->part.i + 1, o->part.N };
     const size_t first = shard_first(o->part, g->count), count = shard_first(after, g->count) - first;
     const uint64_t digest = digest_prompts(0, g->prompts, g->count);
-    char name[RECORDED][96], input[96];
-    int  code = session_open(&c->s, c->s.x, g, count, err);
+    int code = recording_open(&c->s, c->s.x, g, count, err);
     c->s.r.step = keep_step;
     c->s.r.user = c;
     if (!code && o->first > c->s.steps)
-        code = fail(err, SAEURON_EUSAGE, "there are no %zu first steps in a sampling of %zu", o->first, c->s.steps);
+        code = fail(err, SAEURON_EUSAGE, "there are no %zu first steps in a sampling of %zu", o->first,
+                    c->s.steps);
     if (!code && o->first)
         c->s.sampled = c->s.r.steps = o->first;
-    c->rows = (c->s.sampled + (o->every ? o->every : 1) - 1) / (o->every ? o->every : 1);
-    for (size_t h = 0; h < o->hook_count && !code; h++)
-        if ((code = hook_name(c->s.x, o->hooks[h], name[h], err)) == SAEURON_OK)
-            code = session_add(&c->s, name[h], name[h], err);
-    for (size_t h = 0; h < o->hook_count && !code; h++)
-        for (size_t i = 0; i < h && !code; i++)
-            if (!strcmp(name[i], name[h]))
-                code = fail(err, SAEURON_EUSAGE, "hook %s is named twice", name[h]);
-    for (size_t h = 0; h < o->hook_count && o->diff && !code; h++) {
-        input_of(input, name[h]);
-        code = session_add(&c->s, input, name[h], err);
-    }
-    for (size_t h = 0; h < o->hook_count && !code; h++)
-        code = begin_hook(c, h, name[h], first, count, digest, err);
+    c->every = o->every ? o->every : 1;
+    c->rows = (c->s.sampled + c->every - 1) / c->every;
     if (!code)
-        code = session_run(&c->s, g->prompts + first, count, g->noise_index + first, err);
+        code = add_hooks(c, err);
+    for (size_t h = 0; h < o->hook_count && !code; h++)
+        code = begin_hook(c, h, first, count, digest, err);
+    if (!code)
+        code = recording_run(&c->s, g->prompts + first, count, g->noise_index + first, err);
     for (size_t h = 0; h < o->hook_count && !code; h++)
         code = io_out_commit(&c->out[h], err);
     return code;
@@ -116,7 +128,7 @@ static int collect(collecting *c, saeuron_error *err)
 
 int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err)
 {
-    int code = check_shard(o->part, err);
+    int code = shard_check(o->part, err);
     if (!code && (!o->hook_count || o->hook_count > RECORDED / 2))
         code = fail(err, SAEURON_EUSAGE, "from 1 to %d hooks can be collected at once", RECORDED / 2);
     if (!code && (!o->sampling.prompts || !o->sampling.count))
@@ -136,17 +148,17 @@ int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err
         io_out_abort(&c->out[h]);
         io_free(&x->host, c->kept[h]);
     }
-    session_close(&c->s);
+    recording_close(&c->s);
     io_free(&x->host, c);
     return code;
 }
 
-/* ---- the maps of any prompts ---- */
+/* ---- into memory ---- */
 
 struct sampler {
-    session s;
+    recording s;
     sampler_options o;
-    size_t  every, rows, latent;    /* rows: of a prompt; values of one image's latents */
+    size_t  every, rows, latent;    /* latent: values of one image's latents */
     float  *noise;                  /* [batch,latent] */
     const char **prompts;           /* [batch] */
     float  *to;                     /* where the maps of the call that runs go */
@@ -158,18 +170,20 @@ static int give_step(void *user, size_t step, size_t first, size_t B, saeuron_er
     const size_t map = p->s.N[0] * p->s.d[0];
     (void)err;
     if (step % p->every == 0)
-        keep_maps(p->to + first * p->rows * map, p->s.r.rows[0], p->o.diff ? p->s.r.rows[1] : NULL, B, p->rows, step / p->every, map);
+        keep_maps(p->to + first * p->rows * map, p->s.r.rows[0], p->o.diff ? p->s.r.rows[1] : NULL, B,
+                  p->rows, step / p->every, map);
     return SAEURON_OK;
 }
 
-/* Of everything that decides what is sampled, by the metadata that collect would write; then of the prompts. */
-static uint64_t sampling_digest(const sampler *p, const char *hook)
+/* Of everything that decides what is sampled: keys and values of the metadata that collect would write;
+ * then the prompts. */
+static uint64_t sampling_digest(sampler *p, const char *hook)
 {
     metadata m = { .n = 0 };
     uint64_t h = 0;
     metadata_text(&m, "hook", hook);
-    metadata_sampling(&m, p->s.x, &p->o.sampling, &p->s.ddim, p->s.sampled, p->every, p->s.W, p->s.H);
-    metadata_whole(&m, "noise_index", p->o.sampling.noise_index);
+    recording_metadata(&p->s, &m, p->every);
+    metadata_add(&m, "noise_index", "%" PRIu64, p->o.sampling.noise_index);
     metadata_text(&m, "diff", p->o.diff ? "1" : "0");
     for (size_t i = 0; i < 2 * m.n; i++)
         h = nn_hash(h, m.pair[i], strlen(m.pair[i]));
@@ -179,20 +193,17 @@ static uint64_t sampling_digest(const sampler *p, const char *hook)
 static int open_sampler(sampler *p, sampler_facts *f, saeuron_error *err)
 {
     const saeuron_host *host = &p->s.x->host;
-    char input[96];
-    int  code;
-    if ((code = session_open(&p->s, p->s.x, &p->o.sampling, p->o.sampling.count, err)) != SAEURON_OK || (code = hook_name(p->s.x, p->o.hook, f->hook, err)) != SAEURON_OK ||
-        (code = session_add(&p->s, f->hook, f->hook, err)) != SAEURON_OK)
+    const size_t down = p->s.x->vae.levels - 1; /* halvings from image to latents */
+    int code;
+    if ((code = recording_open(&p->s, p->s.x, &p->o.sampling, p->o.sampling.count, err)) != SAEURON_OK ||
+        (code = hook_name(p->s.x, p->o.hook, f->hook, err)) != SAEURON_OK ||
+        (code = recording_add(&p->s, f->hook, false, err)) != SAEURON_OK ||
+        (p->o.diff && (code = recording_add(&p->s, f->hook, true, err)) != SAEURON_OK))
         return code;
-    if (p->o.diff) {
-        input_of(input, f->hook);
-        if ((code = session_add(&p->s, input, f->hook, err)) != SAEURON_OK)
-            return code;
-    }
     p->s.r.step = give_step;
     p->s.r.user = p;
     p->rows = (p->s.steps + p->every - 1) / p->every;
-    p->latent = p->s.x->unet.in_channels * (p->s.H >> (p->s.x->vae.levels - 1)) * (p->s.W >> (p->s.x->vae.levels - 1));
+    p->latent = p->s.x->unet.in_channels * (p->s.H >> down) * (p->s.W >> down);
     p->noise = io_alloc(host, p->s.batch, p->latent * sizeof *p->noise);
     p->prompts = io_alloc(host, p->s.batch, sizeof *p->prompts);
     if (!p->noise || !p->prompts)
@@ -206,7 +217,8 @@ static int open_sampler(sampler *p, sampler_facts *f, saeuron_error *err)
     return SAEURON_OK;
 }
 
-int sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, sampler_facts *facts, saeuron_error *err)
+int sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, sampler_facts *facts,
+                 saeuron_error *err)
 {
     *s = NULL;
     if (!o->sampling.prompts || !o->sampling.count || o->sampling.count > UINT32_MAX)
@@ -221,9 +233,11 @@ int sampler_open(sampler **s, saeuron_context *x, const sampler_options *o, samp
     return open_sampler(p, facts, err);
 }
 
+/* Prompts come in any order, so the noise of each batch is made here; saeuron_generate makes that of
+ * consecutive images. */
 int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, saeuron_error *err)
 {
-    const size_t map = p->s.N[0] * p->s.d[0];
+    const size_t map = p->s.N[0] * p->s.d[0], n = p->latent;
     int code = SAEURON_OK;
     p->s.r.all = count;
     p->s.r.before = 0;
@@ -232,12 +246,13 @@ int sampler_maps(sampler *p, float *maps, const uint32_t *prompt, size_t count, 
         for (size_t b = 0; b < B; b++) {
             const uint64_t at = p->o.sampling.noise_index + prompt[i + b];
             p->prompts[b] = p->o.sampling.prompts[prompt[i + b]];
-            if (!rng_randn(p->noise + b * p->latent, p->o.sampling.seed, (at + 1) * p->latent, at * p->latent, p->latent))
-                return fail(err, SAEURON_EUSAGE, "the noise index %" PRIu64 " lies beyond the stream of random numbers", at);
+            if (!rng_randn(p->noise + b * n, p->o.sampling.seed, (at + 1) * n, at * n, n))
+                return fail(err, SAEURON_EUSAGE,
+                            "the noise index %" PRIu64 " lies beyond the stream of random numbers", at);
         }
         p->s.g.noise = p->noise;
         p->to = maps + i * p->rows * map;
-        code = session_run(&p->s, p->prompts, B, 0, err);
+        code = recording_run(&p->s, p->prompts, B, 0, err);
     }
     return code;
 }
@@ -247,7 +262,7 @@ void sampler_close(sampler *p)
     if (!p)
         return;
     const saeuron_host host = p->s.x->host;
-    session_close(&p->s);
+    recording_close(&p->s);
     io_free(&host, p->noise);
     io_free(&host, (void *)p->prompts);
     io_free(&host, p);

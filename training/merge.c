@@ -13,17 +13,6 @@
 /* An open part: its tensors in the file's order, its place among the parts. */
 typedef struct part_file { tensors t; size_t *order; shard s; } part_file;
 
-/* The metadata string `key` of a part, or "" where it has none; false when it does not fit. */
-static bool meta_text(const part_file *p, const char *key, char *out, size_t size)
-{
-    json v;
-    out[0] = 0;
-    if (!json_get(p->t.metadata, key, &v) || json_string(v, out, size, NULL))
-        return true;
-    out[0] = 0;
-    return false;
-}
-
 static int open_part(part_file *p, const saeuron_host *host, const char *path, saeuron_error *err)
 {
     json v;
@@ -39,10 +28,10 @@ static int open_part(part_file *p, const saeuron_host *host, const char *path, s
             p->order[at] = p->order[at - 1];
         p->order[at] = j;
     }
-    meta_text(p, "format", format, sizeof format);
+    metadata_get(p->t.metadata, "format", format, sizeof format);
     if (strcmp(format, ACTIVATIONS_FORMAT) && strcmp(format, STATISTICS_FORMAT) && (*format || !json_get(p->t.metadata, "timesteps", &v)))
         return fail(err, SAEURON_EFORMAT, "%s: holds neither activations nor statistics: merge joins what collect and stats write", path);
-    meta_text(p, "shard", text, sizeof text);
+    metadata_get(p->t.metadata, "shard", text, sizeof text);
     p->s = (shard){ 0, 1 };
     if (*text && !io_parse_part(text, &p->s.i, &p->s.N))
         return fail(err, SAEURON_EFORMAT, "%s: metadata \"shard\" is \"%.40s\", not I/N", path, text);
@@ -94,9 +83,9 @@ static int compare_key(const part_file *p, size_t count, json key, bool whole, b
     *all = true;
     if (!json_string(key, name, sizeof name, NULL))
         return fail(err, SAEURON_EFORMAT, "%s: its metadata has a key longer than %zu bytes", p[0].t.path, sizeof name - 1);
-    meta_text(&p[0], name, a, META_BYTES);
+    metadata_get(p[0].t.metadata, name, a, META_BYTES);
     for (size_t i = 1; i < count; i++) {
-        meta_text(&p[i], name, b, META_BYTES);
+        metadata_get(p[i].t.metadata, name, b, META_BYTES);
         if (!strcmp(a, b))
             continue;
         *all = false;
@@ -138,11 +127,12 @@ typedef struct merging {
 /* Every part's tensors, in order: the list of the merged file. */
 static int list_tensors(merging *w, saeuron_error *err)
 {
+    json   v;
     size_t at = 0, all = 0;
     int    code = SAEURON_OK;
     for (size_t i = 0; i < w->parts; i++) {
         const part_file *p = &w->part[i];
-        if (!meta_text(p, "prompts", w->a, META_BYTES))
+        if (!metadata_get(p->t.metadata, "prompts", w->a, META_BYTES) && json_get(p->t.metadata, "prompts", &v))
             return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" is longer than %d bytes", p->t.path, META_BYTES);
         for (size_t j = 0; j < p->t.count; j++, at++) {
             const tensor *t = &p->t.list[p->order[j]], *f = w->part[0].t.count ? &w->part[0].t.list[w->part[0].order[0]] : t;
@@ -197,7 +187,7 @@ static int merge_metadata(merging *w, saeuron_error *err)
         else if (json_equals(key, "first_prompt"))
             value = "0";
         else if (json_equals(key, "prompts") && w->activations)
-            meta_text(&w->part[0], "all_prompts", w->a, META_BYTES);
+            metadata_get(w->part[0].t.metadata, "all_prompts", w->a, META_BYTES);
         else if (json_equals(key, "prompts"))
             value = w->prompts;
         else if (json_equals(key, "all_concepts"))
@@ -231,7 +221,7 @@ static int merge(merging *w, const char *const *paths, saeuron_error *err)
     }
     if (code || (code = order_parts(w->part, w->parts, &w->whole, err)) != SAEURON_OK)
         return code;
-    meta_text(&w->part[0], "format", format, sizeof format);
+    metadata_get(w->part[0].t.metadata, "format", format, sizeof format);
     w->activations = !strcmp(format, ACTIVATIONS_FORMAT);
     if (w->activations && w->whole && w->parts > 1)
         return fail(err, SAEURON_EFORMAT, "%s and %s hold the activations of whole runs, no parts of one: train takes several files", w->part[0].t.path, w->part[1].t.path);

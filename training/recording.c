@@ -1,8 +1,8 @@
-/* recording.c: hooks read while sampling: a part of a run's prompts, sampled with a recorder; and the metadata that says what was sampled.
+/* recording.c: modules of the UNet read while sampling, and the facts of that sampling for a file's header.
  *
- *   prompts --session_run: saeuron_generate (recorder: conditional half)--> maps [B,N,d] of each module, step by step
+ *   prompts, modules --recording_run--> maps [B,N,d] of each module, step by step
  *
- * Not here: what becomes of the maps (collect.c, statistics.c). */
+ * Not here: the sampling loop (saeuron.c), what is done with the maps (collect.c, statistics.c). */
 #include "training/recording.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
@@ -11,71 +11,24 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- parts, metadata ---- */
+/* ---- parts of a run ---- */
+
+int shard_check(shard s, saeuron_error *err)
+{
+    if (s.N && s.N <= IO_PARTS && s.i < s.N)
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most %d", IO_PARTS);
+}
 
 size_t shard_first(shard s, size_t count)
 {
     return s.i * (count / s.N) + s.i * (count % s.N) / s.N;
 }
 
-int check_shard(shard s, saeuron_error *err)
-{
-    return s.N && s.N <= IO_PARTS && s.i < s.N ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "a shard is I/N, I from 0 to N-1, N at most %d", IO_PARTS);
-}
-
-void metadata_text(metadata *m, const char *key, const char *text)
-{
-    m->pair[2 * m->n] = key;
-    m->pair[2 * m->n++ + 1] = text;
-    m->pair[2 * m->n] = NULL;
-}
-
-void metadata_whole(metadata *m, const char *key, uint64_t x)
-{
-    snprintf(m->number[m->n], sizeof m->number[0], "%" PRIu64, x);
-    metadata_text(m, key, m->number[m->n]);
-}
-
-void metadata_digest(metadata *m, const char *key, uint64_t x)
-{
-    snprintf(m->number[m->n], sizeof m->number[0], "%016" PRIx64, x);
-    metadata_text(m, key, m->number[m->n]);
-}
-
-void metadata_shard(metadata *m, shard s)
-{
-    snprintf(m->number[m->n], sizeof m->number[0], "%zu/%zu", s.i, s.N);
-    metadata_text(m, "shard", m->number[m->n]);
-}
-
-/* What was sampled, and how: the same for both kinds of file. Of the first so many timesteps every so many-th is named. */
-void metadata_sampling(metadata *m, const saeuron_context *x, const saeuron_generate_options *o, const ddim *d, size_t first, size_t every, size_t W, size_t H)
-{
-    size_t at = 0;
-    metadata_digest(m, "model", saeuron_model_digest(x));
-    metadata_whole(m, "seed", o->seed);
-    io_format_float(m->number[m->n], sizeof m->number[0], o->has_guidance ? (float)o->guidance : x->default_guidance);
-    metadata_text(m, "cfg", m->number[m->n]);
-    metadata_whole(m, "steps", d->steps);
-    for (size_t i = 0; i < first; i += every)
-        at += (size_t)snprintf(m->timesteps + at, sizeof m->timesteps - at, "%s%d", i ? "," : "", d->timesteps[i]);
-    metadata_text(m, "timesteps", m->timesteps);
-    snprintf(m->number[m->n], sizeof m->number[0], "%zux%zu", W, H);
-    metadata_text(m, "size", m->number[m->n]);
-    metadata_text(m, "negative_prompt", o->negative_prompt ? o->negative_prompt : "");
-}
-
-/* Every prompt with its end, so that none runs into the next. */
-uint64_t digest_prompts(uint64_t h, const char *const *prompts, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        h = nn_hash(h, prompts[i], strlen(prompts[i]));
-    return h;
-}
-
 /* ---- sampling with a recorder ---- */
 
-int session_open(session *s, saeuron_context *x, const saeuron_generate_options *o, size_t images, saeuron_error *err)
+int recording_open(recording *s, saeuron_context *x, const saeuron_generate_options *o, size_t images,
+                   saeuron_error *err)
 {
     int code;
     memset(s, 0, sizeof *s);
@@ -85,13 +38,14 @@ int session_open(session *s, saeuron_context *x, const saeuron_generate_options 
     s->g.tap = NULL;
     s->g.latents = NULL;
     s->ddim = x->ddim;
-    s->steps = o->steps ? o->steps : x->default_steps;
+    s->steps = s->sampled = o->steps ? o->steps : x->default_steps;
     s->r.all = images;
     if (x->hooks)
-        return fail(err, SAEURON_EUSAGE, "activations are recorded of the model as it is: forget, steer and reconstruct nothing first");
-    if ((code = saeuron_image_size(x, o, &s->W, &s->H, err)) != SAEURON_OK || (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAEURON_OK)
+        return fail(err, SAEURON_EUSAGE, "activations are recorded of the model as it is: "
+                    "forget, steer and reconstruct nothing first");
+    if ((code = saeuron_image_size(x, o, &s->W, &s->H, err)) != SAEURON_OK ||
+        (code = ddim_set_timesteps(&s->ddim, s->steps, err)) != SAEURON_OK)
         return code;
-    s->sampled = s->steps;
     s->batch = o->batch ? o->batch : usual_batch(x, s->W, s->H);
     s->batch = s->batch < images ? s->batch : images ? images : 1;
     if (s->batch > 1024)
@@ -100,39 +54,74 @@ int session_open(session *s, saeuron_context *x, const saeuron_generate_options 
     return SAEURON_OK;
 }
 
-/* Records module name of the UNet, an attention or the ResNet before it; hook is the attention. */
-int session_add(session *s, const char *name, const char *hook, saeuron_error *err)
+/* The ResNet whose output the attention at hook transforms: up_blocks.1.resnets.2 of
+ * up_blocks.1.attentions.2. */
+static void name_input(char out[96], const char *hook)
 {
-    const size_t i = s->r.count;
+    const char *word = strstr(hook, "attentions");
+    snprintf(out, 96, "%.*sresnets%s", (int)(word - hook), hook, word + strlen("attentions"));
+}
+
+int recording_add(recording *s, const char *hook, bool input, saeuron_error *err)
+{
+    const size_t i = s->r.count, down = s->x->vae.levels - 1; /* halvings from image to latents */
     size_t scale = 1, values;
     s->d[i] = unet_hook_width(&s->x->unet, hook, &scale);
-    s->N[i] = (s->H >> (s->x->vae.levels - 1)) / scale * ((s->W >> (s->x->vae.levels - 1)) / scale);
-    snprintf(s->r.module[i], sizeof s->r.module[i], "%s", name);
-    if (!nn_mul(s->batch, s->N[i] * s->d[i], &values) || !(s->r.rows[i] = io_alloc(&s->x->host, values, sizeof(float))))
-        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller --batch needs less", hook);
+    s->N[i] = (s->H >> down) / scale * ((s->W >> down) / scale);
+    if (input)
+        name_input(s->r.module[i], hook);
+    else
+        snprintf(s->r.module[i], sizeof s->r.module[i], "%s", hook);
+    if (!nn_mul(s->batch, s->N[i] * s->d[i], &values) ||
+        !(s->r.rows[i] = io_alloc(&s->x->host, values, sizeof(float))))
+        return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller batch needs less", hook);
     s->r.count++;
     return SAEURON_OK;
 }
 
-void session_close(session *s)
+int recording_run(recording *s, const char *const *prompts, size_t count, uint64_t index, saeuron_error *err)
 {
-    for (size_t i = 0; i < s->r.count; i++)
-        io_free(&s->x->host, s->r.rows[i]);
-    s->r.count = 0;
-}
-
-/* Samples `count` prompts whose noise begins at index. */
-int session_run(session *s, const char *const *prompts, size_t count, uint64_t index, saeuron_error *err)
-{
-    int code;
     if (!count)
         return SAEURON_OK;
     s->g.prompts = prompts;
     s->g.count = count;
     s->g.noise_index = index;
     s->x->record = &s->r;
-    code = saeuron_generate(s->x, &s->g, NULL, err); /* NULL: nothing is decoded */
+    const int code = saeuron_generate(s->x, &s->g, NULL, err); /* NULL: nothing is decoded */
     s->x->record = NULL;
     s->r.before += count;
     return code;
+}
+
+void recording_close(recording *s)
+{
+    for (size_t i = 0; i < s->r.count; i++)
+        io_free(&s->x->host, s->r.rows[i]);
+    s->r.count = 0;
+}
+
+/* ---- what was sampled ---- */
+
+void recording_metadata(recording *s, metadata *m, size_t every)
+{
+    char   cfg[32];
+    size_t at = 0;
+    io_format_float(cfg, sizeof cfg, s->g.has_guidance ? (float)s->g.guidance : s->x->default_guidance);
+    for (size_t i = 0; i < s->sampled; i += every)
+        at += (size_t)snprintf(s->timesteps + at, sizeof s->timesteps - at, "%s%d", i ? "," : "",
+                               s->ddim.timesteps[i]);
+    metadata_add(m, "model", "%016" PRIx64, saeuron_model_digest(s->x));
+    metadata_add(m, "seed", "%" PRIu64, s->g.seed);
+    metadata_add(m, "cfg", "%s", cfg);
+    metadata_add(m, "steps", "%zu", s->ddim.steps);
+    metadata_text(m, "timesteps", s->timesteps);
+    metadata_add(m, "size", "%zux%zu", s->W, s->H);
+    metadata_text(m, "negative_prompt", s->g.negative_prompt ? s->g.negative_prompt : "");
+}
+
+uint64_t digest_prompts(uint64_t h, const char *const *prompts, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        h = nn_hash(h, prompts[i], strlen(prompts[i]));
+    return h;
 }

@@ -1,46 +1,52 @@
-/* recording.h: hooks read while sampling, for all who do: parts of a run, a sampling with a recorder, the metadata that says what was sampled.
- * Not here: what becomes of the maps (collect.h, statistics.h). */
+/* recording.h: modules of the UNet read while sampling, for whoever does something with their activations.
+ *
+ *   prompts, modules --recording_run--> maps [B,N,d] of each module, step by step; nothing is decoded
+ *
+ * Not here: what is done with the maps (collect.h, statistics.h). Letters: N tokens of a map, d its width,
+ * B images at a time. */
 #ifndef SAEURON_RECORDING_H
 #define SAEURON_RECORDING_H
 
 #include "context.h"
+#include "files/metadata.h"
 
-/* Part i of N of a run: [i*count/N, (i+1)*count/N) of its prompts or concepts. {0, 1}: all of it. */
+/* Part i of N of a run: things [i*count/N, (i+1)*count/N) of its count prompts or concepts. {0, 1}: all of
+ * them. */
 typedef struct shard { size_t i, N; } shard;
-/* The first of count things that belongs to part s: s.i * count / s.N, which no product overflows; that of the next part ends it. */
+/* SAEURON_EUSAGE unless i < N and N is at most IO_PARTS. */
+int    shard_check(shard s, saeuron_error *err);
+/* The first of count things that belongs to part s: s.i * count / s.N, whose product cannot overflow. That
+ * of part s.i + 1 ends it. */
 size_t shard_first(shard s, size_t count);
-int check_shard(shard s, saeuron_error *err);
 
-/* Key, value, key, value, ..., NULL of a header; every number as text. */
-#define PAIRS 24
-typedef struct metadata {
-    const char *pair[2 * PAIRS + 1];
-    char   number[PAIRS][32];
-    char   timesteps[6000];
-    size_t n;
-} metadata;
-
-void metadata_text(metadata *m, const char *key, const char *text);
-void metadata_whole(metadata *m, const char *key, uint64_t x);
-void metadata_digest(metadata *m, const char *key, uint64_t x);
-void metadata_shard(metadata *m, shard s);
-void metadata_sampling(metadata *m, const saeuron_context *x, const saeuron_generate_options *o, const ddim *d, size_t first, size_t every, size_t W, size_t H);
-uint64_t digest_prompts(uint64_t h, const char *const *prompts, size_t count);
-
-/* What both kinds of recording share: the run's sizes, and where a hook's maps come to lie. */
-typedef struct session {
+typedef struct recording {
     saeuron_context *x;
-    saeuron_generate_options g;         /* of the call to come */
-    recorder r;
-    ddim     ddim;
-    size_t   W, H, steps, batch;
-    size_t   sampled;               /* of the steps, the first so many */
+    saeuron_generate_options g;     /* of the next call of saeuron_generate */
+    recorder r;                     /* r.step and r.user are the caller's to set, after recording_open */
+    ddim     ddim;                  /* with this sampling's timesteps */
+    size_t   W, H;                  /* of the image, in pixels */
+    size_t   steps, sampled;        /* of the sampling; the first so many are run */
+    size_t   batch;                 /* B, at most */
     size_t   N[RECORDED], d[RECORDED]; /* of each module recorded */
-} session;
+    char     timesteps[6000];       /* text of the last recording_metadata */
+} recording;
 
-int  session_open(session *s, saeuron_context *x, const saeuron_generate_options *o, size_t images, saeuron_error *err);
-int  session_add(session *s, const char *name, const char *hook, saeuron_error *err);
-int  session_run(session *s, const char *const *prompts, size_t count, uint64_t index, saeuron_error *err);
-void session_close(session *s);
+/* Plans the sampling of `images` images in all with o's options, its prompts aside; x must outlive s.
+ * SAEURON_EUSAGE while x forgets, steers or reconstructs. For recording_close, after an error too. */
+int  recording_open(recording *s, saeuron_context *x, const saeuron_generate_options *o, size_t images,
+                    saeuron_error *err);
+/* One module more: the attention at hook ("up_blocks.1.attentions.2"), or (input) the ResNet whose output
+ * it transforms. Its maps of a batch are then s->r.rows[i] [B,N[i],d[i]], i counting the calls from 0,
+ * whenever s->r.step is called. */
+int  recording_add(recording *s, const char *hook, bool input, saeuron_error *err);
+/* Samples count prompts, whose noise has the numbers index, index + 1, .... */
+int recording_run(recording *s, const char *const *prompts, size_t count, uint64_t index, saeuron_error *err);
+void recording_close(recording *s);
+
+/* What is sampled and how: model, seed, cfg, steps, timesteps, size, negative_prompt. Every every-th of
+ * the timesteps that are run is named. m needs s as long as it lives, until the next call. */
+void recording_metadata(recording *s, metadata *m, size_t every);
+/* h continued by the prompts, each with its end, so that none runs into the next. */
+uint64_t digest_prompts(uint64_t h, const char *const *prompts, size_t count);
 
 #endif

@@ -10,7 +10,6 @@
  * All of a run's state is in its checkpoint, the table of its steps too: a run that was killed does the same steps again and ends in
  * the same bytes. Nothing that is written holds a time, a path or the number of threads. */
 #include "training/run.h"
-#include "files/decimal.h"
 #include "training/measure.h"
 
 #include <inttypes.h>
@@ -24,10 +23,6 @@
 
 static const char log_head[] = "step\tepoch\ttokens\tloss\tfvu\tauxk\tmulti\texplained_variance\texplained_variance_deviation\tl0\tdead\tfired\tgradient_norm\tlr\n";
 
-/* What makes a run this one and no other: key, value, ..., NULL, the metadata of its checkpoint and of its SAE. */
-#define FACTS 32
-typedef struct facts { const char *pair[2 * FACTS + 1]; char number[FACTS][32]; size_t n; } facts;
-
 typedef struct run {
     map_source *s;
     const saeuron_host *host;
@@ -39,72 +34,50 @@ typedef struct run {
     size_t  step, saved;            /* steps done; those that the checkpoint holds (0: there is none) */
     float  *x;                      /* [maps N,d] */
     text_out log;                   /* train.tsv so far */
-    facts   facts;
+    metadata facts;                 /* what makes a run this one: of its checkpoint, its SAE, its summary */
     char    checkpoint[1024], sae[1024], summary[1024], config[1024], table[1024], density[1024];
 } run;
 
 /* ---- what makes a run ---- */
 
-static void put_text(facts *f, const char *key, const char *text)
-{
-    f->pair[2 * f->n] = key;
-    f->pair[2 * f->n++ + 1] = text;
-    f->pair[2 * f->n] = NULL;
-}
-
-static void put_whole(facts *f, const char *key, uint64_t x)
-{
-    snprintf(f->number[f->n], sizeof f->number[0], "%" PRIu64, x);
-    put_text(f, key, f->number[f->n]);
-}
-
-static void put_real(facts *f, const char *key, double x)
-{
-    io_format_double(f->number[f->n], sizeof f->number[0], x);
-    put_text(f, key, f->number[f->n]);
-}
-
 static void put_facts(run *r)
 {
-    facts *f = &r->facts;
+    metadata *f = &r->facts;
     const train_config *c = &r->c;
-    put_text(f, "hook", r->s->hook);
-    put_text(f, "model", r->s->model);
-    snprintf(f->number[f->n], sizeof f->number[0], "%016" PRIx64, r->s->digest);
-    put_text(f, "data", f->number[f->n]);
-    put_whole(f, "maps", r->s->rows);
-    put_whole(f, "buffer", r->s->buffer);
-    put_whole(f, "tokens_a_map", r->s->N);
-    put_whole(f, "width", c->d);
-    put_whole(f, "latents", c->n);
-    put_whole(f, "k", c->k);
-    put_whole(f, "batch", c->batch);
-    put_whole(f, "epochs", r->o->epochs);
-    put_text(f, "topk", c->batch_topk ? "batch" : "token");
-    put_whole(f, "multi_topk", c->multi_topk);
-    put_text(f, "auxk", c->released_auxk ? "released" : "paper");
-    put_real(f, "auxk_alpha", c->auxk_alpha);
-    put_whole(f, "dead_feature_threshold", c->dead_threshold);
-    put_real(f, "lr", c->lr);
-    put_real(f, "beta1", c->beta1);
-    put_real(f, "beta2", c->beta2);
-    put_real(f, "adam_eps", c->eps);
-    put_real(f, "clip", c->clip);
-    put_whole(f, "seed", c->seed);
-    put_whole(f, "log_every", r->o->log_every);
-    put_text(f, "dtype", io_dtype_name(r->o->type));
-    put_whole(f, "contract", SAEURON_CONTRACT_VERSION);
+    metadata_text(f, "hook", r->s->hook);
+    metadata_text(f, "model", r->s->model);
+    metadata_add(f, "data", "%016" PRIx64, r->s->digest);
+    metadata_add(f, "maps", "%zu", r->s->rows);
+    metadata_add(f, "buffer", "%zu", r->s->buffer);
+    metadata_add(f, "tokens_a_map", "%zu", r->s->N);
+    metadata_add(f, "width", "%zu", c->d);
+    metadata_add(f, "latents", "%zu", c->n);
+    metadata_add(f, "k", "%zu", c->k);
+    metadata_add(f, "batch", "%zu", c->batch);
+    metadata_add(f, "epochs", "%zu", r->o->epochs);
+    metadata_text(f, "topk", c->batch_topk ? "batch" : "token");
+    metadata_add(f, "multi_topk", "%d", c->multi_topk);
+    metadata_text(f, "auxk", c->released_auxk ? "released" : "paper");
+    metadata_real(f, "auxk_alpha", c->auxk_alpha);
+    metadata_add(f, "dead_feature_threshold", "%" PRIu64, c->dead_threshold);
+    metadata_real(f, "lr", c->lr);
+    metadata_real(f, "beta1", c->beta1);
+    metadata_real(f, "beta2", c->beta2);
+    metadata_real(f, "adam_eps", c->eps);
+    metadata_real(f, "clip", c->clip);
+    metadata_add(f, "seed", "%" PRIu64, c->seed);
+    metadata_add(f, "log_every", "%zu", r->o->log_every);
+    metadata_text(f, "dtype", io_dtype_name(r->o->type));
+    metadata_add(f, "contract", "%d", SAEURON_CONTRACT_VERSION);
 }
 
 /* Refuses metadata of another run: the first fact that differs is named. */
 static int compare_facts(const run *r, const tensors *t, saeuron_error *err)
 {
     char text[96];
-    json v;
     for (size_t i = 0; i < r->facts.n; i++) {
         const char *key = r->facts.pair[2 * i], *now = r->facts.pair[2 * i + 1];
-        const bool there = json_get(t->metadata, key, &v) && json_string(v, text, sizeof text, NULL);
-        if (!there)
+        if (!metadata_get(t->metadata, key, text, sizeof text))
             return fail(err, SAEURON_EFORMAT, "%s: its metadata does not say its %s: it is not of this run; name another --out", t->path, key);
         if (strcmp(text, now))
             return fail(err, SAEURON_EFORMAT, "%s: was made with %s %s, but this run has %s: give the same options and data as before, or another --out", t->path, key, text, now);
@@ -118,17 +91,15 @@ static int compare_facts(const run *r, const tensors *t, saeuron_error *err)
 static int save_checkpoint(run *r, saeuron_error *err)
 {
     tensor_out list[TRAINER_SAVED + 1];
-    facts  f = r->facts;
-    char   step[32];
+    metadata f = r->facts;
     io_out out;
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
     for (size_t i = 0; i < TRAINER_SAVED; i++)
         list[i] = (tensor_out){ .name = r->state[i].name, .type = r->state[i].type, .ndim = r->state[i].ndim, .shape = { r->state[i].shape[0], r->state[i].ndim > 1 ? r->state[i].shape[1] : 0 } };
     list[TRAINER_SAVED] = (tensor_out){ .name = LOG_TENSOR, .type = DT_U8, .ndim = 1, .shape = { r->log.n } };
-    put_text(&f, "format", CHECKPOINT_FORMAT);
-    snprintf(step, sizeof step, "%zu", r->step);
-    put_text(&f, "step", step);
+    metadata_text(&f, "format", CHECKPOINT_FORMAT);
+    metadata_add(&f, "step", "%zu", r->step);
     int code = tensors_begin(&out, r->host, r->checkpoint, list, TRAINER_SAVED + 1, f.pair, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
         code = r->state[i].type == DT_F32 ? tensors_put(&out, &list[i], 0, r->state[i].data, r->state[i].count, err)
@@ -170,11 +141,9 @@ static int load_tensor(const trainer_tensor *to, const tensors *t, saeuron_error
 static int load_checkpoint(run *r, saeuron_error *err)
 {
     tensors t;
-    char    text[64] = "";
-    json    v;
     uint64_t step = 0;
     int code = tensors_open(&t, r->host, r->checkpoint, err);
-    if (!code && (!json_get(t.metadata, "format", &v) || !json_equals(v, CHECKPOINT_FORMAT)))
+    if (!code && !metadata_is(t.metadata, "format", CHECKPOINT_FORMAT))
         code = fail(err, SAEURON_EFORMAT, "%s: is no checkpoint of this program: remove it and train again", r->checkpoint);
     if (!code)
         code = compare_facts(r, &t, err);
@@ -183,7 +152,7 @@ static int load_checkpoint(run *r, saeuron_error *err)
         tensors_release(&t); /* its pages are not needed twice */
     }
     const tensor *log = code ? NULL : tensors_find(&t, LOG_TENSOR);
-    if (!code && (!json_get(t.metadata, "step", &v) || !json_string(v, text, sizeof text, NULL) || !io_parse_uint(text, &step) || !step || step > r->total ||
+    if (!code && (!metadata_uint(t.metadata, "step", &step) || !step || step > r->total ||
                   *(uint64_t *)r->state[TRAINER_SAVED - 1].data != step || !log || log->type != DT_U8 || log->bytes < sizeof log_head - 1 ||
                   memcmp(log->data, log_head, sizeof log_head - 1) || memchr(log->data, 0, log->bytes)))
         code = fail(err, SAEURON_EFORMAT, "%s: its step or its table of steps is not whole: remove the file and train again", r->checkpoint);
@@ -277,8 +246,8 @@ static int save_config(const run *r, saeuron_error *err)
 static int save_sae(const run *r, saeuron_error *err)
 {
     tensor_out list[4];
-    facts f = r->facts;
-    put_text(&f, "format", SAE_FORMAT);
+    metadata f = r->facts;
+    metadata_text(&f, "format", SAE_FORMAT);
     for (size_t i = 0; i < 4; i++)
         list[i] = (tensor_out){ .name = r->state[i].name, .type = r->o->type, .ndim = r->state[i].ndim, .shape = { r->state[i].shape[0], r->state[i].ndim > 1 ? r->state[i].shape[1] : 0 },
                                 .values = r->state[i].data };
@@ -293,8 +262,8 @@ static int save_summary(const run *r, const measurement *m, saeuron_error *err)
         text_add(&t, "%s", i ? ", " : "");
         text_quote(&t, r->facts.pair[2 * i]);
         text_add(&t, ": ");
-        if (r->facts.pair[2 * i + 1] == r->facts.number[i] && strcmp(r->facts.pair[2 * i], "data"))
-            text_add(&t, "%s", r->facts.number[i]);
+        if (r->facts.pair[2 * i + 1] == r->facts.value[i] && strcmp(r->facts.pair[2 * i], "data"))
+            text_add(&t, "%s", r->facts.value[i]);
         else
             text_quote(&t, r->facts.pair[2 * i + 1]);
     }

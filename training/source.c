@@ -39,22 +39,13 @@ static const char *const alike[] = { "hook", "model", "diff", "steps", "size", "
 
 #define TEXT_BYTES 8192
 
-static void meta_text(const tensors *t, const char *key, char *out, size_t size)
-{
-    json v;
-    if (!json_get(t->metadata, key, &v) || !json_string(v, out, size, NULL))
-        out[0] = 0;
-}
-
 static int open_file(activation_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
 {
-    char format[64];
-    int  code = tensors_open(&f->t, host, path, err);
+    const int code = tensors_open(&f->t, host, path, err);
     if (code)
         return code;
-    meta_text(&f->t, "format", format, sizeof format);
     f->a = tensors_find(&f->t, "activations");
-    if (strcmp(format, ACTIVATIONS_FORMAT) || f->t.count != 1 || !f->a)
+    if (!metadata_is(f->t.metadata, "format", ACTIVATIONS_FORMAT) || f->t.count != 1 || !f->a)
         return fail(err, SAEURON_EFORMAT, "%s: holds no activations: name what saeuron collect wrote", path);
     if (f->a->ndim != 3 || (f->a->type != DT_F32 && f->a->type != DT_F16))
         return fail(err, SAEURON_EFORMAT, "%s: tensor activations must be [rows, tokens, width] in F32 or F16", path);
@@ -69,8 +60,8 @@ static int compare_files(const map_source *s, size_t i, char *text, saeuron_erro
     const activation_file *a = &s->file[0], *b = &s->file[i];
     char *const other = text + TEXT_BYTES;
     for (size_t k = 0; k < sizeof alike / sizeof *alike; k++) {
-        meta_text(&a->t, alike[k], text, TEXT_BYTES);
-        meta_text(&b->t, alike[k], other, TEXT_BYTES);
+        metadata_get(a->t.metadata, alike[k], text, TEXT_BYTES);
+        metadata_get(b->t.metadata, alike[k], other, TEXT_BYTES);
         if (strcmp(text, other))
             return fail(err, SAEURON_EFORMAT, "%s: its metadata has %s \"%.60s\", but that of %s has \"%.60s\": they cannot be mixed; name files of one kind", b->t.path, alike[k],
                         other, a->t.path, text);
@@ -103,7 +94,7 @@ static void digest_files(map_source *s, char *text)
     const size_t some = s->rows < DIGESTED ? s->rows : DIGESTED;
     uint64_t h = 0;
     for (size_t k = 0; k < sizeof alike / sizeof *alike; k++) {
-        meta_text(&s->file[0].t, alike[k], text, TEXT_BYTES);
+        metadata_get(s->file[0].t.metadata, alike[k], text, TEXT_BYTES);
         h = nn_hash(h, text, strlen(text));
     }
     snprintf(text, TEXT_BYTES, "%zu %zu %zu", s->rows, s->N, s->d);
@@ -141,8 +132,8 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
     if (!code) {
         s->N = s->file[0].a->shape[1];
         s->d = s->file[0].a->shape[2];
-        meta_text(&s->file[0].t, "hook", s->hook, sizeof s->hook);
-        meta_text(&s->file[0].t, "model", s->model, sizeof s->model);
+        metadata_get(s->file[0].t.metadata, "hook", s->hook, sizeof s->hook);
+        metadata_get(s->file[0].t.metadata, "model", s->model, sizeof s->model);
         digest_files(s, text);
     }
     io_free(host, text);

@@ -9,11 +9,12 @@
 #include "arithmetic/rng.h"
 #include "forget.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct counting {
-    session s;
+    recording s;
     const stats_options *o;
     sae     sae;
     nn      c;
@@ -265,13 +266,13 @@ static int begin_statistics(counting *c, size_t first, size_t count, saeuron_err
     metadata_text(&m, "format", STATISTICS_FORMAT);
     metadata_text(&m, "what", o->per_prompt ? "prompts" : "means");
     metadata_text(&m, "hook", c->s.r.module[0]);
-    metadata_digest(&m, "sae", c->sae.digest);
-    metadata_sampling(&m, c->s.x, &o->sampling, &c->s.ddim, c->s.sampled, 1, c->s.W, c->s.H);
+    metadata_add(&m, "sae", "%016" PRIx64, c->sae.digest);
+    recording_metadata(&c->s, &m, 1);
     metadata_text(&m, "half", o->half ? "1" : "0");
-    metadata_digest(&m, "prompts_digest", digest);
-    metadata_whole(&m, "all_concepts", o->concepts->count);
+    metadata_add(&m, "prompts_digest", "%016" PRIx64, digest);
+    metadata_add(&m, "all_concepts", "%zu", o->concepts->count);
     metadata_text(&m, "prompts", prompts ? prompts : "");
-    metadata_shard(&m, o->part);
+    metadata_add(&m, "shard", "%zu/%zu", o->part.i, o->part.N);
     if (!code)
         code = tensors_begin(&c->out, host, o->path, c->tensor, count, m.pair, err);
     m.pair[3] = "density";
@@ -304,8 +305,8 @@ static int count_concepts(counting *c, saeuron_error *err)
     int    code;
     for (size_t i = 0; i < count; i++)
         images += list[i].count;
-    if ((code = session_open(&c->s, c->s.x, &o->sampling, images, err)) != SAEURON_OK || (code = hook_name(c->s.x, o->hook, name, err)) != SAEURON_OK ||
-        (code = open_sae(c, name, err)) != SAEURON_OK || (code = session_add(&c->s, name, name, err)) != SAEURON_OK || (code = plan_counting(c, count, err)) != SAEURON_OK ||
+    if ((code = recording_open(&c->s, c->s.x, &o->sampling, images, err)) != SAEURON_OK || (code = hook_name(c->s.x, o->hook, name, err)) != SAEURON_OK ||
+        (code = open_sae(c, name, err)) != SAEURON_OK || (code = recording_add(&c->s, name, false, err)) != SAEURON_OK || (code = plan_counting(c, count, err)) != SAEURON_OK ||
         (code = begin_statistics(c, first, count, err)) != SAEURON_OK)
         return code;
     c->s.r.step = count_step;
@@ -318,7 +319,7 @@ static int count_concepts(counting *c, saeuron_error *err)
                 c->fired[i] = 0;
         }
         c->written = 0;
-        code = session_run(&c->s, k->prompts, k->count, o->sampling.noise_index + k->first, err);
+        code = recording_run(&c->s, k->prompts, k->count, o->sampling.noise_index + k->first, err);
         if (!code)
             code = end_concept(c, k->count, err);
     }
@@ -331,7 +332,7 @@ static int count_concepts(counting *c, saeuron_error *err)
 
 int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err)
 {
-    int code = check_shard(o->part, err);
+    int code = shard_check(o->part, err);
     if (!code && o->type != DT_F32 && o->type != DT_F16)
         code = fail(err, SAEURON_EUSAGE, "statistics are written as F32 or F16");
     if (!code && o->density && !strcmp(o->density, o->path))
@@ -347,7 +348,7 @@ int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err)
     code = count_concepts(c, err);
     io_out_abort(&c->out);
     io_out_abort(&c->density);
-    session_close(&c->s);
+    recording_close(&c->s);
     sae_unload(&c->sae, &x->host);
     io_free(&x->host, c->memory);
     io_free(&x->host, c->scratch);
