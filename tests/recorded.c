@@ -107,10 +107,10 @@ int collected(saeuron_context *x, saeuron_generate_options g, const char *const 
     return collect_run(x, &o, e);
 }
 
-int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density, shard part, dtype type, bool per_prompt, bool half, size_t batch, saeuron_error *e)
+int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density, shard part, dtype type, bool per_prompt, size_t batch, saeuron_error *e)
 {
     const stats_options o = { .sampling = { .seed = 9, .batch = batch }, .part = part, .hook = hook, .path = path, .density = density, .concepts = c, .type = type,
-                              .per_prompt = per_prompt, .half = half };
+                              .per_prompt = per_prompt };
     return stats_make(x, &o, e);
 }
 

@@ -37,7 +37,7 @@ void watch(saeuron_context *x, saeuron_generate_options g); /* the truth of a ru
 
 /* collect_run of all prompts, stats_make. */
 int collected(saeuron_context *x, saeuron_generate_options g, const char *const *paths, size_t hook_count, shard part, size_t every, size_t first, bool diff, dtype type, saeuron_error *e);
-int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density, shard part, dtype type, bool per_prompt, bool half, size_t batch, saeuron_error *e);
+int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density, shard part, dtype type, bool per_prompt, size_t batch, saeuron_error *e);
 
 /* Every allocation of run fails once: SAEURON_ENOMEM, nothing left, and the context goes on. */
 void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, saeuron_error *));

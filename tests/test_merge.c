@@ -48,7 +48,7 @@ static void parts_of_statistics(void)
     tiny_text(&files, "lake.json", one);
     CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK && concepts_open(&lake, x, TINY_OBJECTS, "tiny/lake.json", 0, &e) == SAEURON_OK, "%s", e.text);
     for (int per_prompt = 0; per_prompt < 2; per_prompt++) {
-        CHECK(counted(x, &c, TINY_OBJECTS, whole, dense, (shard){ 0, 1 }, DT_F16, per_prompt, false, 0, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(counted(x, &c, TINY_OBJECTS, whole, dense, (shard){ 0, 1 }, DT_F16, per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
         for (size_t n = 1; n <= 4; n++) {
             const char *part[4], *density[4];
             for (size_t i = 0; i < n; i++) {
@@ -57,7 +57,7 @@ static void parts_of_statistics(void)
                 part[n - 1 - i] = at(name);
                 snprintf(name, sizeof name, "density%zu", i);
                 density[i] = at(name);
-                CHECK(counted(x, &c, TINY_OBJECTS, part[n - 1 - i], density[i], (shard){ i, n }, DT_F16, per_prompt, false, 0, &e) == SAEURON_OK, "%s", e.text);
+                CHECK(counted(x, &c, TINY_OBJECTS, part[n - 1 - i], density[i], (shard){ i, n }, DT_F16, per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
             }
             CHECK(merge_parts(NULL, part, n, merged, &e) == SAEURON_OK, "%s", e.text);
             CHECK(same_files(whole, merged), "%zu parts of the statistics give other bytes", n);
@@ -66,14 +66,14 @@ static void parts_of_statistics(void)
         }
     }
     const char *both[2] = { at("whole.safetensors"), at("lake.safetensors") };
-    CHECK(counted(x, &c, TINY_OBJECTS, both[0], NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e) == SAEURON_OK &&
-          counted(x, &lake, TINY_OBJECTS, both[1], NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(counted(x, &c, TINY_OBJECTS, both[0], NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e) == SAEURON_OK &&
+          counted(x, &lake, TINY_OBJECTS, both[1], NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e) == SAEURON_OK, "%s", e.text);
     CHECK(merge_parts(NULL, both, 2, merged, &e) == SAEURON_OK && stats_load(&s, NULL, merged, &e) == SAEURON_OK, "%s", e.text);
     CHECK(s.concepts == 4 && s.prompts[stats_find(&s, "Lake")] == 3 && s.prompts[stats_find(&s, "Dogs")] == 1 && s.sae[0], "joined: %zu concepts", s.concepts);
     stats_unload(&s, NULL);
     const char *twice[2] = { both[0], both[0] };
     check_error("a concept twice", merge_parts(NULL, twice, 2, merged, &e), SAEURON_EUSAGE, &e, "two tensors|Cats");
-    CHECK(counted(x, &lake, TINY_STYLES, both[1], NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(counted(x, &lake, TINY_STYLES, both[1], NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e) == SAEURON_OK, "%s", e.text);
     check_error("another hook", merge_parts(NULL, both, 2, merged, &e), SAEURON_EFORMAT, &e, "lake.safetensors|hook|" TINY_STYLES);
     concepts_close(&c, &x->host);
     concepts_close(&lake, &x->host);

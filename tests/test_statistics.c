@@ -20,19 +20,16 @@ static float rounded(float x)
     return nn_f16_to_f32(h);
 }
 
-/* f of one token by plain loops: z by contract 3's chain (WIDTH < 128: one block), then the K largest above 0. half: rounded as A8 says. */
-static void plain_latents(const sae *s, float f[LATENTS], const float *x, bool half)
+/* f of one token by plain loops: z by contract 3's chain (WIDTH < 128: one block), then the K largest above 0. */
+static void plain_latents(const sae *s, float f[LATENTS], const float *x)
 {
     float z[LATENTS], w[WIDTH];
     for (size_t i = 0; i < LATENTS; i++) {
         float sum = 0;
         nn_widen(w, s->encoder.w, i * WIDTH, WIDTH);
-        for (size_t j = 0; j < WIDTH; j++) {
-            const float c = half ? rounded(rounded(x[j]) - rounded(s->b_dec[j])) : x[j] - s->b_dec[j];
-            sum = nn_fmaf(c, half ? rounded(w[j]) : w[j], sum);
-        }
-        sum = sum + (half ? rounded(s->encoder.bias[i]) : s->encoder.bias[i]);
-        z[i] = half ? rounded(sum) : sum;
+        for (size_t j = 0; j < WIDTH; j++)
+            sum = nn_fmaf(x[j] - s->b_dec[j], w[j], sum);
+        z[i] = sum + s->encoder.bias[i];
         f[i] = 0;
     }
     for (size_t k = 0; k < K; k++) {
@@ -45,12 +42,10 @@ static void plain_latents(const sae *s, float f[LATENTS], const float *x, bool h
     }
 }
 
-static float half_if(bool half, float x) { return half ? rounded(x) : x; }
-
 /* What one concept's tensors must hold. */
 typedef struct truth { float prompt[2][STEPS][LATENTS], mean[STEPS][LATENTS], density[STEPS][LATENTS]; } truth;
 
-static void plain_statistics(truth *t, const sae *s, size_t hook, size_t first, size_t count, bool half)
+static void plain_statistics(truth *t, const sae *s, size_t hook, size_t first, size_t count)
 {
     for (size_t step = 0; step < STEPS; step++) {
         double sum[LATENTS] = { 0 }, fired[LATENTS] = { 0 };
@@ -58,19 +53,19 @@ static void plain_statistics(truth *t, const sae *s, size_t hook, size_t first, 
             double token[LATENTS] = { 0 };
             for (size_t m = 0; m < TOKENS; m++) {
                 float f[LATENTS];
-                plain_latents(s, f, eye.out[hook][first + p][step] + m * WIDTH, half);
+                plain_latents(s, f, eye.out[hook][first + p][step] + m * WIDTH);
                 for (size_t i = 0; i < LATENTS; i++) {
                     token[i] += (double)f[i];
                     fired[i] += f[i] > 0;
                 }
             }
             for (size_t i = 0; i < LATENTS; i++) {
-                t->prompt[p][step][i] = half_if(half, (float)(token[i] / TOKENS));
+                t->prompt[p][step][i] = (float)(token[i] / TOKENS);
                 sum[i] += (double)t->prompt[p][step][i];
             }
         }
         for (size_t i = 0; i < LATENTS; i++) {
-            t->mean[step][i] = half_if(half, (float)(sum[i] / (double)count));
+            t->mean[step][i] = (float)(sum[i] / (double)count);
             t->density[step][i] = (float)(fired[i] / ((double)count * TOKENS));
         }
     }
@@ -84,7 +79,7 @@ static void compare(const tensors *t, const char *name, const float *want, size_
     for (size_t i = 0; x && x->count == count && i < count; i++) {
         float got;
         nn_widen(&got, (weight){ .data = x->data, .type = x->type }, i, 1);
-        wrong += got != half_if(type == DT_F16, want[i]);
+        wrong += got != (type == DT_F16 ? rounded(want[i]) : want[i]);
     }
     CHECK(wrong == 0, "%s: %zu of %zu values of %s are not the definition's", what, wrong, count, name);
 }
@@ -92,9 +87,9 @@ static void compare(const tensors *t, const char *name, const float *want, size_
 /* Means over tokens, then prompts; the noise of a concept's prompts goes on where the one before it stopped; unequal numbers of prompts. */
 static void statistics(void)
 {
-    static const struct { const char *hook; bool per_prompt, half; dtype type; } cases[] = {
-        { TINY_OBJECTS, false, false, DT_F32 }, { "unet." TINY_STYLES, false, false, DT_F16 }, { TINY_STYLES, true, false, DT_F16 }, { TINY_OBJECTS, true, false, DT_F32 },
-        { TINY_OBJECTS, false, true, DT_F16 }, { TINY_STYLES, true, true, DT_F32 },
+    static const struct { const char *hook; bool per_prompt; dtype type; } cases[] = {
+        { TINY_OBJECTS, false, DT_F32 }, { "unet." TINY_STYLES, false, DT_F16 },
+        { TINY_STYLES, true, DT_F16 },   { TINY_OBJECTS, true, DT_F32 },
     };
     static truth want;
     concept_set c;
@@ -108,11 +103,11 @@ static void statistics(void)
         tiny_text(&files, "mine.json", concept_file);
         CHECK(concepts_open(&c, x, cases[i].hook, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
         watch(x, (saeuron_generate_options){ .seed = 9 });
-        CHECK(counted(x, &c, cases[i].hook, path, density, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, cases[i].half, 0, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(counted(x, &c, cases[i].hook, path, density, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
         CHECK(hook_name(x, cases[i].hook, name, &e) == SAEURON_OK && hook_folder(x, name, dir, &e) == SAEURON_OK && sae_load(&s, &x->host, NULL, dir, &e) == SAEURON_OK, "%s", e.text);
         CHECK(tensors_open(&t, NULL, path, &e) == SAEURON_OK && tensors_open(&d, NULL, density, &e) == SAEURON_OK && t.count == 3 && d.count == 3, "%s", e.text);
         for (size_t k = 0; k < 3; k++) {
-            plain_statistics(&want, &s, strcmp(name, TINY_OBJECTS) != 0, c.list[k].first, c.list[k].count, cases[i].half);
+            plain_statistics(&want, &s, strcmp(name, TINY_OBJECTS) != 0, c.list[k].first, c.list[k].count);
             if (cases[i].per_prompt)
                 compare(&t, c.list[k].name, &want.prompt[0][0][0], c.list[k].count * STEPS * LATENTS, cases[i].type, "per prompt");
             else
@@ -124,7 +119,7 @@ static void statistics(void)
         sae_unload(&s, &x->host);
         saeuron_close(x);
         x = opened(2);
-        CHECK(counted(x, &c, cases[i].hook, other, NULL, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, cases[i].half, 1, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(counted(x, &c, cases[i].hook, other, NULL, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, 1, &e) == SAEURON_OK, "%s", e.text);
         CHECK(same_files(path, other), "case %zu: two threads and batches of one give other bytes", i);
         concepts_close(&c, &x->host);
         done(x);
@@ -140,7 +135,7 @@ static void statistics_serve(void)
     const char *path = at("stats.safetensors");
     saeuron_context *x = fresh();
     tiny_text(&files, "mine.json", concept_file);
-    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK && counted(x, &c, TINY_OBJECTS, path, at("density.safetensors"), (shard){ 0, 1 }, DT_F32, false, false, 0, &e) == SAEURON_OK &&
+    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK && counted(x, &c, TINY_OBJECTS, path, at("density.safetensors"), (shard){ 0, 1 }, DT_F32, false, 0, &e) == SAEURON_OK &&
           stats_load(&s, NULL, path, &e) == SAEURON_OK, "%s", e.text);
     CHECK(s.concepts == 3 && s.steps == STEPS && s.timesteps[0] == 751 && s.timesteps[3] == 1 && !strcmp(s.hook, TINY_OBJECTS) && s.sae[0] && s.prompts[stats_find(&s, "Cats")] == 2 &&
           s.prompts[stats_find(&s, "Dogs")] == 1, "%zu concepts", s.concepts);
@@ -161,10 +156,10 @@ static void mistakes(void)
     saeuron_context *x = fresh();
     tiny_text(&files, "mine.json", concept_file);
     CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
-    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
-    check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_EUSAGE, &e, "a file each");
-    check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
-    check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 }, DT_F32, false, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
+    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
+    check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_EUSAGE, &e, "a file each");
+    check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
+    check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
     CHECK(!there(path), "statistics without densities are there");
     concepts_close(&c, &x->host);
     done(x);
@@ -176,7 +171,7 @@ static int two_parts(saeuron_context *x, saeuron_error *e)
     concept_set c = { 0 };
     int code = concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 1, e);
     for (size_t i = 0; i < 2 && !code; i++)
-        code = counted(x, &c, TINY_OBJECTS, parts[i], at("e2"), (shard){ i, 2 }, DT_F16, i == 1, i == 1, 1, e);
+        code = counted(x, &c, TINY_OBJECTS, parts[i], at("e2"), (shard){ i, 2 }, DT_F16, i == 1, 1, e);
     concepts_close(&c, &x->host);
     return code;
 }

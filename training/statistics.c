@@ -19,7 +19,7 @@ typedef struct counting {
     sae     sae;
     nn      c;
     arena   work;
-    void   *memory, *rounded, *scratch; /* the arrays below; the SAE's tensors rounded; what encoding needs */
+    void   *memory, *scratch;       /* the arrays below; what encoding needs */
     uint32_t *idx, *count;          /* [batch N,k], [batch N] */
     float   *val;                   /* [batch N,k] */
     float   *mean;                  /* [batch,T,n]: f averaged over a map's tokens */
@@ -29,80 +29,6 @@ typedef struct counting {
     tensor_out *tensor, *share;     /* a concept each */
     size_t   now, written;          /* concept of the part, its values written */
 } counting;
-
-/* x rounded to half precision; SAEURON_ENAN where it has no such number. */
-static int round_half(float *x, size_t n, const char *what, saeuron_error *err)
-{
-    uint16_t h;
-    for (size_t i = 0; i < n; i++) {
-        if (!nn_f32_to_f16(&h, x[i]))
-            return fail(err, SAEURON_ENAN, "%s: element %zu is too large for half precision: make statistics without --half", what, i);
-        x[i] = nn_f16_to_f32(h);
-    }
-    return SAEURON_OK;
-}
-
-/* AUDIT A8: the SAE's tensors as sae.to(torch.float16) has them; c->sae then points at them. W_dec is not needed. */
-static int round_sae(counting *c, saeuron_error *err)
-{
-    sae *s = &c->sae;
-    const size_t weights = s->n * s->d;
-    unsigned char *w = c->rounded = io_alloc(&c->s.x->host, 2 * weights + (s->n + s->d) * sizeof(float), 1);
-    if (!w)
-        return fail(err, SAEURON_ENOMEM, "no memory to round the SAE at %s to half precision", c->o->hook);
-    float *bias = (float *)(void *)w, *b_dec = bias + s->n, row[256];
-    int    code;
-    memcpy(bias, s->encoder.bias, s->n * sizeof *bias);
-    memcpy(b_dec, s->b_dec, s->d * sizeof *b_dec);
-    if ((code = round_half(bias, s->n, "encoder.bias", err)) != SAEURON_OK || (code = round_half(b_dec, s->d, "b_dec", err)) != SAEURON_OK)
-        return code;
-    w += (s->n + s->d) * sizeof(float);
-    for (size_t i = 0; i < weights; i += 256) {
-        const size_t some = weights - i < 256 ? weights - i : 256;
-        nn_widen(row, s->encoder.w, i, some);
-        if ((code = round_half(row, some, "encoder.weight", err)) != SAEURON_OK)
-            return code;
-        for (size_t j = 0; j < some; j++) {
-            uint16_t h = 0;
-            nn_f32_to_f16(&h, row[j]);
-            w[2 * (i + j)] = (unsigned char)(h & 255);
-            w[2 * (i + j) + 1] = (unsigned char)(h >> 8);
-        }
-    }
-    s->encoder.w = (weight){ .data = w, .type = DT_F16 };
-    s->encoder.bias = bias;
-    s->b_dec = b_dec;
-    return SAEURON_OK;
-}
-
-/* sae_encode where x, x - b_dec and z are each rounded to half precision (products are summed as ours are, in float: a GPU's tensor cores
- * do so, too). x [M,d] is changed. x NULL: planning. */
-static int encode_half(counting *c, float *x, size_t M, saeuron_error *err)
-{
-    const sae *s = &c->sae;
-    const size_t block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->c.work);
-    float *z = arena_floats(c->c.work, block * s->n);
-    int    code = z ? round_half(x, M * s->d, c->o->hook, err) : SAEURON_OK;
-    for (size_t m = 0; z && m < M; m++)
-        for (size_t j = 0; j < s->d; j++)
-            x[m * s->d + j] = x[m * s->d + j] - s->b_dec[j];
-    if (z && !code)
-        code = round_half(x, M * s->d, c->o->hook, err);
-    for (size_t m = 0; m < M && !code; m += block) {
-        const size_t tokens = M - m < block ? M - m : block;
-        apply_linear(&c->c, z, x ? x + m * s->d : NULL, &s->encoder, tokens);
-        if (!z)
-            break;
-        if ((code = round_half(z, tokens * s->n, c->o->hook, err)) != SAEURON_OK)
-            break;
-        for (size_t t = 0; t < tokens; t++) {
-            const size_t row = (m + t) * s->k;
-            c->count[m + t] = sae_top_latents(s, c->idx + row, c->val + row, z + t * s->n);
-        }
-    }
-    arena_release(c->c.work, mark);
-    return code;
-}
 
 /* y [n] = f averaged over the N tokens of a map: for each latent one double from +0, tokens ascending, divided by N, rounded to float once
  * (contract 5). fired [n], or NULL, counts tokens. */
@@ -127,20 +53,13 @@ static int count_step(void *user, size_t step, size_t first, size_t B, saeuron_e
     const size_t n = c->sae.n, T = c->s.steps, N = c->s.N[0];
     int code = SAEURON_OK;
     (void)first;
-    if (c->o->half)
-        code = encode_half(c, c->s.r.rows[0], B * N, err);
-    else
-        sae_encode(&c->c, &c->sae, c->idx, c->val, c->count, c->s.r.rows[0], B * N);
-    if (!code && c->work.failed)
-        code = fail(err, SAEURON_ENOMEM, "the plan of the encoder's memory was too small: this is a bug");
-    for (size_t b = 0; b < B && !code; b++) {
-        float *mean = c->mean + (b * T + step) * n;
-        token_mean(c, mean, c->fired ? c->fired + step * n : NULL, b * N);
-        if (c->o->half)
-            code = round_half(mean, n, c->o->hook, err);
-    }
-    if (code || step + 1 < T)
-        return code;
+    sae_encode(&c->c, &c->sae, c->idx, c->val, c->count, c->s.r.rows[0], B * N);
+    if (c->work.failed)
+        return fail(err, SAEURON_ENOMEM, "the plan of the encoder's memory was too small: this is a bug");
+    for (size_t b = 0; b < B; b++)
+        token_mean(c, c->mean + (b * T + step) * n, c->fired ? c->fired + step * n : NULL, b * N);
+    if (step + 1 < T)
+        return SAEURON_OK;
     for (size_t b = 0; b < B; b++) /* prompts ascending */
         for (size_t i = 0; i < T * n; i++)
             c->sum[i] += (double)c->mean[b * T * n + i];
@@ -158,9 +77,7 @@ static int end_concept(counting *c, size_t prompts, saeuron_error *err)
     int code = SAEURON_OK;
     for (size_t i = 0; i < values; i++)
         c->mean[i] = (float)(c->sum[i] / (double)prompts);
-    if (c->o->half)
-        code = round_half(c->mean, values, c->o->hook, err);
-    if (!code && !c->o->per_prompt)
+    if (!c->o->per_prompt)
         code = tensors_put(&c->out, &c->tensor[c->now], 0, c->mean, values, err);
     for (size_t i = 0; i < values && c->fired; i++)
         c->mean[i] = (float)(c->fired[i] / ((double)prompts * (double)c->s.N[0]));
@@ -178,10 +95,7 @@ static int plan_counting(counting *c, size_t concepts, saeuron_error *err)
     c->work = (arena){ 0 };
     if (!nn_init(&c->c, c->s.x->host.isa, c->s.x->threads, &c->work))
         return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", c->s.x->host.isa);
-    if (c->o->half)
-        encode_half(c, NULL, M, err);
-    else
-        sae_encode(&c->c, s, NULL, NULL, NULL, NULL, M);
+    sae_encode(&c->c, s, NULL, NULL, NULL, NULL, M);
     bytes = c->work.peak + 64;
     for (int pass = 0; pass < 2; pass++) {
         arena a = { .base = c->memory, .size = c->memory ? bytes : 0 };
@@ -268,7 +182,7 @@ static int begin_statistics(counting *c, size_t first, size_t count, saeuron_err
     metadata_text(&m, "hook", c->s.r.module[0]);
     metadata_add(&m, "sae", "%016" PRIx64, c->sae.digest);
     recording_metadata(&c->s, &m, 1);
-    metadata_text(&m, "half", o->half ? "1" : "0");
+    metadata_text(&m, "half", "0"); /* always: files keep their bytes (docs/formats.md) */
     metadata_add(&m, "prompts_digest", "%016" PRIx64, digest);
     metadata_add(&m, "all_concepts", "%zu", o->concepts->count);
     metadata_text(&m, "prompts", prompts ? prompts : "");
@@ -284,14 +198,11 @@ static int begin_statistics(counting *c, size_t first, size_t count, saeuron_err
     return code;
 }
 
-/* The SAE at the hook; rounded, it is not what would be packed. */
 static int open_sae(counting *c, const char *hook, saeuron_error *err)
 {
     char dir[1024];
-    int  code = hook_folder(c->s.x, hook, dir, err);
-    if (!code)
-        code = hook_sae(c->s.x, hook, dir, !c->o->half, &c->sae, err);
-    return !code && c->o->half ? round_sae(c, err) : code;
+    const int code = hook_folder(c->s.x, hook, dir, err);
+    return code ? code : hook_sae(c->s.x, hook, dir, true, &c->sae, err);
 }
 
 static int count_concepts(counting *c, saeuron_error *err)
@@ -352,7 +263,6 @@ int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err)
     sae_unload(&c->sae, &x->host);
     io_free(&x->host, c->memory);
     io_free(&x->host, c->scratch);
-    io_free(&x->host, c->rounded);
     io_free(&x->host, c);
     return code;
 }

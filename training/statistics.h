@@ -16,7 +16,6 @@ typedef struct stats_options {
     const concept_set *concepts;    /* of all parts */
     dtype   type;
     bool    per_prompt;             /* [prompts,T,n] a concept, as the released dictionaries, instead of its mean [T,n] */
-    bool    half;                   /* AUDIT A8: rounded to half precision wherever the released code holds such a number */
 } stats_options;
 
 int stats_make(saeuron_context *x, const stats_options *o, saeuron_error *err);
