@@ -1,6 +1,6 @@
 /* collect.h: activations recorded while sampling: into files, or into memory for training that samples.
  *
- *   prompts --collect_run--> a file a hook        some of the prompts --sampler_maps--> the same maps, in memory
+ *   all prompts --collect_run--> a file a hook      some prompts --sampler_maps--> the same maps, in memory
  *
  * Not here: the recording itself (recording.h), training on them (source.h), statistics (statistics.h).
  * Files: docs/formats.md. Letters: N tokens of a map, d its width. */
