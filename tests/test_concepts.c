@@ -32,8 +32,8 @@ static void concepts_of_a_file(void)
     }
     check_error("no file", concepts_open(&c, x, TINY_OBJECTS, "tiny/none.json", 0, &e), SAEURON_ENOENT, &e, "none.json");
     check_error("no hook", concepts_open(&c, x, "nowhere", "tiny/mine.json", 0, &e), SAEURON_EUSAGE, &e, "nowhere");
-    check_error("no calibration", concepts_open(&c, x, TINY_OBJECTS, NULL, 0, &e), SAEURON_EFORMAT, &e, "concepts.json|calibration|--concepts");
-    check_error("no domain", concepts_open(&c, x, "mid_block.attentions.0", NULL, 0, &e), SAEURON_EFORMAT, &e, "concepts.json|domains|--concepts");
+    check_error("no calibration", concepts_open(&c, x, TINY_OBJECTS, NULL, 0, &e), SAEURON_EFORMAT, &e, "concepts.json|calibration|concept_file");
+    check_error("no domain", concepts_open(&c, x, "mid_block.attentions.0", NULL, 0, &e), SAEURON_EFORMAT, &e, "concepts.json|domains|concept_file");
     done(x);
 }
 

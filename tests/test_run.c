@@ -185,7 +185,7 @@ static void stopped(void)
         for (; code == SAEURON_ECANCEL && stops < 100; stops++) {
             h.stop_at = 1 + stops % 3;
             code = run_into("stops", h, &calls, &e);
-            CHECK(code == SAEURON_OK || (code == SAEURON_ECANCEL && test_holds(e.text, "--resume")), "%s", e.text);
+            CHECK(code == SAEURON_OK || (code == SAEURON_ECANCEL && test_holds(e.text, "resume goes on")), "%s", e.text);
         }
         h.stop_at = 0;
         if (code == SAEURON_OK)
@@ -246,10 +246,10 @@ static void other_options(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const how h = { .data = { "whole.safetensors" }, .what = cases[i].what, .value = cases[i].value };
         int code = run_into("half-way", h, NULL, &e);
-        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "checkpoint.safetensors|--out");
+        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "checkpoint.safetensors|another folder");
         CHECK(test_holds(e.text, cases[i].words), "%s: %s", cases[i].what, e.text);
         code = run_into("finished", h, NULL, &e);
-        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "sae.safetensors|--out");
+        check_error(cases[i].what, code, SAEURON_EFORMAT, &e, "sae.safetensors|another folder");
     }
     int code = run_into("half-way", (how){ .data = { "half.safetensors" } }, NULL, &e);
     check_error("other data", code, SAEURON_EFORMAT, &e, "data|checkpoint.safetensors");
@@ -258,9 +258,9 @@ static void other_options(void)
     code = run_into("half-way", (how){ .buffer = 1000 }, NULL, &e);
     check_error("sampled", code, SAEURON_EFORMAT, &e, "checkpoint.safetensors");
     code = run_into("half-way", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
-    check_error("again", code, SAEURON_EUSAGE, &e, "checkpoint.safetensors|--resume|--out");
+    check_error("again", code, SAEURON_EUSAGE, &e, "checkpoint.safetensors|resume|another folder");
     code = run_into("finished", (how){ .data = { "whole.safetensors" }, .fresh = true }, NULL, &e);
-    check_error("again", code, SAEURON_EUSAGE, &e, "sae.safetensors|--resume|--out");
+    check_error("again", code, SAEURON_EUSAGE, &e, "sae.safetensors|resume|another folder");
     trained("half-way", (how){ .data = { "part0.safetensors", "part1.safetensors", "part2.safetensors" } });
     CHECK(same_folders("half-way", "finished"), "after refusals the run ends in other bytes");
 }
@@ -350,9 +350,13 @@ static void full_disk(void)
 static void bad_options(void)
 {
     static const struct { const char *what; double value; const char *words; } cases[] = {
-        { "k", 0, "--k" }, { "k", 97, "--k|96" }, { "batch", 0, "--batch" }, { "batch", TOKENS - 1, "--batch|16" }, { "batch", TOKENS + 1, "--batch|16" }, { "batch", TOKENS * (ROWS + 1), "20 maps|21|--batch" },
-        { "epochs", 0, "--epochs" }, { "epochs", 1e19, "--epochs" }, { "checkpoint_every", 0, "--checkpoint-every" }, { "log_every", 0, "--log-every" }, { "lr", 0, "--lr" }, { "lr", -1, "--lr" }, { "lr", 1.5, "--lr" },
-        { "beta1", 1, "--beta1" }, { "beta2", -0.1, "--beta2" }, { "adam_eps", 0, "--adam-eps" }, { "clip", 0, "--clip" }, { "auxk_alpha", -1, "--auxk-alpha" },
+        { "k", 0, "k 0: must be" }, { "k", 97, "k 97: must be|96" }, { "batch", 0, "batch 0: must be" },
+        { "batch", TOKENS - 1, "batch 15: must be|16" }, { "batch", TOKENS + 1, "batch 17: must be|16" },
+        { "batch", TOKENS * (ROWS + 1), "20 maps|21|batch" }, { "epochs", 0, "epochs" },
+        { "epochs", 1e19, "epochs|too many" }, { "checkpoint_every", 0, "checkpoint_every" },
+        { "log_every", 0, "log_every" }, { "lr", 0, "lr must" }, { "lr", -1, "lr must" }, { "lr", 1.5, "lr must" },
+        { "beta1", 1, "beta1" }, { "beta2", -0.1, "beta2" }, { "adam_eps", 0, "eps must" }, { "clip", 0, "clip" },
+        { "auxk_alpha", -1, "auxk_alpha must" },
     };
     saeuron_error e = { 0 };
     prepare();

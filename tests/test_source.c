@@ -115,7 +115,7 @@ static void order_of_sampling(void)
     source_close(&s);
     o.every = 1;
     const int code = source_open_online(&s, c, &o, STEPS - 1, &e);
-    check_error("a buffer of less than a prompt", code, SAEURON_EUSAGE, &e, "--buffer|4");
+    check_error("a buffer of less than a prompt", code, SAEURON_EUSAGE, &e, "buffer must|4");
     source_close(&s);
     saeuron_close(c);
     CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
