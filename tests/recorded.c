@@ -10,10 +10,12 @@
 tiny files;
 seen eye;
 
-const char *const prompts[PROMPTS] = { "An image of Cats in Sketch style.", "dog", "the sea", "", "in Van Gogh style" };
+const char *const prompts[PROMPTS] = { "An image of Cats in Sketch style.", "dog", "the sea", "",
+                                       "in Van Gogh style" };
 const char *const hooks[2] = { TINY_OBJECTS, "unet." TINY_STYLES };
 
-const char concept_file[] = "{\"Cats\": [\"An image of Cats in Sketch style.\", \"dog\"], \"Dogs\": [\"the sea\"], \"The \\\"Sea\\\"\": [\"\", \"in Van Gogh style\"]}";
+const char concept_file[] = "{\"Cats\": [\"An image of Cats in Sketch style.\", \"dog\"], "
+                            "\"Dogs\": [\"the sea\"], \"The \\\"Sea\\\"\": [\"\", \"in Van Gogh style\"]}";
 
 saeuron_context *opened(int threads)
 {
@@ -34,7 +36,8 @@ saeuron_context *fresh(void)
 void done(saeuron_context *x)
 {
     saeuron_close(x);
-    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0, "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
+    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0,
+          "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
     tiny_free(&files);
 }
 
@@ -61,7 +64,8 @@ bool same_files(const char *a, const char *b)
     saeuron_error e = { 0 };
     const int code = io_open(&f[0], NULL, a, &e) || io_open(&f[1], NULL, b, &e);
     CHECK(!code, "%s", e.text);
-    const bool same = !code && f[0].size == f[1].size && f[0].size && !memcmp(f[0].data, f[1].data, f[0].size);
+    const bool same = !code && f[0].size == f[1].size && f[0].size &&
+        !memcmp(f[0].data, f[1].data, f[0].size);
     io_close(&f[0]);
     io_close(&f[1]);
     return same;
@@ -69,19 +73,24 @@ bool same_files(const char *a, const char *b)
 
 void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
 {
-    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n'), "%s: code %d (wanted %d), \"%s\" should hold %s",
+    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n'),
+          "%s: code %d (wanted %d), \"%s\" should hold %s",
           what, code, wanted, e->text, words);
 }
 
-static int look(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+static int look(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
+                int kind)
 {
-    static const char *const names[4] = { "unet." TINY_OBJECTS, "unet." TINY_STYLES, "unet.up_blocks.0.resnets.1", "unet.up_blocks.0.resnets.2" };
+    static const char *const names[4] = { "unet." TINY_OBJECTS, "unet." TINY_STYLES,
+                                          "unet.up_blocks.0.resnets.1", "unet.up_blocks.0.resnets.2" };
     seen *s = user;
     (void)kind;
     for (size_t i = 0; i < 4 && step >= 0; i++)
         if (!strcmp(name, names[i]))
             for (size_t b = 0; b < shape[0] / s->guided; b++)
-                memcpy(i < 2 ? s->out[i][first + b][step] : s->in[i - 2][first + b][step], values + (shape[0] - shape[0] / s->guided + b) * TOKENS * WIDTH, TOKENS * WIDTH * sizeof *values);
+                memcpy(i < 2 ? s->out[i][first + b][step] : s->in[i - 2][first + b][step],
+                       values + (shape[0] - shape[0] / s->guided + b) * TOKENS * WIDTH,
+                       TOKENS * WIDTH * sizeof *values);
     return 0;
 }
 
@@ -99,17 +108,22 @@ void watch(saeuron_context *x, saeuron_generate_options g)
     CHECK(saeuron_generate(x, &g, rgb, &e) == SAEURON_OK, "%s", e.text);
 }
 
-int collected(saeuron_context *x, saeuron_generate_options g, const char *const *paths, size_t hook_count, shard part, size_t every, size_t first, bool diff, dtype type, saeuron_error *e)
+int collected(saeuron_context *x, saeuron_generate_options g, const char *const *paths, size_t hook_count,
+              shard part, size_t every, size_t first, bool diff, dtype type, saeuron_error *e)
 {
     g.prompts = prompts;
     g.count = PROMPTS;
-    const collect_options o = { .sampling = g, .part = part, .hooks = hooks, .paths = paths, .hook_count = hook_count, .diff = diff, .every = every, .first = first, .type = type };
+    const collect_options o = { .sampling = g, .part = part, .hooks = hooks, .paths = paths,
+                                .hook_count = hook_count, .diff = diff, .every = every, .first = first,
+                                .type = type };
     return collect_run(x, &o, e);
 }
 
-int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density, shard part, dtype type, bool per_prompt, size_t batch, saeuron_error *e)
+int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density,
+            shard part, dtype type, bool per_prompt, size_t batch, saeuron_error *e)
 {
-    const stats_options o = { .sampling = { .seed = 9, .batch = batch }, .part = part, .hook = hook, .path = path, .density = density, .concepts = c, .type = type,
+    const stats_options o = { .sampling = { .seed = 9, .batch = batch }, .part = part, .hook = hook,
+                              .path = path, .density = density, .concepts = c, .type = type,
                               .per_prompt = per_prompt };
     return stats_make(x, &o, e);
 }
@@ -127,8 +141,10 @@ void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, sae
         files.fail_at = n;
         e = (saeuron_error){ 0 };
         const int code = run(x, &e);
-        CHECK(code == SAEURON_ENOMEM && e.code == SAEURON_ENOMEM && strstr(e.text, "memory"), "allocation %ld of %ld: code %d, \"%s\"", n, all, code, e.text);
-        CHECK(files.live == before && files.torn == 0, "allocation %ld: %ld blocks are left", n, files.live - before);
+        CHECK(code == SAEURON_ENOMEM && e.code == SAEURON_ENOMEM && strstr(e.text, "memory"),
+              "allocation %ld of %ld: code %d, \"%s\"", n, all, code, e.text);
+        CHECK(files.live == before && files.torn == 0, "allocation %ld: %ld blocks are left", n,
+              files.live - before);
     }
     files.fail_at = 0;
     CHECK(run(x, &e) == SAEURON_OK, "afterwards: %s", e.text);
@@ -138,8 +154,11 @@ void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, sae
 void prepare(void)
 {
     static const char *const hook[] = { TINY_STYLES };
-    static const struct { const char *name; shard part; dtype type; } made[] = { { "whole.safetensors", { 0, 1 }, DT_F32 }, { "half.safetensors", { 0, 1 }, DT_F16 },
-        { "part0.safetensors", { 0, 3 }, DT_F32 }, { "part1.safetensors", { 1, 3 }, DT_F32 }, { "part2.safetensors", { 2, 3 }, DT_F32 } };
+    static const struct { const char *name; shard part; dtype type; } made[] = {
+        { "whole.safetensors", { 0, 1 }, DT_F32 }, { "half.safetensors", { 0, 1 }, DT_F16 },
+        { "part0.safetensors", { 0, 3 }, DT_F32 }, { "part1.safetensors", { 1, 3 }, DT_F32 },
+        { "part2.safetensors", { 2, 3 }, DT_F32 },
+    };
     static bool ready;
     saeuron_context *x = NULL;
     saeuron_error e = { 0 };
@@ -152,16 +171,20 @@ void prepare(void)
     CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         const char *path = suite_path("training", made[i].name);
-        const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .part = made[i].part, .hooks = hook, .paths = &path, .hook_count = 1, .type = made[i].type };
+        const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 },
+                                    .part = made[i].part, .hooks = hook, .paths = &path, .hook_count = 1,
+                                    .type = made[i].type };
         CHECK(collect_run(x, &o, &e) == SAEURON_OK, "%s", e.text);
     }
     saeuron_close(x);
     tiny_free(&files);
 }
 
-void make_file(const char *path, size_t rows, size_t first, size_t tokens, size_t width, const char *key, const char *value, dtype type)
+void make_file(const char *path, size_t rows, size_t first, size_t tokens, size_t width, const char *key,
+               const char *value, dtype type)
 {
-    const char *pair[] = { "format", ACTIVATIONS_FORMAT, "hook", TINY_STYLES, "model", "0123456789abcdef", "seed", "0", "cfg", "7.5", "steps", "2", "timesteps", "501,1", "size", "16x16",
+    const char *pair[] = { "format", ACTIVATIONS_FORMAT, "hook", TINY_STYLES, "model", "0123456789abcdef",
+                           "seed", "0", "cfg", "7.5", "steps", "2", "timesteps", "501,1", "size", "16x16",
                            "negative_prompt", "", "every", "1", "diff", "0", NULL };
     saeuron_error e = { 0 };
     float *x = malloc(rows * tokens * width * sizeof *x);
@@ -170,7 +193,8 @@ void make_file(const char *path, size_t rows, size_t first, size_t tokens, size_
     for (size_t i = 0; pair[i] && key; i += 2)
         if (!strcmp(pair[i], key))
             pair[i + 1] = value;
-    const tensor_out t = { .name = "activations", .type = type, .ndim = 3, .shape = { rows, tokens, width }, .values = x };
+    const tensor_out t = { .name = "activations", .type = type, .ndim = 3, .shape = { rows, tokens, width },
+                           .values = x };
     CHECK(tensors_save(NULL, path, &t, 1, pair, &e) == SAEURON_OK, "%s", e.text);
     free(x);
 }

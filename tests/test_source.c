@@ -1,5 +1,5 @@
-/* test_source.c: which map of the activations comes when, from files and sampled; files that do not belong together, and damaged ones,
- * refused by name.
+/* test_source.c: which map of the activations comes when, from files and sampled; files that do not belong
+ * together, and damaged ones, refused by name.
  *
  * Not here: what a run makes of the maps (test_run.c). */
 #define _POSIX_C_SOURCE 200809L
@@ -20,8 +20,9 @@ static int shell(const char *format, const char *a, const char *b)
     return system(line);
 }
 
-/* Files follow one another in the order given, whatever their type; places may be asked for in any order. A search that is off by one
- * at a file's end, an order per file, or one that begins with the first element would show. */
+/* Files follow one another in the order given, whatever their type; places may be asked for in any order. A
+ * search that is off by one at a file's end, an order per file, or one that begins with the first element
+ * would show. */
 static void order_of_files(void)
 {
     static float x[2 * 3];
@@ -32,30 +33,35 @@ static void order_of_files(void)
     make_file(at("o2"), 1, 5, 2, 3, "seed", "9", DT_F16);
     make_file(at("o3"), 6, 6, 2, 3, NULL, NULL, DT_F32);
     const char *const paths[] = { at("o1"), at("o2"), at("o3") };
-    CHECK(source_open(&s, NULL, paths, 3, &e) == SAEURON_OK && source_shuffle(&s, 42, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(s.rows == 12 && s.N == 2 && s.d == 3 && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, "0123456789abcdef") && source_tail(&s) == 0, "%zu rows", s.rows);
+    CHECK(source_open(&s, NULL, paths, 3, &e) == SAEURON_OK && source_shuffle(&s, 42, &e) == SAEURON_OK, "%s",
+          e.text);
+    CHECK(s.rows == 12 && s.N == 2 && s.d == 3 && !strcmp(s.hook, TINY_STYLES) &&
+          !strcmp(s.model, "0123456789abcdef") && source_tail(&s) == 0, "%zu rows", s.rows);
     shuffled(want, 12, 42, 0, "shuffle");
     size_t moved = 0;
     for (size_t pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < 12; i++) {
             const size_t place = pass ? 11 - i : i;
             CHECK(source_next(&s, x, place, &e) == SAEURON_OK, "%s", e.text);
-            CHECK((uint32_t)x[0] == want[place] && x[5] - x[0] == 0x1p-6f, "place %zu holds row %g, not %u", place, (double)x[0], want[place]);
-            CHECK(source_row(&s, x, place, &e) == SAEURON_OK && (size_t)x[0] == place, "row %zu is row %g", place, (double)x[0]);
+            CHECK((uint32_t)x[0] == want[place] && x[5] - x[0] == 0x1p-6f, "place %zu holds row %g, not %u",
+                  place, (double)x[0], want[place]);
+            CHECK(source_row(&s, x, place, &e) == SAEURON_OK && (size_t)x[0] == place, "row %zu is row %g",
+                  place, (double)x[0]);
             moved += want[place] != place;
         }
     CHECK(moved > 12, "nothing is shuffled");
     const uint64_t digest = s.digest;
     source_close(&s);
     const char *const other[] = { at("o3"), at("o2"), at("o1") };
-    CHECK(source_open(&s, NULL, other, 3, &e) == SAEURON_OK && s.digest != digest, "other rows have the same digest");
+    CHECK(source_open(&s, NULL, other, 3, &e) == SAEURON_OK && s.digest != digest,
+          "other rows have the same digest");
     source_close(&s);
     CHECK(source_open(&s, NULL, paths, 0, &e) == SAEURON_EUSAGE, "no file");
     source_close(&s);
 }
 
-/* Window w holds prompts [w W, (w+1) W) of their shuffled order, the rows of each as collect writes them, shuffled together. A buffer
- * for all is the files' order. */
+/* Window w holds prompts [w W, (w+1) W) of their shuffled order, the rows of each as collect writes them,
+ * shuffled together. A buffer for all is the files' order. */
 static void order_of_sampling(void)
 {
     static const size_t buffers[] = { STEPS, 2 * STEPS, 3 * STEPS - 1, 5 * STEPS, 1000 };
@@ -72,13 +78,17 @@ static void order_of_sampling(void)
     saeuron_host host = tiny_host(&files);
     host.threads = 1; /* a busy machine waits long for two */
     CHECK(saeuron_open(&c, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
-    sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 }, .hook = "unet." TINY_STYLES };
+    sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 },
+                          .hook = "unet." TINY_STYLES };
     for (size_t b = 0; b < sizeof buffers / sizeof *buffers; b++) {
-        const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS, last = (PROMPTS - 1) / W * W;
+        const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS;
+        const size_t last = (PROMPTS - 1) / W * W;
         uint32_t order[PROMPTS], place[ROWS], want[ROWS];
         o.sampling.batch = b % 2 ? 2 : 0; /* images at a time, the last fewer: no matter */
-        CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAEURON_OK && source_shuffle(&s, 7, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(s.rows == ROWS && s.N == TOKENS && s.d == WIDTH && !strcmp(s.hook, TINY_STYLES) && !strcmp(s.model, f.model) && source_tail(&s) == last * STEPS, "buffer %zu", buffers[b]);
+        CHECK(source_open_online(&s, c, &o, buffers[b], &e) == SAEURON_OK &&
+              source_shuffle(&s, 7, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(s.rows == ROWS && s.N == TOKENS && s.d == WIDTH && !strcmp(s.hook, TINY_STYLES) &&
+              !strcmp(s.model, f.model) && source_tail(&s) == last * STEPS, "buffer %zu", buffers[b]);
         shuffled(order, PROMPTS, 7, 0, "prompts");
         for (size_t first = 0; first < PROMPTS; first += W) {
             const size_t count = PROMPTS - first < W ? PROMPTS - first : W;
@@ -91,7 +101,8 @@ static void order_of_sampling(void)
                     }
             shuffled(place, count * STEPS, 7, first / W, "shuffle");
             for (size_t i = 0; i < count * STEPS; i++)
-                want[first * STEPS + i] = (uint32_t)(order[first + place[i] / STEPS] * STEPS + place[i] % STEPS);
+                want[first * STEPS + i] =
+                    (uint32_t)(order[first + place[i] / STEPS] * STEPS + place[i] % STEPS);
         }
         size_t wrong = 0;
         for (size_t i = 0; i < ROWS; i++) {
@@ -104,14 +115,19 @@ static void order_of_sampling(void)
         source_close(&s);
     }
     source_close(&f);
-    const char *hook = TINY_STYLES, *path = at("every.safetensors"); /* every third step's output less its input */
-    const collect_options wanted = { .sampling = o.sampling, .part = { 0, 1 }, .hooks = &hook, .paths = &path, .hook_count = 1, .diff = true, .every = 3, .type = DT_F32 };
+    /* every third step's output less its input */
+    const char *hook = TINY_STYLES, *path = at("every.safetensors");
+    const collect_options wanted = { .sampling = o.sampling, .part = { 0, 1 }, .hooks = &hook, .paths = &path,
+                                     .hook_count = 1, .diff = true, .every = 3, .type = DT_F32 };
     o.diff = true;
     o.every = 3;
-    CHECK(collect_run(c, &wanted, &e) == SAEURON_OK && source_open(&f, NULL, &path, 1, &e) == SAEURON_OK && source_open_online(&s, c, &o, 100, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(source_shuffle(&f, 5, &e) == SAEURON_OK && source_shuffle(&s, 5, &e) == SAEURON_OK && f.rows == 2 * PROMPTS && s.rows == f.rows, "%zu maps", s.rows);
+    CHECK(collect_run(c, &wanted, &e) == SAEURON_OK && source_open(&f, NULL, &path, 1, &e) == SAEURON_OK &&
+          source_open_online(&s, c, &o, 100, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(source_shuffle(&f, 5, &e) == SAEURON_OK && source_shuffle(&s, 5, &e) == SAEURON_OK &&
+          f.rows == 2 * PROMPTS && s.rows == f.rows, "%zu maps", s.rows);
     for (size_t i = 0; i < s.rows; i++)
-        CHECK(source_next(&f, rows[0], i, &e) == SAEURON_OK && source_next(&s, x, i, &e) == SAEURON_OK && !memcmp(x, rows[0], sizeof x), "with --diff --every 3, map %zu differs", i);
+        CHECK(source_next(&f, rows[0], i, &e) == SAEURON_OK && source_next(&s, x, i, &e) == SAEURON_OK &&
+              !memcmp(x, rows[0], sizeof x), "of differences, every 3, map %zu differs", i);
     source_close(&s);
     o.every = 1;
     const int code = source_open_online(&s, c, &o, STEPS - 1, &e);
@@ -123,13 +139,16 @@ static void order_of_sampling(void)
     source_close(&f);
 }
 
-/* Files that are not of one kind: the field and both are named. Files that hold no activations, or bad ones. */
+/* Files that are not of one kind: field and both are named. Files that hold no activations, or bad ones. */
 static void mixed_files(void)
 {
     static const struct { const char *key, *value; size_t tokens, width; const char *words; } cases[] = {
-        { "hook", TINY_OBJECTS, 2, 3, "hook|" TINY_OBJECTS "|" TINY_STYLES }, { "model", "fedcba9876543210", 2, 3, "model|fedcba9876543210" }, { "diff", "1", 2, 3, "diff" },
-        { "steps", "4", 2, 3, "steps \"4\"|\"2\"" }, { "size", "32x32", 2, 3, "size" }, { "cfg", "9", 2, 3, "cfg" },
-        { "negative_prompt", "dog", 2, 3, "negative_prompt" }, { NULL, NULL, 3, 3, "3 x 3|2 x 3" }, { NULL, NULL, 2, 4, "2 x 4|2 x 3" },
+        { "hook", TINY_OBJECTS, 2, 3, "hook|" TINY_OBJECTS "|" TINY_STYLES },
+        { "model", "fedcba9876543210", 2, 3, "model|fedcba9876543210" }, { "diff", "1", 2, 3, "diff" },
+        { "steps", "4", 2, 3, "steps \"4\"|\"2\"" }, { "size", "32x32", 2, 3, "size" },
+        { "cfg", "9", 2, 3, "cfg" },
+        { "negative_prompt", "dog", 2, 3, "negative_prompt" }, { NULL, NULL, 3, 3, "3 x 3|2 x 3" },
+        { NULL, NULL, 2, 4, "2 x 4|2 x 3" },
     };
     map_source s;
     saeuron_error e = { 0 };
@@ -144,8 +163,13 @@ static void mixed_files(void)
         source_close(&s);
     }
     static const struct { const char *command, *words; int code; } bad[] = {
-        { "truncate -s -1 '%s'", "/training-m2", SAEURON_EFORMAT }, { "truncate -s 0 '%s'", "/training-m2", SAEURON_EFORMAT }, { "rm '%s'", "/training-m2", SAEURON_ENOENT }, { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/training-m2|collect", SAEURON_EFORMAT },
-        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/training-m2|collect", SAEURON_EFORMAT }, { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/training-m2", SAEURON_EFORMAT },
+        { "truncate -s -1 '%s'", "/training-m2", SAEURON_EFORMAT },
+        { "truncate -s 0 '%s'", "/training-m2", SAEURON_EFORMAT },
+        { "rm '%s'", "/training-m2", SAEURON_ENOENT },
+        { "sed -i 's/\"activations\"/\"activation5\"/' '%s'", "/training-m2|collect", SAEURON_EFORMAT },
+        { "sed -i 's/saeuron-activations-1/saeuron-activations-9/' '%s'", "/training-m2|collect",
+          SAEURON_EFORMAT },
+        { "sed -i 's/\\[3,2,3\\]/\\[3,2,1,3\\]/;' '%s'", "/training-m2", SAEURON_EFORMAT },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         make_file(at("m2"), 3, 0, 2, 3, NULL, NULL, DT_F32);
@@ -161,7 +185,8 @@ static void mixed_files(void)
     check_error("empty", code, SAEURON_EFORMAT, &e, "/training-m0|empty");
     source_close(&s);
     make_file(at("m2"), 3, 0, 2, 3, NULL, NULL, DT_F32);
-    CHECK(shell("printf '\\377\\377\\377\\177' | dd of='%s%s' bs=1 seek=$(($(stat -c %%s \"$F\") - 4)) conv=notrunc 2>/dev/null", at("m2"), (setenv("F", at("m2"), 1), "")) == 0, "dd");
+    CHECK(shell("printf '\\377\\377\\377\\177' | dd of='%s%s' bs=1 seek=$(($(stat -c %%s \"$F\") - 4)) "
+                "conv=notrunc 2>/dev/null", at("m2"), (setenv("F", at("m2"), 1), "")) == 0, "dd");
     CHECK(source_open(&s, NULL, &nan, 1, &e) == SAEURON_OK, "%s", e.text);
     CHECK(source_row(&s, x, 1, &e) == SAEURON_OK, "%s", e.text);
     code = source_row(&s, x, 2, &e);
@@ -170,5 +195,6 @@ static void mixed_files(void)
 }
 
 const test_case source_tests[] = {
-    { "order_of_files", order_of_files }, { "order_of_sampling", order_of_sampling }, { "mixed_files", mixed_files }, { NULL, NULL },
+    { "order_of_files", order_of_files }, { "order_of_sampling", order_of_sampling },
+    { "mixed_files", mixed_files }, { NULL, NULL },
 };

@@ -1,7 +1,9 @@
-/* test_statistics.c: stats on the tiny model of tiny.h: means and densities against plain loops over what a tap sees; the same bytes
- * however it is threaded and batched; every mistake named; every allocation failing once.
+/* test_statistics.c: stats on the tiny model of tiny.h: means and densities against plain loops over what a
+ * tap sees; the same bytes however it is threaded and batched; every mistake named; every allocation failing
+ * once.
  *
- * Not here: parts joined (test_merge.c), selection by score and density (test_select.c), the program's messages (test_cli.c). */
+ * Not here: parts joined (test_merge.c), selection by score and density (test_select.c), the program's
+ * messages (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "recorded.h"
@@ -20,7 +22,8 @@ static float rounded(float x)
     return nn_f16_to_f32(h);
 }
 
-/* f of one token by plain loops: z by contract 3's chain (WIDTH < 128: one block), then the K largest above 0. */
+/* f of one token by plain loops: z by contract 3's chain (WIDTH < 128: one block), then its K largest
+ * above 0. */
 static void plain_latents(const sae *s, float f[LATENTS], const float *x)
 {
     float z[LATENTS], w[WIDTH];
@@ -43,7 +46,9 @@ static void plain_latents(const sae *s, float f[LATENTS], const float *x)
 }
 
 /* What one concept's tensors must hold. */
-typedef struct truth { float prompt[2][STEPS][LATENTS], mean[STEPS][LATENTS], density[STEPS][LATENTS]; } truth;
+typedef struct truth {
+    float prompt[2][STEPS][LATENTS], mean[STEPS][LATENTS], density[STEPS][LATENTS];
+} truth;
 
 static void plain_statistics(truth *t, const sae *s, size_t hook, size_t first, size_t count)
 {
@@ -71,7 +76,8 @@ static void plain_statistics(truth *t, const sae *s, size_t hook, size_t first, 
     }
 }
 
-static void compare(const tensors *t, const char *name, const float *want, size_t count, dtype type, const char *what)
+static void compare(const tensors *t, const char *name, const float *want, size_t count, dtype type,
+                    const char *what)
 {
     const tensor *x = tensors_find(t, name);
     size_t wrong = 0;
@@ -84,7 +90,8 @@ static void compare(const tensors *t, const char *name, const float *want, size_
     CHECK(wrong == 0, "%s: %zu of %zu values of %s are not the definition's", what, wrong, count, name);
 }
 
-/* Means over tokens, then prompts; the noise of a concept's prompts goes on where the one before it stopped; unequal numbers of prompts. */
+/* Means over tokens, then prompts; the noise of a concept's prompts goes on where the one before it stopped;
+ * unequal numbers of prompts. */
 static void statistics(void)
 {
     static const struct { const char *hook; bool per_prompt; dtype type; } cases[] = {
@@ -98,18 +105,25 @@ static void statistics(void)
         tensors t, d;
         sae  s;
         char dir[1024], name[96];
-        const char *path = at("stats.safetensors"), *density = at("density.safetensors"), *other = at("other.safetensors");
+        const char *path = at("stats.safetensors"), *density = at("density.safetensors");
+        const char *other = at("other.safetensors");
         saeuron_context *x = fresh();
         tiny_text(&files, "mine.json", concept_file);
         CHECK(concepts_open(&c, x, cases[i].hook, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
         watch(x, (saeuron_generate_options){ .seed = 9 });
-        CHECK(counted(x, &c, cases[i].hook, path, density, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(hook_name(x, cases[i].hook, name, &e) == SAEURON_OK && hook_folder(x, name, dir, &e) == SAEURON_OK && sae_load(&s, &x->host, NULL, dir, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(tensors_open(&t, NULL, path, &e) == SAEURON_OK && tensors_open(&d, NULL, density, &e) == SAEURON_OK && t.count == 3 && d.count == 3, "%s", e.text);
+        CHECK(counted(x, &c, cases[i].hook, path, density, (shard){ 0, 1 }, cases[i].type,
+                      cases[i].per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(hook_name(x, cases[i].hook, name, &e) == SAEURON_OK &&
+              hook_folder(x, name, dir, &e) == SAEURON_OK &&
+              sae_load(&s, &x->host, NULL, dir, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(tensors_open(&t, NULL, path, &e) == SAEURON_OK &&
+              tensors_open(&d, NULL, density, &e) == SAEURON_OK && t.count == 3 && d.count == 3, "%s",
+              e.text);
         for (size_t k = 0; k < 3; k++) {
             plain_statistics(&want, &s, strcmp(name, TINY_OBJECTS) != 0, c.list[k].first, c.list[k].count);
             if (cases[i].per_prompt)
-                compare(&t, c.list[k].name, &want.prompt[0][0][0], c.list[k].count * STEPS * LATENTS, cases[i].type, "per prompt");
+                compare(&t, c.list[k].name, &want.prompt[0][0][0], c.list[k].count * STEPS * LATENTS,
+                        cases[i].type, "per prompt");
             else
                 compare(&t, c.list[k].name, &want.mean[0][0], STEPS * LATENTS, cases[i].type, "means");
             compare(&d, c.list[k].name, &want.density[0][0], STEPS * LATENTS, DT_F32, "density");
@@ -119,7 +133,8 @@ static void statistics(void)
         sae_unload(&s, &x->host);
         saeuron_close(x);
         x = opened(2);
-        CHECK(counted(x, &c, cases[i].hook, other, NULL, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt, 1, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(counted(x, &c, cases[i].hook, other, NULL, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt,
+                      1, &e) == SAEURON_OK, "%s", e.text);
         CHECK(same_files(path, other), "case %zu: two threads and batches of one give other bytes", i);
         concepts_close(&c, &x->host);
         done(x);
@@ -135,14 +150,18 @@ static void statistics_serve(void)
     const char *path = at("stats.safetensors");
     saeuron_context *x = fresh();
     tiny_text(&files, "mine.json", concept_file);
-    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK && counted(x, &c, TINY_OBJECTS, path, at("density.safetensors"), (shard){ 0, 1 }, DT_F32, false, 0, &e) == SAEURON_OK &&
+    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK &&
+          counted(x, &c, TINY_OBJECTS, path, at("density.safetensors"), (shard){ 0, 1 }, DT_F32, false, 0,
+                  &e) == SAEURON_OK &&
           stats_load(&s, NULL, path, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(s.concepts == 3 && s.steps == STEPS && s.timesteps[0] == 751 && s.timesteps[3] == 1 && !strcmp(s.hook, TINY_OBJECTS) && s.sae[0] && s.prompts[stats_find(&s, "Cats")] == 2 &&
+    CHECK(s.concepts == 3 && s.steps == STEPS && s.timesteps[0] == 751 && s.timesteps[3] == 1 &&
+          !strcmp(s.hook, TINY_OBJECTS) && s.sae[0] && s.prompts[stats_find(&s, "Cats")] == 2 &&
           s.prompts[stats_find(&s, "Dogs")] == 1, "%zu concepts", s.concepts);
     CHECK(stats_load_density(&s, NULL, at("density.safetensors"), &e) == SAEURON_OK, "%s", e.text);
     stats_unload(&s, NULL);
     CHECK(stats_load(&s, NULL, path, &e) == SAEURON_OK, "%s", e.text);
-    check_error("means for densities", stats_load_density(&s, NULL, path, &e), SAEURON_EFORMAT, &e, "stats.safetensors|density");
+    check_error("means for densities", stats_load_density(&s, NULL, path, &e), SAEURON_EFORMAT, &e,
+                "stats.safetensors|density");
     stats_unload(&s, NULL);
     concepts_close(&c, &x->host);
     done(x);
@@ -156,10 +175,14 @@ static void mistakes(void)
     saeuron_context *x = fresh();
     tiny_text(&files, "mine.json", concept_file);
     CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
-    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
-    check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_EUSAGE, &e, "a file each");
-    check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
-    check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 }, DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
+    check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false,
+                                  0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
+    check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false,
+                                            0, &e), SAEURON_EUSAGE, &e, "a file each");
+    check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32,
+                                         false, 0, &e), SAEURON_ENOENT, &e, "no/such");
+    check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 },
+                                                 DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
     CHECK(!there(path), "statistics without densities are there");
     concepts_close(&c, &x->host);
     done(x);
@@ -185,5 +208,6 @@ static void allocations_fail(void)
 }
 
 const test_case statistics_tests[] = {
-    { "statistics", statistics }, { "statistics_serve", statistics_serve }, { "mistakes", mistakes }, { "allocations_fail", allocations_fail }, { NULL, NULL },
+    { "statistics", statistics }, { "statistics_serve", statistics_serve }, { "mistakes", mistakes },
+    { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

@@ -1,8 +1,8 @@
 /* source.c: what an SAE is trained and measured on, as one list of maps: in files, or sampled when they are
  * needed.
  *
- *   files, mapped --> map [N,d], widened           an epoch's order: all rows, shuffled
- *   prompts --sampler_maps--> a window's maps      an epoch's order: prompts shuffled, then each window's maps
+ *   files, mapped --> map [N,d], widened         an epoch's order: all rows, shuffled
+ *   prompts --sampler_maps--> a window's maps    an epoch's order: prompts shuffled, then each window's maps
  *
  * Not here: the sampling itself (collect.c), what is done with a map (run.c, measure.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released scripts/train.py, which stores all maps and shuffles

@@ -34,9 +34,9 @@ typedef struct counting {
 
 /* ---- the arithmetic ---- */
 
-/* y[i] = (1/N) sum_m f[m,i] of the map whose tokens are first .. first + N - 1 of the batch: a latent's sum
- * is one double from +0, tokens ascending; divided by N; rounded to float once (contract 5). fired [n], if
- * not NULL, counts the tokens at which f > 0. */
+/* EQ 28: y[i] = (1/N) sum_m f[m,i] of the map whose tokens are first .. first + N - 1 of the batch: a
+ * latent's sum is one double from +0, tokens ascending; divided by N; rounded to float once (contract 5).
+ * fired [n], if not NULL, counts the tokens at which f > 0. */
 static void token_mean(const counting *c, float *y, double *fired, size_t first)
 {
     const size_t n = c->sae.n, k = c->sae.k, N = c->s.N[0];
@@ -74,7 +74,7 @@ static int count_step(void *user, size_t step, size_t first, size_t B, saeuron_e
     return tensors_put(&c->out, &c->tensor[c->now], c->written - B * T * n, c->mean, B * T * n, err);
 }
 
-/* mu(c,t) = sum / prompts, in double, rounded to float once; density = fired / (prompts N) likewise. */
+/* EQ 28: mu(c,t) = sum / prompts, in double, rounded to float once; density = fired / (prompts N) likewise. */
 static int end_concept(counting *c, size_t prompts, saeuron_error *err)
 {
     const size_t values = c->s.steps * c->sae.n;
