@@ -53,7 +53,7 @@ struct saeuron_context {
     size_t   hooks;
     sae_place *place[16];
     size_t   places;
-    const recorder *record;         /* while collect.c samples; else NULL */
+    const recorder *record;         /* while recording.c samples; else NULL */
 };
 
 /* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for the end of its batch. */

@@ -19,7 +19,8 @@ static void concepts_of_a_file(void)
         { "{\"\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|name" },
         { "{\"A\": [\"x\\u0000\"]}", SAEURON_EFORMAT, "mine.json|prompt" },
         { "{\"01234567890123456789012345678901234567890123456789"
-          "01234567890123456789012345678901234567890123456789\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|95 bytes" },
+          "01234567890123456789012345678901234567890123456789\": [\"x\"]}",
+          SAEURON_EFORMAT, "mine.json|95 bytes" },
         { "{\"A\": [\"x\"], \"A\": [\"y\"]}", SAEURON_EFORMAT, "mine.json" },
     };
     concept_set c;

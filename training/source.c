@@ -224,7 +224,6 @@ static int fill_window(map_source *s, size_t w, saeuron_error *err)
         return code;
     rng_shuffle(s->place, count * s->T, s->seed, map_stream(w));
     s->held = w + 1;
-    s->held_rows = count * s->T;
     return SAEURON_OK;
 }
 

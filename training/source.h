@@ -31,7 +31,7 @@ typedef struct map_source {
     sampler *sampler;
     uint64_t seed;                  /* of the order */
     size_t   prompts, T, window;    /* window: prompts in the buffer */
-    size_t   held, held_rows;       /* the window whose maps are in `maps`, from 1 (0: none); its maps */
+    size_t   held;                  /* the window whose maps are in `maps`, from 1; 0: none */
     uint32_t *place;                /* [window T]: the order within it */
     float   *maps;                  /* [window T,N,d] */
 } map_source;

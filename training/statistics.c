@@ -74,7 +74,7 @@ static int count_step(void *user, size_t step, size_t first, size_t B, saeuron_e
     return tensors_put(&c->out, &c->tensor[c->now], c->written - B * T * n, c->mean, B * T * n, err);
 }
 
-/* EQ 28: mu(c,t) = sum / prompts, in double, rounded to float once; density = fired / (prompts N) likewise. */
+/* EQ 28: mu(c,t) = sum / prompts, in double, rounded to float once; density = fired / (prompts N), too. */
 static int end_concept(counting *c, size_t prompts, saeuron_error *err)
 {
     const size_t values = c->s.steps * c->sae.n;
