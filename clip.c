@@ -171,7 +171,7 @@ void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, 
     for (size_t i = 0; i < t->layers; i++) {
         encoder_layer(c, t, &t->layer[i], x, B, N);
         snprintf(name, sizeof name, "encoder.layers.%zu", i);
-        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, TAP_TOKENS))
+        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, SAEURON_TAP_TOKENS))
             break;
     }
     nn_layer_norm(c, y, x, t->final_layer_norm.gamma, t->final_layer_norm.beta, B * N, D, t->eps);

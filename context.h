@@ -1,8 +1,8 @@
-/* context.h: an open model: its networks, tokenizer and scheduler, its hooks, and who records while it samples.
+/* context.h: an open model: its networks, tokenizer and scheduler, the SAEs at its hooks.
  *
- *   folder --saeuron_open--> context --forget.c: hooks--> --saeuron.c: sampling--> --saeuron_close
+ *   folder --context_open--> context --forget.c: SAEs at hooks--> --saeuron.c: sampling--> --context_close
  *
- * Not here: forgetting (forget.h), sampling (saeuron.c). */
+ * Not here: forgetting (forget.h), sampling (saeuron.c), what the caller may do (saeuron.h). */
 #ifndef SAEURON_CONTEXT_H
 #define SAEURON_CONTEXT_H
 
@@ -15,17 +15,22 @@
 #include "unet.h"
 #include "vae.h"
 
-/* Where the SAE of a hook lies, when not in the model's folder. */
+/* Where the SAE of a hook lies: a folder, and the file of its statistics. */
 typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 
-#define RECORDED (2 * LEVELS * LAYERS)
-/* Modules of the UNet looked at while saeuron_generate samples, the conditional half alone. Unlike a tap it changes nothing, and leaves the
- * batch's rows to the threads. saeuron_generate then counts progress over all calls that `before` and `all` speak of. */
+#define HOOKS  (2 * LEVELS * LAYERS)    /* at most: the attentions of a UNet */
+#define RECORDED HOOKS                  /* modules recorded at once, at most */
+#define PLACES 16                       /* SAEs that saeuron_use_sae may name */
+
+/* Modules of the UNet that are copied while saeuron_generate samples, the conditional half alone. Unlike a
+ * tap it changes nothing, and the batch's rows may be split among threads. Progress then counts the images of
+ * many calls. */
 typedef struct recorder {
     size_t count;
-    char   module[RECORDED][96];    /* "up_blocks.1.attentions.2" */
+    char   module[RECORDED][96];      /* "up_blocks.1.attentions.2" */
     float *rows[RECORDED];          /* [batch,N,C] each, of the caller: the module's output at this step */
-    /* After each step's prediction, on the caller's thread: rows holds images first .. first + B - 1 of the call. An error ends it. */
+    /* Called after the UNet's pass of each step, on the caller's thread; rows then holds images first ..
+     * first + B - 1 of the call. An error ends the call. */
     int  (*step)(void *user, size_t step, size_t first, size_t B, saeuron_error *err);
     void  *user;
     size_t before, all;             /* images of earlier calls, of all calls */
@@ -34,8 +39,9 @@ typedef struct recorder {
 
 struct saeuron_context {
     saeuron_host host;
+    int      threads;
+    const saeuron_host *files;      /* who serves the model's files: host, or that of the synthetic model */
     synthetic *made;                /* NULL: the model lies in files */
-    const saeuron_host *files;          /* who serves the model's: the caller's host, or made's */
     char     dir[1024];
     clip     text;
     unet     unet;
@@ -48,15 +54,33 @@ struct saeuron_context {
     json     concepts;              /* concepts.json; at == NULL when the model has none */
     size_t   default_steps;
     float    default_guidance;
-    int      threads;
-    ablation *hook[2 * LEVELS * LAYERS];
-    size_t   hooks;
-    sae_place *place[16];
+    sae_place *place[PLACES];       /* as saeuron_use_sae named them */
     size_t   places;
-    const recorder *record;         /* while recording.c samples; else NULL */
+    ablation *hook[HOOKS];          /* those whose SAE is loaded */
+    size_t   hooks;
+    const recorder *record;         /* while training/ collects activations; else NULL */
 };
 
-/* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for the end of its batch. */
-size_t usual_batch(const struct saeuron_context *x, size_t W, size_t H);
+/* Opens the diffusers folder dir; made not NULL: the synthetic model of that name instead. Owned by the
+ * caller: context_close. */
+int context_open(saeuron_context **ctx, const saeuron_host *host, const char *dir, const char *made,
+                 saeuron_error *err);
+/* Gives back all but the hooks, which must be unloaded (unload_hooks in forget.h). */
+void context_close(saeuron_context *ctx);
+/* saeuron_model_digest. */
+uint64_t context_digest(const saeuron_context *ctx);
+/* DIR/NAME, a JSON object, into *f and *object, which is valid until io_close(f). */
+int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name,
+                saeuron_error *err);
+/* Whether guidance is a number from 0 to 10000. */
+bool guidance_ok(float guidance);
+/* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for its
+ * batch's end. */
+size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H);
+/* A latent of so few pixels keeps one thread busy, not several: its batch is split by rows instead. */
+bool small_latent(size_t pixels);
+/* Refuses a floating-point environment, this thread's or the pool's, that flushes subnormals or rounds
+ * otherwise. */
+int  check_environment(int threads, saeuron_error *err);
 
 #endif

@@ -1,23 +1,51 @@
-/* forget.h: from a concept's name to what is done at a hook: the SAE and statistics found, loaded, and set to work.
- * Not here: the arithmetic of selection and ablation (select.h), the public entries (saeuron.h). */
+/* forget.h: from a concept's name, or a hook's, to what is done there: its SAE and statistics found, loaded,
+ * set to work.
+ *
+ *   "Cats" --find_concept--> hook, SAE, statistics --usual_choice--> choice --forget--> ctx->hook[]
+ *
+ * Not here: the arithmetic of selection and ablation (select.h), the public entries and their options
+ * (saeuron.h). */
 #ifndef SAEURON_FORGET_H
 #define SAEURON_FORGET_H
 
 #include "context.h"
 
-/* Where a model keeps the SAE of hook, into dir: MODEL/sae/HOOK, or MODEL/sae/unet.HOOK as the released SAEs spell it where
- * only that has a cfg.json. false when the path is too long. */
-bool sae_folder(const struct saeuron_context *x, const char *hook, char dir[1024]);
+/* The first hook, in the UNet's order, whose statistics know the concept. An error proposes the nearest
+ * name. */
+int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at, saeuron_error *err);
+/* What forget.json beside the SAE says of the concept; where it says nothing: percentile 99.999, strength
+ * -1. */
+int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
+                 saeuron_error *err);
+/* From now on the concept is forgotten at the hook find_concept found, by the latents that `how` chooses. */
+int forget(saeuron_context *ctx, const sae_place *at, const char *concept, choice how, saeuron_error *err);
+/* From now on the latent is multiplied by factor, or the hook's output reconstructed. hook: with or without
+ * "unet.". */
+int steer(saeuron_context *ctx, const char *hook, size_t latent, double factor, saeuron_error *err);
+int reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *err);
 
-/* As saeuron_remember, but SAEs and statistics stay loaded: for many concepts, one after the other. */
-void pipeline_rest(struct saeuron_context *x);
+/* Unloads the hooks at which nothing is asked for. */
+void unload_idle(saeuron_context *ctx);
+/* Unloads all hooks (saeuron_remember). */
+void unload_hooks(saeuron_context *ctx);
+/* Nothing is asked for at any hook, but SAEs and statistics stay loaded: for many concepts, one after the
+ * other. */
+void rest_hooks(saeuron_context *ctx);
 
-/* hook without a leading "unet.", into name; an error when this UNet has no such hook. */
-int hook_name(const struct saeuron_context *x, const char *hook, char name[96], saeuron_error *err);
-/* The folder of the SAE of a hook (by hook_name's name), as saeuron_use_sae named it or in the model's folder; an error when there is none. */
-int hook_folder(const struct saeuron_context *x, const char *hook, char dir[1024], saeuron_error *err);
-/* Loads the SAE in dir, which must fit the hook (by hook_name's name); pack: its encoder is packed where the UNet is. The caller unloads
- * it, after an error, too. */
-int hook_sae(const struct saeuron_context *x, const char *hook, const char *dir, bool pack, sae *s, saeuron_error *err);
+/* saeuron_use_sae. */
+int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
+            saeuron_error *err);
+/* Where a model keeps the SAE of hook, into dir: MODEL/sae/HOOK; or MODEL/sae/unet.HOOK, as the released SAEs
+ * spell it, if only that has a cfg.json. false: the path is too long. */
+bool sae_folder(const saeuron_context *ctx, const char *hook, char dir[1024]);
+/* hook without a leading "unet.", into name; an error if this UNet has no such hook. */
+int hook_name(const saeuron_context *ctx, const char *hook, char name[96], saeuron_error *err);
+/* The folder of the SAE of hook (hook_name's name): as use_sae named it, else in the model's folder; an error
+ * if there is none. */
+int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], saeuron_error *err);
+/* Loads the SAE in dir, which must have the width of hook (hook_name's name). pack: its encoder is packed if
+ * the UNet is. The caller unloads it, after an error, too. */
+int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, bool pack, sae *s,
+             saeuron_error *err);
 
 #endif

@@ -62,7 +62,6 @@ int  saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir
 
 enum { SAEURON_RESIDUAL_PAPER, SAEURON_RESIDUAL_RELEASED, SAEURON_RESIDUAL_NONE };
 enum { SAEURON_SHARED_LARGEST, SAEURON_SHARED_RELEASED };
-enum { SAEURON_TAP_TOKENS, SAEURON_TAP_IMAGE }; /* values as [B,N,C], or an image channels last [B,H,W,C] */
 
 typedef struct saeuron_generate_options {
     const char *const *prompts;     /* UTF-8 */

@@ -1,4 +1,4 @@
-/* saeuron_host.h: what the library says to its surroundings and asks of them: error codes, the error, the host.
+/* saeuron_host.h: what the library says to its surroundings and asks of them: error codes, the error, a tap's kinds, the host.
  *
  *   the program or a port --saeuron_host: memory, files, progress--> the library --saeuron_error: one line for a person--> back
  *
@@ -24,6 +24,9 @@ enum {
     SAEURON_ECANCEL,    /* the progress callback asked to stop */
     SAEURON_EENV        /* the floating-point environment is not IEEE round-to-nearest with subnormals */
 };
+
+/* What a tap's values are: [B,N,C], or an image, channels last [B,H,W,C]. */
+enum { SAEURON_TAP_TOKENS, SAEURON_TAP_IMAGE };
 
 typedef struct saeuron_error {
     int  code;

@@ -1,206 +1,32 @@
 /* select.c: which latents carry a concept, and what happens to them while sampling.
  *
- *   statistics mu(c,t) --score--> s(t) --percentile or top K--> selected latents --ablate--> hook output
+ *   statistics mu(c,t) --score--> s(c,t) --percentile or top K--> selected latents --ablate--> hook output
  *
- * Not here: the SAE itself (sae.c), the hook's place in the UNet (unet.c), who forgets what (pipeline.c), UA/IRA/CRA.
- * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py, SAE/unlearning_utils.py.
- * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of its domain. */
+ * Not here: the file of statistics (stats.c), the SAE (sae.c), the hook's place in the UNet (unet.c), which
+ * SAE and statistics serve a concept (forget.c), UA/IRA/CRA (evaluation/).
+ * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py,
+ * SAE/unlearning_utils.py.
+ * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of
+ * its domain. */
 #include "select.h"
 #include "saeuron.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
-/* ---- statistics ---- */
+/* ---- score ---- */
 
-/* The metadata string KEY into out; false when it is absent or too long. */
-static bool metadata(const stats *s, const char *key, char *out, size_t size)
-{
-    json v;
-    return s->file.metadata.at && json_get(s->file.metadata, key, &v) && json_string(v, out, size, NULL);
-}
-
-/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many, or size + 1 when there are more or other things. */
-static size_t read_numbers(const char *text, int *out, size_t size)
-{
-    size_t n = 0;
-    for (const char *p = text; *p;) {
-        if (*p < '0' || *p > '9') {
-            if (!strchr("[], ", *p))
-                return size + 1;
-            p++;
-            continue;
-        }
-        int x = 0;
-        for (; *p >= '0' && *p <= '9'; p++)
-            x = x < 1000000 ? 10 * x + (*p - '0') : x;
-        if (n == size)
-            return size + 1;
-        out[n++] = x;
-    }
-    return n;
-}
-
-/* Prompts a concept: "20" for all of them, or {"Cats": 80, ...}. Absent: 1 each, which weighs all alike. */
-static int read_prompts(stats *s, saeuron_error *err)
-{
-    char text[16384];
-    json object, v;
-    for (size_t i = 0; i < s->concepts; i++)
-        s->prompts[i] = 1;
-    if (!s->file.metadata.at || !json_get(s->file.metadata, "prompts", &v))
-        return SAEURON_OK;
-    if (!metadata(s, "prompts", text, sizeof text))
-        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes", s->file.path, sizeof text);
-    int code = json_open(&object, text, strlen(text), s->file.path, err);
-    for (size_t i = 0; !code && i < s->concepts; i++) {
-        const bool one = json_kind(object) != '{';
-        if (!one && !json_get(object, s->file.list[i].name, &v))
-            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", s->file.path, s->file.list[i].name);
-        else if (!json_number(one ? object : v, &s->prompts[i]) || !(s->prompts[i] >= 1))
-            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept", s->file.path);
-    }
-    return code;
-}
-
-static int check_tensors(stats *s, saeuron_error *err)
-{
-    const tensor *first = s->file.list;
-    if (!s->file.count)
-        return fail(err, SAEURON_EFORMAT, "%s: no tensor in it: statistics hold one [steps, latents] tensor a concept", s->file.path);
-    for (size_t i = 0; i < s->file.count; i++) {
-        const tensor *t = &s->file.list[i];
-        if (t->ndim != 2 || t->shape[0] != first->shape[0] || t->shape[1] != first->shape[1] || !t->shape[0] || t->shape[0] > 1000 || !t->shape[1] ||
-            (t->type != DT_F32 && t->type != DT_F16))
-            return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not an F32 or F16 [steps, latents] of the others' shape", s->file.path, t->name);
-    }
-    s->steps = first->shape[0];
-    s->n = first->shape[1];
-    s->concepts = s->file.count;
-    return SAEURON_OK;
-}
-
-static int check_timesteps(stats *s, saeuron_error *err)
-{
-    char text[8192];
-    if (!metadata(s, "hook", s->hook, sizeof s->hook))
-        s->hook[0] = 0;
-    if (!metadata(s, "sae", s->sae, sizeof s->sae))
-        s->sae[0] = 0;
-    if (!metadata(s, "timesteps", text, sizeof text) || read_numbers(text, s->timesteps, 1000) != s->steps)
-        return fail(err, SAEURON_EFORMAT, "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path, s->steps);
-    return SAEURON_OK;
-}
-
-/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the others. */
-static int make_thresholds(stats *s, float *mu, saeuron_error *err)
-{
-    for (size_t t = 0; t < s->steps; t++) {
-        double *sum = (double *)(void *)(mu + s->n + s->n % 2);
-        for (size_t i = 0; i < s->n; i++)
-            sum[i] = 0;
-        for (size_t c = 0; c < s->concepts; c++) {
-            stats_mu(s, mu, c, t);
-            if (nn_first_bad(mu, s->n) < s->n)
-                return fail(err, SAEURON_ENAN, "%s: tensor %.80s is not finite at step %zu", s->file.path, stats_name(s, c), t);
-            for (size_t i = 0; i < s->n; i++)
-                sum[i] += (double)mu[i];
-        }
-        for (size_t i = 0; i < s->n; i++)
-            s->threshold[t * s->n + i] = (float)(sum[i] / (double)s->concepts);
-    }
-    return SAEURON_OK;
-}
-
-int stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err)
-{
-    float *scratch = NULL;
-    size_t bytes = 0;
-    int    code;
-    memset(s, 0, sizeof *s);
-    if ((code = tensors_open(&s->file, host, path, err)) != SAEURON_OK)
-        return code;
-    if (!(code = check_tensors(s, err)))
-        code = check_timesteps(s, err);
-    if (!code) {
-        if (nn_mul(s->steps, s->n, &bytes) && bytes < SIZE_MAX / 8 - 8 * s->concepts) {
-            s->memory = io_alloc(host, bytes * sizeof(float) + (s->concepts + 1) * sizeof(double), 1);
-            scratch = io_alloc(host, 4 * s->n + 8, sizeof *scratch);
-        }
-        if (!s->memory || !scratch)
-            code = fail(err, SAEURON_ENOMEM, "%s: no memory for its thresholds", path);
-    }
-    if (!code) {
-        s->prompts = s->memory;
-        s->threshold = (float *)(void *)(s->prompts + s->concepts);
-        code = read_prompts(s, err);
-    }
-    if (!code)
-        code = make_thresholds(s, scratch, err);
-    io_free(host, scratch);
-    if (code)
-        stats_unload(s, host);
-    return code;
-}
-
-int stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err)
-{
-    char text[8192], sae_digest[24];
-    int  timesteps[1000];
-    json v;
-    int  code = tensors_open(&s->density, host, path, err);
-    if (code)
-        return code;
-    const stats as_read = { .file = s->density };
-    if (!metadata(&as_read, "what", text, sizeof text) || strcmp(text, "density"))
-        code = fail(err, SAEURON_EFORMAT, "%s: its metadata does not say \"what\": \"density\": it is no file of stats --density", path);
-    else if (!metadata(&as_read, "timesteps", text, sizeof text) || read_numbers(text, timesteps, 1000) != s->steps || memcmp(timesteps, s->timesteps, s->steps * sizeof *timesteps))
-        code = fail(err, SAEURON_EFORMAT, "%s: its timesteps are not those of %.200s: make both in one run", path, s->file.path);
-    else if (s->sae[0] && json_get(s->density.metadata, "sae", &v) && json_string(v, sae_digest, sizeof sae_digest, NULL) && strcmp(sae_digest, s->sae))
-        code = fail(err, SAEURON_EFORMAT, "%s: made with an SAE of digest %s, but %.200s with %s: make both in one run", path, sae_digest, s->file.path, s->sae);
-    for (size_t i = 0; i < s->concepts && !code; i++) {
-        const tensor *t = tensors_find(&s->density, stats_name(s, i));
-        if (!t || t->ndim != 2 || t->shape[0] != s->steps || t->shape[1] != s->n || (t->type != DT_F32 && t->type != DT_F16))
-            code = fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is not there as F32 or F16 [%zu, %zu]", path, stats_name(s, i), s->steps, s->n);
-    }
-    if (code)
-        tensors_close(&s->density);
-    return code;
-}
-
-void stats_unload(stats *s, const saeuron_host *host)
-{
-    tensors_close(&s->density);
-    tensors_close(&s->file);
-    io_free(host, s->memory);
-    memset(s, 0, sizeof *s);
-}
-
-int stats_find(const stats *s, const char *concept)
-{
-    for (size_t i = 0; i < s->concepts; i++)
-        if (!strcmp(s->file.list[i].name, concept))
-            return (int)i;
-    return -1;
-}
-
-const char *stats_name(const stats *s, size_t concept) { return s->file.list[concept].name; }
-
-void stats_mu(const stats *s, float *mu, size_t concept, size_t step)
-{
-    const tensor *t = &s->file.list[concept];
-    nn_widen(mu, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
-}
-
-/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c) is the mean
- * over the pooled prompts of the other concepts; a domain of one concept: s = mu   (paper equation 5).
- * In double by concept ascending; each score rounded to float once. AUDIT A8: the released code is half precision here. */
-void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch)
+/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c)
+ * is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
+ *                                                                                      (paper equation 5).
+ * In double, concepts ascending; each score is rounded to float once. AUDIT A8: the released code is half
+ * precision here. */
+void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch)
 {
     const size_t n = s->n;
-    float  *mu = scratch;
-    double *others = (double *)(void *)(scratch + n + n % 2), pooled = 0;
+    double *others = scratch, pooled = 0;
+    float  *mu = (float *)(void *)(scratch + n);
     for (size_t i = 0; i < n; i++)
         others[i] = 0;
     for (size_t c = 0; c < s->concepts; c++) {
@@ -225,59 +51,69 @@ void stats_score(const stats *s, float *score, size_t concept, size_t step, floa
 
 /* ---- selection ---- */
 
-/* Of one step: the latents that fire often enough, into idx, their scores into some, both [n]; returns how many.
- * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default: it does not. */
-static size_t dense_enough(const stats *s, uint32_t *idx, float *some, const float *score, size_t concept, size_t step, double min)
+/* What selecting one step works on, each [n] but sums [2n]. */
+typedef struct workspace {
+    double   *sums;
+    float    *score, *dense, *value;    /* scores of all latents, of the dense ones; scratch */
+    uint32_t *latent, *place;           /* the latents selected; those that are dense */
+} workspace;
+
+static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
+{
+    void *memory = io_alloc(host, n, 2 * sizeof *w->sums + 3 * sizeof *w->score + 2 * sizeof *w->latent);
+    if (memory) {
+        w->sums = memory;
+        w->score = (float *)(void *)(w->sums + 2 * n);
+        w->dense = w->score + n;
+        w->value = w->dense + n;
+        w->latent = (uint32_t *)(void *)(w->value + n);
+        w->place = w->latent + n;
+    }
+    return memory;
+}
+
+/* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns
+ * how many.
+ * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default:
+ * it does not. */
+static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t step, double min)
 {
     const tensor *t = tensors_find(&s->density, stats_name(s, concept));
     size_t count = 0;
-    nn_widen(some, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
+    nn_widen(w->value, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
     for (size_t i = 0; i < s->n; i++)
-        if ((double)some[i] >= min) {
-            some[count] = score[i]; /* count is at most i */
-            idx[count++] = (uint32_t)i;
+        if ((double)w->value[i] >= min) {
+            w->dense[count] = w->score[i];
+            w->place[count++] = (uint32_t)i;
         }
     return count;
 }
 
-/* select_step among the latents that fire often enough: the K best of those, or those above the percentile of theirs. */
-static size_t select_dense(const stats *s, uint32_t *idx, const float *score, size_t concept, size_t step, choice how, float *scratch)
+/* The latents of one step, ascending, into w->latent; returns how many. */
+static size_t select_step(const stats *s, workspace *w, size_t concept, size_t step, choice how)
 {
-    float    *some = scratch + s->n;
-    uint32_t *place = (uint32_t *)(void *)(scratch + 2 * s->n);
-    const size_t found = dense_enough(s, place, some, score, concept, step, how.min_density);
+    const bool filter = how.min_density > 0;
     size_t count = 0;
-    if (how.top)
-        count = nn_topk(idx, scratch, some, found, how.top);
-    const double cut = how.top || !found ? 0 : nn_quantile(some, found, how.percentile / 100, scratch);
-    for (size_t i = 0; !how.top && i < found; i++)
-        if ((double)some[i] > cut)
-            idx[count++] = (uint32_t)i;
-    for (size_t j = 0; j < count; j++)
-        idx[j] = place[idx[j]];
-    return count;
-}
-
-/* The latents of one step, ascending, into idx [n]; returns how many. scratch [4n+8] as floats. */
-static size_t select_step(const stats *s, uint32_t *idx, float *score, size_t concept, size_t step, choice how, float *scratch)
-{
-    size_t count = 0;
-    stats_score(s, score, concept, step, scratch);
-    if (how.min_density > 0)
-        return select_dense(s, idx, score, concept, step, how, scratch);
-    if (how.top)
-        return nn_topk(idx, scratch, score, s->n, how.top);
-    const double cut = nn_quantile(score, s->n, how.percentile / 100, scratch);
-    for (size_t i = 0; i < s->n; i++)
-        if ((double)score[i] > cut)
-            idx[count++] = (uint32_t)i;
+    latent_scores(s, w->score, concept, step, w->sums);
+    const size_t found = filter ? dense_enough(s, w, concept, step, how.min_density) : s->n;
+    const float *score = filter ? w->dense : w->score;
+    if (how.top) {
+        count = nn_topk(w->latent, w->value, score, found, how.top);
+    } else if (found) {
+        const double cut = nn_quantile(score, found, how.percentile / 100, w->value);
+        for (size_t i = 0; i < found; i++)
+            if ((double)score[i] > cut)
+                w->latent[count++] = (uint32_t)i;
+    }
+    for (size_t j = 0; filter && j < count; j++)
+        w->latent[j] = w->place[w->latent[j]];
     return count;
 }
 
 /* Arrays of a selection with room for total latents, in one block. */
 static bool selection_layout(selection *sel, const saeuron_host *host, size_t total)
 {
-    sel->memory = io_alloc(host, (sel->steps + 1 + 4 * total) * sizeof(float), 1);
+    sel->memory = io_alloc(host, sel->steps + 1 + 4 * total, sizeof(float));
     if (!sel->memory)
         return false;
     sel->start = sel->memory;
@@ -288,49 +124,49 @@ static bool selection_layout(selection *sel, const saeuron_host *host, size_t to
     return true;
 }
 
-/* Fills the arrays from idx, score of step t. */
-static void selection_put(selection *sel, const stats *s, size_t concept, size_t t, const uint32_t *idx, size_t count, const float *score, float *mu)
+/* Adds the latents of step t, whose scores are in w. */
+static void selection_put(selection *sel, const stats *s, size_t concept, size_t t, workspace *w,
+                          size_t count)
 {
     size_t at = sel->start[t];
-    stats_mu(s, mu, concept, t);
+    stats_mu(s, w->value, concept, t);
     for (size_t j = 0; j < count; j++, at++) {
-        sel->latent[at] = idx[j];
-        sel->score[at] = score[idx[j]];
-        sel->mu[at] = mu[idx[j]];
-        sel->threshold[at] = s->threshold[t * s->n + idx[j]];
+        const uint32_t i = w->latent[j];
+        sel->latent[at] = i;
+        sel->score[at] = w->score[i];
+        sel->mu[at] = w->value[i];
+        sel->threshold[at] = s->threshold[t * s->n + i];
     }
     sel->start[t + 1] = (uint32_t)at;
 }
 
-int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err)
+int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how,
+                   saeuron_error *err)
 {
-    float    *scratch = io_alloc(host, 6 * s->n + 8, sizeof *scratch);
-    float    *score = scratch ? scratch + 4 * s->n + 8 : NULL;
-    uint32_t *idx = scratch ? (uint32_t *)(void *)(score + s->n) : NULL;
-    size_t    total = 0;
+    workspace w;
+    size_t total = 0;
+    int    code = SAEURON_OK;
+    void  *memory = workspace_open(&w, host, s->n);
 
     memset(sel, 0, sizeof *sel);
     snprintf(sel->concept, sizeof sel->concept, "%s", stats_name(s, concept));
     sel->how = how;
     sel->steps = s->steps;
-    for (size_t t = 0; scratch && t < s->steps; t++) /* once to count, once to keep */
-        total += select_step(s, idx, score, concept, t, how, scratch);
-    if (!scratch || total > UINT32_MAX / 32 || !selection_layout(sel, host, total)) {
-        io_free(host, scratch);
-        return fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
+    for (size_t t = 0; memory && t < s->steps; t++) /* once to count, once to keep */
+        total += select_step(s, &w, concept, t, how);
+    if (!memory || total > UINT32_MAX / 32 || !selection_layout(sel, host, total))
+        code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
+    else if (!total && how.min_density > 0)
+        code = fail(err, SAEURON_EUSAGE,
+                    "no latent that fires at %g of its tokens is selected for %.90s: lower min_density",
+                    how.min_density, sel->concept);
+    if (!code) {
+        sel->start[0] = 0;
+        for (size_t t = 0; t < s->steps; t++)
+            selection_put(sel, s, concept, t, &w, select_step(s, &w, concept, t, how));
     }
-    if (!total && how.min_density > 0) {
-        io_free(host, scratch);
-        selection_free(sel, host);
-        return fail(err, SAEURON_EUSAGE, "no latent that fires at %g of its tokens is selected for %.90s: lower --min-density", how.min_density, stats_name(s, concept));
-    }
-    sel->start[0] = 0;
-    for (size_t t = 0; t < s->steps; t++) {
-        const size_t count = select_step(s, idx, score, concept, t, how, scratch);
-        selection_put(sel, s, concept, t, idx, count, score, scratch);
-    }
-    io_free(host, scratch);
-    return SAEURON_OK;
+    io_free(host, memory);
+    return code;
 }
 
 void selection_free(selection *sel, const saeuron_host *host)
@@ -339,7 +175,7 @@ void selection_free(selection *sel, const saeuron_host *host)
     memset(sel, 0, sizeof *sel);
 }
 
-/* ---- ablation ---- */
+/* ---- ablation: the definition ---- */
 
 /* Place of latent among those selected at step, or -1. */
 static long find_latent(const selection *sel, size_t step, uint32_t latent)
@@ -355,19 +191,22 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
     return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
 }
 
-/* f~ of one latent: FACTOR f where it is steered; else gamma mu f for the concept whose factor gamma mu moves it most; f
- * itself where none applies.
- * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from forgetting.
- * AUDIT A5: the released order is undefined for latents that concepts share. Each mask is taken on the original f; of the
- * factors that apply, the one with the largest |factor - 1|; ties, the first concept named. `shared` released: what its scatter
- * leaves on a CPU, the last concept's value, be it f itself. */
+/* f~ of one latent. Steered: FACTOR f. Selected for a concept, and f > threshold: gamma mu f. Otherwise f.
+ * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from
+ * forgetting.
+ * AUDIT A5: the released order is undefined for latents that several concepts select. Here each concept
+ * compares the original f with its threshold; of the factors gamma mu that apply, the one with the largest
+ * |factor - 1| counts, at ties the first concept's. `shared` released: what the released code leaves on a
+ * CPU, the last concept's value, be it f. */
 static float edited(const ablation *a, uint32_t latent, float f, size_t step, edit *e)
 {
     float most = -1, factor = 1;
     for (size_t i = 0; i < a->steers; i++)
         if (a->steer[i].latent == latent) {
-            const float g = a->steer[i].factor;
-            *e = (edit){ .concept = "(steered)", .latent = latent, .f = f, .factor = g, .after = g * f };
+            factor = a->steer[i].factor;
+            *e = (edit){ .concept = "(steered)", .latent = latent, .f = f };
+            e->factor = factor;
+            e->after = factor * f;
             return e->after;
         }
     for (size_t c = 0; c < a->count; c++) {
@@ -383,7 +222,8 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
         if (moved > most) {
             most = moved;
             factor = own;
-            *e = (edit){ .concept = sel->concept, .latent = latent, .f = f, .mu = sel->mu[at], .threshold = sel->threshold[at] };
+            *e = (edit){ .concept = sel->concept, .latent = latent, .f = f, .mu = sel->mu[at],
+                         .threshold = sel->threshold[at] };
         }
     }
     if (most < 0)
@@ -393,48 +233,160 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
     return e->after;
 }
 
-/* One token: x [d] becomes x + sum (f~ - f) W_dec (paper), or as residual says; decode(f) where the hook is reconstructed.
- * idx, f [count]; changed, after [k]; row [4d]. */
-static void ablate_token(const ablation *a, float *x, const uint32_t *idx, const float *f, size_t count, size_t step, size_t m,
-                         uint32_t *changed, float *after, float *row)
+/* f [count] of one token becomes after [count] = f~; the observer hears of each change. */
+static void edit_latents(const ablation *a, float *after, const uint32_t *idx, const float *f, size_t count,
+                         size_t step, size_t row)
 {
-    const size_t d = a->sae.d;
-    const int residual = a->reconstruct ? RESIDUAL_NONE : a->residual;
-    float *y = row + 2 * d, *old = row + 3 * d;
-    size_t n = 0;
     for (size_t j = 0; j < count; j++) {
         edit e;
-        const float g = edited(a, idx[j], f[j], step, &e);
-        if (g != f[j] && a->observe) {
+        after[j] = edited(a, idx[j], f[j], step, &e);
+        if (after[j] != f[j] && a->observe) {
             e.step = step;
-            e.row = m;
+            e.row = row;
             a->observe(a->observe_user, &e);
         }
-        if (residual != RESIDUAL_PAPER) {
-            after[j] = g;
-        } else if (g != f[j]) {
-            changed[n] = idx[j];
-            after[n++] = g - f[j];
+    }
+}
+
+/* Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where none
+ * does. idx, after are overwritten. y [d], row [2d]: scratch. */
+static void add_changes(const ablation *a, float *x, uint32_t *idx, const float *f, float *after,
+                        size_t count, float *y, float *row)
+{
+    size_t changed = 0;
+    for (size_t j = 0; j < count; j++)
+        if (after[j] != f[j]) {
+            idx[changed] = idx[j];
+            after[changed++] = after[j] - f[j];
         }
-    }
-    if (residual == RESIDUAL_PAPER) {
-        if (!n)
-            return;
-        sae_decode_sparse(&a->sae, y, changed, after, n, row);
-        for (size_t i = 0; i < d; i++)
-            x[i] = x[i] + y[i];
+    if (!changed)
         return;
-    }
+    sae_decode_sparse(&a->sae, y, idx, after, changed, row);
+    for (size_t i = 0; i < a->sae.d; i++)
+        x[i] = x[i] + y[i];
+}
+
+/* None: x [d] becomes decode(f~). Released, AUDIT A1: decode(f~) + (decode(f) - x), the SAE's error with its
+ * sign reversed. y, old [d], row [2d]: scratch. */
+static void replace(const ablation *a, float *x, const uint32_t *idx, const float *f, const float *after,
+                    size_t count, bool released, float *y, float *old, float *row)
+{
+    const size_t d = a->sae.d;
     sae_decode_sparse(&a->sae, y, idx, after, count, row);
     for (size_t i = 0; i < d; i++)
         y[i] = y[i] + a->sae.b_dec[i];
-    if (residual == RESIDUAL_RELEASED) { /* AUDIT A1: + (decode(f) - x), the SAE's error with its sign reversed */
+    if (released) {
         sae_decode_sparse(&a->sae, old, idx, f, count, row);
         for (size_t i = 0; i < d; i++)
             y[i] = y[i] + ((old[i] + a->sae.b_dec[i]) - x[i]);
     }
     memcpy(x, y, d * sizeof *x);
 }
+
+/* The ablation of every token of x [M,d]: encode, edit, and what the residual says. */
+static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t step)
+{
+    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS,
+                 mark = arena_mark(c->work);
+    const int residual = a->reconstruct ? SAEURON_RESIDUAL_NONE : a->residual;
+    uint32_t *idx = arena_bytes(c->work, block * k, sizeof *idx);
+    float    *f = arena_floats(c->work, block * k);
+    uint32_t *count = arena_bytes(c->work, block, sizeof *count);
+    float    *after = arena_floats(c->work, k);
+    float    *row = arena_floats(c->work, 4 * d);
+
+    if (!row) /* planning: one block stands for all */
+        sae_encode(c, &a->sae, idx, f, count, NULL, block);
+    for (size_t first = 0; row && first < M; first += block) {
+        const size_t tokens = M - first < block ? M - first : block;
+        sae_encode(c, &a->sae, idx, f, count, x + first * d, tokens);
+        for (size_t i = 0; i < tokens; i++) {
+            float *token = x + (first + i) * d;
+            uint32_t *latent = idx + i * k;
+            edit_latents(a, after, latent, f + i * k, count[i], step, first + i);
+            if (residual == SAEURON_RESIDUAL_PAPER)
+                add_changes(a, token, latent, f + i * k, after, count[i], row + 2 * d, row);
+            else
+                replace(a, token, latent, f + i * k, after, count[i], residual == SAEURON_RESIDUAL_RELEASED,
+                        row + 2 * d, row + 3 * d, row);
+        }
+    }
+    arena_release(c->work, mark);
+}
+
+/* ---- what is asked for at a hook ---- */
+
+bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }
+
+int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how,
+                    saeuron_error *err)
+{
+    const int c = stats_find(&a->stats, concept);
+    if (a->reconstruct)
+        return fail(err, SAEURON_EUSAGE,
+                    "concept %.80s is forgotten at %s, which is reconstructed alone: choose one", concept,
+                    a->hook);
+    if (a->count == FORGETS)
+        return fail(err, SAEURON_EUSAGE, "at most %d concepts can be forgotten at one hook", FORGETS);
+    for (size_t i = 0; i < a->count; i++)
+        if (!strcmp(a->forget[i].concept, concept))
+            return fail(err, SAEURON_EUSAGE, "concept %.80s is named twice", concept);
+    if (c < 0)
+        return fail(err, SAEURON_EUSAGE, "concept %.80s is not in the statistics at %s", concept, a->hook);
+    const int code = selection_make(&a->forget[a->count], host, &a->stats, (size_t)c, how, err);
+    if (code)
+        selection_free(&a->forget[a->count], host);
+    else
+        a->count++;
+    return code;
+}
+
+int ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err)
+{
+    if (latent >= a->sae.n)
+        return fail(err, SAEURON_EUSAGE, "there is no latent %zu at %s: its SAE has %zu, counted from 0",
+                    latent, a->hook, a->sae.n);
+    if (!(factor >= -(double)FLT_MAX && factor <= (double)FLT_MAX)) /* false for NaN */
+        return fail(err, SAEURON_EUSAGE,
+                    "the factor of latent %zu at %s must be a number within float32's range", latent,
+                    a->hook);
+    if (a->reconstruct)
+        return fail(err, SAEURON_EUSAGE,
+                    "latent %zu is steered at %s, which is reconstructed alone: choose one", latent, a->hook);
+    for (size_t i = 0; i < a->steers; i++)
+        if (a->steer[i].latent == latent)
+            return fail(err, SAEURON_EUSAGE, "latent %zu at %s is steered twice", latent, a->hook);
+    if (a->steers == STEERS)
+        return fail(err, SAEURON_EUSAGE, "at most %d latents can be steered at one hook", STEERS);
+    a->steer[a->steers++] = (steering){ (uint32_t)latent, (float)factor };
+    return SAEURON_OK;
+}
+
+int ablation_reconstruct(ablation *a, saeuron_error *err)
+{
+    if (a->count || a->steers)
+        return fail(err, SAEURON_EUSAGE, "%s is reconstructed alone, but %s there: choose one", a->hook,
+                    a->count ? "concepts are forgotten" : "latents are steered");
+    a->reconstruct = true;
+    return SAEURON_OK;
+}
+
+void ablation_rest(ablation *a, const saeuron_host *host)
+{
+    while (a->count)
+        selection_free(&a->forget[--a->count], host);
+    a->steers = 0;
+    a->reconstruct = false;
+}
+
+void ablation_free(ablation *a, const saeuron_host *host)
+{
+    ablation_rest(a, host);
+    stats_unload(&a->stats, host);
+    sae_unload(&a->sae, host);
+}
+
+/* ---- ablation, fast: only the tokens that it may change, with the same bits ---- */
 
 /* Most latents that one step may edit; those that several concepts share are counted for each. */
 static size_t most_targets(const ablation *a)
@@ -462,16 +414,18 @@ static size_t targets(const ablation *a, uint32_t *latent, size_t step)
     return S;
 }
 
-/* Whether the few selected latents may be looked at before all n: only where tokens without an edit keep their bits, where
- * nobody watches, and while a sixteenth of the latents at most is selected, so that looking twice costs little. */
+/* Whether it is enough to find the tokens that change: a token without an edit keeps its bits, nobody
+ * observes, and at most a sixteenth of the latents may be edited, so that looking at these first costs
+ * little. */
 static bool few_suffice(const ablation *a, size_t most)
 {
-    return a->residual == RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;
+    return a->residual == SAEURON_RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;
 }
 
-/* The tokens in which a selected latent fires and would be edited, if it is among the k largest, ascending, into token [M];
- * returns how many. best [M]: the largest z of such a latent. */
-static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M, size_t step, size_t most)
+/* The tokens in which a latent that may be edited fires, and would change if it is among the k largest:
+ * ascending, into token [M]; returns how many. best [M]: the largest z of such a latent. */
+static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, const float *x, size_t M,
+                     size_t step, size_t most)
 {
     const size_t mark = arena_mark(c->work);
     uint32_t *latent = arena_bytes(c->work, most, sizeof *latent);
@@ -498,13 +452,15 @@ static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, con
     return count;
 }
 
-/* Strikes off the tokens where k latents are larger than best, so that no edit can happen; returns how many are left. Looks at
- * R latents alone, those with the largest means, which most often are larger; without statistics, latents from all over. One
- * that is not found costs time, never a bit. */
-static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count, const float *x, size_t M, size_t step)
+/* Takes off the list the tokens where k other latents are larger than best: there TopK leaves nothing to
+ * edit. Returns how many tokens are left. It looks at R rivals only, the latents with the largest thresholds,
+ * which are most often the larger ones; without statistics, at every n/R-th. A rival that is missed costs
+ * time, never a bit. */
+static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count,
+                      const float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS, mark = arena_mark(c->work);
-    const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n;
+    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n, mark = arena_mark(c->work);
     uint32_t *rival = arena_bytes(c->work, R, sizeof *rival);
     float    *mean = arena_floats(c->work, R);
     float    *some = arena_floats(c->work, block * d);
@@ -534,54 +490,43 @@ static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *be
     return kept;
 }
 
-/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other can change: f_i of a token is
- * either relu(z_i) or, outside its k largest, 0. At 0 no edit is made; and where z_i > 0, the edit that TopK might let
- * happen is the one tried in `firing`, on the same bits (sae_pre_activations). Of the selected latents that fire, the largest
- * is among the k largest of all if any is. So encoding these tokens alone gives the bits of encoding all. */
-static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step, size_t most)
+/* The tokens that an edit may change, ascending, into token [M]; returns how many. No other token can change.
+ * A token's f_i is relu(z_i) if latent i is among its k largest, else 0. At 0 nothing is edited. Where z_i >
+ * 0, `firing` has tried the very edit that TopK may let happen, on the same bits (sae_pre_activations). Of
+ * the latents it found at a token, the largest is among the k largest of all if any of them is. So to encode
+ * these tokens alone gives the bits of encoding all. */
+static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step,
+                         size_t most)
 {
     const size_t mark = arena_mark(c->work);
     float *best = arena_floats(c->work, M);
-    const size_t count = firing(c, a, token, best, x, M, step, most), left = outdone(c, a, token, best, count, x, M, step);
+    const size_t found = firing(c, a, token, best, x, M, step, most);
+    const size_t left = outdone(c, a, token, best, found, x, M, step);
     arena_release(c->work, mark);
     return left;
 }
 
-bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }
-
+/* AUDIT A10: both halves of the guided batch are edited, though mu is the conditional half's. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a), mark = arena_mark(c->work);
-    const bool few = few_suffice(a, most);
+    const size_t d = a->sae.d, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a),
+                 mark = arena_mark(c->work);
+    if (!few_suffice(a, most)) {
+        ablate_tokens(c, a, x, M, step);
+        return;
+    }
     uint32_t *token = arena_bytes(c->work, M, sizeof *token);
     float    *some = arena_floats(c->work, block * d);
-    uint32_t *idx = arena_bytes(c->work, block * k, sizeof *idx);
-    float    *f = arena_floats(c->work, block * k);
-    uint32_t *count = arena_bytes(c->work, block, sizeof *count);
-    uint32_t *changed = arena_bytes(c->work, k, sizeof *changed);
-    float    *after = arena_floats(c->work, k);
-    float    *row = arena_floats(c->work, 4 * d);
-    size_t    all = 0;
-
-    if (few) /* AUDIT A10: of both halves of the guided batch, though mu is the conditional's */
-        all = candidates(c, a, token, row ? x : NULL, M, step, most);
-    else
-        while (row && all < M) {
-            token[all] = (uint32_t)all;
-            all++;
-        }
-    if (!row) /* planning: one block stands for all */
-        sae_encode(c, &a->sae, idx, f, count, NULL, block);
-    for (size_t at = 0; at < all; at += block) {
-        const size_t tokens = all - at < block ? all - at : block;
+    const size_t count = candidates(c, a, token, some ? x : NULL, M, step, most);
+    if (!some) /* planning: one block stands for all */
+        ablate_tokens(c, a, NULL, block, step);
+    for (size_t at = 0; some && at < count; at += block) {
+        const size_t tokens = count - at < block ? count - at : block;
         for (size_t i = 0; i < tokens; i++)
             memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
-        sae_encode(c, &a->sae, idx, f, count, some, tokens);
-        for (size_t i = 0; i < tokens; i++) {
-            const size_t m = token[at + i];
-            ablate_token(a, some + i * d, idx + i * k, f + i * k, count[i], step, m, changed, after, row);
-            memcpy(x + m * d, some + i * d, d * sizeof *x);
-        }
+        ablate_tokens(c, a, some, tokens, step);
+        for (size_t i = 0; i < tokens; i++)
+            memcpy(x + token[at + i] * d, some + i * d, d * sizeof *x);
     }
     arena_release(c->work, mark);
 }

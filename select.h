@@ -1,73 +1,80 @@
-/* select.h: statistics of concepts, scores, the selected latents, and the ablation at a hook.
- * Not here: the SAE (sae.h), where hooks are (unet.h). Source: SAeUron, sections 3.3 and 3.4; released utils/hooks.py. */
+/* select.h: scores, the latents selected for a concept, and the ablation at a hook.
+ *
+ *   stats --selection_make--> latents of each step --ablation_forget--> ablation --ablate--> hook output
+ *
+ * Not here: the file of statistics (stats.h), the SAE (sae.h), where hooks are (unet.h), which SAE is whose
+ * (forget.h).
+ * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py. */
 #ifndef SAEURON_SELECT_H
 #define SAEURON_SELECT_H
 
 #include "sae.h"
+#include "stats.h"
 
-typedef struct stats {
-    tensors file;
-    size_t  steps, n, concepts;
-    int     timesteps[1000];
-    char    hook[96], sae[24];      /* of the metadata; sae: the digest of the SAE that made them, or "" */
-    float  *threshold;              /* [steps,n]: mean over concepts of mu */
-    double *prompts;                /* a concept, in file order */
-    void   *memory;
-    tensors density;                /* of stats_load_density; file_count == 0: none */
-} stats;
+/* score [n] = s(t,c) of one step (paper equation 5; select.c). scratch [2n]. */
+void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch);
 
-int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
-/* The share of tokens at which each latent fires, a concept's tensor of mu's shape, for --min-density; made by the same SAE. */
-int  stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
-void stats_unload(stats *s, const saeuron_host *host);
-int  stats_find(const stats *s, const char *concept);     /* number, or -1 */
-const char *stats_name(const stats *s, size_t concept);
-void stats_mu(const stats *s, float *mu, size_t concept, size_t step);   /* mu [n] */
-/* score [n] of one step (paper eq. 5; method "Score and selection"). scratch [2n]. */
-void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch);
-
-enum { RESIDUAL_PAPER, RESIDUAL_RELEASED, RESIDUAL_NONE };
-/* top > 0, else percentile; of the latents that fire at min_density of the concept's tokens at least */
+/* Which latents are selected: the `top` best-scored, or, with top 0, those whose score is above the
+ * percentile; of all, or, with min_density above 0, of those that fire at that share of the concept's tokens
+ * at least. strength: gamma. */
 typedef struct choice { size_t top; double percentile; float strength; double min_density; } choice;
 
-/* One forgotten concept at one hook: per step the selected latents, ascending. */
+/* The latents of one concept at one hook, step by step; ascending within a step. */
 typedef struct selection {
     char     concept[96];
     choice   how;
     size_t   steps;
-    uint32_t *start;                /* [steps+1] offsets into the arrays below */
+    uint32_t *start; /* [steps+1]: those of step t are start[t] .. start[t+1]-1 of the arrays below */
     uint32_t *latent;
     float    *score, *mu, *threshold;
     void     *memory;
 } selection;
 
-int  selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how, saeuron_error *err);
+/* An error when min_density leaves no latent at any step. sel is for selection_free, after an error, too. */
+int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how,
+                   saeuron_error *err);
 void selection_free(selection *sel, const saeuron_host *host);
 
-/* One edit of one latent at one token, for `select --explain`. */
-typedef struct edit { const char *concept; size_t step, row, latent; float f, mu, threshold, factor, after; } edit;
+/* One edit of one latent at one token: f becomes after = factor f. For `select --explain`. */
+typedef struct edit {
+    const char *concept;
+    size_t step, row, latent;
+    float f, mu, threshold, factor, after;
+} edit;
 typedef void (*edit_observer)(void *user, const edit *e);
 
 typedef struct steering { uint32_t latent; float factor; } steering;
 
 #define FORGETS 64
 #define STEERS  64
-/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction alone. */
+/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction
+ * alone. */
 typedef struct ablation {
     char   hook[96];
     sae    sae;
     stats  stats;                   /* steps == 0: none; only forgetting needs them */
-    size_t count, steers;
+    size_t count, steers;           /* of forget, of steer */
     selection forget[FORGETS];
     steering  steer[STEERS];
     bool   reconstruct;             /* the output is decode(f); count and steers are 0 */
-    int    residual, shared;
-    edit_observer observe;
+    int    residual, shared;        /* SAEURON_RESIDUAL_*, SAEURON_SHARED_* */
+    edit_observer observe;          /* hears of every edit; or NULL */
     void  *observe_user;
 } ablation;
 
-bool ablation_active(const ablation *a);  /* something is asked for at this hook */
-/* x [M,d], the hook's output at row `step` of the statistics, edited in place. */
+/* Adds a concept of a->stats, a latent's factor, or the reconstruction; an error if it is there already, does
+ * not go with what is there, or if there is no room. */
+int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how,
+                    saeuron_error *err);
+int  ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err);
+int  ablation_reconstruct(ablation *a, saeuron_error *err);
+bool ablation_active(const ablation *a);    /* something is asked for at this hook */
+/* Nothing is asked for from now on; SAE and statistics stay. */
+void ablation_rest(ablation *a, const saeuron_host *host);
+/* Gives back what a holds, SAE and statistics too; a itself is the caller's. */
+void ablation_free(ablation *a, const saeuron_host *host);
+
+/* x [M,d], the hook's output, edited in place; step: the row of the statistics. x NULL: plans (nn.h). */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
 #endif

@@ -1,16 +1,15 @@
-/* train.c: an SAE's training, forward and backward by hand, and its measurement on held-out activations.
+/* train.c: an SAE's training step: forward and backward by hand, Adam.
  *
  *   x [M,d] --encode, select--> f (sparse) --decode--> x^ --> loss
  *      ^ gradients of W_enc, b_enc, W_dec, b_dec <--by token, then by latent--'   --> clip, project, Adam, counters
  *
- * Not here: batches and their order, checkpoints, options (the commands); the SAE at use (sae.c).
+ * Not here: batches and their order, checkpoints (training/run.c), held-out activations (training/measure.c), the SAE at use (sae.c).
  * Source: SAeUron, arXiv 2501.18052, section 3.1 and appendix; TopK SAE, arXiv 2406.04093; BatchTopK, arXiv 2412.06410; the released
  * SAE/trainer.py and SAE/sae.py. Bits: docs/contract.md, section 6, whose letters these are:
  * d width, n latents, k latents kept a token, M tokens; c = x - b_dec, f the sparse latents, e = x^ - x, V the batch's variance.
  *
- * Only the encoder's forward pass is dense. Of f, which has k entries a token, everything else goes by entries: by token where a token's
- * row is made (x^, and the gradient of f), by latent where a latent's row is (the gradients of W_enc and W_dec). Each sum has one order,
- * so threads change no bit. */
+ * Only the encoder's forward pass is dense. f has k entries a token, and all other work goes by entries: token by token for x^ and the
+ * gradient of f, latent by latent for the gradients of W_enc and W_dec. Each sum has one order, so threads change no bit. */
 #include "train.h"
 #include "arithmetic/rng.h"
 
@@ -41,6 +40,13 @@ static int thread_number(void)
 #endif
 }
 
+static int check_environment(int threads, saeuron_error *err)
+{
+    if (nn_environment_ok() && nn_team_environment_ok(threads))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
+}
+
 /* ---- what a trainer holds ---- */
 
 enum { W_ENC, B_ENC, W_DEC, B_DEC, TENSORS }; /* contract 6's order */
@@ -58,15 +64,16 @@ typedef struct entries {
     uint32_t *by_place;
 } entries;
 
-/* The best so far of a selection, while the pre-activations come block by block of latents. */
+/* The best entries so far, while the pre-activations come block by block of latents. whole: M * want of the batch, in one
+ * list; else `want` of each token, a list each. */
 typedef struct pool {
-    bool      whole;            /* the `want` largest of the batch, in one list; else of each token, a list each */
-    size_t    want, room;       /* room: entries of a list */
-    size_t   *count;            /* [M]: of each token's list; whole: where each token's newcomers go */
+    bool      whole;
+    size_t    want, room;       /* room: a list holds M * room entries if whole, else room */
+    size_t   *count;            /* [M]: entries of each token's list; whole: where a token's newcomers go */
     float    *floor;            /* [M], whole: [1]: what a newcomer must reach */
     size_t    total;            /* whole: entries of the list */
     float    *val;
-    uint32_t *latent, *token;   /* token: whole alone */
+    uint32_t *latent, *token;   /* token: only if whole */
 } pool;
 
 /* A term of the loss: the squared error of a reconstruction from some f, and what its gradient is made of. */
@@ -80,7 +87,7 @@ enum { FVU, MULTI, AUXK, TERMS };
 
 struct trainer {
     const saeuron_host *host;
-    train_config k;
+    train_config cfg;
     nn       c;
     arena    work;
     void    *memory;
@@ -105,61 +112,61 @@ struct trainer {
     float    norm_all;          /* of the gradients */
 };
 
-static size_t aux_most(const train_config *k) { return least(k->d / 2, k->n); }
-static size_t select_most(const train_config *k) { return least(k->multi_topk ? 4 * k->k : k->k, k->n); }
+static size_t aux_most(const train_config *cfg) { return least(cfg->d / 2, cfg->n); }
+static size_t select_most(const train_config *cfg) { return least(cfg->multi_topk ? 4 * cfg->k : cfg->k, cfg->n); }
 
-static size_t tensor_rows(const train_config *k, int i) { return i == W_ENC || i == W_DEC ? k->n : 1; }
-static size_t tensor_width(const train_config *k, int i) { return i == B_ENC ? k->n : k->d; }
+static size_t tensor_rows(const train_config *cfg, int i) { return i == W_ENC || i == W_DEC ? cfg->n : 1; }
+static size_t tensor_width(const train_config *cfg, int i) { return i == B_ENC ? cfg->n : cfg->d; }
 
-static void plan_entries(entries *e, arena *a, const train_config *k, size_t want)
+static void plan_entries(entries *e, arena *a, const train_config *cfg, size_t want)
 {
-    e->start = arena_bytes(a, k->batch + 1, sizeof *e->start);
-    e->from = arena_bytes(a, k->n + 2, sizeof *e->from);
-    e->latent = arena_bytes(a, k->batch, want * sizeof *e->latent);
-    e->token = arena_bytes(a, k->batch, want * sizeof *e->token);
-    e->by_place = arena_bytes(a, k->batch, want * sizeof *e->by_place);
-    e->val = arena_bytes(a, k->batch, want * sizeof *e->val);
-    e->grad = arena_bytes(a, k->batch, want * sizeof *e->grad);
-    e->by_val = arena_bytes(a, k->batch, want * sizeof *e->by_val);
-    e->by_grad = arena_bytes(a, k->batch, want * sizeof *e->by_grad);
+    e->start = arena_bytes(a, cfg->batch + 1, sizeof *e->start);
+    e->from = arena_bytes(a, cfg->n + 2, sizeof *e->from);
+    e->latent = arena_bytes(a, cfg->batch, want * sizeof *e->latent);
+    e->token = arena_bytes(a, cfg->batch, want * sizeof *e->token);
+    e->by_place = arena_bytes(a, cfg->batch, want * sizeof *e->by_place);
+    e->val = arena_bytes(a, cfg->batch, want * sizeof *e->val);
+    e->grad = arena_bytes(a, cfg->batch, want * sizeof *e->grad);
+    e->by_val = arena_bytes(a, cfg->batch, want * sizeof *e->by_val);
+    e->by_grad = arena_bytes(a, cfg->batch, want * sizeof *e->by_grad);
 }
 
 /* A list is cut back to `want` when it holds more than twice that, so a block of newcomers always finds room. */
-static void plan_pool(pool *p, arena *a, const train_config *k, size_t want)
+static void plan_pool(pool *p, arena *a, const train_config *cfg, size_t want)
 {
-    const size_t columns = least(COLUMNS, k->n);
-    p->whole = k->batch_topk;
+    const size_t columns = least(COLUMNS, cfg->n);
+    p->whole = cfg->batch_topk;
     p->room = 2 * want + columns;
-    p->val = arena_bytes(a, k->batch, p->room * sizeof *p->val);
-    p->latent = arena_bytes(a, k->batch, p->room * sizeof *p->latent);
-    p->token = p->whole ? arena_bytes(a, k->batch, p->room * sizeof *p->token) : NULL;
-    p->count = arena_bytes(a, k->batch, sizeof *p->count);
-    p->floor = arena_floats(a, k->batch);
+    p->val = arena_bytes(a, cfg->batch, p->room * sizeof *p->val);
+    p->latent = arena_bytes(a, cfg->batch, p->room * sizeof *p->latent);
+    p->token = p->whole ? arena_bytes(a, cfg->batch, p->room * sizeof *p->token) : NULL;
+    p->count = arena_bytes(a, cfg->batch, sizeof *p->count);
+    p->floor = arena_floats(a, cfg->batch);
 }
 
 /* Everything but the encoder's own scratch; without memory it measures. */
 static void plan(trainer *t, arena *a)
 {
-    const train_config *k = &t->k;
-    const size_t M = k->batch, d = k->d, n = k->n;
+    const train_config *cfg = &t->cfg;
+    const size_t M = cfg->batch, d = cfg->d, n = cfg->n;
     for (int kind = 0; kind < KINDS; kind++)
         for (int i = 0; i < TENSORS; i++)
-            t->tensor[kind][i] = arena_bytes(a, tensor_rows(k, i), tensor_width(k, i) * sizeof(float));
+            t->tensor[kind][i] = arena_bytes(a, tensor_rows(cfg, i), tensor_width(cfg, i) * sizeof(float));
     t->since = arena_bytes(a, n, sizeof *t->since);
     t->step = arena_bytes(a, 1, sizeof *t->step);
     t->terms[FVU].on = true;
-    t->terms[MULTI].on = k->multi_topk;
-    plan_entries(&t->terms[FVU].f, a, k, least(k->k, n));
-    plan_pool(&t->pools[0], a, k, select_most(k));
-    if (k->multi_topk)
-        plan_entries(&t->terms[MULTI].f, a, k, select_most(k));
-    if (k->auxk_alpha != 0) {
-        plan_entries(&t->terms[AUXK].f, a, k, aux_most(k));
-        plan_pool(&t->pools[1], a, k, aux_most(k));
+    t->terms[MULTI].on = cfg->multi_topk;
+    plan_entries(&t->terms[FVU].f, a, cfg, least(cfg->k, n));
+    plan_pool(&t->pools[0], a, cfg, select_most(cfg));
+    if (cfg->multi_topk)
+        plan_entries(&t->terms[MULTI].f, a, cfg, select_most(cfg));
+    if (cfg->auxk_alpha != 0) {
+        plan_entries(&t->terms[AUXK].f, a, cfg, aux_most(cfg));
+        plan_pool(&t->pools[1], a, cfg, aux_most(cfg));
     }
     for (int i = 0; i < TERMS; i++)
-        t->terms[i].error = i == FVU || (i == MULTI ? k->multi_topk : k->auxk_alpha != 0) ? arena_bytes(a, M, d * sizeof(float)) : NULL;
-    t->direction = k->auxk_alpha != 0 && k->released_auxk ? arena_bytes(a, M, d * sizeof(float)) : NULL;
+        t->terms[i].error = i == FVU || (i == MULTI ? cfg->multi_topk : cfg->auxk_alpha != 0) ? arena_bytes(a, M, d * sizeof(float)) : NULL;
+    t->direction = cfg->auxk_alpha != 0 && cfg->released_auxk ? arena_bytes(a, M, d * sizeof(float)) : NULL;
     t->c_rows = arena_bytes(a, M, d * sizeof(float));
     t->z = arena_bytes(a, M, least(COLUMNS, n) * sizeof(float));
     t->mean = arena_bytes(a, d, sizeof(double));
@@ -181,8 +188,8 @@ static void plan(trainer *t, arena *a)
 /* Latents first .. first+columns-1 of every token: z = W_enc c + b_enc                     (torch.nn.Linear) */
 static void encode(trainer *t, size_t M, size_t first, size_t columns)
 {
-    const weight W = { .data = t->tensor[PARAMETER][W_ENC] ? (const unsigned char *)(t->tensor[PARAMETER][W_ENC] + first * t->k.d) : NULL, .type = DT_OWN };
-    nn_linear(&t->c, t->z, t->c_rows, W, t->tensor[PARAMETER][B_ENC] ? t->tensor[PARAMETER][B_ENC] + first : NULL, M, t->k.d, columns);
+    const weight W = { .data = t->tensor[PARAMETER][W_ENC] ? (const unsigned char *)(t->tensor[PARAMETER][W_ENC] + first * t->cfg.d) : NULL, .type = DT_OWN };
+    nn_linear(&t->c, t->z, t->c_rows, W, t->tensor[PARAMETER][B_ENC] ? t->tensor[PARAMETER][B_ENC] + first : NULL, M, t->cfg.d, columns);
 }
 
 void train_defaults(train_config *c, size_t d)
@@ -191,14 +198,14 @@ void train_defaults(train_config *c, size_t d)
                          .clip = 1, .auxk_alpha = 1.0 / 32, .dead_threshold = 10000000, .seed = 42 };
 }
 
-static int check_config(const train_config *k, saeuron_error *err)
+static int check_config(const train_config *cfg, saeuron_error *err)
 {
     const struct { const char *name; double value, low, high; } reals[] = {
-        { "lr", k->lr, 0, 1e3 }, { "beta1", k->beta1, 0, 0x1.fffffep-1 }, { "beta2", k->beta2, 0, 0x1.fffffep-1 }, { "eps", k->eps, 0, 1 },
-        { "clip", k->clip, 0, 1e30 }, { "auxk_alpha", k->auxk_alpha, 0, 1e6 },
+        { "lr", cfg->lr, 0, 1e3 }, { "beta1", cfg->beta1, 0, 0x1.fffffep-1 }, { "beta2", cfg->beta2, 0, 0x1.fffffep-1 }, { "eps", cfg->eps, 0, 1 },
+        { "clip", cfg->clip, 0, 1e30 }, { "auxk_alpha", cfg->auxk_alpha, 0, 1e6 },
     };
     const struct { const char *name; size_t value, high; } sizes[] = {
-        { "d", k->d, (size_t)1 << 20 }, { "n", k->n, (size_t)1 << 26 }, { "k", k->k, 2048 }, { "batch", k->batch, (size_t)1 << 20 },
+        { "d", cfg->d, (size_t)1 << 20 }, { "n", cfg->n, (size_t)1 << 26 }, { "k", cfg->k, 2048 }, { "batch", cfg->batch, (size_t)1 << 20 },
     };
     size_t product;
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
@@ -207,10 +214,10 @@ static int check_config(const train_config *k, saeuron_error *err)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].high)
             return fail(err, SAEURON_EUSAGE, "training: %s is %zu, but must lie between 1 and %zu", sizes[i].name, sizes[i].value, sizes[i].high);
-    if (k->k > k->n)
-        return fail(err, SAEURON_EUSAGE, "training: k is %zu, but there are only %zu latents", k->k, k->n);
-    if (!nn_mul(k->batch, select_most(k), &product) || product > UINT32_MAX / 2 || !nn_mul(k->batch, aux_most(k), &product) || product > UINT32_MAX / 2)
-        return fail(err, SAEURON_EUSAGE, "training: a batch of %zu tokens has more selected latents than 2^31: make it smaller", k->batch);
+    if (cfg->k > cfg->n)
+        return fail(err, SAEURON_EUSAGE, "training: k is %zu, but there are only %zu latents", cfg->k, cfg->n);
+    if (!nn_mul(cfg->batch, select_most(cfg), &product) || product > UINT32_MAX / 2 || !nn_mul(cfg->batch, aux_most(cfg), &product) || product > UINT32_MAX / 2)
+        return fail(err, SAEURON_EUSAGE, "training: a batch of %zu tokens has more selected latents than 2^31: make it smaller", cfg->batch);
     return SAEURON_OK;
 }
 
@@ -221,15 +228,15 @@ static size_t plan_bytes(trainer *t)
     plan(t, &only);
     const size_t kept = arena_mark(&only);
     t->c.work = &only;
-    encode(t, t->k.batch, 0, least(COLUMNS, t->k.n));
-    if (kept && t->k.n % COLUMNS && t->k.n > COLUMNS)
-        encode(t, t->k.batch, 0, t->k.n % COLUMNS);
+    encode(t, t->cfg.batch, 0, least(COLUMNS, t->cfg.n));
+    if (kept && t->cfg.n % COLUMNS && t->cfg.n > COLUMNS)
+        encode(t, t->cfg.batch, 0, t->cfg.n % COLUMNS);
     return only.failed || only.peak > SIZE_MAX - 64 ? 0 : only.peak + 64;
 }
 
 size_t trainer_bytes(const train_config *c, int threads, const char *isa)
 {
-    trainer t = { .k = *c };
+    trainer t = { .cfg = *c };
     return check_config(c, NULL) || !nn_init(&t.c, isa, threads, NULL) ? 0 : plan_bytes(&t) + sizeof t;
 }
 
@@ -242,7 +249,7 @@ int trainer_open(trainer **out, const saeuron_host *host, const train_config *c,
     trainer *t = io_alloc(host, 1, sizeof *t);
     if (!t)
         return fail(err, SAEURON_ENOMEM, "no memory for a trainer");
-    *t = (trainer){ .host = host, .k = *c, .power1 = 1, .power2 = 1 };
+    *t = (trainer){ .host = host, .cfg = *c, .power1 = 1, .power2 = 1 };
     if (!nn_init(&t->c, isa, threads, NULL)) {
         io_free(host, t);
         return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
@@ -271,7 +278,7 @@ void trainer_close(trainer *t)
     io_free(host, t);
 }
 
-const train_config *trainer_config(const trainer *t) { return &t->k; }
+const train_config *trainer_config(const trainer *t) { return &t->cfg; }
 
 size_t trainer_tensors(trainer *t, trainer_tensor *list, size_t room)
 {
@@ -280,18 +287,18 @@ size_t trainer_tensors(trainer *t, trainer_tensor *list, size_t room)
         NAMES(""), NAMES("adam.m."), NAMES("adam.v."), NAMES("grad."),
 #undef NAMES
     };
-    const train_config *k = &t->k;
+    const train_config *cfg = &t->cfg;
     size_t at = 0;
     for (int kind = 0; kind < KINDS; kind++) {
         if (kind == GRADIENT) {
             if (at < room)
-                list[at] = (trainer_tensor){ "tokens_since_fired", DT_I64, 1, { k->n, 0 }, k->n, t->since };
+                list[at] = (trainer_tensor){ "tokens_since_fired", DT_I64, 1, { cfg->n, 0 }, cfg->n, t->since };
             if (++at < room)
                 list[at] = (trainer_tensor){ "step", DT_I64, 1, { 1, 0 }, 1, t->step };
             at++;
         }
         for (int i = 0; i < TENSORS; i++, at++) {
-            const size_t rows = tensor_rows(k, i), width = tensor_width(k, i);
+            const size_t rows = tensor_rows(cfg, i), width = tensor_width(cfg, i);
             if (at < room)
                 list[at] = (trainer_tensor){ names[kind][i], DT_F32, rows > 1 || i == W_ENC || i == W_DEC ? 2 : 1,
                                              { i == W_ENC || i == W_DEC ? rows : width, i == W_ENC || i == W_DEC ? width : 0 }, rows * width, t->tensor[kind][i] };
@@ -302,8 +309,8 @@ size_t trainer_tensors(trainer *t, trainer_tensor *list, size_t room)
 
 void trainer_sae(const trainer *t, sae *s)
 {
-    *s = (sae){ .d = t->k.d, .n = t->k.n, .k = t->k.k };
-    s->encoder = (linear){ { .data = (const unsigned char *)t->tensor[PARAMETER][W_ENC], .type = DT_OWN }, t->tensor[PARAMETER][B_ENC], t->k.d, t->k.n };
+    *s = (sae){ .d = t->cfg.d, .n = t->cfg.n, .k = t->cfg.k };
+    s->encoder = (linear){ { .data = (const unsigned char *)t->tensor[PARAMETER][W_ENC], .type = DT_OWN }, t->tensor[PARAMETER][B_ENC], t->cfg.d, t->cfg.n };
     s->W_dec = (weight){ .data = (const unsigned char *)t->tensor[PARAMETER][W_DEC], .type = DT_OWN };
     s->b_dec = t->tensor[PARAMETER][B_DEC];
 }
@@ -338,41 +345,27 @@ static void row_squares(const nn *c, double *out, const float *x, const double *
         out[m] = nn_sum_squares(c, x + m * d, mean, d);
 }
 
-/* The first value of x [M,d] that is not finite, or M * d. */
-static size_t first_bad(const nn *c, const float *x, size_t M, size_t d)
-{
-    int bad = 0;
-    OMP(omp parallel for num_threads(c->threads) schedule(static) reduction(|:bad) if (M * d > FEW))
-    for (size_t m = 0; m < M; m++) {
-        int row = 0;
-        for (size_t j = 0; j < d; j++)
-            row |= (f32_bits(x[m * d + j]) & 0x7f800000u) == 0x7f800000u;
-        bad |= row;
-    }
-    (void)c;
-    return bad ? nn_first_bad(x, M * d) : M * d;
-}
-
 static int check_batch(const trainer *t, const float *x, size_t M, saeuron_error *err)
 {
-    if (!nn_environment_ok() || !nn_team_environment_ok(t->c.threads))
-        return fail(err, SAEURON_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
-    if (M < 1 || M > t->k.batch)
-        return fail(err, SAEURON_EUSAGE, "a batch of %zu tokens: this trainer takes 1 to %zu", M, t->k.batch);
-    const size_t at = first_bad(&t->c, x, M, t->k.d);
-    if (at < M * t->k.d)
-        return fail(err, SAEURON_ENAN, "step %" PRIu64 ": token %zu, channel %zu of the batch is not finite", *t->step, at / t->k.d, at % t->k.d);
+    const int code = check_environment(t->c.threads, err);
+    if (code)
+        return code;
+    if (M < 1 || M > t->cfg.batch)
+        return fail(err, SAEURON_EUSAGE, "a batch of %zu tokens: this trainer takes 1 to %zu", M, t->cfg.batch);
+    const size_t at = nn_first_bad(x, M * t->cfg.d);
+    if (at < M * t->cfg.d)
+        return fail(err, SAEURON_ENAN, "step %" PRIu64 ": token %zu, channel %zu of the batch is not finite", *t->step, at / t->cfg.d, at % t->cfg.d);
     return SAEURON_OK;
 }
 
 /* ---- the start ---- */
 
 /* g = the point with the least sum of distances to all tokens: Weiszfeld's iteration from the mean, at most 100 rounds, until g moves by
- * less than 1e-5. A token at distance 0 weighs 1e12, where the released one divides by zero.        (released geometric_median.py) */
+ * less than 1e-5. A token at distance 0 weighs 1e12, where the released one divides by zero.        (released SAE/utils.py) */
 static void geometric_median(trainer *t, const float *x, size_t M)
 {
     enum { ROUNDS = 100 };
-    const size_t d = t->k.d;
+    const size_t d = t->cfg.d;
     double *g = t->median, *next = t->mean, *w = t->row[0];
     channel_sums(&t->c, g, x, NULL, M, d);
     for (size_t j = 0; j < d; j++)
@@ -396,7 +389,7 @@ static void geometric_median(trainer *t, const float *x, size_t M)
 
 int trainer_start(trainer *t, const float *x, size_t M, saeuron_error *err)
 {
-    const size_t d = t->k.d, n = t->k.n;
+    const size_t d = t->cfg.d, n = t->cfg.n;
     const float  a = (float)(1.0 / sqrt((double)d));
     const uint64_t stream = nn_hash(0, tensor_name[W_ENC], strlen(tensor_name[W_ENC]));
     float *W_enc = t->tensor[PARAMETER][W_ENC], *W_dec = t->tensor[PARAMETER][W_DEC];
@@ -406,7 +399,7 @@ int trainer_start(trainer *t, const float *x, size_t M, saeuron_error *err)
     OMP(omp parallel for num_threads(t->c.threads) schedule(static) if (n * d > FEW))
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < d; j++)
-            W_enc[i * d + j] = rng_symmetric(t->k.seed, stream, i * d + j, a);
+            W_enc[i * d + j] = rng_symmetric(t->cfg.seed, stream, i * d + j, a);
         memcpy(W_dec + i * d, W_enc + i * d, d * sizeof *W_dec);
         nn_unit_row(&t->c, W_dec + i * d, d);
     }
@@ -419,12 +412,27 @@ int trainer_start(trainer *t, const float *x, size_t M, saeuron_error *err)
 
 void trainer_unit_rows(trainer *t)
 {
-    OMP(omp parallel for num_threads(t->c.threads) schedule(static) if (t->k.n * t->k.d > FEW))
-    for (size_t i = 0; i < t->k.n; i++)
-        nn_unit_row(&t->c, t->tensor[PARAMETER][W_DEC] + i * t->k.d, t->k.d);
+    OMP(omp parallel for num_threads(t->c.threads) schedule(static) if (t->cfg.n * t->cfg.d > FEW))
+    for (size_t i = 0; i < t->cfg.n; i++)
+        nn_unit_row(&t->c, t->tensor[PARAMETER][W_DEC] + i * t->cfg.d, t->cfg.d);
 }
 
-/* ---- selection ---- */
+/* ---- selection: the definition ---- */
+
+/* Of relu(z) [M,n] the M*k largest, ties to the lower token and then the lower latent. Its own order is that of m n + i. */
+size_t batch_topk(uint32_t *at, float *val, const float *z, size_t M, size_t n, size_t k)
+{
+    const size_t chosen = nn_topk(at, val, z, M * n, M * k);
+    size_t kept = 0;
+    for (size_t j = 0; j < chosen; j++)
+        if (val[j] > 0) {
+            at[kept] = at[j];
+            val[kept++] = val[j];
+        }
+    return kept;
+}
+
+/* ---- selection: the same while z comes block by block of latents, so that z [M,n] is never held ---- */
 
 /* How many of x [count] are t or more; a long list is shared by the threads. */
 static size_t count_reach(const nn *c, const float *x, size_t count, float t)
@@ -590,7 +598,7 @@ static void by_latent(entries *e, size_t M, size_t n)
         e->from[i + 2] += e->from[i + 1];
     for (size_t m = 0; m < M; m++)
         for (size_t j = e->start[m]; j < e->start[m + 1]; j++) {
-            const size_t at = e->from[e->latent[j] + 1]++; /* which so becomes where the next latent begins */
+            const size_t at = e->from[e->latent[j] + 1]++; /* after the last token, from[i+1] is where latent i + 1 begins */
             e->token[at] = (uint32_t)m;
             e->by_place[at] = (uint32_t)j;
         }
@@ -600,11 +608,11 @@ static void by_latent(entries *e, size_t M, size_t n)
 static void find_dead(trainer *t)
 {
     t->dead_count = 0;
-    for (size_t i = 0; i < t->k.n; i++) {
-        t->dead[i] = t->since[i] > t->k.dead_threshold;
+    for (size_t i = 0; i < t->cfg.n; i++) {
+        t->dead[i] = t->since[i] > t->cfg.dead_threshold;
         t->dead_count += t->dead[i];
     }
-    t->terms[AUXK].on = t->k.auxk_alpha != 0 && t->k.d / 2 > 0 && t->dead_count > 0;
+    t->terms[AUXK].on = t->cfg.auxk_alpha != 0 && t->cfg.d / 2 > 0 && t->dead_count > 0;
 }
 
 /* z's columns of latents that are alive become 0, which no selection takes. */
@@ -620,7 +628,7 @@ static void mask_alive(trainer *t, size_t M, size_t first, size_t columns)
  * token and then the lower latent; multi: 4k in place of k; auxk: of the dead latents alone, min(d/2, dead) in place of k. x [M,d]. */
 static void forward_encode(trainer *t, const float *x, size_t M)
 {
-    const size_t d = t->k.d, n = t->k.n, step = least(COLUMNS, n);
+    const size_t d = t->cfg.d, n = t->cfg.n, step = least(COLUMNS, n);
     const float *b_dec = t->tensor[PARAMETER][B_DEC];
     const bool   aux = t->terms[AUXK].on;
 
@@ -628,7 +636,7 @@ static void forward_encode(trainer *t, const float *x, size_t M)
     for (size_t m = 0; m < M; m++)
         for (size_t j = 0; j < d; j++)
             t->c_rows[m * d + j] = x[m * d + j] - b_dec[j];
-    pool_begin(&t->pools[0], select_most(&t->k), M);
+    pool_begin(&t->pools[0], select_most(&t->cfg), M);
     if (aux)
         pool_begin(&t->pools[1], least(d / 2, t->dead_count), M);
     for (size_t i = 0; i < n; i += step) {
@@ -642,7 +650,7 @@ static void forward_encode(trainer *t, const float *x, size_t M)
     }
     if (t->terms[MULTI].on) {
         pool_end(t, &t->pools[0], &t->terms[MULTI].f, M);
-        t->pools[0].want = least(t->k.k, n); /* of 4k, the best k */
+        t->pools[0].want = least(t->cfg.k, n); /* of 4k, the best k */
     }
     pool_end(t, &t->pools[0], &t->terms[FVU].f, M);
     if (aux)
@@ -654,13 +662,13 @@ static void forward_encode(trainer *t, const float *x, size_t M)
 static size_t find_fired(trainer *t, size_t M)
 {
     const entries *e = &t->terms[t->terms[MULTI].on ? MULTI : FVU].f;
-    const size_t n = t->k.n, want = select_most(&t->k);
+    const size_t n = t->cfg.n, want = select_most(&t->cfg);
     size_t count = 0, missing = M * want - e->start[M];
     memset(t->fired, 0, n);
     for (size_t j = 0; j < e->start[M]; j++)
         t->fired[e->latent[j]] = 1;
     for (size_t m = 0; m < M && missing; m++) {
-        size_t zeros = t->k.batch_topk ? missing : want - (e->start[m + 1] - e->start[m]), j = e->start[m];
+        size_t zeros = t->cfg.batch_topk ? missing : want - (e->start[m + 1] - e->start[m]), j = e->start[m];
         for (size_t i = 0; i < n && zeros; i++) {
             if (j < e->start[m + 1] && e->latent[j] == i) {
                 j++;
@@ -670,7 +678,7 @@ static size_t find_fired(trainer *t, size_t M)
             zeros--;
             missing--;
         }
-        if (t->k.batch_topk)
+        if (t->cfg.batch_topk)
             break; /* all zeros of the first token, and so all latents, or all that were missing */
     }
     for (size_t i = 0; i < n; i++)
@@ -684,14 +692,14 @@ static size_t find_fired(trainer *t, size_t M)
 static void decode(const trainer *t, float *y, const entries *e, size_t m)
 {
     const size_t at = e->start[m];
-    nn_sparse_sum(&t->c, y, t->tensor[PARAMETER][W_DEC], t->k.d, e->latent + at, e->val + at, e->start[m + 1] - at, t->k.d);
+    nn_sparse_sum(&t->c, y, t->tensor[PARAMETER][W_DEC], t->cfg.d, e->latent + at, e->val + at, e->start[m + 1] - at, t->cfg.d);
 }
 
 /* grad of the token's entries: dL/df = scale (error . W_dec[latent,:]). relu passes it on, since entries are above 0: it is dL/dz too. */
 static void decode_backward(const trainer *t, const entries *e, const float *error, float scale, size_t m)
 {
     const size_t at = e->start[m], count = e->start[m + 1] - at;
-    nn_sparse_dot(&t->c, e->grad + at, error, t->tensor[PARAMETER][W_DEC], t->k.d, e->latent + at, count, t->k.d);
+    nn_sparse_dot(&t->c, e->grad + at, error, t->tensor[PARAMETER][W_DEC], t->cfg.d, e->latent + at, count, t->cfg.d);
     for (size_t j = at; j < at + count; j++)
         e->grad[j] = scale * e->grad[j];
 }
@@ -703,7 +711,7 @@ static void decode_backward(const trainer *t, const entries *e, const float *err
  *          AUDIT A2: released, a = (f W_dec + b_dec) - e, whose e is not detached: the FVU's error then gets -a's gradient too */
 static void token_pass(trainer *t, const float *x, size_t m)
 {
-    const size_t d = t->k.d;
+    const size_t d = t->cfg.d;
     const float *b_dec = t->tensor[PARAMETER][B_DEC];
     const float *in = x + m * d;
     double *const *row = t->row;
@@ -725,10 +733,10 @@ static void token_pass(trainer *t, const float *x, size_t m)
         float *a = t->terms[AUXK].error + m * d;
         decode(t, a, &t->terms[AUXK].f, m);
         for (size_t j = 0; j < d; j++)
-            a[j] = t->k.released_auxk ? (a[j] + b_dec[j]) - e[j] : a[j] + e[j];
+            a[j] = t->cfg.released_auxk ? (a[j] + b_dec[j]) - e[j] : a[j] + e[j];
         row[AUXK][m] = nn_sum_squares(&t->c, a, NULL, d);
         decode_backward(t, &t->terms[AUXK].f, a, t->terms[AUXK].scale, m);
-        if (t->k.released_auxk) { /* scale e - scale' a, whose own scale is then 1 */
+        if (t->cfg.released_auxk) { /* scale e - scale' a, whose own scale is then 1 */
             float *both = t->direction + m * d;
             for (size_t j = 0; j < d; j++)
                 both[j] = t->terms[FVU].scale * e[j] - t->terms[AUXK].scale * a[j];
@@ -742,7 +750,7 @@ static void token_pass(trainer *t, const float *x, size_t m)
 /* What the reconstruction of term i gets as its gradient: *scale times the rows returned. */
 static const float *direction(const trainer *t, int i, float *scale)
 {
-    const bool both = i == FVU && t->terms[AUXK].on && t->k.released_auxk;
+    const bool both = i == FVU && t->terms[AUXK].on && t->cfg.released_auxk;
     *scale = both ? 1.0f : t->terms[i].scale;
     return both ? t->direction : t->terms[i].error;
 }
@@ -752,17 +760,17 @@ static const float *direction(const trainer *t, int i, float *scale)
  * scratch [2d]. */
 static void latent_pass(trainer *t, size_t i, float *scratch)
 {
-    const size_t d = t->k.d;
+    const size_t d = t->cfg.d;
     const float  one = 1.0f;
     float *enc = t->tensor[GRADIENT][W_ENC] + i * d, *dec = t->tensor[GRADIENT][W_DEC] + i * d, *b = t->tensor[GRADIENT][B_ENC] + i;
     bool any = false;
     *b = 0;
-    for (int k = 0; k < TERMS; k++) {
-        const entries *e = &t->terms[k].f;
+    for (int of = 0; of < TERMS; of++) {
+        const entries *e = &t->terms[of].f;
         float scale;
-        if (!t->terms[k].on || e->from[i] == e->from[i + 1])
+        if (!t->terms[of].on || e->from[i] == e->from[i + 1])
             continue;
-        const float *error = direction(t, k, &scale);
+        const float *error = direction(t, of, &scale);
         const size_t at = e->from[i], count = e->from[i + 1] - at;
         for (size_t j = at; j < at + count; j++) {
             e->by_val[j] = scale * e->val[e->by_place[j]];
@@ -791,10 +799,10 @@ static void latent_pass(trainer *t, size_t i, float *scratch)
  * auxk decodes without it; released auxk does not. */
 static void b_dec_pass(trainer *t, size_t M)
 {
-    const size_t d = t->k.d, threads = (size_t)t->c.threads, part = ((d + threads - 1) / threads + 15) / 16 * 16;
+    const size_t d = t->cfg.d, threads = (size_t)t->c.threads, part = ((d + threads - 1) / threads + 15) / 16 * 16;
     float *out = t->tensor[GRADIENT][B_DEC];
     size_t touched = 0;
-    for (size_t i = 0; i < t->k.n; i++)
+    for (size_t i = 0; i < t->cfg.n; i++)
         if (t->live[i]) {
             t->touched[touched] = (uint32_t)i;
             t->touched_grad[touched++] = t->tensor[GRADIENT][B_ENC][i];
@@ -807,7 +815,7 @@ static void b_dec_pass(trainer *t, size_t M)
             out[j] = 0;
         for (int i = 0; i < TERMS; i++) {
             float scale;
-            if (!t->terms[i].on || (i == AUXK && !t->k.released_auxk))
+            if (!t->terms[i].on || (i == AUXK && !t->cfg.released_auxk))
                 continue;
             const float *error = direction(t, i, &scale);
             nn_sparse_sum(&t->c, y, error + j0, d, NULL, NULL, M, w);
@@ -836,14 +844,14 @@ static void explain(const trainer *t, train_report *r, size_t M)
 
 static double rate(const trainer *t)
 {
-    const double left = t->k.steps > *t->step ? (double)(t->k.steps - *t->step) / (double)t->k.steps : 0.0;
-    return t->k.lr * left;
+    const double left = t->cfg.steps > *t->step ? (double)(t->cfg.steps - *t->step) / (double)t->cfg.steps : 0.0;
+    return t->cfg.lr * left;
 }
 
 /* trainer_gradients of a batch that was checked. */
 static int forward_backward(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err)
 {
-    const size_t d = t->k.d, n = t->k.n;
+    const size_t d = t->cfg.d, n = t->cfg.n;
     train_report unused, *out = r ? r : &unused;
     memset(out, 0, sizeof *out);
 
@@ -857,7 +865,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     const double share = (double)t->dead_count / (double)(d / 2 ? d / 2 : 1), aux_scale = share < 1 ? share : 1;
     t->terms[FVU].scale = (float)(2.0 / V);
     t->terms[MULTI].scale = (float)(2.0 / V / 8.0);
-    t->terms[AUXK].scale = (float)(2.0 / V * aux_scale * t->k.auxk_alpha);
+    t->terms[AUXK].scale = (float)(2.0 / V * aux_scale * t->cfg.auxk_alpha);
 
     forward_encode(t, x, M);
     OMP(omp parallel for num_threads(t->c.threads) schedule(dynamic, 16) if (M * d > FEW))
@@ -868,7 +876,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     out->fvu = nn_sum16_d(t->row[FVU], M) / V;
     out->multi = t->terms[MULTI].on ? nn_sum16_d(t->row[MULTI], M) / V : 0.0;
     out->auxk = t->terms[AUXK].on ? aux_scale * nn_sum16_d(t->row[AUXK], M) / V : 0.0;
-    out->loss = out->fvu + t->k.auxk_alpha * out->auxk + out->multi / 8.0;
+    out->loss = out->fvu + t->cfg.auxk_alpha * out->auxk + out->multi / 8.0;
     if (!(fabs(out->loss) <= DBL_MAX))
         return fail(err, SAEURON_ENAN, "step %" PRIu64 ": the loss is not finite (%s): lower the learning rate, or look at the data", *t->step,
                     V > 0 ? "the weights have run away" : "every token of the batch is the same");
@@ -897,6 +905,16 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     return SAEURON_OK;
 }
 
+size_t trainer_selected(const trainer *t, size_t M, uint32_t *at, float *val)
+{
+    const entries *e = &t->terms[FVU].f;
+    for (size_t m = 0; m < M; m++)
+        for (size_t j = e->start[m]; j < e->start[m + 1]; j++)
+            at[j] = (uint32_t)(m * t->cfg.n + e->latent[j]);
+    memcpy(val, e->val, e->start[M] * sizeof *val);
+    return e->start[M];
+}
+
 int trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err)
 {
     const int code = check_batch(t, x, M, err);
@@ -913,8 +931,8 @@ static void find_powers(trainer *t, uint64_t steps)
         t->powers = 0;
     }
     for (; t->powers < steps; t->powers++) {
-        t->power1 *= t->k.beta1;
-        t->power2 *= t->k.beta2;
+        t->power1 *= t->cfg.beta1;
+        t->power2 *= t->cfg.beta2;
     }
 }
 
@@ -922,12 +940,12 @@ static void find_powers(trainer *t, uint64_t steps)
  * Counters: all advance by the nominal batch, those that fired start again. */
 void trainer_update(trainer *t)
 {
-    const size_t d = t->k.d, n = t->k.n;
+    const size_t d = t->cfg.d, n = t->cfg.n;
     float *const *p = t->tensor[PARAMETER], *const *m = t->tensor[MOMENT], *const *v = t->tensor[SQUARE], *const *g = t->tensor[GRADIENT];
-    const float  wanted = (float)t->k.clip / (t->norm_all + 1e-6f), scale = wanted < 1.0f ? wanted : 1.0f;
+    const float  wanted = (float)t->cfg.clip / (t->norm_all + 1e-6f), scale = wanted < 1.0f ? wanted : 1.0f;
     find_powers(t, *t->step + 1);
-    const adam a = { (float)(1.0 - t->k.beta1), (float)t->k.beta2, (float)(1.0 - t->k.beta2), (float)(rate(t) / (1.0 - t->power1)),
-                     (float)sqrt(1.0 - t->power2), (float)t->k.eps };
+    const adam a = { (float)(1.0 - t->cfg.beta1), (float)t->cfg.beta2, (float)(1.0 - t->cfg.beta2), (float)(rate(t) / (1.0 - t->power1)),
+                     (float)sqrt(1.0 - t->power2), (float)t->cfg.eps };
 
     OMP(omp parallel for num_threads(t->c.threads) schedule(static) if (n * d > FEW))
     for (size_t i = 0; i < n; i++) {
@@ -943,7 +961,7 @@ void trainer_update(trainer *t)
     nn_adam(&t->c, p[B_ENC], m[B_ENC], v[B_ENC], g[B_ENC], scale, &a, n);
     nn_adam(&t->c, p[B_DEC], m[B_DEC], v[B_DEC], g[B_DEC], scale, &a, d);
     for (size_t i = 0; i < n; i++)
-        t->since[i] = t->fired[i] ? 0 : t->since[i] + t->k.batch;
+        t->since[i] = t->fired[i] ? 0 : t->since[i] + t->cfg.batch;
     ++*t->step;
 }
 
@@ -956,150 +974,5 @@ int trainer_step(trainer *t, const float *x, size_t M, train_report *r, saeuron_
     if ((code = forward_backward(t, x, M, r, err)) != SAEURON_OK)
         return code;
     trainer_update(t);
-    return SAEURON_OK;
-}
-
-/* ---- held-out measurement ---- */
-
-struct measure {
-    const saeuron_host *host;
-    sae      s;                 /* the caller's, its encoder packed for these kernels */
-    nn       c;
-    arena    work;
-    void    *memory;
-    float   *W_dec;             /* [n,d], widened */
-    double  *first, *sum, *squares; /* [d]: the first token; sums over tokens of x - first and of its square */
-    double  *error;             /* [SAE_TOKENS] */
-    float   *val, *y;           /* [SAE_TOKENS,k], [SAE_TOKENS,d] */
-    uint32_t *idx, *count;
-    uint64_t *fired;            /* [n] */
-    double   total;             /* of the squared errors: tokens ascending */
-    uint64_t entries;
-    size_t   tokens;
-};
-
-/* Everything but the encoder's scratch; without memory it measures. */
-static void plan_measure(measure *m, arena *a)
-{
-    const size_t d = m->s.d, n = m->s.n, B = SAE_TOKENS;
-    m->W_dec = arena_bytes(a, n, d * sizeof(float));
-    m->first = arena_bytes(a, d, sizeof(double));
-    m->sum = arena_bytes(a, d, sizeof(double));
-    m->squares = arena_bytes(a, d, sizeof(double));
-    m->error = arena_bytes(a, B, sizeof(double));
-    m->val = arena_bytes(a, B, m->s.k * sizeof(float));
-    m->idx = arena_bytes(a, B, m->s.k * sizeof(uint32_t));
-    m->count = arena_bytes(a, B, sizeof(uint32_t));
-    m->y = arena_bytes(a, B, d * sizeof(float));
-    m->fired = arena_bytes(a, n, sizeof(uint64_t));
-    if (!m->s.encoder.w.packed && m->c.kernels) { /* else packed anew for every block of tokens */
-        float *packed = arena_floats(a, m->c.kernels->packed_size(n, 1, d));
-        if (packed)
-            m->c.kernels->pack(packed, m->s.encoder.w, n, 1, d);
-        m->s.encoder.w.packed = packed;
-    }
-}
-
-int measure_open(measure **out, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err)
-{
-    arena only = { 0 };
-    *out = NULL;
-    measure *m = io_alloc(host, 1, sizeof *m);
-    if (!m)
-        return fail(err, SAEURON_ENOMEM, "no memory to measure an SAE");
-    *m = (measure){ .host = host, .s = *s };
-    if (!nn_init(&m->c, isa, threads, &only)) {
-        io_free(host, m);
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
-    }
-    plan_measure(m, &only);
-    sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
-    m->memory = only.failed || only.peak > SIZE_MAX - 64 ? NULL : io_alloc(host, only.peak + 64, 1);
-    if (!m->memory) {
-        io_free(host, m);
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
-    }
-    m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64, .size = only.peak };
-    m->c.work = &m->work;
-    plan_measure(m, &m->work);
-    nn_widen(m->W_dec, s->W_dec, 0, s->n * s->d);
-    memset(m->fired, 0, s->n * sizeof *m->fired);
-    for (size_t j = 0; j < s->d; j++)
-        m->sum[j] = m->squares[j] = 0;
-    *out = m;
-    return SAEURON_OK;
-}
-
-void measure_close(measure *m)
-{
-    if (!m)
-        return;
-    const saeuron_host *host = m->host;
-    io_free(host, m->memory);
-    io_free(host, m);
-}
-
-/* A block of at most SAE_TOKENS. */
-static void measure_block(measure *m, const float *x, size_t M)
-{
-    const sae *s = &m->s;
-    const size_t d = s->d, k = s->k;
-    if (!m->tokens)
-        for (size_t j = 0; j < d; j++)
-            m->first[j] = (double)x[j];
-    sae_encode(&m->c, s, m->idx, m->val, m->count, x, M);
-    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
-    for (size_t i = 0; i < M; i++) { /* e = (f W_dec + b_dec) - x */
-        float *y = m->y + i * d;
-        nn_sparse_sum(&m->c, y, m->W_dec, d, m->idx + i * k, m->val + i * k, m->count[i], d);
-        for (size_t j = 0; j < d; j++)
-            y[j] = (y[j] + s->b_dec[j]) - x[i * d + j];
-        m->error[i] = nn_sum_squares(&m->c, y, NULL, d);
-    }
-    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
-    for (size_t j0 = 0; j0 < d; j0 += CHANNELS)
-        for (size_t i = 0; i < M; i++)
-            for (size_t j = j0; j < least(d, j0 + CHANNELS); j++) {
-                const double away = (double)x[i * d + j] - m->first[j];
-                m->sum[j] += away;
-                m->squares[j] += away * away;
-            }
-    for (size_t i = 0; i < M; i++) {
-        m->total += m->error[i];
-        m->entries += m->count[i];
-        for (size_t j = 0; j < m->count[i]; j++)
-            m->fired[m->idx[i * k + j]]++;
-    }
-    m->tokens += M;
-}
-
-int measure_add(measure *m, const float *x, size_t M, saeuron_error *err)
-{
-    const size_t d = m->s.d, at = first_bad(&m->c, x, M, d);
-    if (!nn_environment_ok() || !nn_team_environment_ok(m->c.threads))
-        return fail(err, SAEURON_EENV, "the processor flushes subnormals or does not round to nearest: restore its floating-point settings");
-    if (at < M * d)
-        return fail(err, SAEURON_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
-    for (size_t i = 0; i < M; i += SAE_TOKENS)
-        measure_block(m, x + i * d, least(SAE_TOKENS, M - i));
-    return SAEURON_OK;
-}
-
-int measure_result(const measure *m, measure_report *r, saeuron_error *err)
-{
-    double lane[16] = { 0 };
-    memset(r, 0, sizeof *r);
-    /* sum of (x - mean)^2 = sum of (x - first)^2 - (sum of x - first)^2 / tokens, a channel; near the mean, so little cancels */
-    for (size_t j = 0; j < m->s.d && m->tokens; j++)
-        lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
-    const double V = nn_sum16_d(lane, 16);
-    if (!(V > 0))
-        return fail(err, SAEURON_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
-    r->fvu = m->total / V;
-    r->l0 = (double)m->entries / (double)m->tokens;
-    r->tokens = m->tokens;
-    r->fired = m->fired;
-    for (size_t i = 0; i < m->s.n; i++)
-        r->dead += m->fired[i] == 0;
     return SAEURON_OK;
 }

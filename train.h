@@ -1,7 +1,6 @@
-/* train.h: an SAE trained at a hook, and an SAE measured on activations it has not seen, declared; train.c does both.
+/* train.h: an SAE trained at a hook, step by step.
  *
  *   first batch --trainer_start--> W_enc, b_enc, W_dec, b_dec --trainer_step, batch after batch--> the same, trained
- *   any SAE, activations block by block --measure_add--> FVU, L0, how often each latent fires
  *
  * Not here: where batches come from, checkpoints, progress (the commands), the SAE at use (sae.c).
  * None of this is public: the program is its user. Equations and their sources: train.c; bits: docs/contract.md, section 6.
@@ -62,6 +61,12 @@ void trainer_unit_rows(trainer *t);
 int  trainer_gradients(trainer *t, const float *x, size_t M, train_report *r, saeuron_error *err);
 void trainer_update(trainer *t);
 
+/* BatchTopK by its definition (arXiv 2412.06410): of relu(z) [M,n] the M*k largest, ties to the lower token, then the lower latent; those
+ * above 0 are kept. at: m n + i, ascending, val: z there, both [M*k]; returns how many. M n below 2^32. TopK is the same of one token.
+ * A step finds the same entries without ever holding z; for tests, trainer_selected gives those of the last batch. */
+size_t batch_topk(uint32_t *at, float *val, const float *z, size_t M, size_t n, size_t k);
+size_t trainer_selected(const trainer *t, size_t M, uint32_t *at, float *val);
+
 /* State by name, to save, restore (write through data, whole, between steps) and compare. In this order:
  * "encoder.weight" [n,d], "encoder.bias" [n], "W_dec" [n,d], "b_dec" [d]; the same with "adam.m." and "adam.v." before them;
  * "tokens_since_fired" [n] and "step" [1], uint64_t; then "grad.encoder.weight", ..., the gradients of the last batch before clipping,
@@ -81,23 +86,5 @@ size_t trainer_tensors(trainer *t, trainer_tensor *list, size_t room);
 const train_config *trainer_config(const trainer *t);
 /* The trainer's weights as an SAE for measure_open, sae_encode and so on; valid until trainer_close, and only then its own. */
 void trainer_sae(const trainer *t, sae *s);
-
-/* ---- held-out measurement ---- */
-
-/* An SAE at use (TopK a token) over any number of tokens, block by block; how they are cut changes no bit. */
-typedef struct measure measure;
-typedef struct measure_report {
-    double   fvu;                   /* sum (x^ - x)^2 / sum (x - mean)^2, mean a channel over all tokens */
-    double   l0;                    /* latents above 0, a token */
-    size_t   tokens, dead;          /* dead: latents that never fired */
-    const uint64_t *fired;          /* [n]: tokens at which each latent fired; the measure's own, until measure_close */
-} measure_report;
-
-int  measure_open(measure **m, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err); /* s stays the caller's */
-/* x [M,d], any M. A value that is not finite is an error that names token (from the first of all) and channel; nothing of x then counts. */
-int  measure_add(measure *m, const float *x, size_t M, saeuron_error *err);
-/* An error when fewer than two different tokens were added: FVU has no denominator. */
-int  measure_result(const measure *m, measure_report *r, saeuron_error *err);
-void measure_close(measure *m);
 
 #endif

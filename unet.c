@@ -324,7 +324,7 @@ static void attend(pass *p, const attention *a, const norm *before, float *x, si
         h = o;
     }
     apply_linear(c, q, h, &a->to_out, M);
-    report(p, q, P, 1, C, TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
+    report(p, q, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
     nn_add(c, x, q, x, M * C);
     arena_release(c->work, mark);
 }
@@ -342,7 +342,7 @@ static void feed_forward(pass *p, const transformer *t, float *x, size_t P, cons
     apply_linear(c, f, h, &t->ff_in, M);
     nn_geglu(c, g, f, M, 4 * C);
     apply_linear(c, h, g, &t->ff_out, M);
-    report(p, h, P, 1, C, TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
+    report(p, h, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
     nn_add(c, x, h, x, M * C);
     arena_release(c->work, mark);
 }
@@ -363,7 +363,7 @@ static void transformer_forward(pass *p, const transformer *t, float *x, size_t 
     apply_conv(c, h, g, &t->proj_out, p->B, H, W);
     nn_add(c, x, h, x, n);
     arena_release(c->work, mark);
-    report(p, x, H, W, C, TAP_IMAGE, "%s", path);
+    report(p, x, H, W, C, SAEURON_TAP_IMAGE, "%s", path);
 }
 
 /* Layer j of a level at path ("down_blocks.1"): resnet from x to y, then the transformer in place. */
@@ -371,7 +371,7 @@ static void layer_forward(pass *p, const unet_level *l, size_t j, float *y, cons
 {
     char name[64];
     resnet_forward(p->c, &l->resnets[j], y, x, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, l->resnets[j].conv1.co, TAP_IMAGE, "%s.resnets.%zu", path, j);
+    report(p, y, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.resnets.%zu", path, j);
     if (l->cross && !p->stop) {
         snprintf(name, sizeof name, "%s.attentions.%zu", path, j);
         transformer_forward(p, &l->attentions[j], y, H, W, name);
@@ -399,7 +399,7 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
         nn_conv2d(p->c, y, x, l->sampler.w, l->sampler.bias, &shape);
         *H /= 2;
         *W /= 2;
-        report(p, y, *H, *W, C, TAP_IMAGE, "%s.downsamplers.0", path);
+        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.downsamplers.0", path);
         s->x[s->count++] = x = y;
     }
     return x;
@@ -432,7 +432,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
         *W *= 2;
         apply_conv(c, y, wide, &l->sampler, p->B, *H, *W);
         arena_release(c->work, mark);
-        report(p, y, *H, *W, C, TAP_IMAGE, "%s.upsamplers.0", path);
+        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.upsamplers.0", path);
         x = y;
     }
     return x;
@@ -443,11 +443,11 @@ static void mid_forward(pass *p, float *y, const float *x, size_t H, size_t W)
     const size_t C = p->u->channels[p->u->levels - 1], mark = arena_mark(p->c->work);
     float *h = arena_floats(p->c->work, p->B * H * W * C);
     resnet_forward(p->c, &p->u->mid_resnet[0], h, x, p->silu_temb, p->B, H, W);
-    report(p, h, H, W, C, TAP_IMAGE, "mid_block.resnets.0");
+    report(p, h, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.0");
     if (!p->stop)
         transformer_forward(p, &p->u->mid_attention, h, H, W, "mid_block.attentions.0");
     resnet_forward(p->c, &p->u->mid_resnet[1], y, h, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, C, TAP_IMAGE, "mid_block.resnets.1");
+    report(p, y, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.1");
     arena_release(p->c->work, mark);
 }
 
@@ -467,7 +467,7 @@ static float *embed_time(pass *p, float t)
     nn_silu(c, h, h, u->time_width);
     apply_linear(c, e, h, &u->time_2, 1);
     if (p->watch && (e || p->watch->names))
-        p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width, TAP_TOKENS);
+        p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width, SAEURON_TAP_TOKENS);
     nn_silu(c, e, e, u->time_width);
     arena_release(c->work, mark);
     return e;
@@ -485,7 +485,7 @@ int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const 
     p.silu_temb = embed_time(&p, t);
     h = arena_floats(c->work, B * P * C0);
     apply_conv(c, h, x, &u->conv_in, B, H, W);
-    report(&p, h, H, W, C0, TAP_IMAGE, "conv_in");
+    report(&p, h, H, W, C0, SAEURON_TAP_IMAGE, "conv_in");
     s.x[s.count++] = h;
     for (size_t i = 0; i < u->levels && !p.stop; i++)
         h = down_forward(&p, i, h, &H, &W, &s);
@@ -502,7 +502,7 @@ int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const 
         float *g = arena_floats(c->work, B * P * C0);
         nn_group_norm(c, g, h, u->conv_norm_out.gamma, u->conv_norm_out.beta, B, P, C0, u->groups, u->eps, true);
         apply_conv(c, y, g, &u->conv_out, B, H, W);
-        report(&p, y, H, W, u->out_channels, TAP_IMAGE, "conv_out");
+        report(&p, y, H, W, u->out_channels, SAEURON_TAP_IMAGE, "conv_out");
     }
     arena_release(c->work, mark);
     return p.stop;
@@ -569,13 +569,14 @@ bool unet_hook_name(const unet *u, size_t number, char *out, size_t size)
     return nth_transformer(u, number, out, size, &level) != NULL;
 }
 
+const char *unet_bare_hook(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
+
 size_t unet_hook_width(const unet *u, const char *hook, size_t *scale)
 {
     char   path[64];
     size_t level;
     const transformer *t;
-    if (!strncmp(hook, "unet.", 5))
-        hook += 5;
+    hook = unet_bare_hook(hook);
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++)
         if (!strcmp(path, hook)) {
             if (scale)

@@ -59,10 +59,12 @@ void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t fir
  * its non-zero return is handed back and ends the pass. */
 int  unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
                   size_t B, size_t H, size_t W, const tap *watch);
-/* Width of the activation at hook "up_blocks.1.attentions.2" (a leading "unet." is accepted), or 0: no such hook.
- * *scale: the map's side is the latent's divided by it. */
+/* hook without a leading "unet.", as "up_blocks.1.attentions.2": inside hook. */
+const char *unet_bare_hook(const char *hook);
+/* Width of the activation at a hook, with or without "unet." before it; 0: there is no such hook.
+ * *scale (may be NULL): the latent's side divided by the map's. */
 size_t unet_hook_width(const unet *u, const char *hook, size_t *scale);
-/* The hooks by number, for lists and help; NULL past the last. */
+/* Hook number 0, 1, ... in the order of the tensors, into out; false past the last. */
 bool unet_hook_name(const unet *u, size_t number, char *out, size_t size);
 
 #endif

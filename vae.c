@@ -160,6 +160,8 @@ void vae_bind(binder *b, void *network)
     bind_decoder(b, v);
 }
 
+size_t vae_scale(const vae *v) { return (size_t)1 << (v->levels - 1); }
+
 /* ---- both halves ---- */
 
 /* x += to_out(attention(group_norm(x))), one head over all pixels   (Attention with residual_connection). x [B,P,C]. */
@@ -200,7 +202,7 @@ static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, siz
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
-    watch->fn(watch->user, name, x, B, H, W, C, TAP_IMAGE);
+    watch->fn(watch->user, name, x, B, H, W, C, SAEURON_TAP_IMAGE);
 }
 
 /* UNetMidBlock2D.forward: resnet, attention, resnet. side: "encoder" or "decoder". */

@@ -31,7 +31,9 @@ typedef struct vae {
 
 int  vae_configure(vae *v, json object, const char *path, saeuron_error *err);
 void vae_bind(binder *b, void *v);
-/* y [B,H*s,W*s,3] = AutoencoderKL.decode(z / scaling_factor + shift), z [B,H,W,latent], s = 2^(levels-1). */
+/* s = 2^(levels-1): an image's side divided by its latents'. */
+size_t vae_scale(const vae *v);
+/* y [B,H*s,W*s,3] = AutoencoderKL.decode(z / scaling_factor + shift_factor), z [B,H,W,latent], s = vae_scale. */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch);
 /* x [n] = byte / 127.5 - 1 of rgb [n], which is VaeImageProcessor.preprocess' 2 (byte / 255) - 1 to the bit. */
 void vae_pixels(float *x, const unsigned char *rgb, size_t n);

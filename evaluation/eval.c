@@ -155,7 +155,7 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     picture d;
     size_t  work, weights;
     int     code = SAEURON_OK;
-    pipeline_rest(m->x);
+    rest_hooks(m->x);
     if (how)
         f = *how;
     f.name = l->name;

@@ -238,7 +238,7 @@ static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX
 /* Shows a module's output; true when the tap wants no more. */
 static bool show(const tap *watch, const char *name, float *x, size_t B, size_t N, size_t C)
 {
-    return watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, C, TAP_TOKENS);
+    return watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, C, SAEURON_TAP_TOKENS);
 }
 
 /* y [B,N,D]: the class token, then the patches x [B,P,D], plus pos_embed   (VisionTransformer._pos_embed). */

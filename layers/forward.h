@@ -23,10 +23,9 @@ void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const floa
 void bind_resnet(binder *b, resnet *r, size_t ci, size_t co, size_t time_width, size_t groups, float eps);
 
 /* ---- taps and hooks ---- */
-enum { TAP_TOKENS, TAP_IMAGE };  /* how a dump shapes the values: [B,N,C] as they lie, or PyTorch's [B,C,H,W] */
 
 /* Called at module boundaries with the module's path below its network ("down_blocks.0.resnets.1") and its output,
- * x [B,H,W,C] or [B,N,C] (then H = N, W = 1). The values may be changed in place (that is `--inject`). */
+ * x [B,H,W,C] or [B,N,C] (then H = N, W = 1), as kind says (SAEURON_TAP_*). The values may be changed in place (that is `--inject`). */
 typedef struct tap {
     int  (*fn)(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind);
     void *user;

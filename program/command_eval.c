@@ -142,7 +142,7 @@ static double plan_seconds(measuring *w, size_t images)
     g.prompts = prompts;
     g.count = batch;
     w->t.quiet = true;
-    pipeline_rest(w->x);
+    rest_hooks(w->x);
     for (size_t i = 0; ok && i < 4; i++) {
         const double start = os_seconds();
         g.steps = i % 2 + 1;

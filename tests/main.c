@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUITES(X) X(nn) X(rng) X(io) X(metadata) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(concepts) X(statistics) X(merge) X(source) X(train) X(run) X(golden) X(golden_train) X(eval) X(cli)
+#define SUITES(X) X(nn) X(rng) X(io) X(metadata) X(tokenizer) X(model) X(vit) X(untidy) X(collect) X(concepts) X(statistics) X(merge) X(source) X(train) X(measure) X(run) X(golden) X(golden_train) X(eval) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -802,12 +802,13 @@ static void check_selection(tensors *g, const char *name, const stats *s, const 
 static void check_scores(sae_run *r)
 {
     const stats *s = &r->a.stats;
-    float *score = malloc(s->steps * s->n * sizeof *score), *scratch = malloc((4 * s->n + 8) * sizeof *scratch);
+    float  *score = malloc(s->steps * s->n * sizeof *score);
+    double *scratch = malloc(2 * s->n * sizeof *scratch);
     for (size_t c = 0; score && scratch && c < s->concepts; c++) {
         char name[64];
         snprintf(name, sizeof name, "select.score.%s", stats_name(s, c));
         for (size_t t = 0; t < s->steps; t++)
-            stats_score(s, score + t * s->n, c, t, scratch);
+            latent_scores(s, score + t * s->n, c, t, scratch);
         check_truth(&r->g, name, score, s->steps * s->n);
     }
     free(score);
@@ -853,7 +854,7 @@ static void run_ablate(nn *c, void *user)
 static void check_ablation(sae_run *r, const char *name)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
-    for (r->a.residual = RESIDUAL_PAPER; r->a.residual <= RESIDUAL_NONE; r->a.residual++)
+    for (r->a.residual = SAEURON_RESIDUAL_PAPER; r->a.residual <= SAEURON_RESIDUAL_NONE; r->a.residual++)
         for (r->t = 0; r->t < 4; r->t += 2) {
             snprintf(r->name, sizeof r->name, "ablate.%s.%s.%zu", name, residuals[r->a.residual], r->t);
             planned_for(run_ablate, r, false); /* the plan is for the step that selects most */

@@ -62,7 +62,7 @@ static void done(saeuron_context *x)
     tiny_free(&files);
 }
 
-static int forget(saeuron_context *x, const char *concept, size_t top, double percentile, saeuron_error *e)
+static int try_forget(saeuron_context *x, const char *concept, size_t top, double percentile, saeuron_error *e)
 {
     const saeuron_forget_options o = { .name = concept, .top = top, .percentile = percentile };
     return saeuron_forget(x, &o, e);
@@ -71,7 +71,7 @@ static int forget(saeuron_context *x, const char *concept, size_t top, double pe
 static void must_forget(saeuron_context *x, const char *concept, size_t top)
 {
     saeuron_error e = { 0 };
-    CHECK(forget(x, concept, top, 0, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(try_forget(x, concept, top, 0, &e) == SAEURON_OK, "%s", e.text);
 }
 
 static const char *const prompts[MOST] = { "An image of Cats in Sketch style.", "dog", "the sea", "An image of Dogs.", "", "in Van Gogh style" };
@@ -281,14 +281,14 @@ static void rests(void)
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &plain);
     must_forget(x, "Sketch", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &forgot);
-    pipeline_rest(x);
+    rest_hooks(x);
     CHECK(x->hooks == 1 && !ablation_active(x->hook[0]) && x->hook[0]->stats.steps, "the SAE is not kept");
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&plain, &s), "at rest, a hook changes bits");
     must_forget(x, "Watercolor", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(!same(&plain, &s) && !same(&forgot, &s), "the second concept is not forgotten");
-    pipeline_rest(x);
+    rest_hooks(x);
     must_forget(x, "Sketch", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&forgot, &s), "the first concept is not forgotten alike again");
@@ -464,7 +464,7 @@ static void nothing_selected(void)
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &plain);
-    CHECK(forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(try_forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, (saeuron_generate_options){ .count = 2 }, &s);
     CHECK(same(&plain, &s), "forgetting nothing changes bits");
     must_shoot(x, (saeuron_generate_options){ .count = 2, .residual = SAEURON_RESIDUAL_RELEASED }, &s);
@@ -603,15 +603,15 @@ static void residual_forms(void)
             plain_decode(&p, df, f, true);
             plain_decode(&p, dg, g, true);
             for (size_t j = 0; j < 32; j++) {
-                const double want = a.residual == RESIDUAL_PAPER ? (double)in[j] + (dg[j] - df[j])
-                                  : a.residual == RESIDUAL_RELEASED ? dg[j] + (df[j] - (double)in[j]) : dg[j];
+                const double want = a.residual == SAEURON_RESIDUAL_PAPER ? (double)in[j] + (dg[j] - df[j])
+                                  : a.residual == SAEURON_RESIDUAL_RELEASED ? dg[j] + (df[j] - (double)in[j]) : dg[j];
                 const double miss = fabs((double)y[m * 32 + j] - want);
                 worst = miss > worst ? miss : worst;
             }
         }
         CHECK(worst < 2e-5 && (form < 3 || edits > ROWS), "residual %d, %s selected: %.2e from the definition, %zu edits", a.residual,
               form < 3 ? "nothing" : "all", worst, edits);
-        if (form == RESIDUAL_PAPER)
+        if (form == SAEURON_RESIDUAL_PAPER)
             CHECK(!memcmp(y, input, sizeof y), "residual paper with nothing selected changes bits");
     }
     done(x);
@@ -721,7 +721,7 @@ static void shared_latents(void)
     ablation a = *x->hook[0];
     a.observe = note_edit;
     a.observe_user = &l;
-    a.residual = RESIDUAL_PAPER;
+    a.residual = SAEURON_RESIDUAL_PAPER;
     random_input(input, ROWS * 32);
     const float f = first_latent(&a, input, latent);
     for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) { /* the same again as the released scatter leaves it */
@@ -759,7 +759,8 @@ static void min_density(void)
 {
     static const size_t shape[2] = { TINY_STEPS, 128 };
     static tiny_list l;
-    static float score[128], scratch[520];
+    static float score[128];
+    static double scratch[256];
     saeuron_error e = { 0 };
     tiny_make(&files);
     for (size_t c = 0; c < 3; c++) {
@@ -778,7 +779,7 @@ static void min_density(void)
         size_t all = 0;
         for (size_t t = 0; t < TINY_STEPS; t++) {
             size_t dense = 0, count = 0;
-            stats_score(s, score, 0, t, scratch);
+            latent_scores(s, score, 0, t, scratch);
             for (size_t i = 0; i < 128; i++) {
                 size_t better = 0; /* dense latents that stand before it */
                 for (size_t j = 0; j < 128; j++)
@@ -800,12 +801,12 @@ static void min_density(void)
         saeuron_remember(x);
     }
     saeuron_forget_options o = { .name = "Sketch", .top = 8, .min_density = 0.95 };
-    check_error("none so dense", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "Sketch|--min-density");
+    check_error("none so dense", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "Sketch|min_density");
     o.min_density = 1.5;
     check_error("a share above 1", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "from 0 to 1");
     o.name = "Cats";
     o.min_density = 0.5;
-    check_error("no densities", saeuron_forget(x, &o, &e), SAEURON_ENOENT, &e, TINY_OBJECTS "/density.safetensors|stats --density");
+    check_error("no densities", saeuron_forget(x, &o, &e), SAEURON_ENOENT, &e, TINY_OBJECTS "/density.safetensors|min_density");
     saeuron_close(x);
     o.name = "Sketch";
     tiny_save(&files, name, &l, 0, 2, "{\"what\":\"density\",\"timesteps\":\"751,501,251,1\"}");
@@ -867,8 +868,8 @@ static void steer_forms(void)
             plain_decode(&p, df, f, true);
             plain_decode(&p, dg, g, true);
             for (size_t j = 0; j < 32; j++) {
-                const double want = a.reconstruct ? df[j] : a.residual == RESIDUAL_PAPER ? (double)in[j] + (dg[j] - df[j])
-                                  : a.residual == RESIDUAL_RELEASED ? dg[j] + (df[j] - (double)in[j]) : dg[j];
+                const double want = a.reconstruct ? df[j] : a.residual == SAEURON_RESIDUAL_PAPER ? (double)in[j] + (dg[j] - df[j])
+                                  : a.residual == SAEURON_RESIDUAL_RELEASED ? dg[j] + (df[j] - (double)in[j]) : dg[j];
                 const double miss = fabs((double)y[m * 32 + j] - want);
                 worst = miss > worst ? miss : worst;
             }
@@ -903,7 +904,7 @@ static void few_latents(void)
                 input[m * 32 + j] = m % 7 == 3 ? p.bd[j] : m % 7 == 4 ? 30 * input[m * 32 + j] : input[m * 32 + j];
         a.count = DRAW(3);
         a.steers = DRAW(3);
-        a.residual = RESIDUAL_PAPER;
+        a.residual = SAEURON_RESIDUAL_PAPER;
         a.stats.steps = DRAW(2) ? a.stats.steps : 0; /* as if there were no statistics */
         memcpy(bias, a.sae.encoder.bias, sizeof bias);
         a.sae.encoder.bias = bias;
@@ -968,7 +969,7 @@ static void steers(void)
     CHECK(saeuron_steer(x, TINY_OBJECTS, 5, 9, &e) == SAEURON_OK && saeuron_steer(x, TINY_STYLES, 6, -30, &e) == SAEURON_OK && saeuron_steer(x, TINY_STYLES, 5, 0, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, o, &t);
     CHECK(same(&s, &t), "the order of steering matters");
-    check_error("steps", forget(x, "Sketch", 60, 0, &e) ? -1 : shoot(x, o, &t, &e), SAEURON_EUSAGE, &e, "4 steps|--map-steps");
+    check_error("steps", try_forget(x, "Sketch", 60, 0, &e) ? -1 : shoot(x, o, &t, &e), SAEURON_EUSAGE, &e, "4 steps|map_steps");
     must_shoot(x, (saeuron_generate_options){ .count = 2, .steps = 3, .map_steps = 1 }, &t);
     CHECK(!same(&s, &t), "forgetting beside steering changes nothing");
     saeuron_remember(x);
@@ -978,7 +979,7 @@ static void steers(void)
     must_shoot(x, o, &s);
     CHECK(!same(&plain, &s), "reconstruction changes nothing");
     saeuron_remember(x);
-    CHECK(forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(try_forget(x, "Sketch", 0, 100, &e) == SAEURON_OK, "%s", e.text);
     must_shoot(x, (saeuron_generate_options){ .count = 2, .steps = 3, .map_steps = 1, .residual = SAEURON_RESIDUAL_NONE }, &t);
     CHECK(same(&s, &t), "reconstruction is not residual none with nothing selected");
     saeuron_remember(x);
@@ -1006,8 +1007,8 @@ static void steer_errors(void)
     check_error("hook", saeuron_steer(x, NULL, 1, 1, &e), SAEURON_EUSAGE, &e, "hook");
     check_error("hook", saeuron_reconstruct(x, "", &e), SAEURON_EUSAGE, &e, "hook");
     check_error("hook", saeuron_reconstruct(x, "nowhere", &e), SAEURON_EUSAGE, &e, "nowhere");
-    check_error("no SAE", saeuron_steer(x, "mid_block.attentions.0", 1, 1, &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
-    check_error("no SAE", saeuron_reconstruct(x, "mid_block.attentions.0", &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|--sae");
+    check_error("no SAE", saeuron_steer(x, "mid_block.attentions.0", 1, 1, &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|saeuron_use_sae");
+    check_error("no SAE", saeuron_reconstruct(x, "mid_block.attentions.0", &e), SAEURON_ENOENT, &e, "sae/mid_block.attentions.0|saeuron_use_sae");
     check_error("latent", saeuron_steer(x, TINY_STYLES, 128, 1, &e), SAEURON_EUSAGE, &e, "latent 128|128|" TINY_STYLES);
     check_error("latent", saeuron_steer(x, TINY_STYLES, (size_t)1 << 32, 1, &e), SAEURON_EUSAGE, &e, "latent 4294967296");
     check_error("factor", saeuron_steer(x, TINY_STYLES, 1, NAN, &e), SAEURON_EUSAGE, &e, "factor|latent 1");
@@ -1026,7 +1027,7 @@ static void steer_errors(void)
     must_forget(x, "Sketch", 0);
     check_error("both", saeuron_reconstruct(x, TINY_STYLES, &e), SAEURON_EUSAGE, &e, TINY_STYLES "|reconstructed|forgotten");
     CHECK(saeuron_reconstruct(x, TINY_OBJECTS, &e) == SAEURON_OK, "another hook: %s", e.text);
-    check_error("both", forget(x, "Cats", 0, 0, &e), SAEURON_EUSAGE, &e, "Cats|reconstructed");
+    check_error("both", try_forget(x, "Cats", 0, 0, &e), SAEURON_EUSAGE, &e, "Cats|reconstructed");
     check_error("both", saeuron_steer(x, TINY_OBJECTS, 1, 2, &e), SAEURON_EUSAGE, &e, "latent 1|reconstructed");
     must_shoot(x, o, &s);
     done(x);
@@ -1041,7 +1042,7 @@ static void steps_mismatch(void)
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
     must_forget(x, "Sketch", 60);
-    check_error("2 steps for statistics of 4", shoot(x, (saeuron_generate_options){ .count = 1, .steps = 2 }, &s, &e), SAEURON_EUSAGE, &e, "4 steps|--steps 4|--map-steps|" TINY_STYLES);
+    check_error("2 steps for statistics of 4", shoot(x, (saeuron_generate_options){ .count = 1, .steps = 2 }, &s, &e), SAEURON_EUSAGE, &e, "4 steps|steps 4|map_steps|" TINY_STYLES);
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     must_shoot(x, (saeuron_generate_options){ .count = 1, .map_steps = 1 }, &s);
     CHECK(same(&plain, &s), "map_steps changes bits although the steps are the statistics'");
@@ -1100,13 +1101,13 @@ static void forget_errors(void)
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
-    check_error("unknown concept", forget(x, "Sketsh", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketsh|did you mean Sketch?");
-    check_error("unknown concept", forget(x, "cat", 0, 0, &e), SAEURON_EUSAGE, &e, "did you mean Cats?");
-    check_error("no concept", forget(x, "", 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
-    check_error("no concept", forget(x, NULL, 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
-    check_error("percentile", forget(x, "Sketch", 0, 100.5, &e), SAEURON_EUSAGE, &e, "percentile");
-    check_error("percentile", forget(x, "Sketch", 0, -1, &e), SAEURON_EUSAGE, &e, "percentile");
-    check_error("percentile", forget(x, "Sketch", 0, NAN, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("unknown concept", try_forget(x, "Sketsh", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketsh|did you mean Sketch?");
+    check_error("unknown concept", try_forget(x, "cat", 0, 0, &e), SAEURON_EUSAGE, &e, "did you mean Cats?");
+    check_error("no concept", try_forget(x, "", 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
+    check_error("no concept", try_forget(x, NULL, 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
+    check_error("percentile", try_forget(x, "Sketch", 0, 100.5, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("percentile", try_forget(x, "Sketch", 0, -1, &e), SAEURON_EUSAGE, &e, "percentile");
+    check_error("percentile", try_forget(x, "Sketch", 0, NAN, &e), SAEURON_EUSAGE, &e, "percentile");
     check_error("strength", saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch", .strength = NAN, .has_strength = 1 }, &e), SAEURON_EUSAGE, &e, "strength");
     check_error("strength", saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch", .strength = 1e30, .has_strength = 1 }, &e), SAEURON_EUSAGE, &e, "strength");
     check_error("hook", saeuron_use_sae(x, "up_blocks.1.attentions.0", "d", NULL, &e), SAEURON_EUSAGE, &e, "up_blocks.1.attentions.0");
@@ -1114,7 +1115,7 @@ static void forget_errors(void)
     CHECK(same(&plain, &s), "an error left something behind");
     must_forget(x, "Sketch", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
-    check_error("twice", forget(x, "Sketch", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketch|twice");
+    check_error("twice", try_forget(x, "Sketch", 0, 0, &e), SAEURON_EUSAGE, &e, "Sketch|twice");
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
     CHECK(same(&plain, &s), "an error left something behind");
     check_error("released without guidance", shoot(x, (saeuron_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1, .residual = SAEURON_RESIDUAL_RELEASED }, &s, &e),
@@ -1159,7 +1160,7 @@ static void sae_folder_errors(void)
         saeuron_context *x = fresh();
         tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
         e = (saeuron_error){ 0 };
-        check_error(cases[i].to, forget(x, "Sketch", 0, 0, &e), cases[i].code, &e, cases[i].words);
+        check_error(cases[i].to, try_forget(x, "Sketch", 0, 0, &e), cases[i].code, &e, cases[i].words);
         if (strstr(cases[i].file, "stats"))
             must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1 }, &s);
         else
@@ -1172,13 +1173,13 @@ static void sae_folder_errors(void)
         snprintf(name, sizeof name, STYLES "/%s", gone[i] + (*gone[i] == '/'));
         tiny_set(&files, name, NULL, 0);
         e = (saeuron_error){ 0 };
-        check_error(name, forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, gone[i]);
+        check_error(name, try_forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, gone[i]);
         done(x);
     }
     saeuron_context *x = fresh();
     tiny_set(&files, STYLES "/stats.safetensors", NULL, 0);
     tiny_set(&files, "sae/" TINY_OBJECTS "/stats.safetensors", NULL, 0);
-    check_error("no statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, "tiny/sae|--sae");
+    check_error("no statistics", try_forget(x, "Sketch", 0, 0, &e), SAEURON_ENOENT, &e, "tiny/sae|saeuron_use_sae");
     done(x);
 }
 
@@ -1192,22 +1193,22 @@ static void sae_shape_errors(void)
     tiny_tensors(&l, "sae");
     tiny_tensor_named(&l, "encoder.bias")->values[77] = NAN;
     tiny_save(&files, STYLES "/sae.safetensors", &l, 0, l.count, NULL);
-    check_error("NaN in an SAE", forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "sae.safetensors|encoder.bias|element 77");
+    check_error("NaN in an SAE", try_forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "sae.safetensors|encoder.bias|element 77");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_F32, 2, wide);
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
     tiny_drop(&l);
     tiny_tensors(&l, "sae");
     tiny_save(&files, STYLES "/sae.safetensors", &l, 0, l.count, NULL);
-    check_error("statistics of another SAE", forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|64|128");
+    check_error("statistics of another SAE", try_forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|64|128");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_F32, 2, wide)->values[65] = INFINITY;
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
-    check_error("infinite statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "stats.safetensors|Sketch|step 1");
+    check_error("infinite statistics", try_forget(x, "Sketch", 0, 0, &e), SAEURON_ENAN, &e, "stats.safetensors|Sketch|step 1");
     tiny_drop(&l);
     tiny_tensor_add(&l, "Sketch", DT_I64, 2, wide);
     tiny_save(&files, STYLES "/stats.safetensors", &l, 0, 1, "{\"timesteps\":\"751,501,251,1\"}");
-    check_error("integer statistics", forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|Sketch|F32");
+    check_error("integer statistics", try_forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e, "stats.safetensors|Sketch|F32");
     tiny_drop(&l);
     done(x);
 }
@@ -1230,7 +1231,7 @@ static void sae_elsewhere(void)
         tiny_set(&files, to, f->bytes, f->size);
         tiny_set(&files, from, NULL, 0);
     }
-    CHECK(forget(x, "Sketch", 60, 0, &e) != SAEURON_OK, "statistics that are gone were found");
+    CHECK(try_forget(x, "Sketch", 60, 0, &e) != SAEURON_OK, "statistics that are gone were found");
     CHECK(saeuron_use_sae(x, "unet." TINY_STYLES, "tiny/elsewhere", NULL, &e) == SAEURON_OK, "%s", e.text);
     must_forget(x, "Sketch", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &there);
@@ -1498,7 +1499,7 @@ static void environment(void)
 #endif
             fesetround(FE_UPWARD);
         codes[i][0] = saeuron_open(&y, &host, "tiny", &e[i][0]);
-        codes[i][1] = forget(x, "Sketch", 0, 0, &e[i][1]);
+        codes[i][1] = try_forget(x, "Sketch", 0, 0, &e[i][1]);
         codes[i][2] = shoot(x, o, &s, &e[i][2]);
         codes[i][3] = saeuron_encode_text(x, "cat", states, &e[i][3]);
         codes[i][4] = saeuron_memory(x, &o, &a, &b, &e[i][4]);
@@ -1865,7 +1866,7 @@ static void dtypes_and_shards(void)
         }
         saeuron_context *x = opened(NULL, 1);
         if (x) {
-            CHECK(forget(x, "Sketch", 60, 0, &e) == SAEURON_OK, "%s: %s", kinds[kind], e.text);
+            CHECK(try_forget(x, "Sketch", 60, 0, &e) == SAEURON_OK, "%s: %s", kinds[kind], e.text);
             must_shoot(x, (saeuron_generate_options){ .count = 1 }, kind ? &s : &plain);
             digest = kind ? digest : saeuron_model_digest(x);
             CHECK(kind == 0 || same(&plain, &s), "%s: another picture than F32's", kinds[kind]);

@@ -1,14 +1,12 @@
 /* test_run.c: training runs on activations of the tiny model of tiny.h: the same bytes from files, parts,
- * sampling, any number of threads, however often stopped or killed; every foreign or damaged file named;
- * measuring.
+ * sampling, any number of threads, however often stopped or killed; every foreign or damaged file named.
  *
- * Not here: which map comes when (test_source.c), the arithmetic of a step (test_train.c), the program's
- * messages (test_cli.c). */
+ * Not here: which map comes when (test_source.c), the arithmetic of a step (test_train.c), measuring
+ * (test_measure.c), the program's messages (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "recorded.h"
 #include "arithmetic/rng.h"
-#include "training/measure.h"
 #include "training/run.h"
 
 #include <signal.h>
@@ -496,53 +494,9 @@ static void results(void)
     sae_unload(&net, NULL);
 }
 
-/* Whole, in parts, with one thread and three: the same numbers; densities count every latent once; a part
- * alone is another number. */
-static void measures(void)
-{
-    static const char *const parts[] = { "part0.safetensors", "part1.safetensors", "part2.safetensors" };
-    measurement m[4];
-    map_source s;
-    saeuron_error e = { 0 };
-    prepare();
-    trained("m", (how){ .data = { "whole.safetensors" } });
-    memset(m, 0, sizeof m);
-    for (size_t i = 0; i < 4; i++) {
-        const char *paths[3] = { at(i == 1 ? parts[0] : i == 3 ? parts[1] : "whole.safetensors"),
-                                 at(parts[1]), at(parts[2]) };
-        CHECK(source_open(&s, NULL, paths, i == 1 ? 3 : 1, &e) == SAEURON_OK, "%s", e.text);
-        const measure_options o = { .dir = at("m"), .count = s.rows, .threads = i == 2 ? 3 : 1 };
-        CHECK(measure_sae(&m[i], &s, NULL, &o, &e) == SAEURON_OK, "%s", e.text);
-        source_close(&s);
-        size_t latents = 0;
-        for (size_t b = 0; b < DENSITY_BINS; b++)
-            latents += m[i].bin[b];
-        CHECK(latents == 96 && m[i].n == 96 && m[i].bin[0] == m[i].dead &&
-              m[i].tokens == m[i].maps * TOKENS && m[i].l0 > 0 && m[i].l0 <= 4, "%zu latents in bins",
-              latents);
-    }
-    CHECK(m[0].maps == ROWS && !memcmp(&m[0], &m[1], sizeof m[0]) && !memcmp(&m[0], &m[2], sizeof m[0]),
-          "cut or threaded otherwise the numbers differ");
-    CHECK(m[3].maps < ROWS && (m[3].fvu < m[0].fvu || m[3].fvu > m[0].fvu), "a part has the whole's FVU");
-    const char *whole = at("whole.safetensors"); /* the same maps as part 1, out of the whole */
-    CHECK(source_open(&s, NULL, &whole, 1, &e) == SAEURON_OK, "%s", e.text);
-    const measure_options some = { .dir = at("m"), .first = STEPS * (PROMPTS / 3), .count = m[3].maps,
-                                   .threads = 1 };
-    CHECK(measure_sae(&m[1], &s, NULL, &some, &e) == SAEURON_OK && !memcmp(&m[1], &m[3], sizeof m[1]),
-          "rows %zu to %zu of the whole are not part 1", some.first, some.first + some.count);
-    source_close(&s);
-    make_file(at("narrow"), 3, 0, 2, 3, NULL, NULL, DT_F32);
-    const char *narrow = at("narrow");
-    CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAEURON_OK, "%s", e.text);
-    const measure_options o = { .dir = at("m"), .count = s.rows, .threads = 1 };
-    const int code = measure_sae(&m[0], &s, NULL, &o, &e);
-    check_error("another width", code, SAEURON_EFORMAT, &e, "32 wide|3 wide");
-    source_close(&s);
-}
-
 const test_case run_tests[] = {
     { "same_bytes", same_bytes }, { "stopped", stopped }, { "killed", killed },
     { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints },
     { "stops_at_nan", stops_at_nan }, { "full_disk", full_disk }, { "bad_options", bad_options },
-    { "allocations", allocations }, { "results", results }, { "measures", measures }, { NULL, NULL },
+    { "allocations", allocations }, { "results", results }, { NULL, NULL },
 };

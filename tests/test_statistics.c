@@ -176,7 +176,7 @@ static void mistakes(void)
     tiny_text(&files, "mine.json", concept_file);
     CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
     check_error("no SAE", counted(x, &c, "mid_block.attentions.0", path, NULL, (shard){ 0, 1 }, DT_F32, false,
-                                  0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|--sae");
+                                  0, &e), SAEURON_ENOENT, &e, "mid_block.attentions.0|saeuron_use_sae");
     check_error("one file for two", counted(x, &c, TINY_OBJECTS, path, path, (shard){ 0, 1 }, DT_F32, false,
                                             0, &e), SAEURON_EUSAGE, &e, "a file each");
     check_error("nowhere to go", counted(x, &c, TINY_OBJECTS, at("no/such"), NULL, (shard){ 0, 1 }, DT_F32,

@@ -1,6 +1,5 @@
 /* test_train.c: the trainer's arithmetic: gradients against finite differences and against a dense model in double; ties, zeros, the dead;
  * the same bytes from every kernel set, any threads, and after state was carried over; errors; every allocation failing once.
- * Then the held-out measurement against plain loops.
  *
  * Not here: PyTorch's trainer (test_golden.c), files and runs (test_run.c). Letters: train.h. */
 #include "test.h"
@@ -919,104 +918,77 @@ static void bad_settings_are_refused(void)
 
 /* ---- held out ---- */
 
-static void measured_is_counted(void)
+/* A step's selection, block by block of latents, is batch_topk's on all of z: the same entries, bit for bit. More latents
+ * than a block, more newcomers than a list holds, small whole numbers so that many tie, fewer above 0 than are wanted. */
+static void selection_is_batch_topk(void)
 {
-    enum { D = 10, N = 50, K = 4, M = 700 };
-    train_config k = small(D, N, K, 64);
-    float *x = batch(6, M, D);
-    trainer *t = opened(&k, 1, NULL);
-    sae s;
-    started(t, x, 64);
-    for (size_t i = 0; i < 20; i++)
-        stepped(t, x + 16 * D * i, 64, NULL);
-    for (size_t i = 0; i < N; i += 7) /* some never fire */
-        floats_of(t, "encoder.bias")[i] = -100;
-    trainer_sae(t, &s);
-
-    k.batch_topk = false; /* at use TopK is a token's */
-    model m = model_of(t, x, M);
-    m.k = k;
-    model_run(&m, false);
-    uint64_t want[N] = { 0 };
-    size_t entries = 0, dead = 0;
-    for (size_t i = 0; i < M * N; i++)
-        if (m.f[MFVU][i] > 0) {
-            want[i % N]++;
-            entries++;
+    static const struct { size_t n, k, M; bool tied; float bias; } cases[] = {
+        { 40, 3, 9, false, 0 }, { 960, 8, 33, true, 0 }, { 961, 4, 64, true, 0 }, { 2500, 32, 50, false, 0 },
+        { 2500, 2, 50, true, 0 }, { 2500, 32, 20, true, -9 }, { 1000, 60, 5, false, -6 },
+    };
+    enum { D = 6, MOST_Z = 50 * 2500, MOST = 50 * 32 };
+    static float z[MOST_Z], val[2][MOST];
+    static uint32_t at[2][MOST];
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        const size_t n = cases[i / 2].n, k = cases[i / 2].k, M = cases[i / 2].M, group = i % 2 ? M : 1;
+        const bool tied = cases[i / 2].tied;
+        train_config cfg = small(D, n, k, M);
+        cfg.batch_topk = i % 2;
+        trainer *t = opened(&cfg, 2, NULL);
+        float *x = batch(i, M, D), *W = floats_of(t, "encoder.weight"), *b = floats_of(t, "encoder.bias");
+        train_report r;
+        saeuron_error e = { 0 };
+        started(t, x, M);
+        memset(floats_of(t, "b_dec"), 0, D * sizeof(float)); /* so z = W x + b */
+        for (size_t j = 0; tied && j < M * D; j++)
+            x[j] = (float)(rng_value(4, 4, j) % 5) - 2.0f;
+        for (size_t j = 0; tied && j < n * D; j++)
+            W[j] = (float)(rng_value(4, 5, j) % 3) - 1.0f;
+        for (size_t j = 0; j < n; j++)
+            b[j] = cases[i / 2].bias;
+        CHECK(trainer_gradients(t, x, M, &r, &e) == SAEURON_OK, "%s", e.text);
+        for (size_t j = 0; j < M * n; j++)
+            z[j] = nn_dot(x + j / n * D, 1, W + j % n * D, 1, D) + b[j % n];
+        size_t want = 0;
+        for (size_t m = 0; m < M; m += group) {
+            const size_t more = batch_topk(at[0] + want, val[0] + want, z + m * n, group, n, k);
+            for (size_t j = want; j < want + more; j++)
+                at[0][j] += (uint32_t)(m * n);
+            want += more;
         }
-    for (size_t i = 0; i < N; i++)
-        dead += !want[i];
-    measure_report first = { 0 };
-    static const size_t cuts[] = { M, 1, 64, 255, 256, 257 };
-    for (size_t c = 0; c < sizeof cuts / sizeof *cuts; c++)
-        for (int threads = 1; threads <= 2; threads++) {
-            measure *q = NULL;
-            measure_report r;
-            saeuron_error e = { 0 };
-            CHECK(measure_open(&q, NULL, &s, threads, c % 2 ? "reference" : NULL, &e) == SAEURON_OK, "%s", e.text);
-            for (size_t i = 0; i < M; i += cuts[c])
-                CHECK(measure_add(q, x + i * D, M - i < cuts[c] ? M - i : cuts[c], &e) == SAEURON_OK, "%s", e.text);
-            CHECK(measure_result(q, &r, &e) == SAEURON_OK, "%s", e.text);
-            CHECK(r.tokens == M && fabs(r.l0 - (double)entries / M) < 1e-12 && r.dead == dead && dead >= 8 && !memcmp(r.fired, want, sizeof want), "blocks of %zu: %zu dead, %g a token",
-                  cuts[c], r.dead, r.l0);
-            CHECK(fabs(r.fvu - m.fvu) < 1e-6, "blocks of %zu: FVU %.9g, in double %.9g", cuts[c], r.fvu, m.fvu);
-            if (!first.tokens)
-                first = r;
-            CHECK(r.fvu == first.fvu, "blocks of %zu: FVU %a, of all at once %a", cuts[c], r.fvu, first.fvu);
-            const float keep = x[5 * D + 3];
-            x[5 * D + 3] = HUGE_VALF;
-            CHECK(measure_add(q, x, 64, &e) == SAEURON_ENAN && test_holds(e.text, "token 705|channel 3"), "\"%s\"", e.text);
-            x[5 * D + 3] = keep;
-            measure_close(q);
-        }
-    measure *q = NULL;
-    measure_report r;
-    saeuron_error e = { 0 };
-    CHECK(measure_open(&q, NULL, &s, 1, NULL, &e) == SAEURON_OK, "%s", e.text);
-    CHECK(measure_result(q, &r, &e) == SAEURON_EUSAGE && test_holds(e.text, "0 tokens"), "\"%s\"", e.text);
-    CHECK(measure_add(q, x, 1, &e) == SAEURON_OK && measure_result(q, &r, &e) == SAEURON_EUSAGE, "one token has a variance");
-    measure_close(q);
-    CHECK(measure_open(&q, NULL, &s, 1, "abacus", &e) == SAEURON_EUSAGE && !q, "\"%s\"", e.text);
-    model_free(&m);
-    trainer_close(t);
-    free(x);
+        const size_t got = trainer_selected(t, M, at[1], val[1]);
+        CHECK(got == want && !memcmp(at[0], at[1], got * sizeof **at) && !memcmp(val[0], val[1], got * sizeof **val),
+              "case %zu: %zu entries, by the definition %zu, or other ones", i, got, want);
+        CHECK((want < M * k) == (cases[i / 2].bias < 0), "case %zu: %zu of %zu", i, want, M * k);
+        free(x);
+        trainer_close(t);
+    }
 }
 
+/* Either of the two allocations fails: a line that says memory, nothing left. And no byte beyond the planned is touched. */
 static void allocations_fail(void)
 {
     static tiny files;
     const train_config k = small(6, 12, 2, 5);
-    trainer *t = opened(&k, 1, NULL);
-    sae s;
-    trainer_sae(t, &s);
-    for (int kind = 0; kind < 2; kind++) {
-        saeuron_host host = tiny_host(&files);
-        for (long n = 1; n <= 3; n++) {
-            trainer *made = NULL;
-            measure *m = NULL;
-            saeuron_error e = { 0 };
-            files.allocs = 0;
-            files.fail_at = n;
-            const int code = kind ? measure_open(&m, &host, &s, 1, NULL, &e) : trainer_open(&made, &host, &k, 1, NULL, &e);
-            CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) && (n == 3 || (test_holds(e.text, "memory") && !made && !m)), "allocation %ld: code %d, \"%s\"", n, code, e.text);
-            if (made) { /* within its memory, to the byte */
-                float *x = batch(1, 5, 6);
-                started(made, x, 5);
-                stepped(made, x, 5, NULL);
-                free(x);
-            }
-            if (m) {
-                float *x = batch(1, 300, 6);
-                CHECK(measure_add(m, x, 300, &e) == SAEURON_OK, "%s", e.text);
-                free(x);
-            }
-            CHECK(files.allocs <= 2 + (n < 3), "%ld allocations", files.allocs);
-            trainer_close(made);
-            measure_close(m);
-            CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
+    for (long n = 1; n <= 3; n++) {
+        const saeuron_host host = tiny_host(&files);
+        trainer *made = NULL;
+        saeuron_error e = { 0 };
+        files.allocs = 0;
+        files.fail_at = n;
+        const int code = trainer_open(&made, &host, &k, 1, NULL, &e);
+        CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) && (n == 3 || (test_holds(e.text, "memory") && !made)),
+              "allocation %ld: code %d, \"%s\"", n, code, e.text);
+        if (made) {
+            float *x = batch(1, 5, 6);
+            started(made, x, 5);
+            stepped(made, x, 5, NULL);
+            free(x);
         }
+        CHECK(files.allocs <= 2 + (n < 3), "%ld allocations", files.allocs);
+        trainer_close(made);
+        CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
     }
-    trainer_close(t);
 }
 
 /* Data made of 24 directions, two or three at a time: an SAE finds them. */
@@ -1054,6 +1026,6 @@ const test_case train_tests[] = {
     { "adam_is_adam", adam_is_adam }, { "median_of_points", median_of_points }, { "rows_equal_reference", rows_equal_reference },
     { "own_weights_are_files_weights", own_weights_are_files_weights }, { "same_bytes_from_all", same_bytes_from_all },
     { "same_bytes_when_shared", same_bytes_when_shared }, { "state_can_be_put_back", state_can_be_put_back }, { "bad_batches_are_refused", bad_batches_are_refused },
-    { "bad_settings_are_refused", bad_settings_are_refused }, { "measured_is_counted", measured_is_counted },
+    { "bad_settings_are_refused", bad_settings_are_refused }, { "selection_is_batch_topk", selection_is_batch_topk },
     { "allocations_fail", allocations_fail }, { "it_learns", it_learns }, { NULL, NULL },
 };

@@ -255,7 +255,7 @@ static void offset_of_statistics(void)
     int code = saeuron_open(&x, &host, "tiny", &e);
     code = code ? code : saeuron_forget(x, &forget, &e);
     code = code ? code : saeuron_generate(x, &o, rgb, &e);
-    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|--map-steps"), "%s", e.text);
+    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|map_steps"), "%s", e.text);
     o.map_steps = 1;
     CHECK(x && saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);
     saeuron_close(x);

@@ -1,12 +1,25 @@
-/* measure.c: an SAE on activations of a source, map by map, and its densities as a histogram.
+/* measure.c: an SAE on activations that it has not seen, map by map, and its densities as a histogram.
  *
- *   maps (activations.c) --blocks--> measure_add (train.c) --> FVU, L0, dead latents; fired --> latents by density
+ *   maps (source.c) --blocks--> measure_add: encode, decode, sums --> measure_result --> FVU, L0, dead, densities
  *
- * Not here: the sums (train.c), where maps come from (activations.c), printing (command_train.c).
- * Letters: N tokens a map, d width, n latents. */
+ * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
+ * Source: the released SAE/trainer.py for FVU. Letters: N tokens a map, M tokens, d width, n latents, k a token. */
 #include "training/measure.h"
 
 #include <string.h>
+
+#ifdef _OPENMP
+#define OMP(text) _Pragma(#text)
+#else
+#define OMP(text)
+#endif
+
+enum {
+    CHANNELS = 64,      /* channels summed together down the tokens */
+    FEW = 1 << 16       /* values that are not worth waking threads for */
+};
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ---- densities ---- */
 
@@ -20,16 +33,14 @@ void density_bin(size_t i, double *low, double *high)
     *high = i ? ends[i - 1] : 0;
 }
 
-static void fill_bins(measurement *m, const uint64_t *fired)
+/* The bin of a latent that fired at so many of the tokens. */
+static size_t bin_of(uint64_t fired, size_t tokens)
 {
-    memset(m->bin, 0, sizeof m->bin);
-    for (size_t i = 0; i < m->n; i++) {
-        const double share = (double)fired[i] / (double)m->tokens;
-        size_t bin = fired[i] ? 1 : 0;
-        while (bin && bin + 1 < DENSITY_BINS && share >= ends[bin - 1])
-            bin++;
-        m->bin[bin]++;
-    }
+    const double share = (double)fired / (double)tokens;
+    size_t bin = fired ? 1 : 0;
+    while (bin && bin + 1 < DENSITY_BINS && share >= ends[bin - 1])
+        bin++;
+    return bin;
 }
 
 void density_table(const measurement *m, text_out *t)
@@ -71,7 +82,156 @@ void measurement_json(const measurement *m, text_out *t)
     text_add(t, "]");
 }
 
-/* ---- measuring ---- */
+/* ---- any activations ---- */
+
+struct measure {
+    const saeuron_host *host;
+    sae      s;                 /* the caller's, its encoder packed for these kernels */
+    nn       c;
+    arena    work;
+    void    *memory;
+    float   *W_dec;             /* [n,d], widened */
+    double  *first, *sum, *squares; /* [d]: the first token; sums over tokens of x - first and of its square */
+    double  *error;             /* [SAE_TOKENS] */
+    float   *val, *y;           /* [SAE_TOKENS,k], [SAE_TOKENS,d] */
+    uint32_t *idx, *count;
+    uint64_t *fired;            /* [n] */
+    double   total;             /* of the squared errors: tokens ascending */
+    uint64_t entries;
+    size_t   tokens;
+};
+
+/* Everything but the encoder's scratch; without memory it measures. */
+static void plan_measure(measure *m, arena *a)
+{
+    const size_t d = m->s.d, n = m->s.n, B = SAE_TOKENS;
+    m->W_dec = arena_bytes(a, n, d * sizeof(float));
+    m->first = arena_bytes(a, d, sizeof(double));
+    m->sum = arena_bytes(a, d, sizeof(double));
+    m->squares = arena_bytes(a, d, sizeof(double));
+    m->error = arena_bytes(a, B, sizeof(double));
+    m->val = arena_bytes(a, B, m->s.k * sizeof(float));
+    m->idx = arena_bytes(a, B, m->s.k * sizeof(uint32_t));
+    m->count = arena_bytes(a, B, sizeof(uint32_t));
+    m->y = arena_bytes(a, B, d * sizeof(float));
+    m->fired = arena_bytes(a, n, sizeof(uint64_t));
+    if (!m->s.encoder.w.packed && m->c.kernels) { /* else packed anew for every block of tokens */
+        float *packed = arena_floats(a, m->c.kernels->packed_size(n, 1, d));
+        if (packed)
+            m->c.kernels->pack(packed, m->s.encoder.w, n, 1, d);
+        m->s.encoder.w.packed = packed;
+    }
+}
+
+int measure_open(measure **out, const saeuron_host *host, const sae *s, int threads, const char *isa, saeuron_error *err)
+{
+    arena only = { 0 };
+    *out = NULL;
+    measure *m = io_alloc(host, 1, sizeof *m);
+    if (!m)
+        return fail(err, SAEURON_ENOMEM, "no memory to measure an SAE");
+    *m = (measure){ .host = host, .s = *s };
+    if (!nn_init(&m->c, isa, threads, &only)) {
+        io_free(host, m);
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa, nn_isa_list());
+    }
+    plan_measure(m, &only);
+    sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
+    m->memory = only.failed || only.peak > SIZE_MAX - 64 ? NULL : io_alloc(host, only.peak + 64, 1);
+    if (!m->memory) {
+        io_free(host, m);
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu MB to measure an SAE of %zu latents", only.peak >> 20, s->n);
+    }
+    m->work = (arena){ .base = (unsigned char *)m->memory + (64 - (size_t)((uintptr_t)m->memory % 64)) % 64, .size = only.peak };
+    m->c.work = &m->work;
+    plan_measure(m, &m->work);
+    nn_widen(m->W_dec, s->W_dec, 0, s->n * s->d);
+    memset(m->fired, 0, s->n * sizeof *m->fired);
+    for (size_t j = 0; j < s->d; j++)
+        m->sum[j] = m->squares[j] = 0;
+    *out = m;
+    return SAEURON_OK;
+}
+
+void measure_close(measure *m)
+{
+    if (!m)
+        return;
+    const saeuron_host *host = m->host;
+    io_free(host, m->memory);
+    io_free(host, m);
+}
+
+/* A block of at most SAE_TOKENS. */
+static void measure_block(measure *m, const float *x, size_t M)
+{
+    const sae *s = &m->s;
+    const size_t d = s->d, k = s->k;
+    if (!m->tokens)
+        for (size_t j = 0; j < d; j++)
+            m->first[j] = (double)x[j];
+    sae_encode(&m->c, s, m->idx, m->val, m->count, x, M);
+    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
+    for (size_t i = 0; i < M; i++) { /* e = (f W_dec + b_dec) - x */
+        float *y = m->y + i * d;
+        nn_sparse_sum(&m->c, y, m->W_dec, d, m->idx + i * k, m->val + i * k, m->count[i], d);
+        for (size_t j = 0; j < d; j++)
+            y[j] = (y[j] + s->b_dec[j]) - x[i * d + j];
+        m->error[i] = nn_sum_squares(&m->c, y, NULL, d);
+    }
+    OMP(omp parallel for num_threads(m->c.threads) schedule(static) if (M * d > FEW))
+    for (size_t j0 = 0; j0 < d; j0 += CHANNELS)
+        for (size_t i = 0; i < M; i++)
+            for (size_t j = j0; j < least(d, j0 + CHANNELS); j++) {
+                const double away = (double)x[i * d + j] - m->first[j];
+                m->sum[j] += away;
+                m->squares[j] += away * away;
+            }
+    for (size_t i = 0; i < M; i++) {
+        m->total += m->error[i];
+        m->entries += m->count[i];
+        for (size_t j = 0; j < m->count[i]; j++)
+            m->fired[m->idx[i * k + j]]++;
+    }
+    m->tokens += M;
+}
+
+int measure_add(measure *m, const float *x, size_t M, saeuron_error *err)
+{
+    const size_t d = m->s.d, at = nn_first_bad(x, M * d);
+    const int code = check_environment(m->c.threads, err);
+    if (code)
+        return code;
+    if (at < M * d)
+        return fail(err, SAEURON_ENAN, "token %zu, channel %zu of the activations is not finite", m->tokens + at / d, at % d);
+    for (size_t i = 0; i < M; i += SAE_TOKENS)
+        measure_block(m, x + i * d, least(SAE_TOKENS, M - i));
+    return SAEURON_OK;
+}
+
+const uint64_t *measure_fired(const measure *m) { return m->fired; }
+
+int measure_result(const measure *m, measurement *r, saeuron_error *err)
+{
+    const size_t d = m->s.d, n = m->s.n;
+    double lane[16] = { 0 };
+    /* sum (x - mean)^2 = sum (x - first)^2 - (sum (x - first))^2 / tokens, a channel. The first token is near
+     * the mean, so little cancels. */
+    for (size_t j = 0; j < d && m->tokens; j++)
+        lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
+    const double V = nn_sum16_d(lane, 16);
+    if (!(V > 0))
+        return fail(err, SAEURON_EUSAGE, "%zu tokens without any difference: there is no variance to explain", m->tokens);
+    *r = (measurement){ .tokens = m->tokens, .n = n, .k = m->s.k, .fvu = m->total / V };
+    r->l0 = (double)m->entries / (double)m->tokens;
+    for (size_t i = 0; i < n; i++) {
+        r->dead += m->fired[i] == 0;
+        r->bin[bin_of(m->fired[i], m->tokens)]++;
+    }
+    return SAEURON_OK;
+}
+
+/* ---- maps of a source ---- */
 
 /* x [block N,d]: maps by the block through the measure. */
 static int add_maps(measure *m, map_source *s, const saeuron_host *host, const measure_options *o, float *x, size_t block, saeuron_error *err)
@@ -92,7 +252,6 @@ static int add_maps(measure *m, map_source *s, const saeuron_host *host, const m
 static int measure_loaded(measurement *r, const sae *net, map_source *s, const saeuron_host *host, const measure_options *o, saeuron_error *err)
 {
     const size_t block = 1024 / s->N ? 1024 / s->N : 1;
-    measure_report found;
     measure *m = NULL;
     size_t   values;
     float   *x;
@@ -104,10 +263,10 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
     code = measure_open(&m, host, net, o->threads, o->isa, err);
     if (!code)
         code = add_maps(m, s, host, o, x, block, err);
-    if (!code && (code = measure_result(m, &found, err)) == SAEURON_OK) {
-        *r = (measurement){ .maps = o->count, .tokens = found.tokens, .n = net->n, .k = net->k, .fvu = found.fvu, .l0 = found.l0, .dead = found.dead };
-        fill_bins(r, found.fired);
-    }
+    if (!code)
+        code = measure_result(m, r, err);
+    if (!code)
+        r->maps = o->count;
     measure_close(m);
     io_free(host, x);
     return code;

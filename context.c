@@ -1,0 +1,296 @@
+/* context.c: a model's folder opened and closed: scheduler, networks, tokenizer, concepts, and what they must
+ * agree on.
+ *
+ *   DIR/{scheduler,text_encoder,unet,vae,tokenizer}/, concepts.json --context_open--> saeuron_context
+ *
+ * Not here: the SAEs at its hooks (forget.c), sampling (saeuron.c).
+ * Source: diffusers' folders, as DiffusionPipeline.save_pretrained writes them; docs/formats.md. */
+#include "context.h"
+#include "arithmetic/rng.h"
+
+#include <string.h>
+
+enum { SMALL = 1024 }; /* pixels of a latent */
+
+bool small_latent(size_t pixels) { return pixels <= SMALL; }
+
+bool guidance_ok(float guidance) { return guidance >= 0 && guidance <= 1e4f; } /* false for NaN */
+
+int check_environment(int threads, saeuron_error *err)
+{
+    if (!nn_environment_ok())
+        return fail(err, SAEURON_EENV,
+                    "the floating-point environment flushes subnormals or does not round to nearest: restore "
+                    "it before calling");
+    if (!nn_team_environment_ok(threads))
+        return fail(err, SAEURON_EENV,
+                    "a thread of OpenMP's pool was started under a floating-point environment that flushes "
+                    "subnormals or does not round to nearest: start the pool after restoring it, or give the "
+                    "context 1 thread");
+    return SAEURON_OK;
+}
+
+int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name,
+                saeuron_error *err)
+{
+    char path[1024];
+    int  code;
+    if (!io_join(path, sizeof path, dir, name))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
+    if ((code = io_open(f, host, path, err)) != SAEURON_OK)
+        return code;
+    if ((code = json_open(object, (const char *)f->data, f->size, f->path, err)) != SAEURON_OK)
+        io_close(f);
+    return code;
+}
+
+/* ---- networks ---- */
+
+/* One network of a folder: where its files are, how its config is read, how its tensors are bound. */
+typedef struct network {
+    const char *sub, *stem;         /* DIR/SUB/config.json, DIR/SUB/STEM.safetensors */
+    bool   packed;                  /* it runs once a step: worth packing, if host.pack allows */
+    tensors *file;
+    void  **memory, *net;
+    int   (*configure)(void *net, json object, const char *path, saeuron_error *err);
+    void  (*bind)(binder *b, void *net);
+} network;
+
+static int configure_clip(void *t, json o, const char *path, saeuron_error *err)
+{
+    return clip_configure(t, o, path, err);
+}
+static int configure_unet(void *u, json o, const char *path, saeuron_error *err)
+{
+    return unet_configure(u, o, path, err);
+}
+static int configure_vae(void *v, json o, const char *path, saeuron_error *err)
+{
+    return vae_configure(v, o, path, err);
+}
+
+static int read_weights(saeuron_context *ctx, const network *n, const char *dir, saeuron_error *err)
+{
+    nn     c;
+    size_t weights = 0;
+    int    code;
+    if (ctx->made)
+        return bind_hashed(&ctx->host, 0, DT_F16, ctx->threads, n->bind, n->net, n->memory, err);
+    if ((code = tensors_open_model(n->file, &ctx->host, dir, n->stem, err)) != SAEURON_OK)
+        return code;
+    nn_init(&c, ctx->host.isa, ctx->threads, NULL);
+    for (size_t i = 0; i < n->file->count; i++)
+        weights += n->file->list[i].count;
+    const bool pack = n->packed && weights <= ctx->host.pack / sizeof(float);
+    code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
+    tensors_release(
+        n->file); /* binding has read every value, to check it; pages that are needed will come back */
+    return code;
+}
+
+static int open_network(saeuron_context *ctx, const network *n, saeuron_error *err)
+{
+    char    dir[1024];
+    io_file f;
+    json    object;
+    int     code;
+    if (!io_join(dir, sizeof dir, ctx->dir, n->sub))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", ctx->dir);
+    if ((code = open_config(&f, &object, ctx->files, dir, "config.json", err)) != SAEURON_OK)
+        return code;
+    code = n->configure(n->net, object, f.path, err);
+    io_close(&f);
+    return code ? code : read_weights(ctx, n, dir, err);
+}
+
+static int open_networks(saeuron_context *ctx, saeuron_error *err)
+{
+    const network list[] = {
+        { "text_encoder", "model", false, &ctx->text_file, &ctx->text_memory, &ctx->text, configure_clip,
+          clip_bind },
+        { "unet", "diffusion_pytorch_model", true, &ctx->unet_file, &ctx->unet_memory, &ctx->unet,
+          configure_unet, unet_bind },
+        { "vae", "diffusion_pytorch_model", false, &ctx->vae_file, &ctx->vae_memory, &ctx->vae, configure_vae,
+          vae_bind },
+    };
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < sizeof list / sizeof *list && !code; i++)
+        code = open_network(ctx, &list[i], err);
+    return code;
+}
+
+/* What the networks must agree on. */
+static int check_fit(const saeuron_context *ctx, saeuron_error *err)
+{
+    const unet  *u = &ctx->unet;
+    const size_t C = ctx->vae.latent_channels;
+    if (u->text_width != ctx->text.D)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the UNet wants text states %zu wide (cross_attention_dim), the text encoder makes "
+                    "%zu (hidden_size)",
+                    ctx->dir, u->text_width, ctx->text.D);
+    if (u->in_channels != C || u->out_channels != C)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the UNet's in_channels %zu and out_channels %zu must both be the VAE's "
+                    "latent_channels %zu",
+                    ctx->dir, u->in_channels, u->out_channels, C);
+    return SAEURON_OK;
+}
+
+/* ---- the other parts ---- */
+
+static int open_scheduler(saeuron_context *ctx, saeuron_error *err)
+{
+    io_file f;
+    json    object;
+    int code = open_config(&f, &object, ctx->files, ctx->dir, "scheduler/scheduler_config.json", err);
+    if (code)
+        return code;
+    code = ddim_configure(&ctx->ddim, object, f.path, err);
+    io_close(&f);
+    return code;
+}
+
+static int open_tokenizer(saeuron_context *ctx, saeuron_error *err)
+{
+    char dir[1024];
+    int  code;
+    if (!io_join(dir, sizeof dir, ctx->dir, "tokenizer"))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", ctx->dir);
+    if ((code = tokenizer_open(&ctx->tokenizer, ctx->files, dir, err)) != SAEURON_OK)
+        return code;
+    if (tokenizer_size(ctx->tokenizer) > ctx->text.vocab)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the tokenizer has %zu ids, the text encoder's vocab_size is %zu: they belong to "
+                    "different models",
+                    dir, tokenizer_size(ctx->tokenizer), ctx->text.vocab);
+    if (tokenizer_max_length(ctx->tokenizer) > ctx->text.positions)
+        return tokenizer_set_max_length(ctx->tokenizer, ctx->text.positions, err);
+    return SAEURON_OK;
+}
+
+/* concepts.json is ours. A model without it forgets by the names in its statistics, at 50 steps and guidance
+ * 7.5. */
+static int open_concepts(saeuron_context *ctx, saeuron_error *err)
+{
+    char path[1024];
+    int  code;
+    ctx->default_steps = 50;
+    ctx->default_guidance = 7.5f;
+    if (!io_join(path, sizeof path, ctx->dir, "concepts.json") || !io_exists(ctx->files, path))
+        return SAEURON_OK;
+    code = open_config(&ctx->concepts_file, &ctx->concepts, ctx->files, ctx->dir, "concepts.json", err);
+    if (code) {
+        ctx->concepts.at = NULL;
+        return code;
+    }
+    config c = { .object = ctx->concepts, .path = ctx->concepts_file.path, .err = err };
+    ctx->default_steps = config_size(&c, "steps", 50, 1, 1000);
+    ctx->default_guidance = config_float(&c, "guidance", 7.5f);
+    if (!c.code && !guidance_ok(ctx->default_guidance))
+        c.code = fail(err, SAEURON_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", c.path);
+    return c.code;
+}
+
+/* ---- open and close ---- */
+
+/* Notes where the model is: the synthetic one, or the folder dir. */
+static int find_model(saeuron_context *ctx, const char *dir, const char *made, saeuron_error *err)
+{
+    io_file one;
+    if (strlen(dir) >= sizeof ctx->dir)
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
+    memcpy(ctx->dir, dir, strlen(dir) + 1);
+    ctx->files = &ctx->host;
+    if (made) {
+        saeuron_error why = { 0 };
+        if (!(ctx->made = synthetic_open(&ctx->host, made, &why)))
+            return fail(err, why.code, "%s", why.text);
+        ctx->files = synthetic_host(ctx->made);
+    } else if (io_open(&one, &ctx->host, dir, NULL) == SAEURON_OK) {
+        io_close(&one);
+        return fail(err, SAEURON_EFORMAT,
+                    "%.200s: is one file, a diffusers folder was expected: docs/convert.py makes one of it",
+                    dir);
+    }
+    return SAEURON_OK;
+}
+
+int context_open(saeuron_context **out, const saeuron_host *host, const char *dir, const char *made,
+                 saeuron_error *err)
+{
+    const int threads = host && host->threads > 0 ? host->threads : os_cores();
+    saeuron_context *ctx;
+    nn  c;
+    int code;
+    *out = NULL;
+    if (err)
+        *err = (saeuron_error){ 0 };
+    if ((code = check_environment(threads, err)) != SAEURON_OK)
+        return code;
+    if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
+        return fail(err, SAEURON_EUSAGE,
+                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa,
+                    nn_isa_list());
+    if (!(ctx = io_alloc(host, 1, sizeof *ctx)))
+        return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", dir);
+    memset(ctx, 0, sizeof *ctx);
+    if (host)
+        ctx->host = *host;
+    ctx->threads = threads;
+
+    code = find_model(ctx, dir, made, err);
+    if (!code)
+        code = open_scheduler(ctx, err);
+    if (!code)
+        code = open_networks(ctx, err);
+    if (!code)
+        code = check_fit(ctx, err);
+    if (!code)
+        code = open_tokenizer(ctx, err);
+    if (!code)
+        code = open_concepts(ctx, err);
+    if (code)
+        context_close(ctx);
+    else
+        *out = ctx;
+    return code;
+}
+
+void context_close(saeuron_context *ctx)
+{
+    const saeuron_host host = ctx->host;
+    for (size_t i = 0; i < ctx->places; i++)
+        io_free(&host, ctx->place[i]);
+    tokenizer_close(ctx->tokenizer);
+    if (ctx->concepts_file.data)
+        io_close(&ctx->concepts_file);
+    tensors_close(&ctx->text_file);
+    tensors_close(&ctx->unet_file);
+    tensors_close(&ctx->vae_file);
+    io_free(&host, ctx->text_memory);
+    io_free(&host, ctx->unet_memory);
+    io_free(&host, ctx->vae_memory);
+    synthetic_close(ctx->made);
+    io_free(&host, ctx);
+}
+
+/* ---- facts ---- */
+
+size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H)
+{
+    const size_t scale = vae_scale(&ctx->vae);
+    return small_latent((W / scale) * (H / scale)) ? 8 : 1;
+}
+
+uint64_t context_digest(const saeuron_context *ctx)
+{
+    const tensors *const files[] = { &ctx->text_file, &ctx->unet_file, &ctx->vae_file };
+    uint64_t h = ctx->made ? nn_hash(0, SYNTHETIC, strlen(SYNTHETIC)) : 0;
+    for (size_t i = 0; i < 3; i++)
+        for (size_t j = 0; j < files[i]->count; j++)
+            h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);
+    for (size_t i = 0; i < 3; i++)
+        tensors_release(files[i]);
+    return h;
+}
