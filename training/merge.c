@@ -24,7 +24,7 @@ typedef struct merging {
     tensor_out *list;               /* of the merged file: count tensors */
     size_t  count, *prompts;        /* prompts of each tensor's concept */
     text_out described;             /* these as metadata "prompts" */
-    const char **pair; /* metadata of the merged file; its texts lie in text [room], used so far */
+    const char **pair;              /* its metadata; the texts lie in text [room], of which used are taken */
     char   *text;
     size_t  pairs, room, used;
     char   *a, *b;                  /* [META_BYTES] each, to compare values */

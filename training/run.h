@@ -22,10 +22,10 @@ typedef struct training_step {
 typedef struct training_options {
     train_config config;            /* d and steps are filled in */
     size_t epochs;
-    size_t checkpoint_every, log_every; /* steps */
+    size_t checkpoint_every, log_every; /* in steps */
     dtype  type;                    /* of the SAE's tensors: DT_F32 or DT_F16 */
     const char *dir;
-    bool resume; /* go on with the run in dir, if there is one; else a run there is an error */
+    bool   resume;                  /* goes on with the run in dir; without it a run there is an error */
     int    threads;
     const char *isa;                /* NULL: the best */
     /* After every step; not 0 ends the run with a checkpoint and SAEURON_ECANCEL. */

@@ -25,7 +25,7 @@ typedef struct counting {
     double  *token;                 /* [n]: sums over a map's tokens */
     float   *mean;                  /* [B,T,n]: f averaged over a map's tokens */
     double  *sum;                   /* [T,n]: sum of these over the concept's prompts so far */
-    double *fired; /* [T,n]: the concept's tokens at which f > 0 so far; NULL: not asked for */
+    double  *fired;                 /* [T,n]: its tokens at which f > 0 so far; NULL: not asked for */
     io_out   out, density;
     tensor_out *tensor, *share;     /* a concept each: of out, of density */
     size_t  *prompts;               /* of each concept */

@@ -18,7 +18,7 @@ typedef struct stats_options {
     shard   part;                   /* of the concepts */
     const char *hook;               /* whose SAE x knows */
     const char *path;               /* where the means go */
-    const char *density; /* where the share of tokens at which a latent fires goes; NULL: nowhere */
+    const char *density;            /* where the share of tokens that fire a latent goes; NULL: nowhere */
     const concept_set *concepts;    /* of all parts */
     dtype   type;                   /* of the means: DT_F32 or DT_F16; densities are DT_F32 */
     bool    per_prompt;             /* [prompts,T,n] a concept, as the released files; else its mean [T,n] */
