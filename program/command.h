@@ -23,7 +23,7 @@ typedef struct options {
     arguments rest, data;
     uint64_t every, first, lines;
     double   min_density;
-    bool     diff, per_prompt, half, has_seed, has_min_density;
+    bool     diff, per_prompt, has_seed, has_min_density;
     uint64_t sae_latents, expansion, k, tokens, epochs, checkpoint_every, log_every, dead_threshold, buffer, noise_seed; /* of train, with the paper's defaults */
     double   lr, beta1, beta2, adam_eps, clip, auxk_alpha;
     bool     has_sae_latents, has_expansion, online, resume, multi_topk;

@@ -4,6 +4,7 @@
  *
  * Not here: what is sampled and counted (collect.c), the options' table (saeuron.c). */
 #include "program/command.h"
+#include "training/collect.h"
 #include "training/merge.h"
 #include "training/statistics.h"
 
@@ -102,7 +103,7 @@ int run_stats(const options *o)
     float *noise = NULL;
     concept_set concepts = { 0 };
     options paper = *o;
-    stats_options s = { .part = { 0, 1 }, .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
+    stats_options s = { .part = { 0, 1 }, .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt };
 
     if (o->hooks.count != 1)
         return usage("stats", "one %s is wanted: each domain has its own", "--hook HOOK");

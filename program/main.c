@@ -96,7 +96,6 @@ static const option table[] = {
     { "--first", NULL, C_COLLECT, WHOLE, AT(first), NONE, "N", "the first N steps only; the others are not sampled (default: all)" },
     { "--diff", NULL, C_COLLECT | C_TRAIN, FLAG, AT(diff), NONE, NULL, "the hook's output less its input" },
     { "--per-prompt", NULL, C_STATS, FLAG, AT(per_prompt), NONE, NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means" },
-    { "--half", NULL, C_STATS, FLAG, AT(half), NONE, NULL, "compute in half precision, as the released code (docs/audit.md A8)" },
     { "--dtype", NULL, C_RECORD, TEXT, AT(type), NONE, "F32|F16", "of the tensors written (default: F32; with --per-prompt F16)" },
     { "--sae", NULL, C_STATS, LIST, AT(sae), NONE, "HOOK=DIR", "the SAE of the hook, when not in MODEL/sae/HOOK" },
     { "--seed", NULL, C_RECORD, WHOLE, AT(seed), AT(has_seed), "S", "of torch.randn (default 0; stats: 188, the paper's)" },

@@ -72,13 +72,6 @@ void must_shoot(saeuron_context *x, saeuron_generate_options o, shot *s)
 
 bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a); }
 
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
-{
-    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') &&
-              strlen(e->text) > 8,
-          "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
-}
-
 void open_fails(const char *what, int wanted, const char *words)
 {
     saeuron_context *x = (saeuron_context *)(void *)&files;

@@ -27,8 +27,6 @@ saeuron_context *fresh(void);
 /* Closes and drops the folder, and checks that nothing stays: no memory, no mapping, nothing written outside
  * its block. */
 void done(saeuron_context *x);
-/* An error is one line that names what it is about: it holds words, separated by '|'. */
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words);
 /* saeuron_open of the folder must fail, leave nothing behind, and say so. */
 void open_fails(const char *what, int wanted, const char *words);
 

@@ -1263,7 +1263,7 @@ static void helps(void)
     works("train -h");
     CHECK(test_holds(out, "--data FILE...|--online|--buffer MAPS|1600|--resume|--latents N|--k K|--topk batch|token|--batch TOKENS|--auxk paper|released|--dead-feature-threshold|--checkpoint-every"), "%s", out);
     works("stats -h");
-    CHECK(test_holds(out, "--hook HOOK|--concepts FILE|--per-prompt|--half|--density|--lines|--shard I/N"), "%s", out);
+    CHECK(test_holds(out, "--hook HOOK|--concepts FILE|--per-prompt|--density|--lines|--shard I/N"), "%s", out);
     works("generate -h");
     CHECK(test_holds(out, "-p, --prompt TEXT|--forget|--residual paper|released|none|--map-steps|--dump DIR|--inject NAME=FILE.npy|--steer HOOK:LATENT=FACTOR|--reconstruct HOOK"), "%s", out);
     works("--version");
