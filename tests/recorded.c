@@ -7,39 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-tiny files;
 seen eye;
 
-const char *const prompts[PROMPTS] = { "An image of Cats in Sketch style.", "dog", "the sea", "",
+const char *const spoken[PROMPTS] = { "An image of Cats in Sketch style.", "dog", "the sea", "",
                                        "in Van Gogh style" };
 const char *const hooks[2] = { TINY_OBJECTS, "unet." TINY_STYLES };
 
 const char concept_file[] = "{\"Cats\": [\"An image of Cats in Sketch style.\", \"dog\"], "
                             "\"Dogs\": [\"the sea\"], \"The \\\"Sea\\\"\": [\"\", \"in Van Gogh style\"]}";
-
-saeuron_context *opened(int threads)
-{
-    saeuron_context *x = NULL;
-    saeuron_error e = { 0 };
-    saeuron_host  host = tiny_host(&files);
-    host.threads = threads;
-    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
-    return x;
-}
-
-saeuron_context *fresh(void)
-{
-    tiny_make(&files);
-    return opened(1);
-}
-
-void done(saeuron_context *x)
-{
-    saeuron_close(x);
-    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0,
-          "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
-    tiny_free(&files);
-}
 
 const char *suite_path(const char *suite, const char *name)
 {
@@ -87,13 +62,13 @@ static int look(void *user, const char *name, int step, size_t first, float *val
     return 0;
 }
 
-void watch(saeuron_context *x, saeuron_generate_options g)
+void watch_hooks(saeuron_context *x, saeuron_generate_options g)
 {
     static unsigned char rgb[PROMPTS * TINY_PIXELS];
     saeuron_error e = { 0 };
     memset(&eye, 0, sizeof eye);
     eye.guided = g.has_guidance && g.guidance <= 1 ? 1 : 2;
-    g.prompts = prompts;
+    g.prompts = spoken;
     g.count = PROMPTS;
     g.tap = look;
     g.tap_user = &eye;
@@ -104,7 +79,7 @@ void watch(saeuron_context *x, saeuron_generate_options g)
 int collected(saeuron_context *x, saeuron_generate_options g, const char *const *paths, size_t hook_count,
               shard part, size_t every, size_t first, bool diff, dtype type, saeuron_error *e)
 {
-    g.prompts = prompts;
+    g.prompts = spoken;
     g.count = PROMPTS;
     const collect_options o = { .sampling = g, .part = part, .hooks = hooks, .paths = paths,
                                 .hook_count = hook_count, .diff = diff, .every = every, .first = first,
@@ -164,7 +139,7 @@ void prepare(void)
     CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
         const char *path = suite_path("training", made[i].name);
-        const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 },
+        const collect_options o = { .sampling = { .prompts = spoken, .count = PROMPTS, .seed = 3 },
                                     .part = made[i].part, .hooks = hook, .paths = &path, .hook_count = 1,
                                     .type = made[i].type };
         CHECK(collect_run(x, &o, &e) == SAEURON_OK, "%s", e.text);

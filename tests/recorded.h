@@ -4,7 +4,7 @@
 #ifndef SAEURON_RECORDED_H
 #define SAEURON_RECORDED_H
 
-#include "tiny.h"
+#include "opened.h"
 #include "training/collect.h"
 #include "training/statistics.h"
 
@@ -15,14 +15,8 @@
 #define PROMPTS 5
 #define ROWS    (PROMPTS * STEPS)
 
-extern tiny files;
-extern const char *const prompts[PROMPTS], *const hooks[2]; /* hooks: objects, styles */
+extern const char *const spoken[PROMPTS], *const hooks[2]; /* hooks: objects, styles */
 extern const char concept_file[]; /* the same prompts: two concepts of two, one of one */
-
-/* The model opened; fresh: made first; done: closed, and nothing may be left. */
-saeuron_context *opened(int threads);
-saeuron_context *fresh(void);
-void done(saeuron_context *x);
 
 /* The file `name` of a suite in this run's folder: suites run in one process, each with files of its own. */
 const char *suite_path(const char *suite, const char *name);
@@ -33,7 +27,7 @@ bool same_files(const char *a, const char *b);
 typedef struct seen { float out[2][PROMPTS][STEPS][TOKENS * WIDTH],
                       in[2][PROMPTS][STEPS][TOKENS * WIDTH]; size_t guided; } seen;
 extern seen eye;
-void watch(saeuron_context *x, saeuron_generate_options g); /* the truth of a run of all prompts */
+void watch_hooks(saeuron_context *x, saeuron_generate_options g); /* the truth of a run of all prompts */
 
 /* collect_run of all prompts, stats_make. */
 int collected(saeuron_context *x, saeuron_generate_options g, const char *const *paths, size_t hook_count,

@@ -37,7 +37,7 @@ static void activations(void)
         const size_t steps = cases[i].first ? cases[i].first : STEPS;
         const size_t rows = (steps + every - 1) / every;
         saeuron_context *x = fresh();
-        watch(x, cases[i].g);
+        watch_hooks(x, cases[i].g);
         CHECK(collected(x, cases[i].g, paths, 2, (shard){ 0, 1 }, cases[i].every, cases[i].first,
                         cases[i].diff, cases[i].type, &e) == SAEURON_OK, "%s", e.text);
         for (size_t h = 0; h < 2; h++) {
@@ -67,7 +67,7 @@ static void activations(void)
         for (int threads = 1; threads <= 3; threads++) {
             saeuron_generate_options g = cases[i].g;
             g.batch = (size_t)threads;
-            x = opened(threads);
+            x = opened(NULL, threads);
             CHECK(collected(x, g, others, 2, (shard){ 0, 1 }, cases[i].every, cases[i].first, cases[i].diff,
                             cases[i].type, &e) == SAEURON_OK, "%s", e.text);
             CHECK(same_files(paths[0], others[0]) && same_files(paths[1], others[1]),
@@ -93,7 +93,7 @@ static void header(void)
     size_t n = 0;
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
-    const collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 7,
+    const collect_options o = { .sampling = { .prompts = spoken, .count = PROMPTS, .seed = 7,
                                               .guidance = 2.5, .has_guidance = 1, .negative_prompt = "d\"g" },
                                 .part = { 1, 2 }, .hooks = hooks + 1, .paths = &path, .hook_count = 1,
                                 .diff = true, .every = 3, .type = DT_F32 };
@@ -123,7 +123,7 @@ static void mistakes(void)
     const char *const twice[2] = { TINY_STYLES, "unet." TINY_STYLES };
     const char *const nowhere[1] = { "up_blocks.0.resnets.1" };
     saeuron_context *x = fresh();
-    collect_options o = { .sampling = { .prompts = prompts, .count = PROMPTS }, .part = { 0, 1 },
+    collect_options o = { .sampling = { .prompts = spoken, .count = PROMPTS }, .part = { 0, 1 },
                           .hooks = hooks, .paths = two, .hook_count = 1, .type = DT_F32 };
     o.part = (shard){ 2, 2 };
     check_error("shard 2/2", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "shard");
@@ -160,7 +160,7 @@ static void mistakes(void)
     }
     files.cancel_at = 0;
     CHECK(!saeuron_steer(x, TINY_STYLES, 1, 2, &e), "%s", e.text);
-    o.sampling = (saeuron_generate_options){ .prompts = prompts, .count = 1 };
+    o.sampling = (saeuron_generate_options){ .prompts = spoken, .count = 1 };
     check_error("while steering", collect_run(x, &o, &e), SAEURON_EUSAGE, &e,
                 "forget, steer and reconstruct nothing");
     saeuron_remember(x);
@@ -184,8 +184,8 @@ static void not_finite(void)
         w->values[i] = 3e38f;
     tiny_save(&files, "unet/diffusion_pytorch_model.safetensors", &l, 0, l.count, NULL);
     tiny_drop(&l);
-    saeuron_context *x = opened(1);
-    const collect_options o = { .sampling = { .prompts = prompts, .count = 1 }, .part = { 0, 1 },
+    saeuron_context *x = opened(NULL, 1);
+    const collect_options o = { .sampling = { .prompts = spoken, .count = 1 }, .part = { 0, 1 },
                                 .hooks = hooks, .paths = &path, .hook_count = 1, .type = DT_F32 };
     check_error("not finite", collect_run(x, &o, &e), SAEURON_ENAN, &e,
                 "unet." TINY_OBJECTS "|not finite|step 0");

@@ -62,7 +62,7 @@ static void concepts_of_a_model(void)
               "}}, \"calibration\": {\"Cats\": [\" A cat. \", \"Two cats\"], "
               "\"Dogs\": [\"A dog..\", \"x\", \"y\"], \"Sea\": [\"The\\tsea_side\"]}}");
     tiny_edit(&files, "concepts.json", "Van Gogh", "Van_Gogh");
-    saeuron_context *x = opened(1);
+    saeuron_context *x = opened(NULL, 1);
     CHECK(concepts_open(&c, x, "unet." TINY_OBJECTS, NULL, 2, &e) == SAEURON_OK, "%s", e.text);
     CHECK(c.count == 3 && c.prompts == 5 && !strcmp(c.list[0].prompts[0], "A cat.") &&
           !strcmp(c.list[1].prompts[0], "A dog..") && c.list[1].count == 2 &&
@@ -78,7 +78,7 @@ static void concepts_of_a_model(void)
     concepts_close(&c, &x->host);
     saeuron_close(x);
     tiny_edit(&files, "concepts.json", "\"Sea\": [", "\"Lake\": [");
-    x = opened(1);
+    x = opened(NULL, 1);
     check_error("a concept without lines", concepts_open(&c, x, TINY_OBJECTS, NULL, 0, &e), SAEURON_EFORMAT,
                 &e, "concepts.json|calibration|Sea");
     done(x);

@@ -134,7 +134,7 @@ static int run_into(const char *name, how h, long *calls, saeuron_error *e)
         saeuron_host host = tiny_host(&model);
         host.threads = h.threads ? h.threads : 1;
         host.user = &model;
-        const sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 },
+        const sampler_options o = { .sampling = { .prompts = spoken, .count = PROMPTS, .seed = 3 },
                                     .hook = TINY_STYLES };
         model.cancel_at = 0;
         code = saeuron_open(&x, &host, "tiny", e);

@@ -78,7 +78,7 @@ static void order_of_sampling(void)
     saeuron_host host = tiny_host(&files);
     host.threads = 1; /* a busy machine waits long for two */
     CHECK(saeuron_open(&c, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
-    sampler_options o = { .sampling = { .prompts = prompts, .count = PROMPTS, .seed = 3 },
+    sampler_options o = { .sampling = { .prompts = spoken, .count = PROMPTS, .seed = 3 },
                           .hook = "unet." TINY_STYLES };
     for (size_t b = 0; b < sizeof buffers / sizeof *buffers; b++) {
         const size_t W = buffers[b] / STEPS < PROMPTS ? buffers[b] / STEPS : PROMPTS;

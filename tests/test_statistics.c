@@ -110,7 +110,7 @@ static void statistics(void)
         saeuron_context *x = fresh();
         tiny_text(&files, "mine.json", concept_file);
         CHECK(concepts_open(&c, x, cases[i].hook, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
-        watch(x, (saeuron_generate_options){ .seed = 9 });
+        watch_hooks(x, (saeuron_generate_options){ .seed = 9 });
         CHECK(counted(x, &c, cases[i].hook, path, density, (shard){ 0, 1 }, cases[i].type,
                       cases[i].per_prompt, 0, &e) == SAEURON_OK, "%s", e.text);
         CHECK(hook_name(x, cases[i].hook, name, &e) == SAEURON_OK &&
@@ -132,7 +132,7 @@ static void statistics(void)
         tensors_close(&d);
         sae_unload(&s, &x->host);
         saeuron_close(x);
-        x = opened(2);
+        x = opened(NULL, 2);
         CHECK(counted(x, &c, cases[i].hook, other, NULL, (shard){ 0, 1 }, cases[i].type, cases[i].per_prompt,
                       1, &e) == SAEURON_OK, "%s", e.text);
         CHECK(same_files(path, other), "case %zu: two threads and batches of one give other bytes", i);

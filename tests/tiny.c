@@ -534,10 +534,3 @@ void tiny_make(tiny *t)
     for (size_t i = 0; i < master.count; i++)
         tiny_set(t, master.file[i].path + 5, master.file[i].bytes, master.file[i].size);
 }
-
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
-{
-    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') &&
-              strlen(e->text) > 8,
-          "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
-}

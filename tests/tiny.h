@@ -74,7 +74,4 @@ tiny_tensor *tiny_tensor_add(tiny_list *l, const char *name, dtype type, int ndi
 void tiny_save(tiny *t, const char *name, const tiny_list *l, size_t first, size_t last,
                const char *metadata);
 
-/* An error is one line that names what it is about: it holds words, separated by '|'. */
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words);
-
 #endif
