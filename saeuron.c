@@ -9,8 +9,7 @@
  * (program/).
  * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the
  * tap reports); released code utils/hooks.py for where the edit happens.
- * Letters: B images, R rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the
- * latent. */
+ * Letters: B images; R rows of the batch: with guidance 2 B, [uncond; cond], else B; C, h, w the latent. */
 #include "saeuron.h"
 #include "arithmetic/rng.h"
 #include "forget.h"
@@ -584,8 +583,7 @@ int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_option
     return SAEURON_OK;
 }
 
-/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the
- * picture. */
+/* The caller's text states [count,N,D] must be finite: attention would spread one NaN over the picture. */
 static int check_embeds(const saeuron_context *ctx, const char *name, const float *embeds, size_t count,
                         saeuron_error *err)
 {

@@ -6,8 +6,7 @@
  * SAE and statistics serve a concept (forget.c), UA/IRA/CRA (evaluation/).
  * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py,
  * SAE/unlearning_utils.py.
- * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of
- * its domain. */
+ * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D its domain. */
 #include "select.h"
 #include "saeuron.h"
 
@@ -20,8 +19,8 @@
 /* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c)
  * is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
  *                                                                                      (paper equation 5).
- * In double, concepts ascending; each score is rounded to float once. AUDIT A8: the released code is half
- * precision here. */
+ * In double, concepts ascending; each score is rounded to float once.
+ * AUDIT A8: the released code is half precision here. */
 void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch)
 {
     const size_t n = s->n;
@@ -74,8 +73,8 @@ static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
 
 /* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns
  * how many.
- * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default:
- * it does not. */
+ * AUDIT A3: the paper filters by activation frequency before it scores; the released code, and our default,
+ * do not. */
 static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t step, double min)
 {
     const tensor *t = tensors_find(&s->density, stats_name(s, concept));
@@ -415,8 +414,7 @@ static size_t targets(const ablation *a, uint32_t *latent, size_t step)
 }
 
 /* Whether it is enough to find the tokens that change: a token without an edit keeps its bits, nobody
- * observes, and at most a sixteenth of the latents may be edited, so that looking at these first costs
- * little. */
+ * observes, and looking first costs little, for at most a sixteenth of the latents may be edited. */
 static bool few_suffice(const ablation *a, size_t most)
 {
     return a->residual == SAEURON_RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;

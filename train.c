@@ -57,8 +57,7 @@ static int check_environment(int threads, saeuron_error *err)
 enum { W_ENC, B_ENC, W_DEC, B_DEC, TENSORS }; /* contract 6's order */
 enum { PARAMETER, MOMENT, SQUARE, GRADIENT, KINDS };
 
-/* A sparse f [M,n]: its entries above 0, token by token (latents ascending) and latent by latent (tokens
- * ascending). */
+/* A sparse f [M,n]: its entries above 0, token by token and latent by latent, each ascending. */
 typedef struct entries {
     uint32_t *start;            /* [M+1]: entries of token m are start[m] .. start[m+1]-1 of the next three */
     uint32_t *latent;

@@ -1,10 +1,9 @@
 /* measure.c: an SAE on activations that it has not seen, map by map, and its densities as a histogram.
  *
- *   maps (source.c) --blocks--> measure_add: encode, decode, sums --> measure_result: FVU, L0, dead, densities
+ *   maps --in blocks--> measure_add: encode, decode, sum --> measure_result: FVU, L0, dead, densities
  *
  * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
- * Source: the released SAE/trainer.py for FVU. Letters: N tokens a map, M tokens, d width, n latents, k a
- * token. */
+ * Source: FVU as in the released SAE/trainer.py. Letters: N tokens a map, M tokens, d width, n latents. */
 #include "training/measure.h"
 
 #include <string.h>
