@@ -7,6 +7,7 @@
  * Source: diffusers' folders, as DiffusionPipeline.save_pretrained writes them; docs/formats.md. */
 #include "context.h"
 #include "arithmetic/rng.h"
+#include "layers/machine.h"
 
 #include <string.h>
 
@@ -15,20 +16,6 @@ enum { SMALL = 1024 }; /* pixels of a latent */
 bool small_latent(size_t pixels) { return pixels <= SMALL; }
 
 bool guidance_ok(float guidance) { return guidance >= 0 && guidance <= 1e4f; } /* false for NaN */
-
-int check_environment(int threads, saeuron_error *err)
-{
-    if (!nn_environment_ok())
-        return fail(err, SAEURON_EENV,
-                    "the floating-point environment flushes subnormals or does not round to nearest: restore "
-                    "it before calling");
-    if (!nn_team_environment_ok(threads))
-        return fail(err, SAEURON_EENV,
-                    "a thread of OpenMP's pool was started under a floating-point environment that flushes "
-                    "subnormals or does not round to nearest: start the pool after restoring it, or give the "
-                    "context 1 thread");
-    return SAEURON_OK;
-}
 
 int open_config(io_file *f, json *object, const saeuron_host *host, const char *dir, const char *name,
                 saeuron_error *err)
@@ -83,8 +70,7 @@ static int read_weights(saeuron_context *ctx, const network *n, const char *dir,
         weights += n->file->list[i].count;
     const bool pack = n->packed && weights <= ctx->host.pack / sizeof(float);
     code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
-    tensors_release(
-        n->file); /* binding has read every value, to check it; pages that are needed will come back */
+    tensors_release(n->file); /* binding has read every value, to check it; what is needed will come back */
     return code;
 }
 
@@ -227,10 +213,8 @@ int context_open(saeuron_context **out, const saeuron_host *host, const char *di
         *err = (saeuron_error){ 0 };
     if ((code = check_environment(threads, err)) != SAEURON_OK)
         return code;
-    if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
-        return fail(err, SAEURON_EUSAGE,
-                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa,
-                    nn_isa_list());
+    if ((code = choose_kernels(&c, host ? host->isa : NULL, 1, NULL, err)) != SAEURON_OK)
+        return code;
     if (!(ctx = io_alloc(host, 1, sizeof *ctx)))
         return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", dir);
     memset(ctx, 0, sizeof *ctx);

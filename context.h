@@ -77,7 +77,5 @@ bool guidance_ok(float guidance);
 size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H);
 /* A latent of so few pixels keeps one thread busy, not several: its batch is split by rows instead. */
 bool small_latent(size_t pixels);
-/* Refuses a floating-point environment, of this thread or the pool, that is not contract 1's. */
-int  check_environment(int threads, saeuron_error *err);
 
 #endif

@@ -8,6 +8,7 @@
  * Letters: d width, n latents, k latents kept a token, M tokens. */
 #include "sae.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
 #include "layers/config.h"
 #include "layers/forward.h"
 
@@ -142,9 +143,7 @@ void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count,
         apply_linear(c, z, centred, &s->encoder, tokens);
         if (!z) /* planning: one block stands for all */
             break;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(c->threads) if (c->threads > 1)
-#endif
+        OMP(omp parallel for num_threads(c->threads) if (c->threads > 1))
         for (long i = 0; i < (long)tokens; i++) {
             const size_t row = (m + (size_t)i) * s->k;
             count[m + (size_t)i] = sae_top_latents(s, idx + row, val + row, z + (size_t)i * s->n);

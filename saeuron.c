@@ -12,7 +12,9 @@
  * Letters: B images; R rows of the batch: with guidance 2 B, [uncond; cond], else B; C, h, w the latent. */
 #include "saeuron.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
 #include "forget.h"
+#include "layers/machine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -373,9 +375,7 @@ static part *split(sampling *s, const text_kv *kv, size_t R, size_t *count)
 static void predict(sampling *s, part *p, size_t count, float *e, const float *x)
 {
     s->network = "unet.";
-#ifdef _OPENMP
-#pragma omp parallel for num_threads((int)count) if (count > 1)
-#endif
+    OMP(omp parallel for num_threads((int)count) if (count > 1))
     for (int i = 0; i < (int)count; i++)
         pass_rows(&p[i], e, x);
     settle_all(s, p, count);
@@ -498,9 +498,7 @@ static void decode(sampling *s, const float *x, size_t B)
             p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
             p[i].c.work = &p[i].work;
         }
-#ifdef _OPENMP
-#pragma omp parallel for num_threads((int)count) if (count > 1)
-#endif
+        OMP(omp parallel for num_threads((int)count) if (count > 1))
         for (int i = 0; i < (int)count; i++)
             decode_image(&p[i], x + p[i].first * n);
         settle_all(s, p, count);
@@ -602,7 +600,7 @@ static int check_noise(const sampling *s)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
         return fail(s->err, SAEURON_EUSAGE,
-                    "the noise index %" PRIu64 " lies beyond the stream of random numbers",
+                    "noise_index %" PRIu64 " lies beyond the stream of random numbers",
                     s->o->noise_index);
     if (n % 16)
         return fail(s->err, SAEURON_EUSAGE,

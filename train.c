@@ -15,42 +15,17 @@
  * sum has one order, so threads change no bit. */
 #include "train.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
+#include "layers/machine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
 
 enum {
     COLUMNS = 960,      /* latents encoded at a time: a multiple of every tile; [M,COLUMNS] stays in cache */
     CHANNELS = 64,      /* channels summed together down the tokens */
     FEW = 1 << 16       /* values that are not worth waking threads for */
 };
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
-
-static int thread_number(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
-static int check_environment(int threads, saeuron_error *err)
-{
-    if (nn_environment_ok() && nn_team_environment_ok(threads))
-        return SAEURON_OK;
-    return fail(err, SAEURON_EENV,
-                "the processor flushes subnormals or does not round to nearest: restore its floating-point "
-                "settings");
-}
 
 /* ---- what a trainer holds ---- */
 
@@ -262,18 +237,16 @@ int trainer_open(trainer **out, const saeuron_host *host, const train_config *c,
                  saeuron_error *err)
 {
     *out = NULL;
-    const int code = check_config(c, err);
+    int code = check_config(c, err);
     if (code)
         return code;
     trainer *t = io_alloc(host, 1, sizeof *t);
     if (!t)
         return fail(err, SAEURON_ENOMEM, "no memory for a trainer");
     *t = (trainer){ .host = host, .cfg = *c, .power1 = 1, .power2 = 1 };
-    if (!nn_init(&t->c, isa, threads, NULL)) {
+    if ((code = choose_kernels(&t->c, isa, threads, NULL, err)) != SAEURON_OK) {
         io_free(host, t);
-        return fail(err, SAEURON_EUSAGE,
-                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa,
-                    nn_isa_list());
+        return code;
     }
     const size_t bytes = plan_bytes(t);
     t->memory = bytes ? io_alloc(host, bytes, 1) : NULL;

@@ -1,20 +1,16 @@
-/* nn_kernels.c: the fast paths, compiled once for each instruction set with -DNN_ISA=scalar, sse2, avx2, avx512, neon.
+/* kernels.c: the fast paths, compiled once for each instruction set: -DNN_ISA=scalar, sse2, avx2, avx512 or
+ * neon.
  *
  *   y = x W^T:   x --copy--> rows of a chunk  \
  *                                              > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
  *                W --pack--> panels [k][32]   /
  *
- * The same loops for every instruction set, in plain C: what differs is the size of the tile and the compiler's flags.
- * Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the tile.
- * Not here: what the bits must be (nn.c, docs/contract.md). Letters: nn.h; a tile has MR rows, a panel NR columns. */
-#include "arithmetic/nn.h"
-
-#ifdef _OPENMP
-#include <omp.h>
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
+ * The loops are the same for every instruction set, in plain C; what differs is the tile's size and the
+ * compiler's flags. Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the
+ * tile. Not here: what the bits must be (reference.c, docs/contract.md). Letters: operations.h; a tile has MR
+ * rows, a panel NR columns. */
+#include "arithmetic/reference.h"
+#include "arithmetic/threads.h"
 
 /* ---- the instruction set ---- */
 
@@ -32,8 +28,9 @@
 #define IS_neon   5
 #define ISA JOIN(IS_, NN_ISA)
 
-/* Tiles that gcc keeps in registers (measured: docs/contract.md, section 10); NARROW: a last panel of few columns;
- * LANES: floats of a register, the side of the squares that packing transposes. */
+/* MR, NR: a tile that gcc keeps in registers (docs/contract.md, section 10). NARROW: the width of a last
+ * panel that has no more columns than this. LANES: floats of a register, the side of the squares that packing
+ * transposes. */
 #if ISA == IS_avx512
 enum { MR = 12, NR = 32, NARROW = 16, LANES = 16 };
 #elif ISA == IS_avx2
@@ -45,52 +42,65 @@ enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
 #endif
 
 enum {
-    BLOCK = 128, CHUNK = 2048,       /* contract 3: a chain, and sixteen of them */
-    GROUP = 48 * 2048,               /* floats of x that one thread copies and multiplies by one panel after another */
-    SEGMENT = 128,                   /* of a row, transposed at a time */
-    PANELS = 2 << 20,                /* floats of W packed at a time, for all threads */
-    SHARED = 12 << 20,               /* floats of x copied once for all threads, where each would copy its rows several times */
-    APART = 16,                      /* floats between a copied row and the next, lest all begin in one set of the cache */
-    WORTH = 1 << 21                  /* multiply-adds (or a sixteenth as many elements) that pay for waking threads */
+    BLOCK = 128, CHUNK = 2048, /* contract 3: a chain, and sixteen of them */
+    GROUP = 48 * 2048,         /* floats of x that a thread copies at a time, for one panel after another */
+    SEGMENT = 128,             /* floats of a row that are transposed at a time */
+    PANELS = 2 << 20,          /* floats of W packed at a time, for all threads */
+    SHARED = 12 << 20,         /* floats of x, at most, that are copied once for all threads */
+    APART = 16,                /* floats between copied rows, lest all begin in one set of the cache */
+    WORTH = 1 << 21            /* multiply-adds worth waking threads for; a sixteenth as many elements */
 };
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
 
-/* s[i,j] = sum of a[i,k] * b[k,j], k < n, 1 <= n <= 128, one chain from +0: a block of contract 3. What becomes of it:
- *   NAME_first: y = s + bias, rows ldy apart    the only block of a sum, or with bias -0, which no sum feels, the first of a chunk
- *   NAME_fold:  lo = lo + s                     the others of a chunk
- * a [mr,n], rows lda apart, b [n,nr], y and lo [mr,nr], bias [nr].
- * Macros, because compilers hold s in registers only when its sizes are constants, its rows are spelled out, and nothing between
- * the zeros and the stores is conditional. Three rows share a pointer, since a processor's addresses are a pointer and a multiple
- * of a register. */
-#define TILE(name, mr, nr, UPDATE, EACH)                                                                                   \
-    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y,    \
-                             size_t ldy, const float *restrict bias)                                                       \
-    {                                                                                                                      \
-        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
-        EACH(STORE, nr)                                                                                                    \
-    }                                                                                                                      \
-    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo)    \
-    {                                                                                                                      \
-        SUMS(mr, nr, UPDATE, EACH)                                                                                         \
-        FOLDS(mr, nr, EACH)                                                                                                \
+/* A tile: mr rows of a by nr columns of b. s[i,j] = sum of a[i,k] * b[k,j], k < n <= 128, one chain of fma
+ * from +0: a block of contract 3. Each tile is two functions, by what becomes of s:
+ *
+ *   NAME_first: y = s + bias   the first block of a chunk; bias is -0, which changes no sum, if more follows
+ *   NAME_fold:  lo = lo + s    each further block of the chunk
+ *
+ * a [mr,n], rows lda apart; b [n,nr]; y [mr,nr], rows ldy apart; lo [mr,nr]; bias [nr].
+ *
+ * The tiles are macros, because compilers keep s in registers only if its sizes are constants, its rows are
+ * written out one by one, and nothing between the zeros and the stores is conditional. What is written out,
+ * from the inside:
+ *   ROW      one row's fma at one k;   ROWS4, ROWS8, ROWS12: all rows (COLUMNS: of a tile one register wide)
+ *   EACH*    the same statement for every row: ZERO, STORE, FOLD
+ *   SUMS     zeros, then the loop over k;   TILE: the two functions
+ * Rows are reached from a pointer to every third, since a processor addresses a pointer plus a multiple of a
+ * register. */
+#define TILE(name, mr, nr, UPDATE, EACH)                                                                     \
+    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b,         \
+                             float *restrict y, size_t ldy, const float *restrict bias)                      \
+    {                                                                                                        \
+        SUMS(mr, nr, UPDATE, EACH)                                                                           \
+        EACH(STORE, nr)                                                                                      \
+    }                                                                                                        \
+    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b,          \
+                            float *restrict lo)                                                              \
+    {                                                                                                        \
+        SUMS(mr, nr, UPDATE, EACH)                                                                           \
+        FOLDS(mr, nr, EACH)                                                                                  \
     }
-#define SUMS(mr, nr, UPDATE, EACH)                                                                                   \
-    const float *a0 = a, *a3 = a + 3 * lda, *a6 = a + (mr > 6 ? 6 : 0) * lda, *a9 = a + (mr > 9 ? 9 : 0) * lda;       \
-    float s[mr * nr];                                                                                                  \
-    EACH(ZERO, nr)                                                                                                    \
-    do {                                                                                                              \
-        UPDATE(mr, nr)                                                                                                \
-        a0++, a3++, a6++, a9++, b += nr;                                                                              \
-    } while (--n);                                                                                                    \
+#define SUMS(mr, nr, UPDATE, EACH)                                       \
+    const float *a0 = a, *a3 = a + 3 * lda;                              \
+    const float *a6 = a + (mr > 6 ? 6 : 0) * lda;                        \
+    const float *a9 = a + (mr > 9 ? 9 : 0) * lda;                        \
+    float s[mr * nr];                                                    \
+    EACH(ZERO, nr)                                                       \
+    do {                                                                 \
+        UPDATE(mr, nr)                                                   \
+        a0++, a3++, a6++, a9++, b += nr;                                 \
+    } while (--n);                                                       \
     (void)a6, (void)a9;
 #define ZERO(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = 0.0f;
-#define STORE(i, nr) for (int j = 0; j < nr; j++) y[(size_t)(i) * ldy + (size_t)j] = s[(i) * nr + j] + bias[j];
+#define STORE(i, nr)                                                     \
+    for (int j = 0; j < nr; j++)                                         \
+        y[(size_t)(i) * ldy + (size_t)j] = s[(i) * nr + j] + bias[j];
 #define FOLD(i, nr)  for (int j = 0; j < nr; j++) lo[(i) * nr + j] = lo[(i) * nr + j] + s[(i) * nr + j];
-#ifdef __clang__ /* wants loops where gcc wants rows */
+#ifdef __clang__ /* keeps s in registers when these are loops, and gcc when they are written out */
 #define EACH4(DO, nr)  for (int i = 0; i < 4; i++) { DO(i, nr) }
 #define EACH8(DO, nr)  for (int i = 0; i < 8; i++) { DO(i, nr) }
 #define EACH12(DO, nr) for (int i = 0; i < 12; i++) { DO(i, nr) }
@@ -102,23 +112,26 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 #define FOLDS(mr, nr, EACH) EACH(FOLD, nr)
 #endif
 #define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i * nr + j] = fma32(value, b[j], s[i * nr + j]);
-#define ROWS4(mr, nr) ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
-#define ROWS8(mr, nr) ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
-#define ROWS12(mr, nr) ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
-/* For a panel of one register: lanes outside, rows inside. */
-#define COLUMNS(mr, nr)                                                     \
-    const float *const at[4] = { a0, a3, a6, a9 };                          \
-    for (int j = 0; j < nr; j++)                                            \
-        for (int i = 0; i < mr; i++)                                        \
+#define ROWS4(mr, nr)                                                    \
+    ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
+#define ROWS8(mr, nr)                                                    \
+    ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
+#define ROWS12(mr, nr)                                                   \
+    ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
+#define COLUMNS(mr, nr)                                                  \
+    const float *const at[4] = { a0, a3, a6, a9 };                       \
+    for (int j = 0; j < nr; j++)                                         \
+        for (int i = 0; i < mr; i++)                                     \
             s[i * nr + j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i * nr + j]);
 
 typedef struct tile_functions {
-    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict y, size_t ldy, const float *restrict bias);
+    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b,
+                  float *restrict y, size_t ldy, const float *restrict bias);
     void (*fold)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo);
 } tile_functions;
 #define FUNCTIONS(name) { name##_first, name##_fold }
 
-/* Tiles of 4, 8, ... MR rows by NR columns, then by NARROW columns. */
+/* tiles[0]: NR columns and 4, 8, ... MR rows; tiles[1]: NARROW columns, if these are fewer. */
 #if ISA == IS_avx512
 TILE(tile_4, 4, 32, ROWS4, EACH4)
 TILE(tile_8, 8, 32, ROWS8, EACH8)
@@ -126,25 +139,29 @@ TILE(tile_12, 12, 32, ROWS12, EACH12)
 TILE(narrow_4, 4, 16, COLUMNS, EACH4)
 TILE(narrow_8, 8, 16, COLUMNS, EACH8)
 TILE(narrow_12, 12, 16, COLUMNS, EACH12)
-static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8), FUNCTIONS(tile_12) }, { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) } };
+static const tile_functions tiles[2][MR / 4] = {
+    { FUNCTIONS(tile_4), FUNCTIONS(tile_8), FUNCTIONS(tile_12) },
+    { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) }
+};
 #elif ISA == IS_neon
 TILE(tile_4, 4, 8, ROWS4, EACH4)
 TILE(tile_8, 8, 8, ROWS8, EACH8)
-static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8) }, { FUNCTIONS(tile_4), FUNCTIONS(tile_8) } };
+static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8) } };
 #elif ISA == IS_avx2
 TILE(tile_4, 4, 24, ROWS4, EACH4)
-static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
+static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };
 #else
 TILE(tile_4, 4, 8, ROWS4, EACH4)
-static const tile_functions tiles[2][MR / 4] = { { FUNCTIONS(tile_4) }, { FUNCTIONS(tile_4) } };
+static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };
 #endif
 
 /* Rows of a tile that holds `rows` of them, columns of a panel that holds `columns`. */
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
 static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
 
-/* y [rows,columns] = ((y +) lo) (+ bias), lo's rows w apart. */
-static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, size_t rows, size_t columns, bool hi, const float *bias)
+/* y [rows,columns] = ((y +) lo) (+ bias), y + only if hi; lo's rows w apart. */
+static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, size_t rows, size_t columns,
+                               bool hi, const float *bias)
 {
     for (size_t i = 0; i < rows; i++, y += ldy, lo += w)
         for (size_t j = 0; j < columns; j++) {
@@ -153,10 +170,10 @@ static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, 
         }
 }
 
-/* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+ bias).
- * a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
-static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t n,
-                          bool hi, const float *bias)
+/* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+
+ * bias). a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
+static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b,
+                          size_t rows, size_t columns, size_t n, bool hi, const float *bias)
 {
     float lo[MR * NR], nothing[NR];
     const size_t h = tile_height(rows), w = panel_width(columns);
@@ -183,8 +200,9 @@ static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, cons
 
 static const float zeros[SEGMENT];
 
-/* to[k][r] = row[r][k], a square of n x n. Each RIFFLE deals the two halves of the vectors alternately, which moves
- * one bit of the row number into the lane number and one of the lane number into the row number; log2 n of them transpose. */
+/* turn: to[k][r] = row[r][at + k], a square of n x n. A RIFFLE deals the two halves of the vectors
+ * alternately, like cards: it moves one bit of the row number into the lane number, and one back. log2 n of
+ * them transpose. */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
 #define VECTORS 1
@@ -203,8 +221,12 @@ static const float zeros[SEGMENT];
 #define LOW_16  0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #define RIFFLES_4  RIFFLE(w, v, 4, LOW_4, HIGH_4) RIFFLE(v, w, 4, LOW_4, HIGH_4)
-#define RIFFLES_8  RIFFLE(w, v, 8, LOW_8, HIGH_8) RIFFLE(v, w, 8, LOW_8, HIGH_8) RIFFLE(w, v, 8, LOW_8, HIGH_8) memcpy(v, w, sizeof v);
-#define RIFFLES_16 RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16) RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16)
+#define RIFFLES_8                                                                                  \
+    RIFFLE(w, v, 8, LOW_8, HIGH_8) RIFFLE(v, w, 8, LOW_8, HIGH_8) RIFFLE(w, v, 8, LOW_8, HIGH_8)   \
+    memcpy(v, w, sizeof v);
+#define RIFFLES_16                                                                                 \
+    RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16)                            \
+    RIFFLE(w, v, 16, LOW_16, HIGH_16) RIFFLE(v, w, 16, LOW_16, HIGH_16)
 #define TURN(name, n, RIFFLES)                                                                     \
     static void name(float *const *to, const float *const *row, size_t at)                         \
     {                                                                                              \
@@ -233,7 +255,8 @@ TURN(turn, 8, RIFFLES_8)
 TURN(turn, 4, RIFFLES_4)
 #endif
 
-/* dst[k,r] = row[r][k], r < width (whole squares), k < n <= SEGMENT; rows of dst lie `width` apart unless `to` says where each goes. */
+/* dst[k,r] = row[r][k], r < width (whole squares), k < n <= SEGMENT. Rows of dst lie `width` apart, unless
+ * `to` says where each goes. */
 static void transpose(float *dst, float *const *to, const float *const *row, size_t width, size_t n)
 {
     float *at[LANES];
@@ -275,7 +298,8 @@ static void widen(float *restrict y, weight w, size_t at, size_t n)
 #endif
 }
 
-/* Asks for elements at..at+n-1 of w, which come next: as many rows as a panel has are more streams than processors follow. */
+/* Asks the memory for elements at..at+n-1 of w, which come next. A panel has more rows than a processor
+ * follows by itself. */
 static void fetch_ahead(weight w, size_t at, size_t n)
 {
 #if defined(__GNUC__)
@@ -287,7 +311,8 @@ static void fetch_ahead(weight w, size_t at, size_t n)
 #endif
 }
 
-/* The left matrix, M rows of K: plain rows `stride` apart, or (conv) the patches under the output's pixels. */
+/* The left matrix, M rows of K: plain rows `stride` apart, or (conv) the patches under the output's
+ * pixels. */
 typedef struct left {
     const float *x;
     size_t stride;
@@ -314,8 +339,9 @@ static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, si
 
 static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
-/* Terms k0..k0+n-1 of row `at` of L: a row as it lies, or (conv) the patch under an output pixel: for each of the kernel's lines
- * the pixels under it, which lie side by side in x, and zeros for what is outside the image. */
+/* Terms k0..k0+n-1 of row `at` of L: the row as it lies, or (conv) the patch under an output pixel. Of a
+ * patch, the pixels under one line of the kernel lie side by side in x; what is outside the image is
+ * zeros. */
 static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
 {
     const conv_shape *s = L->conv;
@@ -324,9 +350,11 @@ static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
         return;
     }
     const size_t pixel = at % L->pixels, line = s->k * s->ci, width = s->W * s->ci;
-    const size_t top = pixel / L->Wo * s->stride, edge = pixel % L->Wo * s->stride * s->ci, pad = s->pad_before * s->ci;
+    const size_t top = pixel / L->Wo * s->stride, edge = pixel % L->Wo * s->stride * s->ci;
+    const size_t pad = s->pad_before * s->ci;
     const float *image = L->x + at / L->pixels * s->H * width;
-    const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0; /* of a line: inside the image */
+    /* first..end-1 of a line are inside the image */
+    const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0;
     for (size_t k = k0; k < k0 + n;) {
         const size_t y = top + k / line - s->pad_before; /* below zero wraps, and is outside */
         const size_t from = k % line, to = least(line, from + k0 + n - k);
@@ -370,7 +398,8 @@ static void pack_weights(float *dst, const right *R, size_t from, size_t columns
 /* ---- products ---- */
 
 /* y [rows,columns] = a b: tile_height(rows) rows of a, K terms each, by a panel [K,w]. */
-static void multiply(float *y, size_t ldy, const float *a, size_t lda, const float *b, size_t rows, size_t columns, size_t K)
+static void multiply(float *y, size_t ldy, const float *a, size_t lda, const float *b,
+                     size_t rows, size_t columns, size_t K)
 {
     const size_t w = panel_width(columns);
     for (size_t k = 0; k < K; k += CHUNK)
@@ -392,7 +421,8 @@ static float *shared_row(const product *p, size_t i, size_t k)
     return p->shared + p->M * (k + k / CHUNK * APART) + i * (least(CHUNK, p->K - k) + APART);
 }
 
-/* Asks for rows of y, which will be written: a store that has to wait for its line holds up all that follow. */
+/* Asks the cache for rows of y, which will be written: a store that waits for its line delays all later
+ * ones. */
 static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
 {
 #if defined(__GNUC__)
@@ -404,9 +434,11 @@ static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
 #endif
 }
 
-/* Rows i0..i0+rows-1 (a group), columns j0..j0+columns-1: panels b [K,NR]. a: scratch for a chunk of the rows, unless they are
- * shared; it stays in the second-level cache while panel after panel passes. */
-static void multiply_group(const product *p, float *a, const float *b, size_t i0, size_t rows, size_t j0, size_t columns)
+/* Rows i0..i0+rows-1 (a group) by columns j0..j0+columns-1, whose panels [K,NR] b holds. a: scratch for a
+ * chunk of the rows, unless they are shared; it stays in the second-level cache while one panel after another
+ * passes. */
+static void multiply_group(const product *p, float *a, const float *b,
+                           size_t i0, size_t rows, size_t j0, size_t columns)
 {
     for (size_t k = 0; k < p->K; k += CHUNK) {
         const size_t n = least(CHUNK, p->K - k), lda = n + APART;
@@ -415,46 +447,41 @@ static void multiply_group(const product *p, float *a, const float *b, size_t i0
             copy_row(a + i * lda, p->L, i0 + i, k, n);
         for (size_t j = 0; j < columns; j += NR) {
             const size_t count = least(NR, columns - j);
+            const float *panel = b + j * p->K + k * panel_width(count);
+            const float *bias = p->bias && k + n == p->K ? p->bias + j0 + j : NULL;
             for (size_t i = 0; i < rows; i += MR) {
+                const size_t high = least(MR, rows - i);
                 float *y = p->y + (i0 + i) * p->N + j0 + j;
-                fetch_to_write(y, p->N, least(MR, rows - i), count);
-                multiply_tile(y, p->N, from + i * lda, lda, b + j * p->K + k * panel_width(count), least(MR, rows - i), count, n, k > 0,
-                              p->bias && k + n == p->K ? p->bias + j0 + j : NULL);
+                fetch_to_write(y, p->N, high, count);
+                multiply_tile(y, p->N, from + i * lda, lda, panel, high, count, n, k > 0, bias);
             }
         }
     }
 }
 
-/* Columns of W that are packed at a time: few, that panels stay near while groups of rows pass; more if every block of columns
- * would have the rows copied again. */
+/* Columns of W that are packed at a time: few, so that their panels stay in the cache while groups of rows
+ * pass; more if every block of columns had to copy the rows again. */
 static size_t columns_at_once(size_t N, size_t K, bool again)
 {
     const size_t fit = (again ? 2 * PANELS : PANELS) / (K ? K : 1) / NR * NR;
     return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
-/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. Fewer rows in all never need
- * more: plans rely on it. */
+/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. A smaller M
+ * never gives more: plans rely on it. */
 static size_t rows_at_once(size_t M, size_t K, size_t threads)
 {
     const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
     return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
 }
 
-static int thread_number(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
-/* How the work of a product is cut: groups of rows, blocks of columns, segments of a block (panels each, when there are few groups). */
+/* How a product is cut into units of work: a group of rows by a segment of a block's columns. */
 typedef struct cut {
-    size_t height, groups, Nc, panels, segments;
-    bool   shared;
-    size_t scratch; /* floats for rows of x: never fewer for more rows, so that plans hold for fewer */
+    size_t height, groups;   /* rows of a group; groups */
+    size_t Nc;               /* columns of a block: packed at a time */
+    size_t panels, segments; /* panels of a segment; segments of a block, several if there are few groups */
+    bool   shared;           /* rows of x are copied once, for all threads */
+    size_t scratch;          /* floats for copied rows; never fewer for a larger M: plans rely on it */
 } cut;
 
 static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, bool packed)
@@ -462,9 +489,11 @@ static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, b
     cut w;
     w.height = rows_at_once(M, K, (size_t)c->threads);
     w.groups = (M + w.height - 1) / w.height;
-    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row, own = threads * w.height * (least(K, CHUNK) + APART);
+    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row;
+    const size_t own = threads * w.height * (least(K, CHUNK) + APART);
     w.Nc = packed ? N : columns_at_once(N, K, M > most);
-    const size_t all = (least(w.Nc, N) + NR - 1) / NR, wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
+    const size_t all = (least(w.Nc, N) + NR - 1) / NR;
+    const size_t wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
     w.panels = (all + least(all, wanted) - 1) / (N ? least(all, wanted) : 1);
     w.segments = w.panels ? (all + w.panels - 1) / w.panels : 0;
     w.shared = (w.segments > 1 || w.Nc < N) && M <= most;
@@ -473,17 +502,20 @@ static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, b
     return w;
 }
 
-/* y [M,N] = L R^T + bias. All threads pack a block of W, and x where it is shared, then each takes groups of rows, or segments of the
- * columns for a group. No patch matrix of a large image exists: its groups are many, and copied by whoever takes them. */
-static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t M, size_t N, size_t K)
+/* y [M,N] = L R^T + bias. All threads pack a block of W, and copy x where it is shared; then each takes units
+ * of work. No patch matrix of a large image exists: its groups are many, and whoever takes one copies its
+ * patches. */
+static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias,
+                 size_t M, size_t N, size_t K)
 {
     enum { COPIED = 16 }; /* rows that a thread copies at a time, to share */
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
     const size_t mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
     const cut    w = cut_work(c, threads, M, N, K, R->w.packed != NULL);
     const size_t each = w.height * (least(K, CHUNK) + APART);
-    float *b = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
+    float *fresh = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
     float *a = arena_bytes(c->work, w.scratch, sizeof(float));
+    const float  *b = R->w.packed ? R->w.packed : fresh;
     const product p = { y, L, bias, M, N, K, w.shared ? a : NULL };
 
     if (y && a && K == 0)
@@ -492,18 +524,19 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     else if (y && a) {
         OMP(omp parallel num_threads((int)threads))
         for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
-            const size_t n = least(w.Nc, N - j0), fresh = R->w.packed ? 0 : (n + NR - 1) / NR;
+            const size_t n = least(w.Nc, N - j0), packs = R->w.packed ? 0 : (n + NR - 1) / NR;
             const size_t copies = w.shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
-            if (j0 && fresh) { /* the block before is still being read */
+            if (j0 && packs) { /* the block before is still being read */
                 OMP(omp barrier)
             }
-            if (fresh + copies) {
+            if (packs + copies) {
                 OMP(omp for schedule(dynamic))
-                for (size_t u = 0; u < fresh + copies; u++) {
-                    if (u < fresh)
-                        pack_weights(b + u * NR * K, R, j0 + u * NR, least(NR, n - u * NR), panel_width(least(NR, n - u * NR)));
-                    else
-                        for (size_t i = (u - fresh) * COPIED; i < least(M, (u - fresh + 1) * COPIED); i++)
+                for (size_t u = 0; u < packs + copies; u++) {
+                    if (u < packs) {
+                        const size_t j = u * NR, columns = least(NR, n - j);
+                        pack_weights(fresh + j * K, R, j0 + j, columns, panel_width(columns));
+                    } else
+                        for (size_t i = (u - packs) * COPIED; i < least(M, (u - packs + 1) * COPIED); i++)
                             for (size_t k = 0; k < K; k += CHUNK)
                                 copy_row(shared_row(&p, i, k), L, i, k, least(CHUNK, K - k));
                 }
@@ -511,9 +544,10 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
             OMP(omp for schedule(dynamic) nowait)
             for (size_t u = 0; u < w.groups * w.segments; u++) {
                 const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
+                float *own = w.shared ? NULL : a + (size_t)thread_number() * each;
                 if (j < n)
-                    multiply_group(&p, w.shared ? NULL : a + (size_t)thread_number() * each, (R->w.packed ? R->w.packed : b) + j * K, i,
-                                   least(w.height, M - i), j0 + j, least(w.panels * NR, n - j));
+                    multiply_group(&p, own, b + j * K, i, least(w.height, M - i),
+                                   j0 + j, least(w.panels * NR, n - j));
             }
         }
     }
@@ -535,7 +569,7 @@ static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias,
     gemm(c, y, &L, &R, bias, s->B * pixels, s->co, taps * s->ci);
 }
 
-/* All of W [N,ci,taps] as panels, for weights that are used often and are small enough to be kept so. */
+/* All of W [N,ci,taps] as panels. */
 static size_t packed_size(size_t N, size_t taps, size_t ci) { return round_up(N, NR) * taps * ci; }
 
 static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
@@ -547,14 +581,21 @@ static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
 
 /* ---- attention ---- */
 
-/* A panel of queries is in the lanes throughout: scores [key][query], their exponentials likewise, outputs [column][query]:
- *   scores = keys (tiles of 12) x queries;   largest, exp and sum go down the keys;   y^T = values^T (tiles of 12 columns) x exp.
- * A head as its keys and values are copied: keys [Nk,head], values turned, [head,Nk], rows APART. */
+/* A panel of queries is in the lanes throughout:
+ *
+ *   scores [key][query] = keys x queries;   then largest, exp and sum, down the keys;   y^T = values^T x exp
+ *
+ * A head as its keys and values are copied: keys [Nk,head]; values transposed, [head,Nk], rows Nk + APART
+ * apart. */
 typedef struct packed_head { float *keys, *values; } packed_head;
 /* What a thread needs beside that: queries, a panel [head,NR]; scores [Nk,NR]; out [head,NR]. */
 typedef struct attention_scratch { float *queries, *scores, *out; } attention_scratch;
 
-static size_t head_floats(size_t Nk, size_t head) { return round_up(round_up(Nk, 4) * head + round_up(head, 4) * (Nk + APART), 16); }
+static size_t head_floats(size_t Nk, size_t head)
+{
+    return round_up(round_up(Nk, 4) * head + round_up(head, 4) * (Nk + APART), 16);
+}
+
 static size_t scratch_floats(size_t Nk, size_t head) { return round_up((2 * head + Nk) * NR, 16); }
 
 static packed_head place_head(float *at, size_t Nk, size_t head)
@@ -588,7 +629,7 @@ static void turn_matrix(float *to, size_t ldt, const float *x, size_t ldx, size_
         }
 }
 
-/* Tiles read whole rows of four: those past the last are read, and what comes of them is dropped. */
+/* Tiles read rows by fours: those past the last are zeros, and what comes of them is dropped. */
 static void pack_head(const packed_head *s, const float *k, const float *v, size_t Nk, size_t D, size_t head)
 {
     for (size_t i = 0; i < Nk; i++)
@@ -599,7 +640,8 @@ static void pack_head(const packed_head *s, const float *k, const float *v, size
 }
 
 /* m[j] = the largest of x[i,j], i < n, and m[j]; low[j] likewise the smallest. x [n,w]. */
-static inline void extremes_down(float *restrict m, float *restrict low, const float *restrict x, size_t n, size_t w)
+static inline void extremes_down(float *restrict m, float *restrict low, const float *restrict x,
+                                 size_t n, size_t w)
 {
     for (size_t i = 0; i < n; i++, x += w)
         for (size_t j = 0; j < w; j++) {
@@ -608,8 +650,10 @@ static inline void extremes_down(float *restrict m, float *restrict low, const f
         }
 }
 
-/* x = exp(x * scale - m), s += x down the rows: a block of dot(x, 1). x [n,w]; m, s [w]. normal: no exponential is subnormal. */
-static inline void exp_block(float *restrict s, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+/* x = exp(x * scale - m), s += x down the rows: a block of dot(x, 1). x [n,w]; m, s [w]. normal: no
+ * exponential is subnormal. */
+static inline void exp_block(float *restrict s, float *restrict x, const float *restrict m,
+                             size_t n, size_t w, float scale, bool normal)
 {
     for (size_t i = 0; i < n; i++, x += w)
         for (size_t j = 0; j < w; j++) {
@@ -619,7 +663,8 @@ static inline void exp_block(float *restrict s, float *restrict x, const float *
 }
 
 /* x = exp(x * scale - m), l[j] = the sum of x[:,j] as dot(x, 1) by contract 3. x [n,w]; m, l [w]. */
-static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w, float scale, bool normal)
+static void exp_down(float *restrict l, float *restrict x, const float *restrict m, size_t n, size_t w,
+                     float scale, bool normal)
 {
     float hi[NR], lo[NR], s[NR];
     const size_t nb = (n + BLOCK - 1) / BLOCK;
@@ -646,12 +691,13 @@ static void exp_down(float *restrict l, float *restrict x, const float *restrict
         l[j] = nb > 16 ? hi[j] + lo[j] : lo[j];
 }
 
-/* Queries first..first+rows-1 (rows <= NR) of one head. Pointers at the head's first column; q and y at query `first`. */
-static void attend(float *y, const float *q, const float *v, size_t first, size_t rows, size_t Nk, size_t D, size_t head, bool causal,
-                   const packed_head *kv, const attention_scratch *s)
+/* Queries first..first+rows-1 (rows <= NR) of one head. y, q, v point at the head's first column; q and y at
+ * query `first`. */
+static void attend(float *y, const float *q, const float *v, size_t first, size_t rows, size_t Nk, size_t D,
+                   size_t head, bool causal, const packed_head *kv, const attention_scratch *s)
 {
     const float  scale = (float)(1.0 / sqrt((double)head));
-    const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that any of the queries sees */
+    const size_t w = panel_width(rows), n = causal ? first + rows : Nk; /* keys that a query sees */
     float m[NR], low[NR], l[NR];
     bool  normal = true;
 
@@ -666,7 +712,7 @@ static void attend(float *y, const float *q, const float *v, size_t first, size_
         multiply(x, w, kv->keys + i * head, head, s->queries, least(MR, Nk - i), w, head);
         for (size_t k = causal && first < i + count ? i : i + count; k < i + count; k++)
             for (size_t j = 0; j < w && first + j < k; j++)
-                x[(k - i) * w + j] = -INFINITY; /* exp makes it +0, which changes no sum but a zero's sign: see below */
+                x[(k - i) * w + j] = -INFINITY; /* exp: +0, which changes only the sign of a zero: below */
         if (w == NR) /* a constant, so that the loop becomes whole registers */
             extremes_down(m, low, x, count, NR);
         else
@@ -678,11 +724,12 @@ static void attend(float *y, const float *q, const float *v, size_t first, size_
         normal &= low[j] * scale - m[j] >= EXP_NORMAL; /* false for NaN */
     exp_down(l, s->scores, m, n, w, scale, normal);
     for (size_t i = 0; i < head; i += MR)
-        multiply(s->out + i * w, w, kv->values + i * (Nk + APART), Nk + APART, s->scores, least(MR, head - i), w, n);
-    if (causal)
+        multiply(s->out + i * w, w, kv->values + i * (Nk + APART), Nk + APART, s->scores,
+                 least(MR, head - i), w, n);
+    if (causal) /* a chain that ends at -0 is +0 after a masked key: computed again without the masked */
         for (size_t i = 0; i < head; i++)
             for (size_t j = 0; j < rows; j++)
-                if (s->out[i * w + j] == 0.0f) /* a chain that reached -0 must not have met the +0 of a key left out */
+                if (s->out[i * w + j] == 0.0f)
                     s->out[i * w + j] = nn_dot(s->scores + j, w, v + i, D, first + j + 1);
     for (size_t i = 0; i < head; i++)
         for (size_t j = 0; j < w; j++)
@@ -695,12 +742,13 @@ static void attention(nn *c, float *y, const float *q, const float *k, const flo
 {
     const bool   worth = (double)B * (double)Nq * (double)Nk * (double)(heads * head) >= WORTH / 2;
     const size_t D = heads * head, mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    /* A head is one unit of work, which its thread packs for itself; or, if there are fewer than two a thread, each of its parts, and
-     * then all heads are packed first. */
+    /* A head is one unit of work, and its thread packs it. If there are fewer than two heads a thread, a unit
+     * is a part of a head's queries, and all heads are packed first. */
     size_t parts = 1;
     while (B * heads * parts < 2 * threads && Nq / (2 * parts) >= 2 * NR)
         parts *= 2;
-    const size_t part = round_up((Nq + parts - 1) / parts, NR), units = B * heads * parts, team = least(threads, units);
+    const size_t part = round_up((Nq + parts - 1) / parts, NR), units = B * heads * parts;
+    const size_t team = least(threads, units);
     const size_t kv_each = head_floats(Nk, head), each = scratch_floats(Nk, head);
     float *kv = arena_bytes(c->work, parts > 1 ? B * heads : team, kv_each * sizeof(float));
     float *work = arena_bytes(c->work, team, each * sizeof(float));
@@ -718,15 +766,16 @@ static void attention(nn *c, float *y, const float *q, const float *k, const flo
             }
             OMP(omp for schedule(dynamic))
             for (size_t u = 0; u < units; u++) {
-                const size_t b = u / (heads * parts), h = u / parts % heads, first = u % parts * part, from = b * Nk * D + h * head;
+                const size_t b = u / (heads * parts), h = u / parts % heads, from = b * Nk * D + h * head;
+                const size_t first = u % parts * part, end = least(first + part, Nq);
                 const size_t me = (size_t)thread_number();
                 const packed_head p = place_head(kv + (parts > 1 ? u / parts : me) * kv_each, Nk, head);
                 const attention_scratch s = place_scratch(work + me * each, Nk, head);
                 if (parts == 1)
                     pack_head(&p, k + from, v + from, Nk, D, head);
-                for (size_t i = first; i < least(first + part, Nq); i += NR) {
+                for (size_t i = first; i < end; i += NR) {
                     const size_t at = (b * Nq + i) * D + h * head;
-                    attend(y + at, q + at, v + from, i, least(NR, least(first + part, Nq) - i), Nk, D, head, causal, &p, &s);
+                    attend(y + at, q + at, v + from, i, least(NR, end - i), Nk, D, head, causal, &p, &s);
                 }
             }
         }
@@ -772,10 +821,9 @@ static double sum16_sq(const float *x, size_t n, double mean)
     return tree16(lane);
 }
 
-static void layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
+static void layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
+                       size_t M, size_t D, float eps)
 {
-    if (!y)
-        return;
     OMP(omp parallel for num_threads(c->threads) if (M * D >= WORTH / 16))
     for (size_t i = 0; i < M; i++) {
         const float *from = x + i * D;
@@ -792,7 +840,8 @@ static void layer_norm(nn *c, float *y, const float *x, const float *gamma, cons
 enum { SPAN = 64 }; /* channels summed together */
 
 /* sum[j] = sum over pixels of x[p,j], or of (x[p,j] - mean[j])^2; x [P,n], rows C apart, n <= SPAN. */
-static void channel_sums(double *restrict sum, const float *x, const double *restrict mean, size_t P, size_t C, size_t n)
+static void channel_sums(double *restrict sum, const float *x, const double *restrict mean,
+                         size_t P, size_t C, size_t n)
 {
     double acc[SPAN];
     for (size_t j = 0; j < n; j++)
@@ -810,9 +859,11 @@ static void channel_sums(double *restrict sum, const float *x, const double *res
         sum[j] = acc[j];
 }
 
-/* Channels from..to-1, whole groups of `width`: means and deviations, then the normalised values. x, y [P,C]. */
-static void norm_groups(float *y, const float *x, const float *gamma, const float *beta, double *sum, double *mean,
-                        size_t P, size_t C, size_t from, size_t to, size_t width, float eps, bool silu)
+/* Channels from..to-1, whole groups of `width`: means and variances, then the normalised values. x, y [P,C];
+ * sum and mean [C] are scratch. */
+static void norm_groups(float *y, const float *x, const float *gamma, const float *beta, double *sum,
+                        double *mean, size_t P, size_t C, size_t from, size_t to, size_t width, float eps,
+                        bool silu)
 {
     const double n = (double)(P * width);
     float m[SPAN], r[SPAN];
@@ -825,7 +876,7 @@ static void norm_groups(float *y, const float *x, const float *gamma, const floa
             for (size_t j = g; j < g + width; j++)
                 total += sum[j];
             for (size_t j = g; j < g + width; j++)
-                (pass ? sum : mean)[j] = total / n; /* at last sum holds variances */
+                (pass ? sum : mean)[j] = total / n; /* in the end sum holds variances */
         }
     }
     for (size_t j0 = from; j0 < to; j0 += SPAN) {
@@ -857,7 +908,8 @@ static void group_norm(nn *c, float *y, const float *x, const float *gamma, cons
         OMP(omp parallel for num_threads(c->threads) if (B * P * C >= WORTH / 16))
         for (size_t u = 0; u < B * runs; u++) {
             const size_t b = u / runs, from = u % runs * run * width, to = least(C, from + run * width);
-            norm_groups(y + b * P * C, x + b * P * C, gamma, beta, sum + b * C, sum + (B + b) * C, P, C, from, to, width, eps, silu);
+            norm_groups(y + b * P * C, x + b * P * C, gamma, beta, sum + b * C, sum + (B + b) * C, P, C,
+                        from, to, width, eps, silu);
         }
     }
     arena_release(c->work, mark);
@@ -882,7 +934,7 @@ static float largest(const float *x, size_t n)
 
 static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 {
-    if (!y || !N)
+    if (!N)
         return;
     OMP(omp parallel for num_threads(c->threads) if (M * N >= WORTH / 16))
     for (size_t i = 0; i < M; i++) {
@@ -899,7 +951,7 @@ static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 
 /* ---- element by element ---- */
 
-/* One function of nn_math.h over n values, in pieces that threads share. */
+/* One function of number.h over n values, in pieces that threads share. */
 #define ELEMENTWISE(name)                                                           \
     static void name(nn *c, float *y, const float *x, size_t n)                     \
     {                                                                               \
@@ -928,10 +980,13 @@ static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
 
 /* ---- training ---- */
 
-/* y[j] += val[k] x[idx[k] ld + j], one chain a column from +0: a block of contract 3, count <= 128. A strip is the columns whose sums
- * stay in registers: macros for the reason that TILE is one. */
+/* y[j] = sum of val[k] x[idx[k] ld + j], first <= k < first + count, one chain a column from +0: a block of
+ * contract 3, count <= 128. A strip is the columns whose sums stay in registers: macros, for the reason that
+ * TILE is one. */
 enum { PIECE = 2 * LANES, STRIP = 8 * PIECE, AHEAD = 4 };
-#define ADD(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = fma32(v, row[(i) * nr + j], s[(i) * nr + j]);
+#define ADD(i, nr)                                                                   \
+    for (int j = 0; j < nr; j++)                                                     \
+        s[(i) * nr + j] = fma32(v, row[(i) * nr + j], s[(i) * nr + j]);
 #define KEEP(i, nr) for (int j = 0; j < nr; j++) y[(i) * nr + j] = s[(i) * nr + j];
 static inline void fetch_row(const float *row)
 {
@@ -942,7 +997,8 @@ static inline void fetch_row(const float *row)
     (void)row;
 #endif
 }
-static void strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count)
+static void strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx,
+                  const float *val, size_t first, size_t count)
 {
     float s[STRIP];
     const size_t end = first + count;
@@ -958,7 +1014,8 @@ static void strip(float *restrict y, const float *restrict x, size_t ld, const u
 }
 
 /* The same for w < STRIP columns. */
-static void narrow_strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx, const float *val, size_t first, size_t count, size_t w)
+static void narrow_strip(float *restrict y, const float *restrict x, size_t ld, const uint32_t *idx,
+                         const float *val, size_t first, size_t count, size_t w)
 {
     for (size_t j = 0; j < w; j++)
         y[j] = 0.0f;
@@ -970,7 +1027,8 @@ static void narrow_strip(float *restrict y, const float *restrict x, size_t ld, 
     }
 }
 
-static void sparse_sum(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val, size_t count, size_t n)
+static void sparse_sum(float *y, const float *x, size_t ld, const uint32_t *idx, const float *val,
+                       size_t count, size_t n)
 {
     float s[STRIP], lo[STRIP], hi[STRIP];
     const size_t nb = (count + BLOCK - 1) / BLOCK;
@@ -1008,7 +1066,7 @@ static inline float tree16f(float *lane)
     return lane[0];
 }
 
-/* out[i] = dot16(a, row[i]): four at a time, since a chain waits for itself. */
+/* out[i] = dot16(a, row[i]): four rows at a time, since each step of a chain waits for the one before. */
 static void dots4(float *out, const float *a, const float *const row[4], size_t n)
 {
     const float *r0 = row[0], *r1 = row[1], *r2 = row[2], *r3 = row[3];
@@ -1016,7 +1074,9 @@ static void dots4(float *out, const float *a, const float *const row[4], size_t 
     size_t at = 0;
     EACH4(ZERO, 16)
     for (; at + 16 <= n; at += 16) {
-#define DOT(i) for (int l = 0; l < 16; l++) s[i * 16 + l] = fma32(a[at + (size_t)l], r##i[at + (size_t)l], s[i * 16 + l]);
+#define DOT(i)                                                                       \
+    for (int l = 0; l < 16; l++)                                                     \
+        s[i * 16 + l] = fma32(a[at + (size_t)l], r##i[at + (size_t)l], s[i * 16 + l]);
         DOT(0) DOT(1) DOT(2) DOT(3)
 #undef DOT
     }
@@ -1027,7 +1087,8 @@ static void dots4(float *out, const float *a, const float *const row[4], size_t 
     }
 }
 
-static void sparse_dot(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx, size_t count, size_t n)
+static void sparse_dot(float *out, const float *a, const float *x, size_t ld, const uint32_t *idx,
+                       size_t count, size_t n)
 {
     for (size_t k = 0; k < count; k += 4) {
         const float *row[4];
@@ -1076,7 +1137,8 @@ static void project(float *restrict g, const float *restrict w, float scale, siz
         g[j] = fma32(-along, w[j], g[j]);
 }
 
-static void adam_row(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, float scale, const adam *a, size_t n)
+static void adam_row(float *restrict p, float *restrict m, float *restrict v, const float *restrict g,
+                     float scale, const adam *a, size_t n)
 {
     const adam k = *a;
     for (size_t j = 0; j < n; j++)
@@ -1085,16 +1147,17 @@ static void adam_row(float *restrict p, float *restrict m, float *restrict v, co
 
 enum { SCAN = 32 }; /* values looked at together: most such groups hold none that is wanted */
 
-static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n, float least_value, uint32_t first)
+static size_t at_least(uint32_t *restrict idx, float *restrict val, const float *restrict z, size_t n,
+                       float bound, uint32_t first)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i += SCAN) {
         const size_t w = least(SCAN, n - i);
         int any = w < SCAN;
         for (size_t j = 0; w == SCAN && j < SCAN; j++)
-            any |= z[i + j] >= least_value;
+            any |= z[i + j] >= bound;
         for (size_t j = 0; any && j < w; j++)
-            if (z[i + j] >= least_value) {
+            if (z[i + j] >= bound) {
                 idx[count] = first + (uint32_t)(i + j);
                 val[count++] = z[i + j];
             }
@@ -1102,14 +1165,14 @@ static size_t at_least(uint32_t *restrict idx, float *restrict val, const float 
     return count;
 }
 
-static size_t count_at_least(const float *z, size_t n, float least_value)
+static size_t count_at_least(const float *z, size_t n, float bound)
 {
     size_t count = 0;
     for (size_t i = 0; i < n; i += 4096) {
         const size_t end = least(n, i + 4096);
         int32_t part = 0;
         for (size_t j = i; j < end; j++)
-            part += z[j] >= least_value;
+            part += z[j] >= bound;
         count += (size_t)part;
     }
     return count;
@@ -1117,7 +1180,7 @@ static size_t count_at_least(const float *z, size_t n, float least_value)
 
 /* ---- how fast ---- */
 
-/* Multiply-adds in registers and nothing else: the most that this processor does a second. Returns how many were done. */
+/* Multiply-adds in registers alone: a processor does no more a second. Returns how many were done. */
 static double peak(size_t n, float *sink)
 {
     enum { CHAINS = MR < 8 ? 4 : 8, WIDTH = MR < 8 ? 16 : NR };
@@ -1148,6 +1211,7 @@ static double tile(size_t n, const float *a, const float *b, float *sink)
 }
 
 const nn_kernels JOIN(nn_kernels_, NN_ISA) = {
-    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu, packed_size, pack,
-    sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least, count_at_least, peak, tile
+    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu,
+    packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least,
+    count_at_least, peak, tile
 };

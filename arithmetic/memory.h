@@ -1,6 +1,7 @@
-/* memory.h: scratch memory as a stack, and the one product of sizes that is checked.
+/* memory.h: scratch memory as a stack, and the sizes of arrays: their product, checked, and the lesser of
+ * two.
  *
- *   a plan without memory --> how much is needed --> one block of that size --> the same calls again, now with memory
+ *   calls on an arena without memory --> what they need --> one block of that size --> the same calls again
  *
  * Not here: where the block comes from (files/system.h). Nothing lies below this but the C language. */
 #ifndef SAEURON_MEMORY_H
@@ -10,22 +11,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A stack of scratch memory. base == NULL measures: used and peak move, nothing is handed out.
- * After an overflow (of a product or of the memory) failed is set and stays set; every later request returns NULL. */
+/* A stack of scratch memory. With base NULL it measures: used and peak move, nothing is handed out. When a
+ * product overflows or the block is full, failed is set and stays set; every later request returns NULL. */
 typedef struct arena {
     unsigned char *base;
     size_t size, used, peak;
     bool   failed;
 } arena;
 
-/* n floats, aligned to 64 bytes, uninitialised; NULL when measuring or failed. Owned by the arena. */
+/* n floats, uninitialised, at a multiple of 64 bytes from base; NULL when measuring or failed. Owned by the
+ * arena. */
 float *arena_floats(arena *a, size_t n);
-/* count * size bytes, aligned to 64; the product is checked. */
+/* The same of count * size bytes. */
 void  *arena_bytes(arena *a, size_t count, size_t size);
-size_t arena_mark(const arena *a);
-void   arena_release(arena *a, size_t mark); /* forget everything handed out since mark */
+size_t arena_mark(const arena *a);           /* how much is handed out now */
+void   arena_release(arena *a, size_t mark); /* takes back everything handed out since that mark */
 
-/* a * b into *out; false on overflow. The one place where sizes are multiplied. */
+/* *out = a * b; false when it overflows. */
 bool nn_mul(size_t a, size_t b, size_t *out);
+
+static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 #endif

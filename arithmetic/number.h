@@ -1,9 +1,9 @@
 /* number.h: one number: its formats, and the functions of it.
  *
- * Every inline function is written without branches on values, so that a compiler may run it on many lanes at once; the bits
- * do not depend on whether it does. Each is the definition that docs/contract.md sections 2 and 5 print, operation for
- * operation. reference.c and kernels.c take them from here; number.c holds the longer ones.
- * Not here: sums and matrices (operations.h), torch.randn's log (rng.c). */
+ * Every inline function is written without branches on values, so that a compiler may run it on many lanes at
+ * once; the bits do not depend on whether it does. Each is the definition that docs/contract.md sections 2
+ * and 5 print, operation for operation. reference.c and kernels.c take them from here; number.c holds the
+ * longer ones. Not here: sums and matrices (operations.h), torch.randn's log (rng.c). */
 #ifndef SAEURON_NUMBER_H
 #define SAEURON_NUMBER_H
 
@@ -18,7 +18,8 @@
 #error "-ffast-math changes results: build without it (docs/contract.md, section 1)"
 #endif
 #if !defined(FLT_EVAL_METHOD) || FLT_EVAL_METHOD != 0
-#error "floats must be evaluated as floats: on s390x add -fexcess-precision=fast, on i686 -msse2 -mfpmath=sse (docs/contract.md, section 1)"
+/* docs/contract.md, section 1 */
+#error "floats must be evaluated as floats: s390x needs -fexcess-precision=fast, i686 -msse2 -mfpmath=sse"
 #endif
 
 static inline uint32_t f32_bits(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
@@ -26,7 +27,8 @@ static inline float f32_from(uint32_t u) { float x; memcpy(&x, &u, sizeof x); re
 static inline uint64_t f64_bits(double x) { uint64_t u; memcpy(&u, &x, sizeof u); return u; }
 static inline double f64_from(uint64_t u) { double x; memcpy(&x, &u, sizeof x); return x; }
 
-/* hi + lo, lo the error of a sum hi, as a float rounded once: an inexact hi is made odd first (contract 2). */
+/* hi + lo as a float, rounded once; hi is a rounded sum, lo its error. An inexact hi is made odd first
+ * (contract 2). */
 static inline float round_odd(double hi, double lo)
 {
     uint64_t       u = f64_bits(hi);
@@ -46,8 +48,10 @@ static inline float fma32_soft(float a, float b, float c)
     return round_odd(s, (p - (s - t)) + (z - t));
 }
 
-/* The same by the processor, where it is an instruction; never the C library's, which may be wrong (contract 2). */
-#if defined(__OPTIMIZE__) && (defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__) || defined(__ARM_FEATURE_FMA))
+/* The same by the processor, where it is an instruction; never the C library's, which may be wrong (contract
+ * 2). */
+#if defined(__OPTIMIZE__) && (defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__) || \
+                              defined(__ARM_FEATURE_FMA))
 #define NN_HARD_FMA 1
 static inline float fma32(float a, float b, float c) { return fmaf(a, b, c); }
 #else
@@ -58,8 +62,8 @@ static inline float fma32(float a, float b, float c) { return fma32_soft(a, b, c
 /* Nearest integer, ties to even, for |x| < 2^22. */
 static inline float round_small(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
 
-/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + (r + r^2 q(r)), q minimax of degree 4.
- * exp(r) for an x in [-104, 89]; *t is n + 1.5 * 2^23. */
+/* exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2)/2; exp(r) = 1 + (r + r^2 q(r)), q minimax of degree
+ * 4. exp(r) for an x in [-104, 89]; *t is n + 1.5 * 2^23. */
 static inline float exp32_fraction(float x, float *t)
 {
     *t = fma32(x, 0x1.715476p+0f, 0x1.8p23f);
@@ -86,7 +90,8 @@ static inline float exp32(float x)
     return (p * f32_from((n1 + 127u) << 23)) * f32_from((n2 + 127u) << 23);
 }
 
-/* exp32 for EXP_NORMAL <= x <= 0, where no result is subnormal: n goes straight into the exponent, half the work. The same bits. */
+/* exp32 for EXP_NORMAL <= x <= 0, where no result is subnormal: n goes straight into the exponent, half the
+ * work. The same bits. */
 #define EXP_NORMAL (-87.0f)
 static inline float exp32_normal(float x)
 {
@@ -95,7 +100,8 @@ static inline float exp32_normal(float x)
     return f32_from(f32_bits(p) + (f32_bits(t) << 23)); /* t's fraction holds n; its higher bits leave */
 }
 
-/* log(x) = e ln 2 + 2 atanh(s), x = 2^e (1 + f), s = f / (2 + f), in double throughout; sqrt(1/2) <= 1 + f < sqrt 2. */
+/* log(x) = e ln 2 + 2 atanh(s), x = 2^e (1 + f), s = f / (2 + f), in double throughout; sqrt(1/2) <= 1 + f <
+ * sqrt 2. */
 static inline float log32(float x)
 {
     const double   v = (double)x; /* a subnormal float is a normal double */
@@ -114,7 +120,8 @@ static inline float log32(float x)
     return x > 0.0f && x <= FLT_MAX ? y : special;
 }
 
-/* erf: x + x P(x^2) up to 15/16, else 1 - exp(-(t + t Q(t))), t = min(|x|, 4), with x's sign. P, Q minimax. */
+/* erf: x + x P(x^2) up to 15/16, else 1 - exp(-(t + t Q(t))), t = min(|x|, 4), with x's sign. P, Q
+ * minimax. */
 static inline float erf32(float x)
 {
     const float s = x * x;
@@ -144,14 +151,16 @@ static inline float gelu32(float x) { return (0.5f * x) * (1.0f + erf32(x * 0x1.
 static inline float quick_gelu32(float x) { return x / (1.0f + exp32(-1.702f * x)); }
 
 /* One step of Adam on one number (contract 6); unfused. */
-static inline void adam32(float *p, float *m, float *v, float g, float rate1, float beta2, float rate2, float step, float root, float eps)
+static inline void adam32(float *p, float *m, float *v, float g, float rate1, float beta2, float rate2,
+                          float step, float root, float eps)
 {
     *m = *m + rate1 * (g - *m);
     *v = beta2 * *v + (rate2 * g) * g;
     *p = *p - step * (*m / (sqrtf(*v) / root + eps));
 }
 
-/* Exact: a half's exponent and fraction put where a float's are are 2^112 times too small; all ones stay all ones. */
+/* Exact. A half's exponent and fraction, moved to a float's places, give a value 2^112 times too small. An
+ * exponent of all ones (infinity, NaN) stays all ones. */
 static inline float f16_widen(uint16_t h)
 {
     const uint32_t magnitude = (uint32_t)(h & 0x7fffu) << 13;
@@ -168,18 +177,19 @@ typedef enum { DT_NONE, DT_F32, DT_F16, DT_BF16, DT_F64, DT_I64, DT_I32, DT_I16,
 
 size_t dtype_size(dtype t);                                 /* bytes an element; 0 for DT_NONE */
 float  nn_f16_to_f32(uint16_t h);                           /* exact */
-float  nn_bf16_to_f32(uint16_t h);                          /* exact */
 bool   nn_f32_to_f16(uint16_t *h, float x);                 /* nearest even; false on overflow or NaN */
 
-/* ---- functions of one number (contract 2 and 5) ---- */
+/* ---- functions of one number (contract 5) ---- */
 
-float  nn_fmaf(float a, float b, float c); /* correctly rounded a*b + c, in hardware or emulated */
-float  nn_expf(float x);
-float  nn_logf(float x);
-float  nn_erff(float x);
 float  nn_expf_cr(float x);                /* correctly rounded exp; the time embedding's */
 double nn_sin(double x);                   /* |x| <= 2^13 */
 double nn_cos(double x);
+
+/* The inline functions above, to be called by address: fma32, exp32, log32, ... */
+float  nn_fmaf(float a, float b, float c);
+float  nn_expf(float x);
+float  nn_logf(float x);
+float  nn_erff(float x);
 float  nn_silu1(float x);
 float  nn_gelu1(float x);
 float  nn_quick_gelu1(float x);

@@ -76,7 +76,7 @@ uint32_t rng_mt_next(rng_mt *r)
     return y ^ y >> 18;
 }
 
-/* ---- torch.randn: at::native's normal_fill, with Cephes' logf and sincosf as AVX2 code computes them ---- */
+/* ---- torch.randn: at::native's normal_fill, with Cephes' logf and sincosf as AVX2 code has them ---- */
 
 /* log(u), u = 2^-24 j in (0,1]. */
 static float cephes_log(float u)
@@ -146,8 +146,8 @@ static void deliver(float *y, uint64_t first, uint64_t n, const float *d, uint64
         y[i - first] = d[i - at];
 }
 
-/* Element i of a whole block i/16 depends on that block's sixteen draws alone. Where 16 does not divide total, the
- * last sixteen places are drawn again, after everything else, and overwrite what stood there. */
+/* Element i of a whole block i/16 depends on that block's sixteen draws alone. Where 16 does not divide
+ * total, the last sixteen places are drawn again, after everything else, and overwrite what stood there. */
 bool rng_randn(float *y, uint64_t seed, uint64_t total, uint64_t first, size_t n)
 {
     rng_mt   r;
@@ -175,4 +175,18 @@ bool rng_randn(float *y, uint64_t seed, uint64_t total, uint64_t first, size_t n
         deliver(y, first, n, d, total - 16);
     }
     return true;
+}
+
+/* ---- digest ---- */
+
+uint64_t nn_hash(uint64_t h, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t w = 0;
+        for (size_t j = 0; j < 8 && i + j < n; j++)
+            w |= (uint64_t)p[i + j] << (8 * j);
+        h = rng_mix(h + w + UINT64_C(0x9e3779b97f4a7c15));
+    }
+    return rng_mix(h ^ n);
 }

@@ -9,7 +9,7 @@ sd15 --threads 1`), and for training an SAE of 1280 x 20,480 with BatchTopK on m
 tests/bench_sae.py). Seconds are the processor's, so that a busy neighbour counts little; each is the difference of two runs
 that differ by the part alone. --write puts measurements into docs/costs.json and tables between the markers of docs/scale.md.
 
-The recipe (arXiv 2501.18052, docs/method.md): 83,200 prompts of 50 guided steps, seen by both hooks in one pass; an SAE a hook, 5 epochs
+The recipe (arXiv 2501.18052, docs/scale.md): 83,200 prompts of 50 guided steps, seen by both hooks in one pass; an SAE a hook, 5 epochs
 for objects and 10 for styles; statistics of 50 styles x 20 and 20 objects x 80 prompts, 100 steps; the table's images, 100 steps
 each while forgetting, and a decode; the sweep for the objects' pairs. Not in it: images without forgetting in the sweep, the classifiers."""
 import argparse

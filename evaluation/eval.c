@@ -267,7 +267,7 @@ int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t
 /* The class of the largest logit (between equal ones the first) and its share in the softmax, for one classifier. */
 static void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
 {
-    nn reference = { .threads = 1 };
+    nn reference = { .kernels = &nn_reference, .threads = 1 };
     for (size_t i = 0; i < count; i++) {
         const float *z = logits + i * classes;
         uint32_t best = 0;

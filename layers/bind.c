@@ -1,36 +1,17 @@
-/* model.c: what every network here shares: layers as structs, the walk that binds tensors to them, config.json fields.
+/* bind.c: the walk over a network's tensors: each found in the file and checked, or filled from the hash.
  *
- *   config.json --config_*--> shapes --NETWORK_bind--> struct of views into the safetensors file
+ *   name, shape --find_tensor--> bytes in the file        name, shape --make_tensor--> hash-filled bytes
  *
- * Not here: any one network (clip.c, unet.c, vae.c, sae.c), the arithmetic (nn.c).
- * Source: the tensor names are PyTorch's module paths, as diffusers and transformers save them. */
+ * Not here: any one network (clip.c, unet.c, vae.c, sae.c), the safetensors format (files/tensors.h). */
 #include "layers/bind.h"
 #include "arithmetic/rng.h"
-#include "files/decimal.h"
-#include "layers/config.h"
-#include "layers/forward.h"
+#include "arithmetic/threads.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- layers ---- */
-
-void apply_linear(nn *c, float *y, const float *x, const linear *l, size_t M)
-{
-    nn_linear(c, y, x, l->w, l->bias, M, l->in, l->out);
-}
-
-void apply_conv(nn *c, float *y, const float *x, const conv *l, size_t B, size_t H, size_t W)
-{
-    const conv_shape s = { .B = B, .H = H, .W = W, .ci = l->ci, .co = l->co, .k = l->k, .stride = 1,
-                           .pad_before = l->k / 2, .pad_after = l->k / 2 };
-    nn_conv2d(c, y, x, l->w, l->bias, &s);
-}
-
-/* ---- binding ---- */
 
 size_t bind_push(binder *b, const char *format, ...)
 {
@@ -68,8 +49,8 @@ static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
     out[at] = 0;
 }
 
-/* Names under which older files keep a tensor: the VAE's attention before diffusers 0.18 (AttentionBlock, whose
- * matrices were at times saved as 1x1 convolutions); ModelMixin._convert_deprecated_attention_blocks renames alike. */
+/* Names under which older files keep the VAE's attention, before diffusers 0.18 (AttentionBlock; some save
+ * its matrices as 1x1 convolutions). ModelMixin._convert_deprecated_attention_blocks renames likewise. */
 static const struct { const char *now, *then; } aliases[] = {
     { "to_q.weight", "query.weight" },         { "to_q.bias", "query.bias" },
     { "to_k.weight", "key.weight" },           { "to_k.bias", "key.bias" },
@@ -100,8 +81,8 @@ static bool same_shape(const tensor *t, int ndim, const size_t *shape)
     return true;
 }
 
-/* Infinities and NaN have all exponent bits set, in each of the three formats. Whether elements at..at+n-1 hold one; a loop
- * without an early end, so that it runs in lanes. */
+/* Whether elements at..at+n-1 hold an infinity or a NaN: these have all exponent bits set, in each of the
+ * three formats. The loop has no early end, so that it runs in lanes. */
 static bool any_bad(const unsigned char *data, dtype type, size_t at, size_t n)
 {
     const uint32_t mask = type == DT_F32 ? 0x7f800000u : type == DT_F16 ? 0x7c00u : 0x7f80u;
@@ -133,15 +114,13 @@ static bool any_bad(const unsigned char *data, dtype type, size_t at, size_t n)
     return bad != 0;
 }
 
-/* Refuses a file of which a tensor that was bound is not finite. Threads share the tensors: reading all of a large file is
- * most of the time that opening it takes. */
+/* Refuses a file of which a tensor that was bound is not finite. Threads share the tensors, since reading a
+ * large file takes most of the time of opening it. */
 static int check_finite(const tensors *file, int threads, saeuron_error *err)
 {
     size_t first = file->count, at = 0;
     (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (file->count > 1)
-#endif
+    OMP(omp parallel for num_threads(threads) schedule(dynamic) reduction(min : first) if (file->count > 1))
     for (size_t i = 0; i < file->count; i++) {
         const tensor *t = &file->list[i];
         const bool floating = t->type == DT_F32 || t->type == DT_F16 || t->type == DT_BF16;
@@ -153,22 +132,29 @@ static int check_finite(const tensors *file, int threads, saeuron_error *err)
     const tensor *t = &file->list[first];
     while (!any_bad(t->data, t->type, at, 1))
         at++;
-    return fail(err, SAEURON_ENAN, "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed", file->path, t->name, at);
+    return fail(err, SAEURON_ENAN,
+                "%s: tensor %s is not finite at element %zu: the file is damaged, or training failed",
+                file->path, t->name, at);
 }
 
-/* How a tensor is filled: centre + uniform in +-a, its own stream. */
+/* How a tensor is filled: centre + uniform in +-a, from a stream of its own (contract 6). */
 typedef struct hashed { uint64_t seed, stream; float a, centre; } hashed;
+
+static bool ends_in(const char *name, const char *end)
+{
+    const size_t n = strlen(name), m = strlen(end);
+    return n >= m && !strcmp(name + n - m, end);
+}
 
 static hashed hash_rule(uint64_t seed, const char *name, int ndim, const size_t *shape)
 {
-    const size_t length = strlen(name);
-    hashed h = { .seed = seed, .stream = nn_hash(0, name, length), .a = 0.1f };
+    hashed h = { .seed = seed, .stream = nn_hash(0, name, strlen(name)), .a = 0.1f };
     double fan_in = 1;
     for (int d = 1; d < ndim; d++)
         fan_in *= (double)shape[d];
     if (ndim >= 2)
         h.a = (float)sqrt(3.0 / fan_in);
-    else if (!(length >= 4 && !strcmp(name + length - 4, "bias")) && !(length >= 5 && !strcmp(name + length - 5, "b_dec")))
+    else if (!ends_in(name, "bias") && !ends_in(name, "b_dec"))
         h.centre = 1.0f;
     return h;
 }
@@ -185,13 +171,11 @@ float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape
     return hash_value(&h, i);
 }
 
-/* All count elements, stored little-endian as a file would be; F16 rounds to nearest even. */
+/* count elements, little-endian as in a file; F16 rounds to nearest even. */
 static void hash_fill(unsigned char *p, dtype type, const hashed *h, size_t count, int threads)
 {
     (void)threads;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(threads) if (count > 100000)
-#endif
+    OMP(omp parallel for num_threads(threads) if (count > 100000))
     for (size_t i = 0; i < count; i++) {
         const float v = hash_value(h, i);
         uint32_t u;
@@ -206,13 +190,57 @@ static void hash_fill(unsigned char *p, dtype type, const hashed *h, size_t coun
     }
 }
 
-/* Finds NAME below the prefix, or makes it from the hash; *w is its bytes. */
+/* The tensor made from the hash; w->data is NULL while keep only measures. */
+static void make_tensor(binder *b, const char *full, weight *w, int ndim, const size_t *shape, size_t count)
+{
+    const hashed   rule = hash_rule(b->seed, full, ndim, shape);
+    unsigned char *values = arena_bytes(b->keep, count, dtype_size(w->type));
+
+    if (values)
+        hash_fill(values, w->type, &rule, count, b->threads);
+    w->data = values;
+}
+
+/* The tensor as the file has it, of the shape and one of the types that are asked for. */
+static void find_tensor(binder *b, const char *full, weight *w, int ndim, const size_t *shape)
+{
+    char    want[128], found[128];
+    tensor *t = tensors_find(b->file, full);
+
+    if (!t)
+        t = find_by_alias(b->file, full);
+    shape_text(want, sizeof want, ndim, shape);
+    if (!t) {
+        b->code = fail(b->err, SAEURON_EFORMAT,
+                       "%s: tensor %s %s is missing: "
+                       "the file is for another architecture than its config.json says",
+                       b->file->path, full, want);
+        return;
+    }
+    shape_text(found, sizeof found, t->ndim, t->shape);
+    if (!same_shape(t, ndim, shape)) {
+        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s",
+                       b->file->path, full, found, want);
+        return;
+    }
+    if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16) {
+        b->code = fail(b->err, SAEURON_EFORMAT,
+                       "%s: tensor %s is not F32, F16 or BF16: convert it to one of them",
+                       b->file->path, full);
+        return;
+    }
+    t->used = true;
+    w->data = t->data;
+    w->type = t->type;
+}
+
+/* NAME below the prefix, found or made. */
 static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const size_t *shape)
 {
-    char   full[320], want[128], found[128];
+    char   full[320];
     size_t count = 1;
-    const dtype made = b->type == DT_F16 ? DT_F16 : DT_F32;
-    *w = (weight){ .type = made };
+
+    *w = (weight){ .type = b->type == DT_F16 ? DT_F16 : DT_F32 };
     for (int i = 0; i < ndim; i++)
         if (!nn_mul(count, shape[i], &count)) {
             b->keep->failed = true;
@@ -223,35 +251,10 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
     snprintf(full, sizeof full, "%s%s", b->prefix, name);
     if (b->list)
         b->list(b->list_user, full, ndim, shape);
-    if (!b->file) {
-        unsigned char *values = arena_bytes(b->keep, count, dtype_size(made));
-        const hashed   rule = hash_rule(b->seed, full, ndim, shape);
-        w->data = values;
-        if (values)
-            hash_fill(values, made, &rule, count, b->threads);
-        return;
-    }
-    tensor *t = tensors_find(b->file, full);
-    if (!t)
-        t = find_by_alias(b->file, full);
-    shape_text(want, sizeof want, ndim, shape);
-    if (!t) {
-        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s %s is missing: the file is for another architecture than its config.json says",
-                       b->file->path, full, want);
-        return;
-    }
-    shape_text(found, sizeof found, t->ndim, t->shape);
-    if (!same_shape(t, ndim, shape)) {
-        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s", b->file->path, full, found, want);
-        return;
-    }
-    if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16) {
-        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s is not F32, F16 or BF16: convert it to one of them", b->file->path, full);
-        return;
-    }
-    t->used = true;
-    w->data = t->data;
-    w->type = t->type;
+    if (b->file)
+        find_tensor(b, full, w, ndim, shape);
+    else
+        make_tensor(b, full, w, ndim, shape, count);
 }
 
 void bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t columns)
@@ -275,19 +278,21 @@ void bind_array(binder *b, const char *name, const float **v, int ndim, const si
 
 void bind_vector(binder *b, const char *name, const float **v, size_t n) { bind_array(b, name, v, 1, &n); }
 
-/* The weights of a layer [N,ci,...] once more, as the kernels read them, if that was asked for. */
+/* A layer's weights [N,ci,...] a second time, as the kernels read them, if that was asked for. */
 static void pack_weight(binder *b, weight *w, int ndim, const size_t *shape)
 {
     const size_t taps = ndim == 4 ? shape[2] * shape[3] : 1;
-    if (!b->kernels || b->code)
+    const size_t n = b->pack && !b->code ? nn_packed_size(b->pack, shape[0], taps, shape[1]) : 0;
+    if (!n)
         return;
-    float *packed = arena_floats(b->keep, b->kernels->packed_size(shape[0], taps, shape[1]));
+    float *packed = arena_floats(b->keep, n);
     if (packed && w->data)
-        b->kernels->pack(packed, *w, shape[0], taps, shape[1]);
+        nn_pack(b->pack, packed, *w, shape[0], taps, shape[1]);
     w->packed = packed;
 }
 
-static void bind_weight_and_bias(binder *b, const char *name, weight *w, const float **bias, int ndim, const size_t *shape)
+static void bind_weight_and_bias(binder *b, const char *name, weight *w, const float **bias,
+                                 int ndim, const size_t *shape)
 {
     const size_t mark = bind_push(b, "%s", name);
     bind_tensor(b, "weight", w, ndim, shape);
@@ -329,38 +334,48 @@ void bind_norm(binder *b, const char *name, norm *l, size_t C)
     bind_pop(b, mark);
 }
 
-/* The buffer 0, 1, 2, ... that CLIPTextEmbeddings saved before transformers 4.31; since then it is made anew, and what a
- * file says is not read. */
+/* The buffer 0, 1, 2, ... that CLIPTextEmbeddings saved before transformers 4.31. Since then it is made anew,
+ * and what a file says is not read. */
 static bool ignorable(const char *name)
 {
     return !strcmp(name, "text_model.embeddings.position_ids") || !strcmp(name, "embeddings.position_ids");
 }
 
-/* b: what to bind from. The rest as bind_network. */
-static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, void *), void *network, void **memory)
+/* Refuses a file that holds a tensor which the walk did not name. */
+static int check_known(const tensors *file, saeuron_error *err)
 {
-    tensors   *file = b.file;
-    saeuron_error *err = b.err;
+    for (size_t i = 0; i < file->count; i++)
+        if (!file->list[i].used && !ignorable(file->list[i].name))
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: tensor %s is unknown to this architecture: check the config.json beside it",
+                        file->path, file->list[i].name);
+    return SAEURON_OK;
+}
+
+/* b says what to bind from; *memory gets what the file does not hold. */
+static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, void *), void *network,
+                    void **memory)
+{
+    const char *from = b.file ? b.file->path : "hash-filled weights";
     arena keep = { 0 };
+
     b.keep = &keep;
     *memory = NULL;
     walk(&b, network);
-    if (!b.code && file)
-        b.code = check_finite(file, b.threads, err);
+    if (!b.code && b.file)
+        b.code = check_finite(b.file, b.threads, b.err);
     if (b.code)
         return b.code;
     if (!keep.failed)
         *memory = io_alloc(host, keep.peak ? keep.peak + 64 : 64, 1);
     if (!*memory)
-        return fail(err, SAEURON_ENOMEM, "%s: no memory for %zu bytes of weights", file ? file->path : "hash-filled weights", keep.peak);
+        return fail(b.err, SAEURON_ENOMEM, "%s: no memory for %zu bytes of weights", from, keep.peak);
     keep = (arena){ .base = *memory, .size = keep.peak + 64 };
     walk(&b, network);
     if (!b.code && keep.failed)
-        b.code = fail(err, SAEURON_ENOMEM, "the plan of a network's memory was too small: this is a bug");
-    for (size_t i = 0; !b.code && file && i < file->count; i++)
-        if (!file->list[i].used && !ignorable(file->list[i].name))
-            b.code = fail(err, SAEURON_EFORMAT, "%s: tensor %s is unknown to this architecture: check the config.json beside it",
-                          file->path, file->list[i].name);
+        b.code = fail(b.err, SAEURON_ENOMEM, "the plan of a network's memory was too small: this is a bug");
+    if (!b.code && b.file)
+        b.code = check_known(b.file, b.err);
     if (b.code) {
         io_free(host, *memory);
         *memory = NULL;
@@ -368,155 +383,23 @@ static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, v
     return b.code;
 }
 
-int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *), void *network,
-                 void **memory, saeuron_error *err)
+int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *),
+              void *network, void **memory, saeuron_error *err)
 {
-    return bind_all((binder){ .file = file, .seed = seed, .type = DT_F32, .threads = 1, .err = err }, host, walk, network, memory);
+    const binder b = { .file = file, .threads = c->threads, .pack = pack ? c : NULL, .err = err };
+    return bind_all(b, host, walk, network, memory);
 }
 
-int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
+int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads,
+                void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
 {
-    return bind_all((binder){ .file = file, .threads = c->threads, .kernels = pack ? c->kernels : NULL, .err = err }, host, walk, network, memory);
+    const binder b = { .seed = seed, .type = type, .threads = threads, .err = err };
+    return bind_all(b, host, walk, network, memory);
 }
 
-int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads, void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
+int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *),
+                 void *network, void **memory, saeuron_error *err)
 {
-    return bind_all((binder){ .seed = seed, .type = type, .threads = threads, .err = err }, host, walk, network, memory);
-}
-
-/* ---- configs ---- */
-
-bool config_has(const config *c, const char *key)
-{
-    json v;
-    return json_get(c->object, key, &v) && json_kind(v) != 'n';
-}
-
-/* The value of key, if it is there, is not null and nothing failed before. */
-static bool config_get(config *c, const char *key, json *v)
-{
-    return !c->code && json_get(c->object, key, v) && json_kind(*v) != 'n';
-}
-
-size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t high)
-{
-    json    v;
-    int64_t x;
-    if (!config_get(c, key, &v))
-        return absent;
-    if (!json_integer(v, &x) || x < 0 || (uint64_t)x < low || (uint64_t)x > high) {
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu", c->path, key, low, high);
-        return absent;
-    }
-    return (size_t)x;
-}
-
-double config_double(config *c, const char *key, double absent)
-{
-    json   v;
-    double x;
-    if (!config_get(c, key, &v))
-        return absent;
-    if (!json_number(v, &x) || !(x > -1e30 && x < 1e30)) {
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a number", c->path, key);
-        return absent;
-    }
-    return x;
-}
-
-float config_float(config *c, const char *key, float absent)
-{
-    return (float)config_double(c, key, (double)absent);
-}
-
-bool config_bool(config *c, const char *key, bool absent)
-{
-    json v;
-    bool x;
-    if (!config_get(c, key, &v))
-        return absent;
-    if (!json_bool(v, &x)) {
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be true or false", c->path, key);
-        return absent;
-    }
-    return x;
-}
-
-void config_string(config *c, const char *key, const char *absent, char *out, size_t size)
-{
-    json v;
-    snprintf(out, size, "%s", absent);
-    if (config_get(c, key, &v) && !json_string(v, out, size, NULL)) {
-        snprintf(out, size, "%s", absent);
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes", c->path, key, size);
-    }
-}
-
-size_t config_sizes(config *c, const char *key, size_t absent, size_t out[LEVELS], size_t n)
-{
-    json v, element;
-    size_t found = 0;
-    for (size_t i = 0; i < LEVELS; i++)
-        out[i] = absent;
-    if (!config_get(c, key, &v))
-        return n;
-    if (json_kind(v) != '[') {
-        const size_t x = config_size(c, key, absent, 1, 1u << 20);
-        for (size_t i = 0; i < LEVELS; i++)
-            out[i] = x;
-        return n;
-    }
-    json_iter it = json_begin(v);
-    while (json_next(&it, NULL, &element)) {
-        int64_t x;
-        if (found >= LEVELS || !json_integer(element, &x) || x < 1 || x > 1 << 20) {
-            c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a list of at most %d positive whole numbers", c->path, key, LEVELS);
-            return n;
-        }
-        out[found++] = (size_t)x;
-    }
-    if (!found || (n && found != n))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" has %zu entries, not one for each level", c->path, key, found);
-    return found;
-}
-
-void config_only(config *c, const char *key, const char *only)
-{
-    json v;
-    if (!config_get(c, key, &v))
-        return;
-    const size_t n = strlen(only);
-    if ((size_t)(v.end - v.at) >= n && !memcmp(v.at, only, n) &&
-        (only[0] == '"' || (size_t)(v.end - v.at) == n || !strchr("0123456789.eE", v.at[n])))
-        return;
-    double number, wanted;
-    if (json_number(v, &number) && io_parse_double(only, &wanted) && number == wanted)
-        return;
-    c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is not %s: this variant is not supported", c->path, key, only);
-}
-
-static bool listed(const char *const *list, json key)
-{
-    for (; list && *list; list++)
-        if (json_equals(key, *list))
-            return true;
-    return false;
-}
-
-void config_known(config *c, const char *const *read, const char *const *ignored)
-{
-    /* What any config may carry without meaning anything for the arithmetic: who saved it, as what class, and the type that
-     * from_pretrained gives the weights when none is asked for (they are widened exactly, whatever it is). */
-    static const char *const everywhere[] = { "torch_dtype", "dtype", "transformers_version", "architectures", "model_type", NULL };
-    json key, value;
-    json_iter it = json_begin(c->object);
-    while (!c->code && json_next(&it, &key, &value)) {
-        char name[128];
-        if (!json_string(key, name, sizeof name, NULL))
-            snprintf(name, sizeof name, "(a long name)");
-        if (name[0] == '_' || listed(read, key) || listed(ignored, key) || listed(everywhere, key))
-            continue;
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" is unknown, and ignoring it could change the result: remove it if it means nothing",
-                       c->path, name);
-    }
+    const binder b = { .file = file, .seed = seed, .type = DT_F32, .threads = 1, .err = err };
+    return bind_all(b, host, walk, network, memory);
 }

@@ -2,113 +2,23 @@
  *
  *   a model --parts, timed--> one line a row on stdout;   --profile: one guided step, operation by operation
  *
- * Not here: comparison with PyTorch (tests/bench_peer.py runs this program beside it), any assertion about time.
- * Every figure is the median of several runs; machines are shared, so quote ratios of one run, not seconds. */
+ * Every figure is the median of several runs; machines are shared, so quote ratios of one run, not seconds.
+ * Not here: comparison with PyTorch (tests/bench_peer.py), any promise about time. */
 #include "program/bench.h"
 #include "arithmetic/rng.h"
 #include "context.h"
+#include "layers/machine.h"
+#include "program/counting.h"
 #include "train.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { BIG_M = 1024, BIG_K = 1280, BIG_N = 1280 }; /* a product of Stable Diffusion's size */
-enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, and latents forgotten at each hook */
+enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, latents forgotten at each hook */
 #define IMAGE_STEP 0.2 /* whole images are timed where a step takes less than so many seconds */
-
-/* ---- what a pass is made of ---- */
-
-enum { OP_CONV3, OP_CONV1, OP_LINEAR, OP_SELF, OP_CROSS, OP_GROUP_NORM, OP_LAYER_NORM, OP_GEGLU, OP_SILU, OPS };
-static const char *const op_names[OPS] = { "conv 3x3", "conv 1x1", "linear", "self-attention", "cross-attention", "group norm, silu", "layer norm", "geglu", "silu" };
-
-/* A set of kernels that counts and times what it hands on to another. table comes first: a kernel is given an nn that points at it. */
-typedef struct counted {
-    nn_kernels table;
-    const nn_kernels *real;
-    double seconds[OPS], multiply_adds[OPS];
-    size_t calls[OPS];
-} counted;
-
-static counted *of(nn *c) { return (counted *)(void *)(uintptr_t)c->kernels; }
-
-static void count(nn *c, int op, double multiply_adds, double since)
-{
-    of(c)->seconds[op] += os_seconds() - since;
-    of(c)->multiply_adds[op] += multiply_adds;
-    of(c)->calls[op]++;
-}
-
-static void count_linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
-{
-    const double since = os_seconds();
-    of(c)->real->linear(c, y, x, W, bias, M, K, N);
-    count(c, OP_LINEAR, (double)M * (double)K * (double)N, since);
-}
-
-static void count_conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
-{
-    const double since = os_seconds(), pixels = (double)s->B * (double)conv_out(s, s->H) * (double)conv_out(s, s->W);
-    of(c)->real->conv2d(c, y, x, W, bias, s);
-    count(c, s->k == 1 ? OP_CONV1 : OP_CONV3, pixels * (double)(s->k * s->k * s->ci) * (double)s->co, since);
-}
-
-static void count_attention(nn *c, float *y, const float *q, const float *k, const float *v, size_t B, size_t Nq, size_t Nk, size_t heads, size_t head, bool causal)
-{
-    const double since = os_seconds(), pairs = (double)B * (double)Nq * (double)Nk * (causal ? 0.5 : 1.0);
-    of(c)->real->attention(c, y, q, k, v, B, Nq, Nk, heads, head, causal);
-    count(c, Nq == Nk ? OP_SELF : OP_CROSS, 2 * pairs * (double)(heads * head), since);
-}
-
-static void count_layer_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t M, size_t D, float eps)
-{
-    const double since = os_seconds();
-    of(c)->real->layer_norm(c, y, x, gamma, beta, M, D, eps);
-    count(c, OP_LAYER_NORM, 0, since);
-}
-
-static void count_group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta, size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
-{
-    const double since = os_seconds();
-    of(c)->real->group_norm(c, y, x, gamma, beta, B, P, C, G, eps, silu);
-    count(c, OP_GROUP_NORM, 0, since);
-}
-
-static void count_geglu(nn *c, float *y, const float *x, size_t M, size_t D)
-{
-    const double since = os_seconds();
-    of(c)->real->geglu(c, y, x, M, D);
-    count(c, OP_GEGLU, 0, since);
-}
-
-static void count_silu(nn *c, float *y, const float *x, size_t n)
-{
-    const double since = os_seconds();
-    of(c)->real->silu(c, y, x, n);
-    count(c, OP_SILU, 0, since);
-}
-
-/* Puts k in place of c's kernels. */
-static void start_counting(nn *c, counted *k)
-{
-    *k = (counted){ .table = *c->kernels, .real = c->kernels };
-    k->table.linear = count_linear;
-    k->table.conv2d = count_conv2d;
-    k->table.attention = count_attention;
-    k->table.layer_norm = count_layer_norm;
-    k->table.group_norm = count_group_norm;
-    k->table.geglu = count_geglu;
-    k->table.silu = count_silu;
-    c->kernels = &k->table;
-}
-
-static double total_multiply_adds(const counted *k)
-{
-    double sum = 0;
-    for (int i = 0; i < OPS; i++)
-        sum += k->multiply_adds[i];
-    return sum;
-}
 
 /* ---- the parts; each runs once ---- */
 
@@ -138,7 +48,8 @@ static void run_step(bench *b)
     unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, NULL);
 }
 
-static int forget_here(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind)
+static int forget_here(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C,
+                       int kind)
 {
     bench *b = user;
     (void)C, (void)kind;
@@ -158,12 +69,15 @@ static void run_vae(bench *b) { vae_decode(&b->c, &b->x->vae, b->out, b->in, 1, 
 
 static void run_images(bench *b)
 {
-    static const char *const prompt[16] = { "An image of Cats in Sketch style.", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "" };
+    static const char *const prompt[16] = {
+        "An image of Cats in Sketch style.", "", "", "", "", "", "", "", "", "", "", "", "", "", "", ""
+    };
     const saeuron_generate_options g = { .prompts = prompt, .count = b->images };
     size_t W, H;
     unsigned char *rgb = NULL;
     if (saeuron_image_size(b->x, &g, &W, &H, b->err) || !(rgb = io_alloc(&b->x->host, b->images * W * H, 3)))
-        b->code = b->err->code ? b->err->code : fail(b->err, SAEURON_ENOMEM, "no memory for %zu images", b->images);
+        b->code = b->err->code ? b->err->code
+                               : fail(b->err, SAEURON_ENOMEM, "no memory for %zu images", b->images);
     else
         b->code = saeuron_generate(b->x, &g, rgb, b->err);
     io_free(&b->x->host, rgb);
@@ -181,8 +95,8 @@ static void drop_hooks(bench *b)
     b->hooks = 0;
 }
 
-/* A hash-filled SAE at hook with SELECTED latents to forget wherever they are above 0: half of all tokens, far more than a
- * trained latent fires at. */
+/* A hash-filled SAE at hook with SELECTED latents to forget wherever they are above 0: half of all tokens,
+ * far more than a trained latent fires at. */
 static int make_hook(bench *b, const char *hook)
 {
     const size_t d = unet_hook_width(&b->x->unet, hook, NULL);
@@ -200,13 +114,16 @@ static int make_hook(bench *b, const char *hook)
     a->sae.k = SAE_K;
     a->count = 1;
     selection *s = &a->forget[0];
-    if ((code = bind_hashed(&b->x->host, b->hooks, DT_F32, b->x->threads, sae_bind, &a->sae, &a->sae.memory, b->err)) != SAEURON_OK)
+    code = bind_hashed(&b->x->host, b->hooks, DT_F32, b->x->threads, sae_bind, &a->sae, &a->sae.memory,
+                       b->err);
+    if (code)
         return code;
     float *m = io_alloc(&b->x->host, 2 + 4 * SELECTED, sizeof *m);
     if (!m)
         return fail(b->err, SAEURON_ENOMEM, "no memory for a selection");
     memset(m, 0, (2 + 4 * SELECTED) * sizeof *m);
-    *s = (selection){ .how = { .top = SELECTED, .strength = -1 }, .steps = 1, .memory = m, .start = (uint32_t *)(void *)m };
+    *s = (selection){ .how = { .top = SELECTED, .strength = -1 }, .steps = 1, .memory = m,
+                      .start = (uint32_t *)(void *)m };
     s->latent = s->start + 2;
     s->score = m + 2 + SELECTED;
     s->mu = s->score + SELECTED;
@@ -227,7 +144,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median seconds of one run, each sample being as many runs as last a tenth of a second. It was run before. */
+/* Median seconds of one run; a sample is as many runs as last a tenth of a second. It has been run once
+ * before. */
 static double median_seconds(bench *b, void (*run)(bench *))
 {
     double t[BENCH_RUNS_MAX];
@@ -251,26 +169,28 @@ static double median_seconds(bench *b, void (*run)(bench *))
 
 static void row(const bench *b, const char *name, double value, const char *unit)
 {
-    printf(b->o->as_json ? "{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n" : "%-16s %10.4g %s\n", name, value, unit);
+    printf(b->o->as_json ? "{\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\"}\n" : "%-16s %10.4g %s\n",
+           name, value, unit);
     fflush(stdout);
 }
 
-/* One part: its seconds, and its share of what all threads' multiply-adds could be. Returns the seconds, 0 when it was not asked for. */
+/* Prints one part's seconds, and its multiply-adds as a share of the peak of all threads. Returns the
+ * seconds, 0 when it was not asked for. */
 static double part(bench *b, const char *name, void (*run)(bench *), const char *unit)
 {
     char    share[32];
     counted k;
     if (b->code || (b->o->only && strcmp(b->o->only, name)))
         return 0;
-    const nn plain = b->c;
-    double   work = 0;
-    const bool counts = plain.kernels && run != run_images; /* images are made with an nn of their own */
+    double     work = 0;
+    const bool counts = run != run_images; /* images are made with an nn of their own */
     if (counts)
         start_counting(&b->c, &k);
     run(b); /* a warm-up in any case */
-    if (counts)
+    if (counts) {
         work = total_multiply_adds(&k);
-    b->c.kernels = plain.kernels;
+        stop_counting(&b->c, &k);
+    }
     const double t = median_seconds(b, run);
     if (b->code)
         return 0;
@@ -286,8 +206,7 @@ static double part(bench *b, const char *name, void (*run)(bench *), const char 
 static void profile(bench *b)
 {
     counted k;
-    const nn plain = b->c;
-    if (!plain.kernels)
+    if (b->peak == 0) /* the reference: nothing is known of its speed */
         return;
     run_step(b);
     start_counting(&b->c, &k);
@@ -295,7 +214,7 @@ static void profile(bench *b)
     run_step(b);
     const double all = os_seconds() - start;
     double rest = all;
-    b->c.kernels = plain.kernels;
+    stop_counting(&b->c, &k);
     printf("%-18s %6s %9s %7s %9s %7s\n", "operation", "calls", "seconds", "share", "GFLOP/s", "of peak");
     for (int i = 0; i < OPS; i++) {
         const double speed = 2e-9 * k.multiply_adds[i] / k.seconds[i];
@@ -308,8 +227,9 @@ static void profile(bench *b)
         printf("\n");
     }
     printf("%-18s %6s %9.4f %6.1f%%\n", "add, concat, ...", "", rest, 100 * rest / all);
-    printf("%-18s %6s %9.4f %6.1f%% %9.1f %6.1f%%\n", "guided step", "", all, 100.0, 2e-9 * total_multiply_adds(&k) / all,
-           100 * 2e-9 * total_multiply_adds(&k) / all / (b->peak * b->x->threads));
+    const double speed = 2e-9 * total_multiply_adds(&k) / all;
+    printf("%-18s %6s %9.4f %6.1f%% %9.1f %6.1f%%\n", "guided step", "", all, 100.0, speed,
+           100 * speed / (b->peak * b->x->threads));
 }
 
 /* ---- an SAE's training, at the paper's size ---- */
@@ -330,7 +250,8 @@ static void make_batch(float *x, size_t M, size_t d)
     }
 }
 
-/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share of the peak. */
+/* Whole steps of trainer_step, 4,096 tokens, 1280 x 20,480, k = 32: tokens a second, and the encoder's share
+ * of the peak. */
 static int train_rows(bench *b, const char *name, bool batch_topk)
 {
     enum { WIDTH = 1280 };
@@ -361,7 +282,8 @@ static int train_rows(bench *b, const char *name, bool batch_topk)
         row(b, name, (double)k.batch / s, "tokens/s, an SAE 1280 -> 20,480, k 32, batches of 4,096 tokens");
         snprintf(share, sizeof share, "%s_share", name);
         if (b->peak > 0)
-            row(b, share, 100 * 2e-9 * (double)k.batch * (double)k.d * (double)k.n / s / (b->peak * b->x->threads),
+            row(b, share,
+                100 * 2e-9 * (double)k.batch * (double)k.d * (double)k.n / s / (b->peak * b->x->threads),
                 "% of the FMA peak of all threads, counting the encoder's forward pass alone");
     }
     trainer_close(t);
@@ -389,7 +311,8 @@ static int plan(bench *b)
     }
     arena_release(&only, kv);
     run_vae(b);
-    nn_linear(&b->c, arena_floats(&only, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL, BIG_M, BIG_K, BIG_N);
+    nn_linear(&b->c, arena_floats(&only, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL,
+              BIG_M, BIG_K, BIG_N);
     only.peak += BIG_N * BIG_K * 2;
     const size_t out = pixels > n ? pixels : n, text = 2 * b->N * b->x->text.D;
     const size_t bytes = only.peak + 64 + (out + n + text + b->N) * sizeof(float) + 256;
@@ -414,43 +337,133 @@ static int plan(bench *b)
     return SAEURON_OK;
 }
 
+/* ---- one thread, in GFLOP/s: a multiply-add is two operations ---- */
+
+/* Processor seconds: other programs do not count. */
+static double processor_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+
+static double faster(double best, double multiply_adds, double took)
+{
+    return took > 0.0 && 2e-9 * multiply_adds / took > best ? 2e-9 * multiply_adds / took : best;
+}
+
+/* The best of 20 runs that are long enough to measure: of the kernels' tile, or with a NULL of their fused
+ * multiply-adds in registers alone. 0 for the reference. */
+static double kernel_speed(const nn *c, const float *a, const float *b, float *sink)
+{
+    double best = 0.0;
+    size_t rounds = 1;
+
+    for (int runs = 0; runs < 20;) {
+        const double from = processor_seconds();
+        const double work = a ? nn_tile(c, rounds, a, b, sink) : nn_peak(c, rounds, sink);
+        const double took = processor_seconds() - from;
+        if (work == 0.0)
+            return 0.0;
+        if (took < 0.005) {
+            rounds *= 2;
+            continue;
+        }
+        best = faster(best, work, took);
+        runs++;
+    }
+    return best;
+}
+
+static double peak_speed(const nn *c)
+{
+    float sink[64];
+    for (int i = 0; i < 64; i++)
+        sink[i] = 1e-9f * (float)i;
+    return kernel_speed(c, NULL, NULL, sink);
+}
+
+static double tile_speed(nn *c)
+{
+    const size_t mark = arena_mark(c->work), n = 2048 * 32;
+    float *a = arena_floats(c->work, n), *b = arena_floats(c->work, n);
+    float *sink = arena_floats(c->work, 12 * 32);
+    double best = 0.0;
+
+    if (a && b && sink) {
+        for (size_t i = 0; i < n; i++)
+            a[i] = b[i] = rng_symmetric(0, 0, i, 1.0f);
+        best = kernel_speed(c, a, b, sink);
+    }
+    arena_release(c->work, mark);
+    return best;
+}
+
+/* nn_linear with F16 weights, the best of five. */
+static double linear_speed(const nn *c, size_t M, size_t K, size_t N)
+{
+    nn one = *c;
+    const size_t mark = arena_mark(one.work);
+    float *y = arena_floats(one.work, M * N), *x = arena_floats(one.work, M * K);
+    unsigned char *W = arena_bytes(one.work, N, K * 2);
+    double best = 0.0;
+
+    one.threads = 1;
+    if (y && x && W) {
+        for (size_t i = 0; i < M * K; i++)
+            x[i] = rng_symmetric(0, 0, i, 1.0f);
+        for (size_t i = 0; i < N * K * 2; i++)
+            W[i] = (unsigned char)(i % 2 ? 0x2c + i % 4 : i); /* halves of about 0.1 */
+        for (int run = 0; run < 5; run++) {
+            const double from = processor_seconds();
+            nn_linear(&one, y, x, (weight){ .data = W, .type = DT_F16 }, NULL, M, K, N);
+            best = faster(best, (double)M * (double)K * (double)N, processor_seconds() - from);
+        }
+    }
+    arena_release(one.work, mark);
+    return best;
+}
+
 /* Tile against peak: the kernels' own ceiling on this machine, one thread. */
 static void kernels(bench *b)
 {
-    const double tile = nn_bench_tile(&b->c);
+    const double tile = tile_speed(&b->c);
     row(b, "fma_peak", b->peak, "GFLOP/s, one thread, independent register chains");
     row(b, "tile", tile, "GFLOP/s, one thread, operands in cache");
     row(b, "tile_share", 100 * tile / b->peak, "% of the peak");
-    row(b, "linear", nn_bench_gemm(&b->c, BIG_M, BIG_K, BIG_N), "GFLOP/s, one thread, F16 weights [1280,1280], 1024 rows");
+    row(b, "linear", linear_speed(&b->c, BIG_M, BIG_K, BIG_N),
+        "GFLOP/s, one thread, F16 weights [1280,1280], 1024 rows");
     if (tile < 0.5 * b->peak)
-        fprintf(stderr, "saeuron bench: the kernels reach less than half of the peak: try another compiler, or see docs/contract.md section 3\n");
+        fprintf(stderr, "saeuron bench: the kernels reach less than half of the peak: "
+                        "try another compiler, or see docs/contract.md, section 10\n");
 }
 
 static int run_rows(bench *b)
 {
-    const bool batch = b->o->only && !strcmp(b->o->only, "sae_train_step"), token = b->o->only && !strcmp(b->o->only, "sae_train_topk");
+    const char *only = b->o->only ? b->o->only : "";
+    const bool  batch = !strcmp(only, "sae_train_step"), token = !strcmp(only, "sae_train_topk");
     if (batch || token) { /* over a gigabyte: to be asked for */
-        b->peak = nn_bench_peak(&b->c);
-        return b->code = train_rows(b, b->o->only, batch);
+        b->peak = peak_speed(&b->c);
+        return b->code = train_rows(b, only, batch);
     }
-    const bool forgets = !b->o->only || !strcmp(b->o->only, "unet_forget");
-    if (forgets && ((b->code = make_hook(b, "up_blocks.1.attentions.1")) != SAEURON_OK || (b->code = make_hook(b, "up_blocks.1.attentions.2")) != SAEURON_OK))
+    if (!*only || !strcmp(only, "unet_forget")) {
+        b->code = make_hook(b, "up_blocks.1.attentions.1");
+        if (!b->code)
+            b->code = make_hook(b, "up_blocks.1.attentions.2");
+    }
+    if (!b->code)
+        b->code = plan(b);
+    if (b->code)
         return b->code;
-    if ((b->code = plan(b)) != SAEURON_OK)
-        return b->code;
-    b->peak = nn_bench_peak(&b->c);
+    b->peak = peak_speed(&b->c);
     if (b->o->profile) {
         profile(b);
         return SAEURON_OK;
     }
-    if (!b->o->only)
+    if (!*only && b->peak > 0)
         kernels(b);
     part(b, "text_encoder", run_text, "s a prompt");
     const double step = part(b, "unet_step", run_step, "s a guided step");
     if (b->hooks)
-        part(b, "unet_forget", run_forget, "s a guided step, two latents forgotten at each hook of up_blocks.1");
+        part(b, "unet_forget", run_forget,
+             "s a guided step, two latents forgotten at each hook of up_blocks.1");
     part(b, "vae_decode", run_vae, "s an image");
-    if (b->o->only ? strncmp(b->o->only, "image", 5) : step > IMAGE_STEP) /* minutes: to be asked for */
+    if (*only ? strncmp(only, "image", 5) : step > IMAGE_STEP) /* minutes: to be asked for */
         return b->code;
     b->images = 1;
     part(b, "image", run_images, "s an image, default steps");
@@ -461,10 +474,11 @@ static int run_rows(bench *b)
 
 int bench_run(saeuron_context *x, const bench_options *o, saeuron_error *err)
 {
-    bench b = { .o = o, .x = x, .err = err, .N = saeuron_text_length(x), .h = x->unet.sample_size, .w = x->unet.sample_size };
-    if (!nn_init(&b.c, x->host.isa, x->threads, &b.work))
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU", x->host.isa);
-    const int code = run_rows(&b);
+    bench b = { .o = o, .x = x, .err = err, .N = saeuron_text_length(x) };
+    b.h = b.w = x->unet.sample_size;
+    int code = choose_kernels(&b.c, x->host.isa, x->threads, &b.work, err);
+    if (!code)
+        code = run_rows(&b);
     drop_hooks(&b);
     io_free(&x->host, b.memory);
     return code;

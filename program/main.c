@@ -15,6 +15,7 @@
 #include "forget.h"
 #include "program/bench.h"
 #include "program/command.h"
+#include "program/selftest.h"
 #include "train.h"
 #include "training/collect.h"
 
@@ -23,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selftest.c */
 
 /* Where `make install` puts the small model's folder: the Makefile says it, from PREFIX. */
 #ifndef SAEURON_SHARE

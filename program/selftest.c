@@ -1,14 +1,17 @@
-/* selftest.c: is this build right on this machine? One line an operation, "NAME digest", over hash-filled inputs: the same
- * list from every compiler, optimisation level, thread count, instruction set and machine, big-endian ones included.
+/* selftest.c: is this build right on this machine? One line an operation, "NAME digest", over hash-filled
+ * inputs. The list is the same from every compiler, optimisation level, thread count, instruction set and
+ * machine, big-endian ones included.
  *
  *   hash-filled inputs --every operation, small networks--> digests == tests/golden/digests.txt, compiled in
  *
- * Not here: truth (tests/ compares with PyTorch in float64), speed (bench.c).
- * A line that changes is a new contract version (docs/contract.md, its last section), never a new golden on one machine. */
+ * Not here: truth (tests/ compares with PyTorch in float64), speed (bench.c). A line that changes is a new
+ * contract version (docs/contract.md, section 11), never a new golden on one machine. */
+#include "program/selftest.h"
 #include "arithmetic/rng.h"
 #include "clip.h"
 #include "ddim.h"
 #include "evaluation/classifier.h"
+#include "layers/machine.h"
 #include "train.h"
 #include "unet.h"
 #include "vae.h"
@@ -94,21 +97,22 @@ static void functions(list *l)
 {
     enum { N = 20000 };
     static const struct { const char *name; float (*f)(float); } table[] = {
-        { "exp", nn_expf }, { "exp_cr", nn_expf_cr }, { "log", nn_logf }, { "erf", nn_erff }, { "silu", nn_silu1 },
-        { "gelu", nn_gelu1 }, { "quick_gelu", nn_quick_gelu1 }
+        { "exp", nn_expf }, { "exp_cr", nn_expf_cr }, { "log", nn_logf }, { "erf", nn_erff },
+        { "silu", nn_silu1 }, { "gelu", nn_gelu1 }, { "quick_gelu", nn_quick_gelu1 }
     };
     float *y = floats(l, N);
     for (size_t t = 0; t < sizeof table / sizeof *table; t++) {
         for (size_t i = 0; i < N; i++) {
-            const float x = i % 2 ? rng_symmetric(7, 1000 + t, i, 110.0f) : rng_symmetric(7, 1000 + t, i, 4.0f);
+            const float x = rng_symmetric(7, 1000 + t, i, i % 2 ? 110.0f : 4.0f);
             y[i] = table[t].f(table[t].f == nn_logf ? x * x : x);
         }
         add(l, table[t].name, y, N);
     }
-    for (size_t i = 0; i < N; i++) /* any bits; NaN counts as one value */
-        y[i] = nn_fmaf(f32_from((uint32_t)rng_value(7, 1, i)), f32_from((uint32_t)rng_value(7, 2, i)), f32_from((uint32_t)rng_value(7, 3, i)));
-    for (size_t i = 0; i < N; i++)
+    for (size_t i = 0; i < N; i++) { /* of any bits; a NaN counts as 0 */
+        const float a = f32_from((uint32_t)rng_value(7, 1, i)), b = f32_from((uint32_t)rng_value(7, 2, i));
+        y[i] = nn_fmaf(a, b, f32_from((uint32_t)rng_value(7, 3, i)));
         y[i] = y[i] == y[i] ? y[i] : 0.0f;
+    }
     add(l, "fma", y, N);
     uint64_t *w = arena_bytes(l->work, N, sizeof *w);
     for (size_t i = 0; w && i < N; i++) {
@@ -127,7 +131,8 @@ static void products(list *l, nn *c)
         { 1, 129, 33, DT_F32 }, { 13, 300, 50, DT_F16 }, { 3, 2177, 17, DT_BF16 }, { 5, 4225, 9, DT_F16 }
     };
     static const conv_shape convs[] = {
-        { 2, 7, 6, 5, 19, 3, 1, 1, 1 }, { 1, 9, 8, 33, 16, 3, 2, 0, 1 }, { 1, 5, 5, 130, 40, 1, 1, 0, 0 }, { 1, 4, 4, 240, 12, 3, 1, 1, 1 }
+        { 2, 7, 6, 5, 19, 3, 1, 1, 1 }, { 1, 9, 8, 33, 16, 3, 2, 0, 1 }, { 1, 5, 5, 130, 40, 1, 1, 0, 0 },
+        { 1, 4, 4, 240, 12, 3, 1, 1, 1 }
     };
     char name[32];
     for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) {
@@ -140,12 +145,14 @@ static void products(list *l, nn *c)
     for (size_t i = 0; i < sizeof convs / sizeof *convs; i++) {
         const conv_shape *s = &convs[i];
         const size_t n = s->B * conv_out(s, s->H) * conv_out(s, s->W) * s->co;
-        float *y = floats(l, n), *x = filled(l, s->B * s->H * s->W * s->ci, 1.0f), *b = filled(l, s->co, 1.0f);
+        float *y = floats(l, n);
+        float *x = filled(l, s->B * s->H * s->W * s->ci, 1.0f), *b = filled(l, s->co, 1.0f);
         nn_conv2d(c, y, x, stored(l, s->co * s->ci * s->k * s->k, i % 2 ? DT_F32 : DT_F16, 0.1f), b, s);
         snprintf(name, sizeof name, "conv_%zux%zu_%zu_%zu", s->k, s->k, s->ci, s->co);
         add(l, name, y, n);
     }
-    float *q = filled(l, 40 * 48, 3.0f), *k = filled(l, 2100 * 48, 3.0f), *v = filled(l, 2100 * 48, 1.0f), *y = floats(l, 40 * 48);
+    float *q = filled(l, 40 * 48, 3.0f), *k = filled(l, 2100 * 48, 3.0f), *v = filled(l, 2100 * 48, 1.0f);
+    float *y = floats(l, 40 * 48);
     nn_attention(c, y, q, k, v, 2, 20, 77, 3, 16, false);
     add(l, "attention_77", y, 40 * 48);
     nn_attention(c, y, q, k, v, 1, 6, 2100, 1, 48, false);
@@ -157,7 +164,8 @@ static void products(list *l, nn *c)
 static void norms(list *l, nn *c)
 {
     enum { N = 6 * 960 };
-    float *x = filled(l, N, 3.0f), *gamma = filled(l, 960, 1.0f), *beta = filled(l, 960, 1.0f), *y = floats(l, N);
+    float *x = filled(l, N, 3.0f), *gamma = filled(l, 960, 1.0f), *beta = filled(l, 960, 1.0f);
+    float *y = floats(l, N);
     nn_layer_norm(c, y, x, gamma, beta, 6, 960, 1e-5f);
     add(l, "layer_norm", y, N);
     nn_group_norm(c, y, x, gamma, beta, 2, 30, 96, 32, 1e-5f, true);
@@ -214,16 +222,19 @@ static void rest(list *l)
 /* ---- networks: small ones, hash-filled, in Stable Diffusion's arrangement ---- */
 
 static const char unet_config[] =
-    "{\"in_channels\":4,\"out_channels\":4,\"sample_size\":8,\"block_out_channels\":[32,64],\"layers_per_block\":2,\"norm_num_groups\":8,"
-    "\"cross_attention_dim\":24,\"attention_head_dim\":4,\"down_block_types\":[\"CrossAttnDownBlock2D\",\"DownBlock2D\"],"
+    "{\"in_channels\":4,\"out_channels\":4,\"sample_size\":8,\"block_out_channels\":[32,64],"
+    "\"layers_per_block\":2,\"norm_num_groups\":8,\"cross_attention_dim\":24,\"attention_head_dim\":4,"
+    "\"down_block_types\":[\"CrossAttnDownBlock2D\",\"DownBlock2D\"],"
     "\"up_block_types\":[\"UpBlock2D\",\"CrossAttnUpBlock2D\"]}";
-static const char vae_config[] = "{\"block_out_channels\":[16,32],\"layers_per_block\":1,\"norm_num_groups\":8,\"latent_channels\":4}";
+static const char vae_config[] =
+    "{\"block_out_channels\":[16,32],\"layers_per_block\":1,\"norm_num_groups\":8,\"latent_channels\":4}";
 static const char clip_config[] =
-    "{\"vocab_size\":64,\"max_position_embeddings\":16,\"hidden_size\":24,\"intermediate_size\":48,\"num_hidden_layers\":2,\"num_attention_heads\":3}";
-
+    "{\"vocab_size\":64,\"max_position_embeddings\":16,\"hidden_size\":24,\"intermediate_size\":48,"
+    "\"num_hidden_layers\":2,\"num_attention_heads\":3}";
 static const char vit_config[] =
-    "{\"architecture\":\"vision_transformer\",\"img_size\":30,\"patch_size\":7,\"embed_dim\":40,\"depth\":2,\"num_heads\":5,\"mlp_ratio\":3.53,"
-    "\"global_pool\":\"avg\",\"num_classes\":11,\"mean\":[0.485,0.456,0.406],\"std\":[0.229,0.224,0.225]}";
+    "{\"architecture\":\"vision_transformer\",\"img_size\":30,\"patch_size\":7,\"embed_dim\":40,\"depth\":2,"
+    "\"num_heads\":5,\"mlp_ratio\":3.53,\"global_pool\":\"avg\",\"num_classes\":11,"
+    "\"mean\":[0.485,0.456,0.406],\"std\":[0.229,0.224,0.225]}";
 
 static void run_unet(list *l, nn *c, void *network)
 {
@@ -242,7 +253,7 @@ static void run_vae(list *l, nn *c, void *network)
     unsigned char *rgb = arena_bytes(l->work, N, 1);
     vae_decode(c, network, y, z, 1, 8, 8, NULL);
     add(l, "vae_decoder", y, N);
-    for (size_t i = 0; rgb && i < N; i++) /* a stream of its own: one more tensor here would change those that follow */
+    for (size_t i = 0; rgb && i < N; i++) /* not `filled`: one tensor more would change all that follow */
         rgb[i] = (unsigned char)(rng_value(7, 2000, i) >> 56);
     if (rgb && y)
         vae_pixels(y, rgb, N);
@@ -269,7 +280,8 @@ static void run_sae(list *l, nn *c, void *network)
 {
     enum { M = 70, K = 8, DIM = 24 }; /* more tokens than one block of sae_encode */
     sae *s = network;
-    float    *x = filled(l, M * DIM, 2.0f), *val = floats(l, M * K), *y = floats(l, M * DIM), *row = floats(l, 2 * DIM);
+    float    *x = filled(l, M * DIM, 2.0f), *val = floats(l, M * K);
+    float    *y = floats(l, M * DIM), *row = floats(l, 2 * DIM);
     uint32_t *idx = arena_bytes(l->work, M * K, sizeof *idx), *count = arena_bytes(l->work, M, sizeof *count);
     uint64_t *w = arena_bytes(l->work, M * K, sizeof *w);
     size_t    n = 0;
@@ -288,16 +300,18 @@ static void run_sae(list *l, nn *c, void *network)
 /* The schedule of Stable Diffusion and two steps of each prediction type. */
 static void schedule(list *l)
 {
+#define SCALED_LINEAR "\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012," \
+                      "\"clip_sample\":false,\"steps_offset\":1"
     static const char *const configs[2] = {
-        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"clip_sample\":false,\"steps_offset\":1,\"set_alpha_to_one\":false}",
-        "{\"beta_schedule\":\"scaled_linear\",\"beta_start\":0.00085,\"beta_end\":0.012,\"clip_sample\":false,\"steps_offset\":1,\"prediction_type\":\"v_prediction\"}",
+        "{" SCALED_LINEAR ",\"set_alpha_to_one\":false}",
+        "{" SCALED_LINEAR ",\"prediction_type\":\"v_prediction\"}",
     };
     ddim *d = arena_bytes(l->work, 1, sizeof *d);
     for (int i = 0; d && i < 2; i++) {
         float *x = filled(l, 256, 1.0f), *e = filled(l, 256, 1.0f);
         json object;
-        if (!x || !e || json_open(&object, configs[i], strlen(configs[i]), "scheduler", NULL) || ddim_configure(d, object, "scheduler", NULL) ||
-            ddim_set_timesteps(d, 20, NULL))
+        if (!x || !e || json_open(&object, configs[i], strlen(configs[i]), "scheduler", NULL) ||
+            ddim_configure(d, object, "scheduler", NULL) || ddim_set_timesteps(d, 20, NULL))
             return;
         ddim_step(d, x, e, 0, 256);
         ddim_step(d, x, e, 19, 256);
@@ -314,7 +328,8 @@ static int configure_sae(void *s, json o)
     return SAEURON_OK;
 }
 
-/* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as run_vae's picture has. */
+/* Pictures, their rows and columns resized in both orders, then their logits. Streams of their own, as
+ * run_vae's picture has. */
 static void run_vit(list *l, nn *c, void *network)
 {
     enum { B = 2, W = 45, H = 97, SIDE = 30, N = SIDE * SIDE * 3, CLASSES = 11 };
@@ -357,16 +372,19 @@ static void networks(list *l, nn *c)
         { vit_config, sizeof(vit), configure_vit, vit_bind, run_vit },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const char *text = table[i].config;
         void *network = arena_bytes(l->work, table[i].size, 1), *memory = NULL;
         json object;
-        if (network && !json_open(&object, table[i].config, strlen(table[i].config), "config", NULL) && !table[i].configure(network, object) &&
-            !bind_network(NULL, NULL, 5, table[i].bind, network, &memory, NULL))
+        if (network && !json_open(&object, text, strlen(text), "config", NULL) &&
+            !table[i].configure(network, object) &&
+            !bind_hashed(NULL, 5, DT_F32, 1, table[i].bind, network, &memory, NULL))
             table[i].run(l, c, network);
         io_free(NULL, memory);
     }
 }
 
-/* An SAE from its start through a few steps, latents dying on the way; then its state, its gradients, and the reports. */
+/* An SAE from its start through a few steps, latents dying on the way; then its state, its gradients, and the
+ * reports. */
 static void training(list *l, const nn *c, const char *name, bool batch_topk)
 {
     enum { M = 37, DIM = 40, STEPS = 5 };
@@ -403,8 +421,9 @@ static void training(list *l, const nn *c, const char *name, bool batch_topk)
     for (size_t i = 0; i < TRAINER_TENSORS; i++) {
         uint64_t h = 0;
         for (size_t j = 0; j < state[i].count; j++) {
-            const uint64_t v = state[i].type == DT_F32 ? f32_bits(((const float *)state[i].data)[j]) : ((const uint64_t *)state[i].data)[j];
-            h = rng_mix(h + v + 1);
+            const float    *f = state[i].data;
+            const uint64_t *u = state[i].data;
+            h = rng_mix(h + (state[i].type == DT_F32 ? f32_bits(f[j]) : u[j]) + 1);
         }
         w[n++] = h;
     }
@@ -429,16 +448,21 @@ static void compute(list *l, nn *c, arena *work)
     training(l, c, "train_topk", false);
 }
 
-/* Lines of l that are not as expected, said on stdout. */
+/* Lines of l that are not as expected, each told on stdout. */
 static int differences(const list *l, const nn *c)
 {
     int different = 0;
-    for (int i = 0; i < l->n || i < EXPECTED; i++)
-        if (i >= l->n || i >= EXPECTED || strcmp(l->name[i], expected[i].name) || l->digest[i] != expected[i].digest) {
-            printf("%s, %d threads: %s is %016" PRIx64 ", should be %s %016" PRIx64 "\n", nn_isa_name(c), c->threads, i < l->n ? l->name[i] : "nothing",
-                   i < l->n ? l->digest[i] : 0, i < EXPECTED ? expected[i].name : "nothing", i < EXPECTED ? expected[i].digest : 0);
-            different++;
-        }
+    for (int i = 0; i < l->n || i < EXPECTED; i++) {
+        const bool  have = i < l->n, wants = i < EXPECTED;
+        const char *name = have ? l->name[i] : "nothing", *wanted = wants ? expected[i].name : "nothing";
+        const uint64_t digest = have ? l->digest[i] : 0, right = wants ? expected[i].digest : 0;
+        if (have && wants && !strcmp(name, wanted) && digest == right)
+            continue;
+        printf("%s, %d threads: %s is %016" PRIx64 ", should be %s %016" PRIx64 "\n", nn_isa_name(c),
+               c->threads,
+               name, digest, wanted, right);
+        different++;
+    }
     return different;
 }
 
@@ -464,9 +488,6 @@ static bool built_in(const char *isa)
     return false;
 }
 
-/* isa NULL: every kernel set built in, with 1 thread and with 2; a set that this CPU cannot run is a row SKIPPED, its
- * lists counted at the end. show: print the best set's digests instead, or isa's. Returns the exit status. */
-int selftest_run(const char *isa, int threads, bool show, bool quiet);
 int selftest_run(const char *isa, int threads, bool show, bool quiet)
 {
     static const size_t size = (size_t)48 << 20;
@@ -486,8 +507,12 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet)
         for (int t = first; t <= last; t++) {
             const int  wrong = test_one(*name ? name : NULL, t, show, &work, &l);
             const bool skip = wrong < 0 && !show && built_in(name);
-            if (wrong < 0 && !skip)
-                fprintf(stderr, "saeuron selftest: kernels %.20s are not built in or not for this CPU; there are: %s\n", isa, nn_isa_list());
+            if (wrong < 0 && !skip) {
+                nn c;
+                saeuron_error e = { 0 };
+                choose_kernels(&c, isa, t, NULL, &e);
+                fprintf(stderr, "saeuron selftest: %s\n", e.text);
+            }
             if (skip && !quiet && t == first)
                 printf("SKIPPED %s: not on this CPU\n", name);
             passed += wrong == 0;
@@ -497,7 +522,9 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet)
     }
     io_free(NULL, work.base);
     if (!show)
-        printf("contract %d, %d operations a list: %d passed, %d failed", SAEURON_CONTRACT_VERSION, (int)EXPECTED, passed, failed);
+        printf("contract %d, %d operations a list: %d passed, %d failed", SAEURON_CONTRACT_VERSION,
+               (int)EXPECTED,
+               passed, failed);
     if (!show && skipped)
         printf(", %d skipped", skipped);
     if (!show)

@@ -1,14 +1,16 @@
 /* exhaustive.c: every float there is, through every function of one number.
  *
- *   the lanes that this file's compiler makes of nn_math.h == nn.c, bit for bit         exp log erf silu gelu quick_gelu
+ *   the lanes that this file's compiler makes of number.h == number.c, bit for bit      all six functions
  *   distance from the truth in ulp, by the C library's double functions                 exp log erf
  *   exp_cr is the float nearest to exp, by float128 where double cannot tell
  *
  *   exhaustive [STEP]      STEP 1: all 2^32 floats (minutes); STEP n: every n-th, from 0
  *
- * `make exhaustive` compiles this file for the best instruction set here, and nn.c as always. The worst distances go
- * into docs/contract.md, section 5. Needs gcc for float128 (libquadmath); without, those cases are counted as unsure. */
+ * `make exhaustive` compiles this file for the best instruction set here, and number.c as always. The worst
+ * distances go into docs/contract.md, section 5. Needs gcc for float128 (libquadmath); without, the cases
+ * that ask for it are counted as unsure. */
 #include "arithmetic/number.h"
+#include "arithmetic/threads.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +21,12 @@
 enum { RUN = 4096 };
 
 typedef void lanes_function(float *restrict y, const float *restrict x);
-#define LANES(name) \
-    static void name##_lanes(float *restrict y, const float *restrict x) { for (int i = 0; i < RUN; i++) y[i] = name##32(x[i]); }
+#define LANES(name)                                                         \
+    static void name##_lanes(float *restrict y, const float *restrict x)    \
+    {                                                                       \
+        for (int i = 0; i < RUN; i++)                                       \
+            y[i] = name##32(x[i]);                                          \
+    }
 LANES(exp)
 LANES(log)
 LANES(erf)
@@ -32,7 +38,13 @@ static double exp_d(double x) { return exp(x); }
 static double log_d(double x) { return log(x); }
 static double erf_d(double x) { return erf(x); }
 
-static const struct { const char *name; lanes_function *lanes; float (*one)(float); double (*truth)(double); double bar; } table[] = {
+static const struct {
+    const char *name;
+    lanes_function *lanes;
+    float  (*one)(float);
+    double (*truth)(double);
+    double bar; /* ulp that are allowed */
+} table[] = {
     { "exp", exp_lanes, nn_expf, exp_d, 1.01 },
     { "log", log_lanes, nn_logf, log_d, 0.5001 },
     { "erf", erf_lanes, nn_erff, erf_d, 1.06 },
@@ -79,20 +91,14 @@ static int function(size_t f, uint32_t step)
     float  at = 0.0f;
     long   different = 0;
 
-#ifdef _OPENMP
-#pragma omp parallel reduction(+ : different)
-#endif
+    OMP(omp parallel reduction(+ : different))
     {
         double mine = 0.0;
         float  where = 0.0f;
-#ifdef _OPENMP
-#pragma omp for schedule(dynamic, 64)
-#endif
+        OMP(omp for schedule(dynamic, 64))
         for (int64_t r = 0; r < runs; r++)
             different += run(f, (uint32_t)(r * RUN * step), step, &mine, &where);
-#ifdef _OPENMP
-#pragma omp critical
-#endif
+        OMP(omp critical)
         if (mine > worst) {
             worst = mine;
             at = where;
@@ -124,14 +130,12 @@ static int nearest_exp(float x, float *y)
 #endif
 }
 
-/* Below 2^-25 in size the result is 1 or its neighbour; the rest of [-104,89] is where exp_cr has work to do. */
+/* Every step-th float of [-104, 88.7] from 2^-25 in size on: below, the result is 1 or its neighbour. */
 static int correctly_rounded(uint32_t step)
 {
     long wrong = 0, unsure = 0, count = 0;
 
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic, 4096) reduction(+ : wrong, unsure, count)
-#endif
+    OMP(omp parallel for schedule(dynamic, 4096) reduction(+ : wrong, unsure, count))
     for (int64_t i = 0x32000000; i <= 0x42d00000; i += step)
         for (uint32_t sign = 0; sign < 2; sign++) {
             const float x = f32_from((uint32_t)i | sign << 31);

@@ -11,9 +11,10 @@ awk -F'"' '
 BEGIN {
     split("arithmetic 1 files 2 layers 3 . 4 training 5 evaluation 5 program 7", level, " ")
     for (i = 1; level[i] != ""; i += 2) L[level[i]] = level[i + 1]
-    order = "arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/reference arithmetic/kernels arithmetic/nn " \
+    order = "arithmetic/threads arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/order " \
+            "arithmetic/reference arithmetic/kernels arithmetic/nn " \
             "files/utf8 files/error files/decimal files/json files/system files/text files/tensors files/npy " \
-            "layers/config layers/bind layers/forward " \
+            "layers/machine layers/config layers/bind layers/forward " \
             "tokenizer ddim clip unet vae sae train stats select context forget"
     n = split(order, name, " ")
     for (i = 1; i <= n; i++) O[name[i]] = i

@@ -10,9 +10,9 @@
 #include <unistd.h>
 
 #define SUITES(X) \
-    X(nn) X(rng) X(io) X(bind) X(config) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) \
-    X(train) X(stats) X(select) X(context) X(forget) X(saeuron) X(vit) X(collect) X(measure) X(training) \
-    X(golden) X(eval) X(cli)
+    X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(io) X(machine) X(bind) X(config) \
+    X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(stats) X(select) X(context) \
+    X(forget) X(saeuron) X(collect) X(measure) X(training) X(vit) X(eval) X(golden) X(equations) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -1,4 +1,4 @@
-"""twin.py: docs/contract.md again, in NumPy, and bit for bit against nn.c and rng.c; a classifier whole, against vit.c; training, against train.c.
+"""twin.py: docs/contract.md again, in NumPy, and bit for bit against arithmetic/; a classifier whole, against vit.c; training, against train.c.
 
 Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
 of float32 and float64 arithmetic, so that this file can be read as an executable specification.
@@ -677,7 +677,7 @@ def randn(seed, n):
     return y
 
 
-# ---- nn.c, by ctypes ----
+# ---- arithmetic/, by ctypes ----
 
 class Arena(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t), ("used", ctypes.c_size_t), ("peak", ctypes.c_size_t),

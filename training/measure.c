@@ -5,21 +5,15 @@
  * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
  * Source: FVU as in the released SAE/trainer.py. Letters: N tokens a map, M tokens, d width, n latents. */
 #include "training/measure.h"
+#include "arithmetic/threads.h"
+#include "layers/machine.h"
 
 #include <string.h>
-
-#ifdef _OPENMP
-#define OMP(text) _Pragma(#text)
-#else
-#define OMP(text)
-#endif
 
 enum {
     CHANNELS = 64,      /* channels summed together down the tokens */
     FEW = 1 << 16       /* values that are not worth waking threads for */
 };
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ---- densities ---- */
 
@@ -120,10 +114,11 @@ static void plan_measure(measure *m, arena *a)
     m->count = arena_bytes(a, B, sizeof(uint32_t));
     m->y = arena_bytes(a, B, d * sizeof(float));
     m->fired = arena_bytes(a, n, sizeof(uint64_t));
-    if (!m->s.encoder.w.packed && m->c.kernels) { /* else packed anew for every block of tokens */
-        float *packed = arena_floats(a, m->c.kernels->packed_size(n, 1, d));
+    const size_t panels = m->s.encoder.w.packed ? 0 : nn_packed_size(&m->c, n, 1, d);
+    if (panels) { /* else packed anew for every block of tokens */
+        float *packed = arena_floats(a, panels);
         if (packed)
-            m->c.kernels->pack(packed, m->s.encoder.w, n, 1, d);
+            nn_pack(&m->c, packed, m->s.encoder.w, n, 1, d);
         m->s.encoder.w.packed = packed;
     }
 }
@@ -137,11 +132,10 @@ int measure_open(measure **out, const saeuron_host *host, const sae *s, int thre
     if (!m)
         return fail(err, SAEURON_ENOMEM, "no memory to measure an SAE");
     *m = (measure){ .host = host, .s = *s };
-    if (!nn_init(&m->c, isa, threads, &only)) {
+    const int code = choose_kernels(&m->c, isa, threads, &only, err);
+    if (code) {
         io_free(host, m);
-        return fail(err, SAEURON_EUSAGE,
-                    "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", isa,
-                    nn_isa_list());
+        return code;
     }
     plan_measure(m, &only);
     sae_encode(&m->c, &m->s, NULL, NULL, NULL, NULL, SAE_TOKENS);
