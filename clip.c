@@ -172,6 +172,7 @@ static void encoder_layer(nn *c, const clip *t, const clip_layer *l, float *x, s
     arena_release(c->work, mark);
 }
 
+/* EQ 2: embeddings, layers, final_layer_norm */
 void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch)
 {
     const size_t D = t->D, mark = arena_mark(c->work);

@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-/* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch
- * computes it; the product in double, each entry rounded to float. */
+/* EQ 4: alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as
+ * torch computes it; the product in double, each entry rounded to float. */
 static void scaled_linear(float *alphas, size_t n, double start, double end)
 {
     /* of the doubles in the config: 0.012f has another root */
@@ -111,6 +111,7 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
     return c.code;
 }
 
+/* EQ 5: evenly spaced, the largest first */
 int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
 {
     if (steps < 1 || steps > d->train_steps)
@@ -126,6 +127,7 @@ int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* EQ 8: x0 from x and e, then x at the next timestep from x0 and e */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
 {
     const int   t = d->timesteps[i], before = t - (int)(d->train_steps / d->steps);
@@ -146,6 +148,7 @@ void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
     }
 }
 
+/* EQ 7: e = uncond + scale (cond - uncond) */
 void guide(float *e, const float *uncond, const float *cond, float scale, size_t n)
 {
     for (size_t i = 0; i < n; i++)

@@ -190,9 +190,9 @@ static int record(part *p, const char *name, const float *v, size_t B, size_t n)
     return SAEURON_OK;
 }
 
-/* Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is asked
- * for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap that
- * asks for names hears of it. */
+/* EQ 11: Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is
+ * asked for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap
+ * that asks for names hears of it. */
 static int at_module(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
 {
     part *p = user;
@@ -279,7 +279,7 @@ static void encode_prompts(sampling *s, float *y, size_t B)
     arena_release(s->c.work, mark);
 }
 
-/* Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
+/* EQ 3: Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
 static void start_noise(sampling *s, float *x, size_t B)
 {
     const saeuron_generate_options *o = s->o;

@@ -16,8 +16,8 @@
 
 /* ---- score ---- */
 
-/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c)
- * is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
+/* EQ 30: s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where
+ * mu(D\c) is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
  *                                                                                      (paper equation 5).
  * In double, concepts ascending; each score is rounded to float once.
  * AUDIT A8: the released code is half precision here. */
@@ -88,7 +88,7 @@ static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t 
     return count;
 }
 
-/* The latents of one step, ascending, into w->latent; returns how many. */
+/* EQ 31: The latents of one step, ascending, into w->latent; returns how many. */
 static size_t select_step(const stats *s, workspace *w, size_t concept, size_t step, choice how)
 {
     const bool filter = how.min_density > 0;
@@ -190,7 +190,8 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
     return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
 }
 
-/* f~ of one latent. Steered: FACTOR f. Selected for a concept, and f > threshold: gamma mu f. Otherwise f.
+/* f~ of one latent. EQ 33: where it is steered, FACTOR f. EQ 32: where a concept selects it and f > threshold,
+ * gamma mu f. Otherwise f.
  * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from
  * forgetting.
  * AUDIT A5: the released order is undefined for latents that several concepts select. Here each concept
@@ -247,8 +248,8 @@ static void edit_latents(const ablation *a, float *after, const uint32_t *idx, c
     }
 }
 
-/* Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where none
- * does. idx, after are overwritten. y [d], row [2d]: scratch. */
+/* EQ 34: Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where
+ * none does. idx, after are overwritten. y [d], row [2d]: scratch. */
 static void add_changes(const ablation *a, float *x, uint32_t *idx, const float *f, float *after,
                         size_t count, float *y, float *row)
 {

@@ -120,8 +120,8 @@ static int check_metadata(stats *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the
- * others. scratch [2n]. */
+/* EQ 29: threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of
+ * the others. scratch [2n]. */
 static int make_thresholds(stats *s, double *scratch, saeuron_error *err)
 {
     const size_t n = s->n;

@@ -281,8 +281,10 @@ static void report(pass *p, float *x, size_t H, size_t W, size_t C, int kind, co
     p->stop = p->watch->fn(p->watch->user, name, x, p->B, H, W, C, kind);
 }
 
-/* x += to_out(attention(norm(x)))   (half of BasicTransformerBlock.forward). x [B,P,C]; text's keys and values if a->text. */
-static void attend(pass *p, const attention *a, const norm *before, float *x, size_t P, const char *path, const char *name)
+/* x += to_out(attention(norm(x)))   (half of BasicTransformerBlock.forward)
+ * x [B,P,C]; with the text's keys and values if a->text. */
+static void attend(pass *p, const attention *a, const norm *before, float *x, size_t P, const char *path,
+                   const char *name)
 {
     nn *c = p->c;
     const size_t C = a->to_q.in, M = p->B * P, mark = arena_mark(c->work);
@@ -456,6 +458,7 @@ static float *embed_time(pass *p, float t)
     return e;
 }
 
+/* EQ 6: e = UNet(x, t, text) */
 int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
                  size_t B, size_t H, size_t W, const tap *watch)
 {

@@ -284,6 +284,7 @@ static size_t largest_decoded(const vae *v, size_t B, size_t H, size_t W)
     return floats;
 }
 
+/* EQ 9: latents, scaled back, to pixels in about [-1,1] */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch)
 {
     const vae_half *p = &v->decoder;

@@ -220,8 +220,8 @@ int measure_result(const measure *m, measurement *r, saeuron_error *err)
 {
     const size_t d = m->s.d, n = m->s.n;
     double lane[16] = { 0 };
-    /* sum (x - mean)^2 = sum (x - first)^2 - (sum (x - first))^2 / tokens, a channel. The first token is near
-     * the mean, so little cancels. */
+    /* EQ 27: sum (x - mean)^2 = sum (x - first)^2 - (sum (x - first))^2 / tokens, a channel. The first token
+     * is near the mean, so little cancels. */
     for (size_t j = 0; j < d && m->tokens; j++)
         lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
     const double V = nn_sum16_d(lane, 16);
