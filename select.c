@@ -190,7 +190,7 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
     return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
 }
 
-/* f~ of one latent. EQ 33: where it is steered, FACTOR f. EQ 32: where a concept selects it and f > threshold,
+/* f~ of one latent. EQ 33: if it is steered, FACTOR f. EQ 32: if a concept selects it and f > threshold,
  * gamma mu f. Otherwise f.
  * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from
  * forgetting.
