@@ -21,11 +21,9 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
     static const char *const ignored[] = {
         /* training and initialisation */
         "attention_dropout", "dropout", "initializer_factor", "initializer_range", "gradient_checkpointing",
-        /* the pooled output and its projection, which Stable Diffusion does not read; the ids are the
-         * tokenizer's */
+        /* the pooled output, which Stable Diffusion does not read; ids that the tokenizer knows */
         "bos_token_id", "eos_token_id", "pad_token_id", "projection_dim",
-        /* in what form results come back, how attention is computed, names of classes: no value depends on
-         * them */
+        /* the form of results, how attention is computed, names of classes: no value depends on them */
         "use_cache", "use_return_dict", "return_dict", "output_attentions", "output_hidden_states",
         "attn_implementation", "problem_type", "id2label", "label2id", "torchscript", "use_bfloat16",
         "tf_legacy_loss", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix",
@@ -40,8 +38,7 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
         "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
         "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens", NULL
     };
-    /* A CLIPConfig, as OpenAI's own folders hold: CLIPTextConfig.from_pretrained takes its text_config and
-     * nothing else. */
+    /* A CLIPConfig, as OpenAI's folders hold: CLIPTextConfig.from_pretrained takes its text_config alone. */
     static const char *const whole[] = {
         "text_config", "text_config_dict", "vision_config", "vision_config_dict", "logit_scale_init_value",
         "initializer_factor", "projection_dim", NULL
@@ -53,8 +50,7 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
     memset(t, 0, sizeof *t);
     if (json_get(object, "text_config", &part)) {
         config_known(&c, whole, NULL);
-        /* CLIPConfig lets it override text_config, CLIPTextConfig does not look: the two differ unless it is
-         * absent or null. */
+        /* It overrides text_config in CLIPConfig, but not in CLIPTextConfig: so it must be absent or null. */
         config_only(&c, "text_config_dict", "null");
         if (!c.code && json_kind(part) != '{')
             c.code = fail(err, SAEURON_EFORMAT, "%s: \"text_config\" must be an object", path);
@@ -176,6 +172,7 @@ static void encoder_layer(nn *c, const clip *t, const clip_layer *l, float *x, s
     arena_release(c->work, mark);
 }
 
+/* EQ 2: embeddings, layers, final_layer_norm */
 void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch)
 {
     const size_t D = t->D, mark = arena_mark(c->work);

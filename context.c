@@ -70,8 +70,7 @@ static int read_weights(saeuron_context *ctx, const network *n, const char *dir,
         weights += n->file->list[i].count;
     const bool pack = n->packed && weights <= ctx->host.pack / sizeof(float);
     code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
-    tensors_release(
-        n->file); /* binding has read every value, to check it; pages that are needed will come back */
+    tensors_release(n->file); /* binding has read every value, to check it; what is needed will come back */
     return code;
 }
 
@@ -156,8 +155,7 @@ static int open_tokenizer(saeuron_context *ctx, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* concepts.json is ours. A model without it forgets by the names in its statistics, at 50 steps and guidance
- * 7.5. */
+/* concepts.json is ours. A model without it has diffusers' defaults, 50 steps and guidance 7.5. */
 static int open_concepts(saeuron_context *ctx, saeuron_error *err)
 {
     char path[1024];

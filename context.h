@@ -23,8 +23,7 @@ typedef struct sae_place { char hook[96], dir[1024], stats[1024]; } sae_place;
 #define PLACES 16                       /* SAEs that saeuron_use_sae may name */
 
 /* Modules of the UNet that are copied while saeuron_generate samples, the conditional half alone. Unlike a
- * tap it changes nothing, and the batch's rows may be split among threads. Progress then counts the images of
- * many calls. */
+ * tap it changes nothing, and rows may be split among threads. Progress counts the images of many calls. */
 typedef struct recorder {
     size_t count;
     char   module[RECORDED][96];      /* "up_blocks.1.attentions.2" */
@@ -74,8 +73,7 @@ int open_config(io_file *f, json *object, const saeuron_host *host, const char *
                 saeuron_error *err);
 /* Whether guidance is a number from 0 to 10000. */
 bool guidance_ok(float guidance);
-/* Images at a time that suit pictures of W x H pixels: a large one takes minutes, and a stop waits for its
- * batch's end. */
+/* Images at a time that suit W x H pixels: one if they are large, so that each is done early. */
 size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H);
 /* A latent of so few pixels keeps one thread busy, not several: its batch is split by rows instead. */
 bool small_latent(size_t pixels);

@@ -3,8 +3,8 @@
  *   noise x_T --[ e = guide(unet(x, t)); x = step(x, e) ] for t in timesteps--> x_0 --> vae.c
  *
  * Not here: the UNet (unet.c), the loop over steps with its hooks (saeuron.c), the noise itself (rng.c).
- * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12. Bits:
- * contract 5. */
+ * Source: diffusers.schedulers.scheduling_ddim.DDIMScheduler; DDIM, arXiv 2010.02502, equation 12.
+ * Bits: docs/contract.md, section 5. */
 #include "ddim.h"
 #include "arithmetic/number.h"
 #include "layers/config.h"
@@ -12,8 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-/* alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as torch
- * computes it; the product in double, each entry rounded to float. */
+/* EQ 4: alphas_cumprod of the "scaled_linear" schedule: betas = linspace(sqrt(start), sqrt(end), n)^2, as
+ * torch computes it; the product in double, each entry rounded to float. */
 static void scaled_linear(float *alphas, size_t n, double start, double end)
 {
     /* of the doubles in the config: 0.012f has another root */
@@ -28,9 +28,8 @@ static void scaled_linear(float *alphas, size_t n, double start, double end)
     }
 }
 
-/* Schedulers that diffusers counts as trained alike, so that DDIMScheduler.from_config takes their configs
- * (KarrasDiffusionSchedulers), and those of Flax. Distilled (LCM, TCD) and flow-matching models need their
- * own. */
+/* Schedulers whose models diffusers lets DDIM sample (KarrasDiffusionSchedulers), and their Flax twins.
+ * Distilled (LCM, TCD) and flow-matching models need their own. */
 static bool compatible(const char *name)
 {
     static const char *const known[] = {
@@ -45,10 +44,9 @@ static bool compatible(const char *name)
     return false;
 }
 
-/* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of a saved scheduler, whichever it was:
- * keys that the file lacks take DDIM's defaults, after StableDiffusionPipeline has forced steps_offset 1 and
- * clip_sample false where the file sets them otherwise. (What it forces where the file says nothing,
- * from_config forgets: _use_default_values.) */
+/* What DDIMScheduler.from_config(pipeline.scheduler.config) makes of any saved scheduler. Keys that the file
+ * lacks take DDIM's defaults. StableDiffusionPipeline has forced steps_offset 1 and clip_sample false before,
+ * but only where the file has the key does from_config take it over (_use_default_values). */
 int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = {
@@ -57,8 +55,7 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
         "thresholding", "rescale_betas_zero_snr", "use_flow_sigmas", NULL
     };
     static const char *const ignored[] = {
-        /* DDIM's own, read only with clip_sample or thresholding, which are off; eta is an argument of its
-         * step */
+        /* DDIM's own, read only with clip_sample or thresholding, which are off; eta is the step's */
         "clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value", "eta",
         /* the arguments of the other classes: from_config drops what DDIMScheduler.__init__ does not take */
         "skip_prk_steps", "variance_type", "algorithm_type", "disable_corrector", "euler_at_final",
@@ -114,6 +111,7 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
     return c.code;
 }
 
+/* EQ 5: evenly spaced, the largest first */
 int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
 {
     if (steps < 1 || steps > d->train_steps)
@@ -129,6 +127,7 @@ int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* EQ 8: x0 from x and e, then x at the next timestep from x0 and e */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
 {
     const int   t = d->timesteps[i], before = t - (int)(d->train_steps / d->steps);
@@ -149,6 +148,7 @@ void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
     }
 }
 
+/* EQ 7: e = uncond + scale (cond - uncond) */
 void guide(float *e, const float *uncond, const float *cond, float scale, size_t n)
 {
     for (size_t i = 0; i < n; i++)

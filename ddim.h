@@ -1,6 +1,6 @@
 /* ddim.h: the DDIM schedule, its step, and classifier-free guidance.
  *
- *   scheduler_config.json --ddim_configure, ddim_set_timesteps--> ddim --each step: guide, ddim_step--> latents
+ *   scheduler_config.json --ddim_configure, ddim_set_timesteps--> ddim --guide, ddim_step--> latents
  *
  * Not here: the loop over steps (saeuron.c). Source: diffusers DDIMScheduler. */
 #ifndef SAEURON_DDIM_H

@@ -68,8 +68,7 @@ int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const c
     return SAEURON_OK;
 }
 
-/* Where the SAE of hook is: as the last use_sae of this hook named it (*named), else in the model's
- * folder. */
+/* Where the SAE of hook is: as use_sae named it last (*named), else in the model's folder. */
 static bool find_place(const saeuron_context *ctx, const char *hook, sae_place *at, bool *named)
 {
     for (size_t i = ctx->places; i-- > 0;)
@@ -100,8 +99,7 @@ int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], sa
 
 /* ---- the hook of a concept ---- */
 
-/* Insertions, deletions and changes between two names, case ignored, at most 63 letters: for "did you
- * mean". */
+/* Insertions, deletions and changes between two names of up to 63 letters, case ignored. */
 static size_t distance(const char *a, const char *b)
 {
     size_t row[64], n = strlen(b) < 63 ? strlen(b) : 63;

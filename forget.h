@@ -3,24 +3,20 @@
  *
  *   "Cats" --find_concept--> hook, SAE, statistics --usual_choice--> choice --forget--> ctx->hook[]
  *
- * Not here: the arithmetic of selection and ablation (select.h), the public entries and their options
- * (saeuron.h). */
+ * Not here: the arithmetic of selection and ablation (select.h), the public entries (saeuron.h). */
 #ifndef SAEURON_FORGET_H
 #define SAEURON_FORGET_H
 
 #include "context.h"
 
-/* The first hook, in the UNet's order, whose statistics know the concept. An error proposes the nearest
- * name. */
+/* The first hook, in the UNet's order, whose statistics know the concept; an error names the nearest one. */
 int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at, saeuron_error *err);
-/* What forget.json beside the SAE says of the concept; where it says nothing: percentile 99.999, strength
- * -1. */
+/* What forget.json beside the SAE says of the concept; by default percentile 99.999, strength -1. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
                  saeuron_error *err);
 /* From now on the concept is forgotten at the hook find_concept found, by the latents that `how` chooses. */
 int forget(saeuron_context *ctx, const sae_place *at, const char *concept, choice how, saeuron_error *err);
-/* From now on the latent is multiplied by factor, or the hook's output reconstructed. hook: with or without
- * "unet.". */
+/* From now on the latent is multiplied by factor, or the hook's output reconstructed. */
 int steer(saeuron_context *ctx, const char *hook, size_t latent, double factor, saeuron_error *err);
 int reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *err);
 
@@ -28,8 +24,7 @@ int reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *err);
 void unload_idle(saeuron_context *ctx);
 /* Unloads all hooks (saeuron_remember). */
 void unload_hooks(saeuron_context *ctx);
-/* Nothing is asked for at any hook, but SAEs and statistics stay loaded: for many concepts, one after the
- * other. */
+/* Nothing is asked for any more, but SAEs and statistics stay loaded: for many concepts, one by one. */
 void rest_hooks(saeuron_context *ctx);
 
 /* saeuron_use_sae. */
@@ -40,8 +35,7 @@ int use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const c
 bool sae_folder(const saeuron_context *ctx, const char *hook, char dir[1024]);
 /* hook without a leading "unet.", into name; an error if this UNet has no such hook. */
 int hook_name(const saeuron_context *ctx, const char *hook, char name[96], saeuron_error *err);
-/* The folder of the SAE of hook (hook_name's name): as use_sae named it, else in the model's folder; an error
- * if there is none. */
+/* The folder of the SAE of hook (hook_name's name): use_sae's, else the model's; an error if missing. */
 int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], saeuron_error *err);
 /* Loads the SAE in dir, which must have the width of hook (hook_name's name). pack: its encoder is packed if
  * the UNet is. The caller unloads it, after an error, too. */

@@ -107,8 +107,8 @@ void sae_unload(sae *s, const saeuron_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is larger than
- * the least of them, which is then 0 or more: no negative value and no NaN enters. */
+/* EQ 13: Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is
+ * larger than the least of them, which is then 0 or more: no negative value and no NaN enters. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
     size_t count, kept = 0;
@@ -131,6 +131,7 @@ static void centre(const sae *s, float *y, const float *x, size_t M)
             y[i * s->d + j] = x[i * s->d + j] - s->b_dec[j];
 }
 
+/* EQ 12: z of a block of tokens; then each token's k largest */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M)
 {
     const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
@@ -155,8 +156,7 @@ void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count,
 void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent,
                          size_t S)
 {
-    /* A dot product's bits depend on its two rows alone (contract 3), so rows gathered elsewhere give the
-     * same. */
+    /* A dot product's bits depend on its two rows alone (contract 3), not on where they lie. */
     const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
     const size_t bytes = s->d * dtype_size(s->encoder.w.type);
     unsigned char *rows = arena_bytes(c->work, S, bytes);
@@ -178,11 +178,11 @@ void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M
     arena_release(c->work, mark);
 }
 
+/* EQ 14: f W_dec */
 void sae_decode_sparse(const sae *s, float *y, const uint32_t *idx, const float *val, size_t count,
                        float *row)
 {
-    /* Contract 3 over the non-zero terms, of which there are at most k: blocks of 128, folded as every dot
-     * product is. */
+    /* Contract 3 over the terms that are not 0: blocks of 128, added as in every dot product. */
     memset(y, 0, s->d * sizeof *y);
     for (size_t first = 0; first < count; first += 128) {
         float *block = first ? row + s->d : y;

@@ -9,8 +9,7 @@
  * (program/).
  * Source: diffusers StableDiffusionPipeline.__call__ (whose names for latents, noise_pred, prompt_embeds the
  * tap reports); released code utils/hooks.py for where the edit happens.
- * Letters: B images, R rows of the guided batch ([uncond; cond], so 2 B; B without guidance), C, h, w of the
- * latent. */
+ * Letters: B images; R rows of the batch: with guidance 2 B, [uncond; cond], else B; C, h, w the latent. */
 #include "saeuron.h"
 #include "arithmetic/rng.h"
 #include "arithmetic/threads.h"
@@ -191,9 +190,9 @@ static int record(part *p, const char *name, const float *v, size_t B, size_t n)
     return SAEURON_OK;
 }
 
-/* Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is asked
- * for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap that
- * asks for names hears of it. */
+/* EQ 11: Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is
+ * asked for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap
+ * that asks for names hears of it. */
 static int at_module(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
 {
     part *p = user;
@@ -280,7 +279,7 @@ static void encode_prompts(sampling *s, float *y, size_t B)
     arena_release(s->c.work, mark);
 }
 
-/* Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
+/* EQ 3: Starting latents x [B,h,w,C]: the caller's noise, or image j's place in the seed's stream. */
 static void start_noise(sampling *s, float *x, size_t B)
 {
     const saeuron_generate_options *o = s->o;
@@ -499,7 +498,7 @@ static void decode(sampling *s, const float *x, size_t B)
             p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
             p[i].c.work = &p[i].work;
         }
-    OMP(omp parallel for num_threads((int)count) if (count > 1))
+        OMP(omp parallel for num_threads((int)count) if (count > 1))
         for (int i = 0; i < (int)count; i++)
             decode_image(&p[i], x + p[i].first * n);
         settle_all(s, p, count);
@@ -582,8 +581,7 @@ int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_option
     return SAEURON_OK;
 }
 
-/* Text states of the caller's, [count,N,D] or NULL, must be finite: attention would spread one NaN over the
- * picture. */
+/* The caller's text states [count,N,D] must be finite: attention would spread one NaN over the picture. */
 static int check_embeds(const saeuron_context *ctx, const char *name, const float *embeds, size_t count,
                         saeuron_error *err)
 {
@@ -602,7 +600,7 @@ static int check_noise(const sampling *s)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
         return fail(s->err, SAEURON_EUSAGE,
-                    "the noise index %" PRIu64 " lies beyond the stream of random numbers",
+                    "noise_index %" PRIu64 " lies beyond the stream of random numbers",
                     s->o->noise_index);
     if (n % 16)
         return fail(s->err, SAEURON_EUSAGE,

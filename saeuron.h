@@ -125,8 +125,7 @@ int    saeuron_encode_text(saeuron_context *ctx, const char *text, float *states
 
 /* ---- images to latents ---- */
 
-/* shape = [C,h,w] of the latents of an image; an error if its sides are no multiples of the VAE's factor, or
- * beyond 8192. */
+/* shape = [C,h,w] of an image's latents. Its sides must be multiples of the VAE's factor, at most 8192. */
 int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height, size_t shape[3],
                         saeuron_error *err);
 /* moments [2C,h,w] of rgb [height,width,3]: of the image's latents the mean, then the logarithm of the
@@ -161,8 +160,7 @@ uint64_t saeuron_classifier_digest(const saeuron_classifier *k);    /* as saeuro
 
 /* ---- facts ---- */
 
-/* 64-bit digest of every tensor of the model: the same model gives the same number whatever its files are
- * called. */
+/* 64-bit digest of every tensor of the model: the same model has the same, whatever its files' names. */
 uint64_t saeuron_model_digest(const saeuron_context *ctx);
 const char *saeuron_kernels(const saeuron_context *ctx);            /* the instruction set in use */
 int    saeuron_contract(void);                                  /* version of docs/contract.md */

@@ -6,8 +6,7 @@
  * SAE and statistics serve a concept (forget.c), UA/IRA/CRA (evaluation/).
  * Source: SAeUron, arXiv 2501.18052, sections 3.3 and 3.4; released code utils/hooks.py,
  * SAE/unlearning_utils.py.
- * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D all concepts of
- * its domain. */
+ * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D its domain. */
 #include "select.h"
 #include "saeuron.h"
 
@@ -17,11 +16,11 @@
 
 /* ---- score ---- */
 
-/* s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where mu(D\c)
- * is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
+/* EQ 30: s_i(t,c) = mu_i(t,c) / (sum_j mu_j(t,c) + 1e-8) - mu_i(t,D\c) / (sum_j mu_j(t,D\c) + 1e-8), where
+ * mu(D\c) is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
  *                                                                                      (paper equation 5).
- * In double, concepts ascending; each score is rounded to float once. AUDIT A8: the released code is half
- * precision here. */
+ * In double, concepts ascending; each score is rounded to float once.
+ * AUDIT A8: the released code is half precision here. */
 void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch)
 {
     const size_t n = s->n;
@@ -74,8 +73,8 @@ static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
 
 /* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns
  * how many.
- * AUDIT A3: the paper filters by activation frequency before it scores, the released code does not; default:
- * it does not. */
+ * AUDIT A3: the paper filters by activation frequency before it scores; the released code, and our default,
+ * do not. */
 static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t step, double min)
 {
     const tensor *t = tensors_find(&s->density, stats_name(s, concept));
@@ -89,7 +88,7 @@ static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t 
     return count;
 }
 
-/* The latents of one step, ascending, into w->latent; returns how many. */
+/* EQ 31: The latents of one step, ascending, into w->latent; returns how many. */
 static size_t select_step(const stats *s, workspace *w, size_t concept, size_t step, choice how)
 {
     const bool filter = how.min_density > 0;
@@ -191,7 +190,8 @@ static long find_latent(const selection *sel, size_t step, uint32_t latent)
     return low < sel->start[step + 1] && sel->latent[low] == latent ? (long)low : -1;
 }
 
-/* f~ of one latent. Steered: FACTOR f. Selected for a concept, and f > threshold: gamma mu f. Otherwise f.
+/* f~ of one latent. EQ 33: if it is steered, FACTOR f. EQ 32: if a concept selects it and f > threshold,
+ * gamma mu f. Otherwise f.
  * AUDIT A20: a steered latent obeys its FACTOR alone, whatever concept selects it: factor 1 exempts it from
  * forgetting.
  * AUDIT A5: the released order is undefined for latents that several concepts select. Here each concept
@@ -248,8 +248,8 @@ static void edit_latents(const ablation *a, float *after, const uint32_t *idx, c
     }
 }
 
-/* Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where none
- * does. idx, after are overwritten. y [d], row [2d]: scratch. */
+/* EQ 34: Paper: x [d] becomes x + sum over the latents that change of (f~ - f) W_dec; x stays as it is where
+ * none does. idx, after are overwritten. y [d], row [2d]: scratch. */
 static void add_changes(const ablation *a, float *x, uint32_t *idx, const float *f, float *after,
                         size_t count, float *y, float *row)
 {
@@ -415,8 +415,7 @@ static size_t targets(const ablation *a, uint32_t *latent, size_t step)
 }
 
 /* Whether it is enough to find the tokens that change: a token without an edit keeps its bits, nobody
- * observes, and at most a sixteenth of the latents may be edited, so that looking at these first costs
- * little. */
+ * observes, and looking first costs little, for at most a sixteenth of the latents may be edited. */
 static bool few_suffice(const ablation *a, size_t most)
 {
     return a->residual == SAEURON_RESIDUAL_PAPER && !a->reconstruct && !a->observe && most <= a->sae.n / 16;

@@ -47,8 +47,7 @@ typedef struct steering { uint32_t latent; float factor; } steering;
 
 #define FORGETS 64
 #define STEERS  64
-/* A hook with its SAE and what is done there: concepts forgotten, latents steered, or reconstruction
- * alone. */
+/* A hook, its SAE and what is done there: concepts forgotten, latents steered, or reconstruction alone. */
 typedef struct ablation {
     char   hook[96];
     sae    sae;

@@ -22,8 +22,7 @@ static bool metadata(const tensors *t, const char *key, char *out, size_t size)
     return t->metadata.at && json_get(t->metadata, key, &v) && json_string(v, out, size, NULL);
 }
 
-/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many, or size + 1 when there are more or other
- * things. */
+/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many; size + 1: more, or other things. */
 static size_t read_numbers(const char *text, int *out, size_t size)
 {
     size_t n = 0;
@@ -73,8 +72,7 @@ static int read_prompts(stats *s, saeuron_error *err)
 
 /* ---- statistics ---- */
 
-/* The hash of every tensor's bytes, in file order: other numbers, another digest, whatever the file is
- * called. */
+/* The hash of every tensor's bytes, in file order: it tells statistics apart whatever their files' names. */
 static uint64_t digest_of(const tensors *t)
 {
     uint64_t h = 0;
@@ -122,8 +120,8 @@ static int check_metadata(stats *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of the
- * others. scratch [2n]. */
+/* EQ 29: threshold(t) = mean over concepts of mu(c,t), c itself included: released code, and not the mean of
+ * the others. scratch [2n]. */
 static int make_thresholds(stats *s, double *scratch, saeuron_error *err)
 {
     const size_t n = s->n;

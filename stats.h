@@ -22,8 +22,7 @@ typedef struct stats {
     uint64_t density_digest;        /* likewise; 0: none */
 } stats;
 
-/* Everything is checked: shapes, timesteps, that every mu is finite. For stats_unload, but not after an
- * error. */
+/* Checks shapes, timesteps, and that every mu is finite. s is for stats_unload, except after an error. */
 int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
 /* Densities: the share of tokens at which each latent fires, a tensor of mu's shape for each concept. They
  * must come from the same SAE and have the same timesteps. After an error s is as it was. */

@@ -32,8 +32,7 @@ enum {
 enum { W_ENC, B_ENC, W_DEC, B_DEC, TENSORS }; /* contract 6's order */
 enum { PARAMETER, MOMENT, SQUARE, GRADIENT, KINDS };
 
-/* A sparse f [M,n]: its entries above 0, token by token (latents ascending) and latent by latent (tokens
- * ascending). */
+/* A sparse f [M,n]: its entries above 0, token by token and latent by latent, each ascending. */
 typedef struct entries {
     uint32_t *start;            /* [M+1]: entries of token m are start[m] .. start[m+1]-1 of the next three */
     uint32_t *latent;
@@ -358,8 +357,8 @@ static int check_batch(const trainer *t, const float *x, size_t M, saeuron_error
 
 /* ---- the start ---- */
 
-/* g = the point with the least sum of distances to all tokens: Weiszfeld's iteration from the mean, at most
- * 100 rounds, until g moves by less than 1e-5   (released SAE/utils.py, geometric_median)
+/* EQ 15: g = the point with the least sum of distances to all tokens. Weiszfeld's iteration: from the mean,
+ * at most 100 rounds, until g moves by less than 1e-5   (released SAE/utils.py, geometric_median)
  * A token at distance 0 weighs 1e12; the released code divides by zero there. */
 static void geometric_median(trainer *t, const float *x, size_t M)
 {
@@ -418,8 +417,8 @@ void trainer_unit_rows(trainer *t)
 
 /* ---- selection: the definition ---- */
 
-/* The M*k largest of z [M,n], of which those above 0 stay: the same entries as of relu(z). Ties go to the
- * lower m n + i: the lower token, then the lower latent. */
+/* EQ 17: The M*k largest of z [M,n], of which those above 0 stay: the same entries as of relu(z). Ties go to
+ * the lower m n + i: the lower token, then the lower latent. */
 size_t batch_topk(uint32_t *at, float *val, const float *z, size_t M, size_t n, size_t k)
 {
     const size_t chosen = nn_topk(at, val, z, M * n, M * k);
@@ -632,9 +631,9 @@ static void mask_alive(trainer *t, size_t M, size_t first, size_t columns)
             t->z[m * columns + j] = t->dead[first + j] ? t->z[m * columns + j] : 0.0f;
 }
 
-/* f of every term: z = W_enc (x - b_dec) + b_enc; of relu(z) the M*k largest of the batch or the k largest of
- * each token, ties to the lower token and then the lower latent; multi: 4k in place of k; auxk: of the dead
- * latents alone, min(d/2, dead) in place of k. x [M,d]. */
+/* EQ 17: f of every term: z = W_enc (x - b_dec) + b_enc; of relu(z) the M*k largest of the batch or the k
+ * largest of each token, ties to the lower token and then the lower latent; multi: 4k in place of k; auxk: of
+ * the dead latents alone, min(d/2, dead) in place of k. x [M,d]. */
 static void forward_encode(trainer *t, const float *x, size_t M)
 {
     const size_t d = t->cfg.d, n = t->cfg.n, step = least(COLUMNS, n);
@@ -706,8 +705,8 @@ static void decode(const trainer *t, float *y, const entries *e, size_t m)
                   e->start[m + 1] - at, t->cfg.d);
 }
 
-/* grad of the token's entries: dL/df = scale (error . W_dec[latent,:]). relu passes it on, since entries are
- * above 0: it is dL/dz too. */
+/* EQ 21: grad of the token's entries: dL/df = scale (error . W_dec[latent,:]). relu passes it on, since
+ * entries are above 0: it is dL/dz too. */
 static void decode_backward(const trainer *t, const entries *e, const float *error, float scale, size_t m)
 {
     const size_t at = e->start[m], count = e->start[m + 1] - at;
@@ -717,7 +716,7 @@ static void decode_backward(const trainer *t, const entries *e, const float *err
         e->grad[j] = scale * e->grad[j];
 }
 
-/* Token m of x: reconstructions, errors and the gradient of f, while the token's rows of W_dec are in cache.
+/* EQ 19: Token m of x: reconstructions, errors, the gradient of f, while the rows of W_dec are in cache.
  *   FVU    e = (f W_dec + b_dec) - x
  *   multi  the same with its f
  *   auxk   a = f W_dec + e, since its target is the residual x - x^ = -e, detached and decoded without bias
@@ -768,7 +767,7 @@ static const float *direction(const trainer *t, int i, float *scale)
     return both ? t->direction : t->terms[i].error;
 }
 
-/* Latent i's rows of the gradients, from each term in turn; sums over the tokens at which it is selected:
+/* EQ 22: Latent i's rows of the gradients: of each term, sums over the tokens at which it is selected.
  *   dL/dW_dec[i,:] = sum of (scale f) error   dL/dW_enc[i,:] = sum of (dL/dz) c   dL/db_enc[i] = sum of dL/dz
  * scratch [2d]. */
 static void latent_pass(trainer *t, size_t i, float *scratch)
@@ -809,8 +808,8 @@ static void latent_pass(trainer *t, size_t i, float *scratch)
     t->norm[1][i] = any ? nn_sum_squares(&t->c, dec, NULL, d) : 0.0;
 }
 
-/* dL/db_dec = sum over tokens of dL/d(reconstruction), of the terms that add b_dec (auxk only if released),
- *           - sum over latents of dL/db_enc W_enc, since c = x - b_dec. */
+/* EQ 22: dL/db_dec = sum over tokens of dL/d(reconstruction), of terms that add b_dec (auxk only if released),
+ *                  - sum over latents of dL/db_enc W_enc, since c = x - b_dec. */
 static void b_dec_pass(trainer *t, size_t M)
 {
     const size_t d = t->cfg.d, threads = (size_t)t->c.threads;
@@ -857,7 +856,7 @@ static void explain(const trainer *t, train_report *r, size_t M)
     r->explained_dev = count > 1 ? sqrt(nn_sum16_d(share, count) / (double)(count - 1)) : 0.0;
 }
 
-/* The learning rate of this step: lr max(0, (S - s) / S). */
+/* EQ 26: The learning rate of this step: lr max(0, (S - s) / S). */
 static double rate(const trainer *t)
 {
     const size_t S = t->cfg.steps;
@@ -871,7 +870,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     train_report unused, *out = r ? r : &unused;
     memset(out, 0, sizeof *out);
 
-    /* V = sum of (x - mean)^2, the mean a channel. d(term)/d(reconstruction) = scale error. */
+    /* EQ 18: V = sum of (x - mean)^2, the mean a channel. d(term)/d(reconstruction) = scale error. */
     channel_sums(&t->c, t->mean, x, NULL, M, d);
     for (size_t j = 0; j < d; j++)
         t->mean[j] /= (double)M;
@@ -889,7 +888,7 @@ static int forward_backward(trainer *t, const float *x, size_t M, train_report *
     for (size_t m = 0; m < M; m++)
         token_pass(t, x, m);
 
-    /* loss = FVU + alpha auxk + multi / 8 */
+    /* EQ 20: loss = FVU + alpha auxk + multi / 8 */
     out->fvu = nn_sum16_d(t->row[FVU], M) / V;
     out->multi = t->terms[MULTI].on ? nn_sum16_d(t->row[MULTI], M) / V : 0.0;
     out->auxk = t->terms[AUXK].on ? aux_scale * nn_sum16_d(t->row[AUXK], M) / V : 0.0;
@@ -958,7 +957,7 @@ static void find_powers(trainer *t, uint64_t steps)
     }
 }
 
-/* Clip: g *= min(1, clip / (norm + 1e-6))                      (torch.nn.utils.clip_grad_norm_)
+/* EQ 23: g *= min(1, clip / (norm + 1e-6))                     (torch.nn.utils.clip_grad_norm_)
  * Project: each row of W_dec's g loses its part along the row of W_dec.
  * Adam                                                         (torch.optim.Adam)
  * Counters: all advance by the nominal batch; those of latents that fired become 0. */

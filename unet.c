@@ -1,13 +1,12 @@
 /* unet.c: UNet2DConditionModel, the network that predicts the noise, and the places where SAeUron hooks in.
  *
  *   ddim.c --latents x [B,h,w,4], timestep t--> unet_forward --> noise e [B,h,w,4]
- *   clip.c --text states--> unet_text ---------^      ^-- tap: every module's output; saeuron.c edits the hooks'
+ *   clip.c --text states--> unet_text ---------^      ^-- tap: every module's output, the hooks' too
  *
  * Not here: DDIM and guidance (ddim.c), the SAE (sae.c), the ablation (select.c).
  * Source: diffusers.models.unets.unet_2d_condition.UNet2DConditionModel, unet_2d_blocks,
  * resnet.ResnetBlock2D, attention.BasicTransformerBlock, transformers.transformer_2d.Transformer2DModel.
- * Letters: B batch, H, W sides at the level at hand, P = H W pixels (the tokens of attention), C channels
- * there. */
+ * Letters: B batch; at the level at hand H, W sides, P = H W pixels (the tokens of attention), C channels. */
 #include "unet.h"
 
 #include <inttypes.h>
@@ -23,8 +22,7 @@ static const char *const config_read[] = {
     "flip_sin_to_cos", "freq_shift", "down_block_types", "up_block_types", NULL
 };
 
-/* Options that diffusers knows and Stable Diffusion 1.x and 2.x leave at these values; any other is
- * refused. */
+/* Options that Stable Diffusion 1.x and 2.x leave at these values; any other value is refused. */
 static const struct { const char *key, *only; } config_fixed[] = {
     { "act_fn", "\"silu\"" }, { "addition_embed_type", "null" }, { "addition_time_embed_dim", "null" },
     { "attention_type", "\"default\"" }, { "center_input_sample", "false" }, { "class_embed_type", "null" },
@@ -41,8 +39,7 @@ static const struct { const char *key, *only; } config_fixed[] = {
     { "transformer_layers_per_block", "1" },
 };
 
-/* Whether each of a list's blocks has attention: "CrossAttnDownBlock2D" or "DownBlock2D", or the same with
- * Up. */
+/* cross[i]: block i of the list has attention: it is `with` ("CrossAttnDownBlock2D"), not `without`. */
 static void read_blocks(config *c, const char *key, const char *with, const char *without, bool *cross,
                         size_t levels)
 {
@@ -461,6 +458,7 @@ static float *embed_time(pass *p, float t)
     return e;
 }
 
+/* EQ 6: e = UNet(x, t, text) */
 int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
                  size_t B, size_t H, size_t W, const tap *watch)
 {

@@ -75,8 +75,7 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
     return c.code;
 }
 
-/* Whether the encoder is in the file. In a file of the decoder alone a quant_conv, which follows the encoder,
- * means nothing. */
+/* Whether the file holds the encoder. If not, a quant_conv, which follows the encoder, is not read either. */
 static bool find_encoder(tensors *file)
 {
     bool found = false;
@@ -111,8 +110,7 @@ static void bind_mid(binder *b, const vae *v, vae_half *p, size_t C)
     }
 }
 
-/* Level i of "down" or "up": `layers` resnets from ci to co channels, then, but for the last level, a
- * sampler. */
+/* Level i of "down" or "up": resnets from ci to co channels, then a sampler, except at the last level. */
 static void bind_level(binder *b, const vae *v, vae_level *l, const char *way, size_t i, size_t layers,
                        size_t ci, size_t co)
 {
@@ -197,8 +195,7 @@ static void mid_attention(nn *c, const vae *v, const vae_attention *a, float *x,
     arena_release(c->work, mark);
 }
 
-/* Two buffers that change places: x is the current activation, y is free. Both hold the largest on the
- * way. */
+/* Two buffers that change places: x the current activation, y free. Each has room for the largest one. */
 typedef struct pair { float *x, *y; } pair;
 
 static void swap(pair *p)
@@ -274,8 +271,7 @@ static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *
     report(watch, at->x, B, *H, *W, l->sampler.co, "decoder.up_blocks.%zu.upsamplers.0", i);
 }
 
-/* Floats of the decoder's largest activation, latents [B,H,W,.] given: what each of the two buffers must
- * hold. */
+/* Floats of the decoder's largest activation, for latents [B,H,W,.]. */
 static size_t largest_decoded(const vae *v, size_t B, size_t H, size_t W)
 {
     size_t n = B * H * W, C = v->channels[v->levels - 1], floats = times(n, v->latent_channels);
@@ -288,6 +284,7 @@ static size_t largest_decoded(const vae *v, size_t B, size_t H, size_t W)
     return floats;
 }
 
+/* EQ 9: latents, scaled back, to pixels in about [-1,1] */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch)
 {
     const vae_half *p = &v->decoder;
@@ -328,8 +325,7 @@ void vae_latents(const vae *v, float *z, const float *mean, size_t n)
         z[i] = (mean[i] - v->shift_factor) * v->scaling_factor;
 }
 
-/* DownEncoderBlock2D.forward: resnets, then Downsample2D with its padding (0,1,0,1): one column and one row
- * of zeros behind. */
+/* DownEncoderBlock2D.forward: resnets, then Downsample2D, padded by a row and a column of zeros behind. */
 static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W,
                        const tap *watch)
 {

@@ -35,8 +35,8 @@ void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const floa
 /* ---- taps ---- */
 
 /* fn is called at module boundaries with the module's path below its network ("down_blocks.0.resnets.1") and
- * its output, x [B,H,W,C] or [B,N,C] (then H = N, W = 1), as kind says (SAEURON_TAP_*). It may change the values in place. If it returns
- * not 0, the UNet's pass ends there. */
+ * its output, x [B,H,W,C] or [B,N,C] (then H = N, W = 1), as kind says (SAEURON_TAP_*). It may change the
+ * values in place. If it returns not 0, the UNet's pass ends there. */
 typedef struct tap {
     int  (*fn)(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind);
     void *user;

@@ -1,10 +1,9 @@
 /* measure.c: an SAE on activations that it has not seen, map by map, and its densities as a histogram.
  *
- *   maps (source.c) --blocks--> measure_add: encode, decode, sums --> measure_result: FVU, L0, dead, densities
+ *   maps --in blocks--> measure_add: encode, decode, sum --> measure_result: FVU, L0, dead, densities
  *
  * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
- * Source: the released SAE/trainer.py for FVU. Letters: N tokens a map, M tokens, d width, n latents, k a
- * token. */
+ * Source: FVU as in the released SAE/trainer.py. Letters: N tokens a map, M tokens, d width, n latents. */
 #include "training/measure.h"
 #include "arithmetic/threads.h"
 #include "layers/machine.h"
@@ -128,13 +127,13 @@ int measure_open(measure **out, const saeuron_host *host, const sae *s, int thre
                  saeuron_error *err)
 {
     arena only = { 0 };
-    int   code;
     *out = NULL;
     measure *m = io_alloc(host, 1, sizeof *m);
     if (!m)
         return fail(err, SAEURON_ENOMEM, "no memory to measure an SAE");
     *m = (measure){ .host = host, .s = *s };
-    if ((code = choose_kernels(&m->c, isa, threads, &only, err)) != SAEURON_OK) {
+    const int code = choose_kernels(&m->c, isa, threads, &only, err);
+    if (code) {
         io_free(host, m);
         return code;
     }
@@ -221,8 +220,8 @@ int measure_result(const measure *m, measurement *r, saeuron_error *err)
 {
     const size_t d = m->s.d, n = m->s.n;
     double lane[16] = { 0 };
-    /* sum (x - mean)^2 = sum (x - first)^2 - (sum (x - first))^2 / tokens, a channel. The first token is near
-     * the mean, so little cancels. */
+    /* EQ 27: sum (x - mean)^2 = sum (x - first)^2 - (sum (x - first))^2 / tokens, a channel. The first token
+     * is near the mean, so little cancels. */
     for (size_t j = 0; j < d && m->tokens; j++)
         lane[j % 16] += m->squares[j] - m->sum[j] * m->sum[j] / (double)m->tokens;
     const double V = nn_sum16_d(lane, 16);

@@ -23,8 +23,7 @@ typedef struct measurement {
 
 /* An SAE at use (TopK a token) over any number of tokens, in blocks; how they are cut changes no bit. */
 typedef struct measure measure;
-/* s stays the caller's. isa NULL: the best that this CPU runs. After an error *m is NULL; else
- * measure_close. */
+/* s stays the caller's. isa NULL: the best for this CPU. After an error *m is NULL; else measure_close. */
 int  measure_open(measure **m, const saeuron_host *host, const sae *s, int threads, const char *isa,
                   saeuron_error *err);
 /* Adds x [M,d], any M. A value that is not finite is an error that names its token, counted from the first of
