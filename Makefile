@@ -76,9 +76,10 @@ $(BUILD)/tests/%.o: tests/%.c | $(BUILD)/tests
 $(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
 
-# The one file that knows PREFIX; the file beside it changes when PREFIX does.
-$(BUILD)/main.o $(BUILD)/portable/main.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
-$(BUILD)/main.o $(BUILD)/portable/main.o: $(BUILD)/share
+# The files that know PREFIX; the file beside them changes when PREFIX does.
+KNOW := $(foreach f,options opening,$(BUILD)/$(f).o $(BUILD)/portable/$(f).o)
+$(KNOW): DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(KNOW): $(BUILD)/share
 $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:

@@ -10,12 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-int read_type(dtype *type, const char *text, dtype otherwise, saeuron_error *err)
-{
-    *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
-    return *type != DT_NONE ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
-}
-
 /* Progress over all images of a run: the library counts them (recorder). */
 static void expect(talk *t, size_t images)
 {
