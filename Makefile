@@ -76,10 +76,9 @@ $(BUILD)/tests/%.o: tests/%.c | $(BUILD)/tests
 $(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
 
-# The files that know PREFIX; the file beside them changes when PREFIX does.
-KNOW := $(foreach f,options opening,$(BUILD)/$(f).o $(BUILD)/portable/$(f).o)
-$(KNOW): DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
-$(KNOW): $(BUILD)/share
+# The one file that knows PREFIX; the file beside it changes when PREFIX does.
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: $(BUILD)/share
 $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:

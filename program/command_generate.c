@@ -1,190 +1,248 @@
-/* command_generate.c: the command `generate`. */
+/* command_generate.c: the command `generate`: a prompt, or a file of them, to pictures, with what is forgotten or changed.
+ *
+ *   options --> saeuron_forget, saeuron_steer, saeuron_reconstruct --> saeuron_generate, batch by batch --> FILE.png
+ *
+ * Not here: sampling (saeuron.c), the texts of a picture (picture.c), --dump and --inject (intermediates.c). */
 #include "evaluation/picture.h"
 #include "files/decimal.h"
 #include "files/png.h"
-#include "program/command.h"
+#include "program/intermediates.h"
+#include "program/messages.h"
+#include "program/opening.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* --steer HOOK:LATENT=FACTOR and --reconstruct HOOK. */
-static int steer_all(saeuron_context *x, const options *o, saeuron_error *err)
+static const char *prompt, *prompts, *out, *dump;
+static size_t count = 1;
+static list   steer, reconstruct, inject;
+static bool   as_json;
+
+static const option options[] = {
+    { "--prompt", "TEXT", "what to draw", .brief = "-p", .text = &prompt },
+    { "--prompts", "FILE", "one image for each line of FILE, instead of --prompt", .text = &prompts },
+    { "--count", "N", "so many images of the prompt (default 1)", .size = &count },
+    { "--out", "FILE", "the file to write; for several images a folder", .brief = "-o", .text = &out },
+    { .group = start_options }, { .group = sampling_options }, { .group = batch_options },
+    { .group = forget_options },
+    { "--steer", "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)", .list = &steer },
+    { "--reconstruct", "HOOK", "the SAE's reconstruction instead of the activation", .list = &reconstruct },
+    { "--dump", "DIR", "every intermediate as .npy, by its diffusers module path and step", .text = &dump },
+    { "--inject", "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it", .list = &inject },
+    { .group = model_options }, { .group = synthetic_options },
+    { "--json", NULL, "print JSON", .flag = &as_json },
+    { 0 },
+};
+
+/* ---- what is changed ---- */
+
+/* --steer HOOK:LATENT=FACTOR. */
+static int steer_one(saeuron_context *x, const char *text, saeuron_error *err)
 {
     char hook[96], number[24];
-    int  code = SAEURON_OK;
-    for (size_t i = 0; !code && i < o->steer.count; i++) {
-        const char *text = o->steer.item[i], *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
-        uint64_t latent;
-        double   factor;
-        if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
-            return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s", text);
-        snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
-        snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
-        if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
-            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the latent is no whole number", text);
-        if (!io_parse_double(equals + 1, &factor))
-            return fail(err, SAEURON_EUSAGE, "--steer %.80s: the factor is no number", text);
-        code = saeuron_steer(x, hook, (size_t)latent, factor, err);
-    }
-    for (size_t i = 0; !code && i < o->reconstruct.count; i++)
-        code = saeuron_reconstruct(x, o->reconstruct.item[i], err);
-    return code;
+    const char *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
+    uint64_t latent;
+    double   factor;
+    if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
+        return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s",
+                    text);
+    snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
+    snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
+    if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
+        return fail(err, SAEURON_EUSAGE, "--steer %.80s: the latent is no whole number", text);
+    if (!io_parse_double(equals + 1, &factor))
+        return fail(err, SAEURON_EUSAGE, "--steer %.80s: the factor is no number", text);
+    return saeuron_steer(x, hook, (size_t)latent, factor, err);
 }
 
-/* ---- the texts of a picture ---- */
-
-/* Writes image number j with what is needed to make it again. digest: the model's. */
-static int save_image(const saeuron_context *x, const saeuron_generate_options *g, const options *o, const wires *w, size_t j, const unsigned char *rgb,
-                      size_t W, size_t H, uint64_t digest, const char *path, saeuron_error *err)
+/* --forget, --steer, --reconstruct. */
+static int change_all(saeuron_context *x, saeuron_error *err)
 {
-    picture p;
-    char *inject = describe_injections(x, w);
-    int code = inject ? picture_describe(&p, x, g, j, W, H, digest, inject, err) : fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
-    if (code) {
-        io_free(&x->host, inject);
-        return code;
-    }
-    code = png_save(&x->host, path, rgb, W, H, p.texts, err);
-    if (!code && !o->json)
-        printf("%s\n", path);
-    if (!code && o->json) {
-        printf("{\"path\": ");
-        print_json_string(path);
-        for (size_t i = 0; p.texts[i]; i += 2) {
-            printf(", \"%s\": ", p.texts[i]);
-            print_json_string(p.texts[i + 1]);
-        }
-        printf("}\n");
-    }
-    picture_free(&p, x);
-    io_free(&x->host, inject);
+    int code = forget_all(x, err);
+    if (!code && given("--residual") && !given("--forget") && !steer.count)
+        code = fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
+    for (size_t i = 0; !code && i < steer.count; i++)
+        code = steer_one(x, steer.item[i], err);
+    for (size_t i = 0; !code && i < reconstruct.count; i++)
+        code = saeuron_reconstruct(x, reconstruct.item[i], err);
     return code;
 }
+
+/* ---- pictures ---- */
+
+/* A picture of W x H pixels; digest: the model's. */
+typedef struct drawing {
+    saeuron_context *x;
+    intermediates    w;
+    size_t   count, W, H;           /* images in all */
+    uint64_t digest;
+} drawing;
 
 /* Where image j goes: the file named, or DIR/00000.png. */
-static int image_path(char *path, size_t size, const options *o, size_t j, size_t count, saeuron_error *err)
+static int image_path(char path[1024], size_t j, size_t images, saeuron_error *err)
 {
     char name[32];
-    const size_t n = strlen(o->out);
-    const bool folder = count > 1 || (n && o->out[n - 1] == '/');
+    const bool folder = images > 1 || is_folder(out);
     snprintf(name, sizeof name, "%05zu.png", j);
-    if (folder ? !io_join(path, size, o->out, name) : (size_t)snprintf(path, size, "%s", o->out) >= size)
-        return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
-    return folder && !j ? io_make_dir(o->out, err) : SAEURON_OK;
+    const int code = output_path(path, out, folder ? name : NULL, err);
+    return !code && folder && !j ? io_make_dir(out, err) : code;
 }
 
-/* Whether the first image can be written: before the minutes that it takes, not after. */
-static int check_output(const options *o, size_t count, saeuron_error *err)
+/* Whether the first image can be written: asked before the minutes that it takes, not after. */
+static int check_output(size_t images, saeuron_error *err)
 {
     char   path[1024];
     io_out f;
-    int    code = image_path(path, sizeof path, o, 0, count, err);
+    int    code = image_path(path, 0, images, err);
     if (!code && (code = io_out_open(&f, path, err)) == SAEURON_OK)
         io_out_abort(&f);
     return code;
 }
 
-/* Makes and saves the images of g, a batch at a time so that a stop keeps what is done. */
-static int make_images(saeuron_context *x, saeuron_generate_options *g, const options *o, const wires *w, talk *t, saeuron_error *err)
+static void print_picture(const picture *p, const char *path)
 {
-    const saeuron_generate_options all = *g;
-    const uint64_t digest = saeuron_model_digest(x);
-    size_t W, H, batch = g->tap ? all.count : all.batch ? all.batch : 8, pixels; /* a tap's names know no batch */
-    unsigned char *rgb = NULL;
-    char path[1024];
-    int  code = saeuron_image_size(x, g, &W, &H, err);
-    if (code)
-        return code;
-    batch = batch > all.count ? all.count : batch;
-    if (!nn_mul(W * H * 3, batch, &pixels) || !(rgb = io_alloc(&x->host, pixels, 1)))
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
-    t->start = t->last = os_seconds();
-    t->images = all.count;
-    for (size_t first = 0; !code && first < all.count; first += batch) {
-        *g = all;
-        g->prompts += first;
-        g->count = all.count - first < batch ? all.count - first : batch;
-        g->noise_index += first;
-        g->batch = g->tap ? g->count : all.batch;
-        if (all.noise)
-            g->noise += first * x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
-        t->done = first;
-        t->now = g->count;
-        code = saeuron_generate(x, g, rgb, err);
-        for (size_t j = 0; !code && j < g->count; j++)
-            if (!(code = image_path(path, sizeof path, o, first + j, all.count, err)))
-                code = save_image(x, g, o, w, j, rgb + j * W * H * 3, W, H, digest, path, err);
+    if (!as_json) {
+        printf("%s\n", path);
+        return;
     }
-    io_free(&x->host, rgb);
+    printf("{\"path\": ");
+    print_text(path, true);
+    for (size_t i = 0; p->texts[i]; i += 2) {
+        printf(", \"%s\": ", p->texts[i]);
+        print_text(p->texts[i + 1], true);
+    }
+    printf("}\n");
+}
+
+/* Writes image j of the call g, image number `first` + j of all, with what is needed to make it again. */
+static int save_image(const drawing *d, const saeuron_generate_options *g, size_t first, size_t j,
+                      const unsigned char *rgb, saeuron_error *err)
+{
+    picture p;
+    char    path[1024], *injected = intermediates_describe(&d->w);
+    int     code = injected ? picture_describe(&p, d->x, g, j, d->W, d->H, d->digest, injected, err)
+                            : fail(err, SAEURON_ENOMEM, "no memory for the texts of an image");
+    if (!code) {
+        code = image_path(path, first + j, d->count, err);
+        if (!code)
+            code = png_save(&d->x->host, path, rgb, d->W, d->H, p.texts, err);
+        if (!code)
+            print_picture(&p, path);
+        picture_free(&p, d->x);
+    }
+    io_free(&d->x->host, injected);
     return code;
 }
 
-int run_generate(const options *o)
+/* The images [first, first + n) of `all`, as a call of their own. */
+static saeuron_generate_options part_of(const drawing *d, const saeuron_generate_options *all, size_t first, size_t n)
 {
-    saeuron_context *x = NULL;
-    saeuron_error    err = { 0 };
-    talk   t;
-    char  *buffer = NULL;
-    const char **prompts = NULL;
-    float *noise = NULL;
-    saeuron_generate_options g = { 0 };
-    wires  w = { .dump = o->dump };
+    saeuron_generate_options g = *all;
+    g.prompts += first;
+    g.count = n;
+    g.noise_index += first;
+    if (all->tap)
+        g.batch = n;
+    if (all->noise)
+        g.noise += first * d->x->unet.in_channels * (d->W * d->H >> 2 * (d->x->vae.levels - 1));
+    return g;
+}
 
-    if (!o->prompt == !o->prompts)
-        return usage("generate", "%s or --prompts FILE must be given, and only one of them", "--prompt TEXT");
-    if (!o->out || !*o->out)
-        return usage("generate", "%s is missing: where should the picture go?", "--out FILE");
-    if (o->prompts && o->count != 1)
-        return usage("generate", "--count is for %s", "--prompt, not --prompts");
-    if (!o->count || o->count > 1000000)
-        return usage("generate", "%s must be from 1 to 1000000", "--count");
-    int code = open_model(&x, o, &t);
+/* Makes and saves all images, a batch at a time so that a stop keeps what is done. With a tap there is one batch: its
+ * names know no other. */
+static int make_images(drawing *d, const saeuron_generate_options *all, saeuron_error *err)
+{
+    size_t batch = all->tap ? all->count : all->batch ? all->batch : 8, pixels;
+    unsigned char *rgb = NULL;
+    int    code = saeuron_image_size(d->x, all, &d->W, &d->H, err);
     if (code)
         return code;
-    g.count = (size_t)o->count;
-    if (o->prompts)
-        code = read_prompts(o, &x->host, &buffer, &prompts, &g.count, &err);
-    else if (!(prompts = io_alloc(&x->host, g.count, sizeof *prompts)))
-        code = fail(&err, SAEURON_ENOMEM, "no memory for %zu prompts", g.count);
-    for (size_t i = 0; !code && !o->prompts && i < g.count; i++)
-        prompts[i] = o->prompt;
-    g.prompts = prompts;
-    for (size_t i = 0; !code && i < (o->prompts ? g.count : 1); i++)
-        warn_if_cut(x, prompts[i], o->quiet);
-    if (!code)
-        code = forget_all(x, o, &err);
-    if (!code)
-        code = steer_all(x, o, &err);
-    if (!code)
-        code = sampling(&g, o, x, &noise, &err);
-    if (!code && (o->dump || o->inject.count)) {
-        w.host = &x->host;
-        w.steps = g.steps ? g.steps : x->default_steps;
-        w.images = g.count;
-        g.tap = use_wires;
-        g.tap_user = &w;
-        g.batch = g.count;
-        code = open_injections(&w, x, g, o, &err);
-        if (!code && o->dump)
-            code = io_make_dir(o->dump, &err);
+    batch = batch > all->count ? all->count : batch;
+    d->count = all->count;
+    d->digest = saeuron_model_digest(d->x);
+    if (!nn_mul(d->W * d->H * 3, batch, &pixels) || !(rgb = io_alloc(&d->x->host, pixels, 1)))
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
+    for (size_t first = 0; !code && first < all->count; first += batch) {
+        const size_t n = all->count - first < batch ? all->count - first : batch;
+        const saeuron_generate_options g = part_of(d, all, first, n);
+        expect(all->count, first, n);
+        code = saeuron_generate(d->x, &g, rgb, err);
+        for (size_t j = 0; !code && j < n; j++)
+            code = save_image(d, &g, first, j, rgb + j * d->W * d->H * 3, err);
     }
-    if (!code)
-        code = check_output(o, g.count, &err);
-    if (!code)
-        code = make_images(x, &g, o, &w, &t, &err);
-    if (w.err.code)
-        err = w.err;
-    if (code)
-        clear_line();
-    const int status = code ? complain(&err) : 0;
-    if (x) {
-        io_free(&x->host, buffer);
-        io_free(&x->host, prompts);
-        io_free(&x->host, noise);
-        close_injections(&w, x);
-    }
-    saeuron_close(x);
-    return status;
+    io_free(&d->x->host, rgb);
+    return code;
 }
+
+/* ---- generate ---- */
+
+static int check_options(saeuron_error *err)
+{
+    if (!prompt == !prompts)
+        return fail(err, SAEURON_EUSAGE, "--prompt TEXT or --prompts FILE must be given, and only one of them");
+    if (!out || !*out)
+        return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the picture go?");
+    if (prompts && count != 1)
+        return fail(err, SAEURON_EUSAGE, "--count is for --prompt, not --prompts");
+    if (!count || count > 1000000)
+        return fail(err, SAEURON_EUSAGE, "--count must be from 1 to 1000000");
+    return SAEURON_OK;
+}
+
+/* The lines of --prompts, or --prompt --count times. */
+static int list_prompts(prompt_lines *p, const saeuron_context *x, saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    if (prompts)
+        code = read_prompts(p, prompts, &x->host, err);
+    else if (!(p->line = io_alloc(&x->host, count, sizeof *p->line)))
+        code = fail(err, SAEURON_ENOMEM, "no memory for %zu prompts", count);
+    for (; !code && !prompts && p->count < count; p->count++)
+        p->line[p->count] = prompt;
+    for (size_t i = 0; !code && i < (prompts ? p->count : 1); i++)
+        remark_if_cut(x, p->line[i]);
+    return code;
+}
+
+static int draw(drawing *d, const prompt_lines *p, saeuron_error *err)
+{
+    saeuron_generate_options g = sampling();
+    float *noise = NULL;
+    int    code = change_all(d->x, err);
+    g.prompts = p->line;
+    g.count = p->count;
+    if (!code)
+        code = read_noise(&g, d->x, &noise, err);
+    if (!code)
+        code = intermediates_open(&d->w, d->x, &g, dump, &inject, err);
+    if (!code)
+        code = check_output(g.count, err);
+    if (!code)
+        code = make_images(d, &g, err);
+    if (code && d->w.err.code) /* the tap stopped it, and knows why */
+        *err = d->w.err;
+    intermediates_close(&d->w);
+    io_free(&d->x->host, noise);
+    return code;
+}
+
+static int run(saeuron_error *err)
+{
+    drawing d = { .x = NULL };
+    prompt_lines p = { 0 };
+    int code = check_options(err);
+    if (!code)
+        code = open_model(&d.x, NULL, err);
+    if (code)
+        return code;
+    code = list_prompts(&p, d.x, err);
+    if (!code)
+        code = draw(&d, &p, err);
+    free_prompts(&p, &d.x->host);
+    saeuron_close(d.x);
+    return code;
+}
+
+const command command_generate = {
+    "generate", "-p TEXT -o FILE.png", "draw a prompt, with --forget what SAeUron leaves of it", options, .run = run,
+};

@@ -1,34 +1,57 @@
-/* command_info.c: the commands `info` and `digest`. */
+/* command_info.c: the commands `info` and `digest`: what is in a model, an SAE, a classifier, a file of tensors, a picture.
+ *
+ *   folder or file --its kind, by name and content--> opened as that --> a table or JSON, or 64-bit digests
+ *
+ * Not here: reading them (the library). */
 #include "arithmetic/rng.h"
 #include "evaluation/classifier.h"
 #include "evaluation/picture.h"
 #include "files/npy.h"
 #include "files/png.h"
 #include "forget.h"
-#include "program/command.h"
+#include "program/messages.h"
+#include "program/opening.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* ---- info, digest ---- */
+static list files;
+static bool memory, all_tensors, as_json;
 
-static void print_shape(const tensor *t)
+/* ---- kinds ---- */
+
+static bool ends_with(const char *text, const char *tail)
 {
-    putchar('[');
-    for (int i = 0; i < t->ndim; i++)
-        printf("%s%zu", i ? ", " : "", t->shape[i]);
-    putchar(']');
+    const size_t n = strlen(text), m = strlen(tail);
+    return n >= m && !strcmp(text + n - m, tail);
 }
 
+static bool holds(const char *dir, const char *name)
+{
+    char path[1024];
+    return io_join(path, sizeof path, dir, name) && io_exists(NULL, path);
+}
+
+static bool is_sae(const char *dir) { return holds(dir, "cfg.json"); }
+
+/* A config.json at the top, and not beside a diffusers pipeline. */
+static bool is_classifier(const char *dir)
+{
+    return holds(dir, "config.json") && !holds(dir, "scheduler/scheduler_config.json");
+}
+
+/* ---- tensors ---- */
+
+/* A row of a table, or a JSON object; before: what stands before it. */
 static void print_tensor(const tensor *t, const char *before)
 {
-    printf("%s", before);
-    print_name(t->name);
-    printf("\t%s\t", io_dtype_name(t->type));
-    print_shape(t);
-    putchar('\n');
+    printf(as_json ? "%s{\"name\": " : "%s", before);
+    print_text(t->name, as_json);
+    printf(as_json ? ", \"dtype\": \"%s\", \"shape\": [" : "\t%s\t[", io_dtype_name(t->type));
+    for (int i = 0; i < t->ndim; i++)
+        printf("%s%zu", i ? ", " : "", t->shape[i]);
+    printf(as_json ? "]}" : "]\n");
 }
 
 static size_t parameters(const tensors *f)
@@ -49,100 +72,17 @@ static void print_network(const char *name, const tensors *f, bool all)
         print_tensor(&f->list[i], "  ");
 }
 
-/* The SAEs of a model, hook by hook: sizes and concepts. */
-static int print_saes(saeuron_context *x, saeuron_error *err)
-{
-    char hook[96], dir[1024], path[1100];
-    for (size_t i = 0; unet_hook_name(&x->unet, i, hook, sizeof hook); i++) {
-        sae   s;
-        stats st;
-        if (!sae_folder(x, hook, dir))
-            return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
-        snprintf(path, sizeof path, "%s/stats.safetensors", dir);
-        printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
-        if (!io_exists(&x->host, path)) {
-            printf("\n");
-            continue;
-        }
-        int code = sae_load(&s, &x->host, NULL, dir, err);
-        if (!code && (code = stats_load(&st, &x->host, path, err)) != SAEURON_OK)
-            sae_unload(&s, &x->host);
-        if (code)
-            return code;
-        printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
-        for (size_t j = 0; j < st.concepts; j++) {
-            putchar(' ');
-            print_name(stats_name(&st, j));
-        }
-        printf("\n");
-        stats_unload(&st, &x->host);
-        sae_unload(&s, &x->host);
-    }
-    return SAEURON_OK;
-}
-
-static int info_model(const options *o)
-{
-    saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    const char *prompt = "";
-    saeuron_generate_options g = { .prompts = &prompt, .count = o->batch ? (size_t)o->batch : 1, .batch = (size_t)o->batch,
-                               .steps = (size_t)o->steps, .height = (size_t)o->height, .width = (size_t)o->width };
-    size_t W, H, work, weights;
-    int code = open_model(&x, o, &t);
-    if (code)
-        return code;
-    code = saeuron_image_size(x, &g, &W, &H, &err);
-    if (!code)
-        code = saeuron_memory(x, &g, &work, &weights, &err);
-    if (!code && o->json) {
-        printf("{\"model\": ");
-        print_json_string(x->dir);
-        printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, \"kernels\": \"%s\", "
-               "\"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
-               saeuron_model_digest(x), W, H, x->default_steps, (double)x->default_guidance, saeuron_kernels(x), x->threads, weights, work);
-    } else if (!code && o->memory) {
-        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", weights, work);
-    } else if (!code) {
-        printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir, saeuron_model_digest(x), W, H,
-               x->default_steps, (double)x->default_guidance);
-        print_network("text_encoder", &x->text_file, o->tensors);
-        print_network("unet", &x->unet_file, o->tensors);
-        print_network("vae", &x->vae_file, o->tensors);
-        code = print_saes(x, &err);
-        printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", saeuron_kernels(x), nn_isa_list(), x->threads, weights, work);
-    }
-    saeuron_close(x);
-    return code ? complain(&err) : 0;
-}
-
-static bool ends_with(const char *text, const char *tail)
-{
-    const size_t n = strlen(text), m = strlen(tail);
-    return n >= m && !strcmp(text + n - m, tail);
-}
-
-/* "  key = value", or a member of a JSON object. */
-static void print_pair(const char *key, const char *value, const char *before, bool as_json)
+/* "  key = value", or a member of a JSON object; before: the comma before that, or nothing. */
+static void print_pair(const char *key, const char *value, const char *before)
 {
     printf("%s", as_json ? before : "  ");
-    (as_json ? print_json_string : print_name)(key);
+    print_text(key, as_json);
     printf(as_json ? ": " : " = ");
-    (as_json ? print_json_string : print_name)(value);
+    print_text(value, as_json);
     printf(as_json ? "" : "\n");
 }
 
-static void print_tensor_json(const tensor *t, const char *before)
-{
-    printf("%s{\"name\": ", before);
-    print_json_string(t->name);
-    printf(", \"dtype\": \"%s\", \"shape\": ", io_dtype_name(t->type));
-    print_shape(t);
-    putchar('}');
-}
-
-static int info_tensors(const char *path, bool as_json, saeuron_error *err)
+static int info_tensors(const char *path, saeuron_error *err)
 {
     tensors t;
     json key, value;
@@ -152,10 +92,10 @@ static int info_tensors(const char *path, bool as_json, saeuron_error *err)
         return code;
     if (as_json) {
         printf("{\"file\": ");
-        print_json_string(path);
+        print_text(path, true);
         printf(", \"parameters\": %zu, \"tensors\": [", parameters(&t));
         for (size_t i = 0; i < t.count; i++)
-            print_tensor_json(&t.list[i], i ? ", " : "");
+            print_tensor(&t.list[i], i ? ", " : "");
         printf("], \"metadata\": {");
     } else {
         print_network(path, &t, true);
@@ -164,206 +104,312 @@ static int info_tensors(const char *path, bool as_json, saeuron_error *err)
         char k[256], v[4096];
         if (!json_string(key, k, sizeof k, NULL) || !json_string(value, v, sizeof v, NULL))
             continue;
-        print_pair(k, v, before, as_json);
+        print_pair(k, v, before);
         before = ", ";
     }
-    if (as_json)
-        printf("}}\n");
+    printf(as_json ? "}}\n" : "");
     tensors_close(&t);
     return SAEURON_OK;
 }
 
-static int info_png(const char *path, bool as_json, saeuron_error *err)
+/* ---- models ---- */
+
+/* One hook: its width, its SAE and statistics if the model has them, the concepts that they know. */
+static int print_hook(saeuron_context *x, const char *hook, saeuron_error *err)
 {
-    static const char *const keys[] = { "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract" };
-    unsigned char *rgb;
-    size_t W, H;
-    int code = png_load(NULL, path, &rgb, &W, &H, err);
+    char  dir[1024], path[1100];
+    sae   s;
+    stats st;
+    if (!sae_folder(x, hook, dir))
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", x->dir);
+    snprintf(path, sizeof path, "%s/stats.safetensors", dir);
+    printf("hook %s\twidth %zu", hook, unet_hook_width(&x->unet, hook, NULL));
+    if (!io_exists(&x->host, path)) {
+        printf("\n");
+        return SAEURON_OK;
+    }
+    int code = sae_load(&s, &x->host, NULL, dir, err);
     if (code)
         return code;
-    io_free(NULL, rgb);
-    if (as_json) {
-        printf("{\"file\": ");
-        print_json_string(path);
-        printf(", \"width\": %zu, \"height\": %zu", W, H);
-    } else {
-        print_name(path);
-        printf("\t%zu x %zu\n", W, H);
+    if ((code = stats_load(&st, &x->host, path, err)) == SAEURON_OK) {
+        printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
+        for (size_t j = 0; j < st.concepts; j++) {
+            putchar(' ');
+            print_text(stats_name(&st, j), false);
+        }
+        printf("\n");
+        stats_unload(&st, &x->host);
     }
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        char text[16384];
-        if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
-            print_pair(keys[i], text, ", ", as_json);
-    }
-    if (as_json)
-        printf("}\n");
-    return SAEURON_OK;
+    sae_unload(&s, &x->host);
+    return code;
 }
 
-static int info_sae(const char *dir, bool as_json, saeuron_error *err)
+/* An image as --steps, --height, --width and --batch have it, and the memory that it takes. */
+typedef struct plan { size_t W, H, work, weights; } plan;
+
+static void print_model_json(const saeuron_context *x, const plan *p)
+{
+    printf("{\"model\": ");
+    print_text(x->dir, true);
+    printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, "
+           "\"kernels\": \"%s\", \"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
+           saeuron_model_digest(x), p->W, p->H, x->default_steps, (double)x->default_guidance, saeuron_kernels(x),
+           x->threads, p->weights, p->work);
+}
+
+static int print_model(saeuron_context *x, const plan *p, saeuron_error *err)
+{
+    char hook[96];
+    int  code = SAEURON_OK;
+    printf("model\t%s\ndigest\t%016" PRIx64 "\nimage\t%zu x %zu, %zu steps, guidance %g\n", x->dir,
+           saeuron_model_digest(x), p->W, p->H, x->default_steps, (double)x->default_guidance);
+    print_network("text_encoder", &x->text_file, all_tensors);
+    print_network("unet", &x->unet_file, all_tensors);
+    print_network("vae", &x->vae_file, all_tensors);
+    for (size_t i = 0; !code && unet_hook_name(&x->unet, i, hook, sizeof hook); i++)
+        code = print_hook(x, hook, err);
+    printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", saeuron_kernels(x),
+           nn_isa_list(), x->threads, p->weights, p->work);
+    return code;
+}
+
+/* dir NULL: the model that the options name. */
+static int info_model(const char *dir, saeuron_error *err)
+{
+    saeuron_context *x = NULL;
+    const char *prompt = "";
+    saeuron_generate_options g = sampling();
+    plan p;
+    int  code = open_model(&x, dir, err);
+    if (code)
+        return code;
+    g.prompts = &prompt;
+    g.count = g.batch ? g.batch : 1;
+    code = saeuron_image_size(x, &g, &p.W, &p.H, err);
+    if (!code)
+        code = saeuron_memory(x, &g, &p.work, &p.weights, err);
+    if (!code && as_json)
+        print_model_json(x, &p);
+    else if (!code && memory)
+        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", p.weights, p.work);
+    else if (!code)
+        code = print_model(x, &p, err);
+    saeuron_close(x);
+    return code;
+}
+
+/* ---- SAEs, classifiers, pictures ---- */
+
+/* The first line of what is told of a folder: `kind` and where it lies. */
+static void print_kind(const char *kind, const char *dir)
+{
+    printf(as_json ? "{\"%s\": " : "%s\t", kind);
+    print_text(dir, as_json);
+}
+
+static int info_sae(const char *dir, saeuron_error *err)
 {
     sae s;
     const int code = sae_load(&s, NULL, NULL, dir, err);
     if (code)
         return code;
-    if (as_json) {
-        printf("{\"sae\": ");
-        print_json_string(dir);
-    } else {
-        printf("SAE\t");
-        print_name(dir);
-    }
+    print_kind(as_json ? "sae" : "SAE", dir);
     printf(as_json ? ", \"width\": %zu, \"latents\": %zu, \"k\": %zu, \"digest\": \"%016" PRIx64 "\"}\n"
-                   : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
+                    : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
     sae_unload(&s, NULL);
     return SAEURON_OK;
 }
 
-/* A config.json at the top, and not beside a diffusers pipeline. */
-static bool is_classifier(const char *dir)
+static void print_classes(const saeuron_classifier *k)
 {
-    char path[1024];
-    return io_join(path, sizeof path, dir, "config.json") && io_exists(NULL, path) &&
-           io_join(path, sizeof path, dir, "scheduler/scheduler_config.json") && !io_exists(NULL, path);
+    const size_t n = k->name ? saeuron_classes(k) : 0;
+    printf(as_json ? ", \"names\": [" : n ? "names\t" : "");
+    for (size_t i = 0; i < n; i++) {
+        printf("%s", i ? ", " : "");
+        print_text(saeuron_class_name(k, i), as_json);
+    }
+    printf(as_json ? "]}\n" : n ? "\n" : "");
 }
 
-static int info_classifier(const char *dir, bool as_json, bool all, saeuron_error *err)
+static int info_classifier(const char *dir, saeuron_error *err)
 {
     saeuron_classifier *k;
     const int code = saeuron_classifier_open(&k, NULL, dir, err);
     if (code)
         return code;
     const vit *v = &k->net;
-    const char *before = "";
-    if (as_json) {
-        printf("{\"classifier\": ");
-        print_json_string(dir);
-    } else {
-        printf("classifier\t");
-        print_name(dir);
-    }
-    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, \"digest\": \"%016" PRIx64 "\""
-                   : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\ndigest\t%016" PRIx64 "\n",
+    print_kind("classifier", dir);
+    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, "
+                      "\"digest\": \"%016" PRIx64 "\""
+                    : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\n"
+                      "digest\t%016" PRIx64 "\n",
            v->S, v->patch, v->D, v->layers, v->heads, saeuron_classes(k), saeuron_classifier_digest(k));
-    printf(!as_json ? "%s" : ", \"names\": [", k->name ? "names" : "");
-    for (size_t i = 0; k->name && i < saeuron_classes(k); i++, before = ", ") {
-        printf("%s", as_json ? before : i ? ", " : "\t");
-        (as_json ? print_json_string : print_name)(saeuron_class_name(k, i));
-    }
-    printf(as_json ? "]}\n" : k->name ? "\n" : "");
+    print_classes(k);
     if (!as_json)
-        print_network("weights", &k->file, all);
+        print_network("weights", &k->file, all_tensors);
     saeuron_classifier_close(k);
     return SAEURON_OK;
 }
 
-int run_info(const options *o)
+static int info_png(const char *path, saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    char path[1024];
-    if (o->rest.count > 1)
-        return usage("info", "%s", "one folder or file at a time");
-    if (!o->rest.count)
-        return info_model(o);
-    const char *what = o->rest.item[0];
-    if (ends_with(what, ".safetensors"))
-        return info_tensors(what, o->json, &err) ? complain(&err) : 0;
-    if (ends_with(what, ".png"))
-        return info_png(what, o->json, &err) ? complain(&err) : 0;
-    if (io_join(path, sizeof path, what, "cfg.json") && io_exists(NULL, path))
-        return info_sae(what, o->json, &err) ? complain(&err) : 0;
-    if (is_classifier(what))
-        return info_classifier(what, o->json, o->tensors, &err) ? complain(&err) : 0;
-    options with = *o;
-    with.model = what;
-    return info_model(&with);
-}
-
-static void print_digest(uint64_t h, const char *path, const char *name, bool as_json)
-{
-    if (!as_json) {
-        printf("%016" PRIx64 "  ", h);
-        print_name(path);
-        printf("%s", *name ? "  " : "");
-        print_name(name);
-        putchar('\n');
-        return;
+    static const char *const keys[] = {
+        "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual",
+        "shared", "map_steps", "reconstruct", "inject", "model", "contract",
+    };
+    unsigned char *rgb;
+    size_t W, H;
+    int code = png_load(NULL, path, &rgb, &W, &H, err);
+    if (code)
+        return code;
+    io_free(NULL, rgb);
+    printf(as_json ? "{\"file\": " : "");
+    print_text(path, as_json);
+    printf(as_json ? ", \"width\": %zu, \"height\": %zu" : "\t%zu x %zu\n", W, H);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char text[16384];
+        if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
+            print_pair(keys[i], text, ", ");
     }
-    printf("{\"digest\": \"%016" PRIx64 "\", \"file\": ", h);
-    print_json_string(path);
-    printf(", \"tensor\": ");
-    print_json_string(name);
-    printf("}\n");
+    printf(as_json ? "}\n" : "");
+    return SAEURON_OK;
 }
 
-/* The one digest of an SAE's folder or a classifier's; *known: it was one. */
-static int digest_folder(const char *dir, bool as_json, bool *known, saeuron_error *err)
+/* ---- info ---- */
+
+static const option info_options[] = {
+    { "--memory", NULL, "the memory that generating an image takes", .flag = &memory },
+    { "--tensors", NULL, "every tensor: name, type, shape", .flag = &all_tensors },
+    { .group = size_options }, { .group = batch_options }, { .group = model_options }, { .group = synthetic_options },
+    { "--json", NULL, "print JSON", .flag = &as_json },
+    { 0 },
+};
+
+static int run_info(saeuron_error *err)
 {
-    char path[1024];
-    sae  s;
-    saeuron_classifier *k;
-    int  code = SAEURON_OK;
-    *known = true;
-    if (io_join(path, sizeof path, dir, "cfg.json") && io_exists(NULL, path)) {
-        if ((code = sae_load(&s, NULL, NULL, dir, err)) == SAEURON_OK) {
-            print_digest(s.digest, dir, "", as_json);
-            sae_unload(&s, NULL);
-        }
-    } else if (is_classifier(dir)) {
-        if ((code = saeuron_classifier_open(&k, NULL, dir, err)) == SAEURON_OK) {
-            print_digest(saeuron_classifier_digest(k), dir, "", as_json);
-            saeuron_classifier_close(k);
-        }
-    } else {
-        *known = false;
-    }
-    return code;
+    const char *path = files.count ? files.item[0] : NULL;
+    if (files.count > 1)
+        return fail(err, SAEURON_EUSAGE, "one folder or file at a time");
+    if (path && ends_with(path, ".safetensors"))
+        return info_tensors(path, err);
+    if (path && ends_with(path, ".png"))
+        return info_png(path, err);
+    if (path && is_sae(path))
+        return info_sae(path, err);
+    if (path && is_classifier(path))
+        return info_classifier(path, err);
+    return info_model(path, err);
 }
 
-static int digest_file(const char *path, bool as_json, saeuron_error *err)
+const command command_info = {
+    "info", "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture", info_options, &files,
+    .run = run_info,
+};
+
+/* ---- digest ---- */
+
+static const option digest_options[] = {
+    { "--json", NULL, "print JSON", .flag = &as_json },
+    { 0 },
+};
+
+static void print_digest(uint64_t h, const char *path, const char *name)
+{
+    printf(as_json ? "{\"digest\": \"%016" PRIx64 "\", \"file\": " : "%016" PRIx64 "  ", h);
+    print_text(path, as_json);
+    printf("%s", as_json ? ", \"tensor\": " : *name ? "  " : "");
+    print_text(name, as_json);
+    printf(as_json ? "}\n" : "\n");
+}
+
+static int digest_tensors(const char *path, saeuron_error *err)
 {
     tensors t;
-    unsigned char *rgb;
-    float *values;
-    size_t W, H, shape[TENSOR_DIMS], n = 1;
-    int ndim, code;
-    if (ends_with(path, ".png")) {
-        if ((code = png_load(NULL, path, &rgb, &W, &H, err)) == SAEURON_OK) {
-            print_digest(nn_hash(0, rgb, W * H * 3), path, "", as_json);
-            io_free(NULL, rgb);
-        }
-        return code;
-    }
-    if (ends_with(path, ".npy")) {
-        if ((code = npy_load(NULL, path, &values, shape, &ndim, err)) == SAEURON_OK) {
-            for (int i = 0; i < ndim; i++)
-                n *= shape[i];
-            print_digest(digest_floats(values, n), path, "", as_json);
-            io_free(NULL, values);
-        }
-        return code;
-    }
-    if (!ends_with(path, ".safetensors")) {
-        bool known;
-        if ((code = digest_folder(path, as_json, &known, err)) != SAEURON_OK || known)
-            return code;
-        return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers", path);
-    }
-    if ((code = tensors_open(&t, NULL, path, err)) != SAEURON_OK)
+    const int code = tensors_open(&t, NULL, path, err);
+    if (code)
         return code;
     for (size_t i = 0; i < t.count; i++)
-        print_digest(nn_hash(0, t.list[i].data, t.list[i].bytes), path, t.list[i].name, as_json);
+        print_digest(nn_hash(0, t.list[i].data, t.list[i].bytes), path, t.list[i].name);
     tensors_close(&t);
     return SAEURON_OK;
 }
 
-int run_digest(const options *o)
+static int digest_png(const char *path, saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    if (!o->rest.count)
-        return usage("digest", "%s", "no file is named");
-    for (size_t i = 0; i < o->rest.count; i++)
-        if (digest_file(o->rest.item[i], o->json, &err))
-            return complain(&err);
-    return 0;
+    unsigned char *rgb;
+    size_t W, H;
+    const int code = png_load(NULL, path, &rgb, &W, &H, err);
+    if (code)
+        return code;
+    print_digest(nn_hash(0, rgb, W * H * 3), path, "");
+    io_free(NULL, rgb);
+    return SAEURON_OK;
 }
+
+static int digest_npy(const char *path, saeuron_error *err)
+{
+    float *values;
+    size_t shape[TENSOR_DIMS], n = 1;
+    int    ndim;
+    const int code = npy_load(NULL, path, &values, shape, &ndim, err);
+    if (code)
+        return code;
+    for (int i = 0; i < ndim; i++)
+        n *= shape[i];
+    print_digest(digest_floats(values, n), path, "");
+    io_free(NULL, values);
+    return SAEURON_OK;
+}
+
+static int digest_sae(const char *dir, saeuron_error *err)
+{
+    sae s;
+    const int code = sae_load(&s, NULL, NULL, dir, err);
+    if (code)
+        return code;
+    print_digest(s.digest, dir, "");
+    sae_unload(&s, NULL);
+    return SAEURON_OK;
+}
+
+static int digest_classifier(const char *dir, saeuron_error *err)
+{
+    saeuron_classifier *k;
+    const int code = saeuron_classifier_open(&k, NULL, dir, err);
+    if (code)
+        return code;
+    print_digest(saeuron_classifier_digest(k), dir, "");
+    saeuron_classifier_close(k);
+    return SAEURON_OK;
+}
+
+static int digest_one(const char *path, saeuron_error *err)
+{
+    if (ends_with(path, ".safetensors"))
+        return digest_tensors(path, err);
+    if (ends_with(path, ".png"))
+        return digest_png(path, err);
+    if (ends_with(path, ".npy"))
+        return digest_npy(path, err);
+    if (is_sae(path))
+        return digest_sae(path, err);
+    if (is_classifier(path))
+        return digest_classifier(path, err);
+    return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers",
+                path);
+}
+
+static int run_digest(saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    if (!files.count)
+        return fail(err, SAEURON_EUSAGE, "no file is named");
+    for (size_t i = 0; !code && i < files.count; i++)
+        code = digest_one(files.item[i], err);
+    return code;
+}
+
+const command command_digest = {
+    "digest", "FILE...", "the 64-bit digest of tensors and of a picture's pixels", digest_options, &files,
+    .run = run_digest,
+};

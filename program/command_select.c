@@ -1,100 +1,141 @@
-/* command_select.c: the command `select`. */
-#include "program/command.h"
+/* command_select.c: the command `select`: which latents carry a concept, and what forgetting does to them.
+ *
+ *   --forget --saeuron_forget--> selections --> a table          with --explain: one run --observe--> the edits of a step
+ *
+ * Not here: scores, selection, ablation (select.c). */
+#include "context.h"
+#include "program/messages.h"
+#include "program/opening.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-static void print_selection(const ablation *a, const selection *s, const options *o)
+static const char *prompt;
+static size_t at, limit = 32;
+static bool   explain, as_json;
+
+static const option options[] = {
+    { .group = forget_options },
+    { "--at", "STEP", "this step only", .size = &at },
+    { "--explain", NULL, "sample --prompt and show the edits of one step, latent by latent", .flag = &explain },
+    { "--prompt", "TEXT", "what to draw for --explain", .brief = "-p", .text = &prompt },
+    { "--limit", "N", "at most N rows of --explain (default 32)", .size = &limit },
+    { .group = start_options }, { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
+    { "--json", NULL, "print JSON", .flag = &as_json },
+    { 0 },
+};
+
+/* ---- selections ---- */
+
+static void print_selection(const ablation *a, const selection *s)
 {
-    for (size_t t = 0; t < s->steps; t++)
-        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!o->has_at || o->at == t); i++) {
-            print_concept(s->concept, o->json);
-            printf(o->json ? ", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
+    const char *row = as_json ? ", \"hook\": \"%s\", \"step\": %zu, \"timestep\": %d, \"latent\": %" PRIu32
                              ", \"score\": %.9g, \"mean\": %.9g, \"threshold\": %.9g}\n"
-                           : "\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n",
-                   a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i], (double)s->threshold[i]);
+                           : "\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n";
+    for (size_t t = 0; t < s->steps; t++)
+        for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!given("--at") || at == t); i++) {
+            print_concept(s->concept, as_json);
+            printf(row, a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i],
+                   (double)s->threshold[i]);
         }
 }
 
-/* --explain: the edits of one step, as they happen. */
-typedef struct explain { size_t step, limit, shown; int now; bool json; } explain; /* now: the sampling step; an edit's is the statistics' */
+static void print_selections(const saeuron_context *x)
+{
+    if (!as_json)
+        printf("concept\thook\tstep\ttimestep\tlatent\tscore\tmean\tthreshold\n");
+    for (size_t i = 0; i < x->hooks; i++)
+        for (size_t j = 0; j < x->hook[i]->count; j++)
+            print_selection(x->hook[i], &x->hook[i]->forget[j]);
+}
+
+/* ---- edits ---- */
+
+/* now: the step that is sampled. (An edit's own step is a row of the statistics, which --map-steps may make another.) */
+typedef struct explaining { size_t shown; int now; } explaining;
 
 static void show_edit(void *user, const edit *e)
 {
-    explain *x = user;
-    if (x->now != (int)x->step || x->shown++ >= x->limit)
+    const char *row = as_json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, "
+                             "\"threshold\": %.9g, \"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
+                           : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n";
+    explaining *w = user;
+    if (w->now != (int)at || w->shown++ >= limit)
         return;
-    print_concept(e->concept, x->json);
-    printf(x->json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, \"threshold\": %.9g, "
-                     "\"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
-                   : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n",
-           x->step, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f, (double)e->after);
+    print_concept(e->concept, as_json);
+    printf(row, at, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f,
+           (double)e->after);
 }
 
-/* Notes the step (its first module comes before its hooks), and ends the sampling once the one asked for is over. */
-static int stop_after(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+/* The tap: notes the step, whose first module comes before its hooks; stops once the step asked for is over. */
+static int note_step(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
 {
-    explain *x = user;
+    explaining *w = user;
     (void)name, (void)first, (void)values, (void)shape, (void)kind;
-    x->now = step;
-    return step > (int)x->step;
+    w->now = step;
+    return step > (int)at;
 }
 
-static int explain_edits(saeuron_context *x, const options *o, saeuron_error *err)
+static int explain_edits(saeuron_context *x, saeuron_error *err)
 {
-    explain e = { .step = o->has_at ? (size_t)o->at : 0, .limit = (size_t)o->limit, .json = o->json, .now = -1 };
-    saeuron_generate_options g = { .prompts = &o->prompt, .count = 1, .tap = stop_after, .tap_user = &e };
+    explaining w = { .now = -1 };
+    saeuron_generate_options g = sampling();
     float *noise = NULL;
-    size_t W, H;
-    unsigned char *rgb;
-    int code = sampling(&g, o, x, &noise, err);
-    if (!code && (code = saeuron_image_size(x, &g, &W, &H, err)) == SAEURON_OK) {
-        for (size_t i = 0; i < x->hooks; i++) {
-            x->hook[i]->observe = show_edit;
-            x->hook[i]->observe_user = &e;
-        }
-        if (!o->json)
-            printf("concept\tstep\trow\tlatent\tf\tmean\tthreshold\tfactor\tbefore\tafter\n");
-        rgb = io_alloc(&x->host, W * H, 3);
-        code = rgb ? saeuron_generate(x, &g, rgb, err) : fail(err, SAEURON_ENOMEM, "no memory for an image");
-        io_free(&x->host, rgb);
-        if (code == SAEURON_ECANCEL && !os_interrupted())
-            code = SAEURON_OK;
-        if (!code && !o->quiet)
-            fprintf(stderr, "saeuron: %zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first\n", e.shown, e.step,
-                    e.shown > e.limit ? " (see --limit)" : "");
+    g.prompts = &prompt;
+    g.count = 1;
+    g.tap = note_step;
+    g.tap_user = &w;
+    int code = read_noise(&g, x, &noise, err);
+    for (size_t i = 0; i < x->hooks; i++) {
+        x->hook[i]->observe = show_edit;
+        x->hook[i]->observe_user = &w;
     }
+    if (!code && !as_json)
+        printf("concept\tstep\trow\tlatent\tf\tmean\tthreshold\tfactor\tbefore\tafter\n");
+    if (!code)
+        code = saeuron_generate(x, &g, NULL, err);
+    if (code == SAEURON_ECANCEL && !os_interrupted())
+        code = SAEURON_OK;
+    if (!code)
+        remark("%zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first", w.shown, at,
+               w.shown > limit ? " (see --limit)" : "");
     io_free(&x->host, noise);
     return code;
 }
 
-int run_select(const options *o)
+/* ---- select ---- */
+
+/* The steps that --at counts: those sampled, or those of the statistics. */
+static size_t steps_of(const saeuron_context *x)
+{
+    const size_t asked = sampling().steps;
+    if (explain)
+        return asked ? asked : x->default_steps;
+    return x->hooks ? x->hook[0]->stats.steps : 0;
+}
+
+static int run(saeuron_error *err)
 {
     saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk t;
-    int  code;
-    if (!o->forget)
-        return usage("select", "%s is missing", "--forget CONCEPT");
-    if (o->explain && !o->prompt)
-        return usage("select", "%s samples a picture and wants its --prompt TEXT", "--explain");
-    if ((code = open_model(&x, o, &t)))
+    int code;
+    if (!given("--forget"))
+        return fail(err, SAEURON_EUSAGE, "--forget CONCEPT is missing");
+    if (explain && !prompt)
+        return fail(err, SAEURON_EUSAGE, "--explain samples a picture and wants its --prompt TEXT");
+    if ((code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
-    code = forget_all(x, o, &err);
-    const size_t steps = o->explain && o->steps ? (size_t)o->steps : o->explain ? x->default_steps : x->hooks ? x->hook[0]->stats.steps : 0;
-    if (!code && o->has_at && o->at >= steps)
-        code = fail(&err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps, steps);
-    if (!code && o->explain)
-        code = explain_edits(x, o, &err);
-    else if (!code && !o->json)
-        printf("concept\thook\tstep\ttimestep\tlatent\tscore\tmean\tthreshold\n");
-    for (size_t i = 0; !code && !o->explain && i < x->hooks; i++)
-        for (size_t j = 0; j < x->hook[i]->count; j++)
-            print_selection(x->hook[i], &x->hook[i]->forget[j], o);
-    if (code)
-        clear_line();
+    code = forget_all(x, err);
+    if (!code && given("--at") && at >= steps_of(x))
+        code = fail(err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps_of(x),
+                    steps_of(x));
+    if (!code && explain)
+        code = explain_edits(x, err);
+    else if (!code)
+        print_selections(x);
     saeuron_close(x);
-    return code ? complain(&err) : 0;
+    return code;
 }
+
+const command command_select = {
+    "select", "--forget A", "the latents that carry a concept, step by step", options, .run = run,
+};

@@ -1,14 +1,28 @@
-/* intermediates.c: --dump and --inject: every intermediate of a run into files, and files into their places. */
+/* intermediates.c: --dump and --inject, on saeuron_generate's tap.
+ *
+ *   NAME=FILE --shape checked before the run--> values of the run --> FILE of the dump
+ *
+ * Not here: where the tap is called (saeuron.c, clip.c, unet.c, vae.c). */
+#include "program/intermediates.h"
 #include "evaluation/picture.h"
 #include "files/npy.h"
-#include "program/command.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* ---- --dump and --inject ---- */
+/* --inject NAME=FILE: the file's values, and what in a run they replace. */
+struct injection {
+    char       *what;               /* the option's NAME; owned */
+    const char *path;
+    const char *name;               /* NAME without its prefix */
+    long   step, image;             /* of the prefix "stepN." or "imageN."; -1: every one */
+    float *values;
+    size_t shape[TENSOR_DIMS];
+    int    ndim;
+    bool   found;
+    uint64_t digest;
+};
 
 /* The dimensions that a tap's values have in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
 static int file_shape(size_t out[4], const size_t shape[4], int kind)
@@ -21,27 +35,14 @@ static int file_shape(size_t out[4], const size_t shape[4], int kind)
     return tokens ? 3 : 4;
 }
 
-/* Among several images the VAE's values are of one: its number belongs to their name. */
-static bool of_one_image(const wires *w, const char *name) { return w->images > 1 && !strncmp(name, "vae.", 4); }
+/* ---- dump ---- */
 
-/* The number N of "stepN." or "imageN." at the start of *name, which moves behind it; -1 without one. */
-static long take_number(const char **name, const char *word)
-{
-    const size_t n = strlen(word);
-    const char *p = *name + n;
-    long number = 0;
-    if (strncmp(*name, word, n) || *p < '0' || *p > '9')
-        return -1;
-    for (; *p >= '0' && *p <= '9'; p++)
-        number = number < 100000000 ? 10 * number + (*p - '0') : number;
-    if (*p != '.')
-        return -1;
-    *name = p + 1;
-    return number;
-}
+/* The VAE decodes one image at a time: among several, the number of the image belongs to the name of its values. */
+static bool of_one_image(const intermediates *w, const char *name) { return w->images > 1 && !strncmp(name, "vae.", 4); }
 
 /* DIR/stepNNN.NAME.npy, DIR/imageNNNNN.NAME.npy or DIR/NAME.npy. */
-static int dump_values(wires *w, const char *name, int step, size_t first, const float *values, const size_t shape[4], int kind)
+static int dump_values(intermediates *w, const char *name, int step, size_t first, const float *values,
+                       const size_t shape[4], int kind)
 {
     char   path[1024], file[256];
     size_t out[4];
@@ -66,10 +67,12 @@ static int dump_values(wires *w, const char *name, int step, size_t first, const
     return code;
 }
 
-int use_wires(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+/* The tap of a run. Where two injections meet, the one named last stays. */
+static int inject_and_dump(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
+                           int kind)
 {
-    wires *w = user;
-    for (size_t i = 0; i < w->injections; i++) { /* where two meet, the last named stays */
+    intermediates *w = user;
+    for (size_t i = 0; i < w->count; i++) {
         const injection *in = &w->inject[i];
         if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) || (in->image >= 0 && (size_t)in->image != first))
             continue;
@@ -81,94 +84,151 @@ int use_wires(void *user, const char *name, int step, size_t first, float *value
     return w->dump ? dump_values(w, name, step, first, values, shape, kind) : SAEURON_OK;
 }
 
+/* ---- inject ---- */
+
 /* "[2, 16, 32]". */
 static void shape_text(char *out, size_t size, const size_t *shape, int ndim)
 {
-    size_t at = 0;
+    size_t at = (size_t)snprintf(out, size, "[");
     for (int i = 0; i < ndim && at < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%zu%s", i ? ", " : "[", shape[i], i + 1 < ndim ? "" : "]");
+        at += (size_t)snprintf(out + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+    if (at < size)
+        snprintf(out + at, size - at, "]");
 }
 
-/* Hears the names of a run before it begins: each file must have the shape of what it replaces. */
-static int hear_name(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+/* Whether the values that the tap calls name in a run are among those that `in` replaces. Step 0 stands for all steps. */
+static bool replaces(const injection *in, const intermediates *w, const char *name, int step)
 {
-    wires *w = user;
+    const bool of_step = in->step < 0 || (step >= 0 && (size_t)in->step < w->steps);
+    const bool of_image = in->image < 0 || (!strncmp(name, "vae.", 4) && (size_t)in->image < w->images);
+    return !strcmp(in->name, name) && of_step && of_image;
+}
+
+/* The tap of saeuron_intermediates, before the run: each file must have the shape of what it replaces. */
+static int check_shapes(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
+                        int kind)
+{
+    intermediates *w = user;
     size_t want[4];
     char   wanted[112], found[220];
     const int ndim = file_shape(want, shape, kind);
     (void)first, (void)values;
-    for (size_t i = 0; i < w->injections; i++) {
+    for (size_t i = 0; i < w->count; i++) {
         injection *in = &w->inject[i];
-        if (strcmp(in->name, name) || (in->step >= 0 && (step < 0 || (size_t)in->step >= w->steps)) ||
-            (in->image >= 0 && (strncmp(name, "vae.", 4) || (size_t)in->image >= w->images)))
+        if (!replaces(in, w, name, step))
             continue;
         in->found = true;
         if (in->ndim == ndim && !memcmp(in->shape, want, (size_t)ndim * sizeof *want))
             continue;
         shape_text(wanted, sizeof wanted, want, ndim);
         shape_text(found, sizeof found, in->shape, in->ndim);
-        return fail(&w->err, SAEURON_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s", in->path, in->ndim ? found : "[]", in->what, wanted);
+        return fail(&w->err, SAEURON_EFORMAT, "%s: its shape is %s, but that of %s in this run is %s",
+                    in->path, found, in->what, wanted);
     }
     return SAEURON_OK;
 }
 
-/* Reads --inject's files, and checks name and shape of each against the run that g describes. */
-int open_injections(wires *w, saeuron_context *x, saeuron_generate_options g, const options *o, saeuron_error *err)
+/* The number N of "stepN." or "imageN." at the start of *name, which moves behind it; -1 without one. */
+static long take_number(const char **name, const char *word)
 {
-    for (size_t i = 0; i < o->inject.count; i++) {
-        injection  *in = &w->inject[i];
-        const char *equals = strchr(o->inject.item[i], '=');
-        size_t n = 1;
-        int    code;
-        if (!equals || equals == o->inject.item[i] || !equals[1])
-            return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", o->inject.item[i]);
-        char *name = io_alloc(&x->host, (size_t)(equals - o->inject.item[i]) + 1, 1);
-        if (!name)
-            return fail(err, SAEURON_ENOMEM, "--inject: no memory for its names");
-        memcpy(name, o->inject.item[i], (size_t)(equals - o->inject.item[i]));
-        name[equals - o->inject.item[i]] = 0;
-        *in = (injection){ .what = name, .name = name, .path = equals + 1 };
-        w->injections++;
-        in->step = take_number(&in->name, "step");
-        in->image = in->step < 0 ? take_number(&in->name, "image") : -1;
-        for (size_t j = 0; j < i; j++)
-            if (!strcmp(w->inject[j].name, in->name) && w->inject[j].step == in->step && w->inject[j].image == in->image)
-                return fail(err, SAEURON_EUSAGE, "--inject %.100s is given twice", in->what);
-        if ((code = npy_load(&x->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAEURON_OK)
-            return code;
-        for (int j = 0; j < in->ndim; j++)
-            n *= in->shape[j];
-        in->digest = digest_floats(in->values, n);
-    }
-    if (!w->injections)
-        return SAEURON_OK;
-    g.tap = hear_name;
+    const size_t n = strlen(word);
+    const char *p = *name + n;
+    long number = 0;
+    if (strncmp(*name, word, n) || *p < '0' || *p > '9')
+        return -1;
+    for (; *p >= '0' && *p <= '9'; p++)
+        number = number < 100000000 ? 10 * number + (*p - '0') : number;
+    if (*p != '.')
+        return -1;
+    *name = p + 1;
+    return number;
+}
+
+/* "NAME=FILE.npy" as the next injection of w. */
+static int open_injection(intermediates *w, const char *text, saeuron_error *err)
+{
+    const char *equals = strchr(text, '=');
+    injection  *in = &w->inject[w->count];
+    size_t      n = 1;
+    int         code;
+    if (!equals || equals == text || !equals[1])
+        return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", text);
+    const size_t length = (size_t)(equals - text);
+    char *name = io_alloc(w->host, length + 1, 1);
+    if (!name)
+        return fail(err, SAEURON_ENOMEM, "--inject: no memory for its names");
+    snprintf(name, length + 1, "%s", text);
+    *in = (injection){ .what = name, .name = name, .path = equals + 1 };
+    w->count++;
+    in->step = take_number(&in->name, "step");
+    in->image = in->step < 0 ? take_number(&in->name, "image") : -1;
+    for (const injection *other = w->inject; other < in; other++)
+        if (!strcmp(other->name, in->name) && other->step == in->step && other->image == in->image)
+            return fail(err, SAEURON_EUSAGE, "--inject %.100s is given twice", in->what);
+    if ((code = npy_load(w->host, in->path, &in->values, in->shape, &in->ndim, err)) != SAEURON_OK)
+        return code;
+    for (int j = 0; j < in->ndim; j++)
+        n *= in->shape[j];
+    in->digest = digest_floats(in->values, n);
+    return SAEURON_OK;
+}
+
+/* Hears the names of the run that g describes, and refuses injections that are not among them or have another shape. */
+static int check_injections(intermediates *w, saeuron_context *x, saeuron_generate_options g, saeuron_error *err)
+{
+    g.tap = check_shapes;
     const int code = saeuron_intermediates(x, &g, err);
-    for (size_t i = 0; !code && i < w->injections; i++)
+    for (size_t i = 0; !code && i < w->count; i++)
         if (!w->inject[i].found)
-            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all that there is, by name", w->inject[i].what);
+            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all "
+                        "that there is, by name", w->inject[i].what);
+    if (w->err.code)
+        *err = w->err;
     return code;
 }
 
-void close_injections(wires *w, const saeuron_context *x)
+int intermediates_open(intermediates *w, saeuron_context *x, saeuron_generate_options *g, const char *dump,
+                       const list *inject, saeuron_error *err)
 {
-    for (size_t i = 0; i < w->injections; i++) {
-        io_free(&x->host, w->inject[i].values);
-        io_free(&x->host, w->inject[i].what);
-    }
+    int code = SAEURON_OK;
+    *w = (intermediates){ .dump = dump, .host = &x->host, .steps = g->steps ? g->steps : x->default_steps,
+                          .images = g->count };
+    if (!dump && !inject->count)
+        return SAEURON_OK;
+    g->tap = inject_and_dump;
+    g->tap_user = w;
+    g->batch = g->count;
+    if (inject->count && !(w->inject = io_alloc(w->host, inject->count, sizeof *w->inject)))
+        return fail(err, SAEURON_ENOMEM, "--inject: no memory for its names");
+    for (size_t i = 0; !code && i < inject->count; i++)
+        code = open_injection(w, inject->item[i], err);
+    if (!code && inject->count)
+        code = check_injections(w, x, *g, err);
+    if (!code && dump)
+        code = io_make_dir(dump, err);
+    return code;
 }
 
-/* "NAME DIGEST; ...": the digest is `saeuron digest FILE`'s. */
-char *describe_injections(const saeuron_context *x, const wires *w)
+void intermediates_close(intermediates *w)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        io_free(w->host, w->inject[i].values);
+        io_free(w->host, w->inject[i].what);
+    }
+    io_free(w->host, w->inject);
+}
+
+char *intermediates_describe(const intermediates *w)
 {
     size_t at = 0, size = 1;
-    for (size_t i = 0; i < w->injections; i++)
+    for (size_t i = 0; i < w->count; i++)
         size += strlen(w->inject[i].what) + 24;
-    char *out = io_alloc(&x->host, size, 1);
+    char *out = io_alloc(w->host, size, 1);
     if (!out)
         return NULL;
     out[0] = 0;
-    for (size_t i = 0; i < w->injections; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%s %016" PRIx64, at ? "; " : "", w->inject[i].what, w->inject[i].digest);
+    for (size_t i = 0; i < w->count; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%s %016" PRIx64, at ? "; " : "", w->inject[i].what,
+                               w->inject[i].digest);
     return out;
 }

@@ -1,27 +1,141 @@
-/* messages.c: what the program says: errors and progress on stderr, names on stdout. */
+/* messages.c: errors with the options that they speak of, progress with the time that is left, names made harmless.
+ *
+ *   the library: saeuron_error, progress --> stderr           names and texts of files --> stdout
+ *
+ * Not here: what the commands print (command_*.c). */
+#include "program/messages.h"
+#include "files/json.h"
+#include "files/system.h"
 #include "files/utf8.h"
-#include "program/command.h"
 
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* ---- messages ---- */
+/* ---- errors and remarks ---- */
 
-int complain(const saeuron_error *err)
+/* The library names arguments, as its headers spell them; a person knows the options that set them. */
+static const struct { const char *argument, *option; } set_by[] = {
+    { "saeuron_use_sae", "--sae" }, { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
+    { "residual", "--residual" }, { "percentile", "--percentile" }, { "strength", "--strength" }, { "top", "--top" },
+    { "guidance", "--cfg" }, { "steps", "--steps" }, { "height", "--height" }, { "width", "--width" },
+    { "batch", "--batch" }, { "noise_index", "--noise-index" },
+};
+
+/* Whether text has name as a word of its own. */
+static bool has_word(const char *text, const char *name)
 {
-    fprintf(stderr, "saeuron: %s\n", err->text);
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
+    const size_t n = strlen(name);
+    for (const char *p = strstr(text, name); p; p = strstr(p + 1, name))
+        if ((p == text || !strchr(letters, p[-1])) && (!p[n] || !strchr(letters, p[n])))
+            return true;
+    return false;
+}
+
+/* " (--map-steps, --steps)": the options of the arguments that err names; "" when there are none, or when it names an
+ * option itself, as the program's own errors do. Names without '_' are English words, too: they count where an
+ * argument is at fault. */
+static void options_of(char *out, size_t size, const saeuron_error *err)
+{
+    const bool argument = err->code == SAEURON_EUSAGE || err->code == SAEURON_ENOMEM;
+    size_t n = 0;
+    out[0] = 0;
+    if (strstr(err->text, "--"))
+        return;
+    for (size_t i = 0; i < sizeof set_by / sizeof *set_by && n < size; i++)
+        if ((argument || strchr(set_by[i].argument, '_')) && has_word(err->text, set_by[i].argument))
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : " (", set_by[i].option);
+    if (n && n < size)
+        snprintf(out + n, size - n, ")");
+}
+
+int complain(const char *command, const saeuron_error *err)
+{
+    char options[200];
+    clear_line();
+    options_of(options, sizeof options, err);
+    if (!*err->text)
+        return 1;
+    if (!command || err->code != SAEURON_EUSAGE)
+        fprintf(stderr, "saeuron: %s%s\n", err->text, options);
+    else
+        fprintf(stderr, "saeuron %s: %s%s; see saeuron %s --help\n", command, err->text, options, command);
     return err->code == SAEURON_EUSAGE ? 2 : 1;
 }
 
-int usage(const char *command, const char *format, const char *what)
+void remark(const char *format, ...)
 {
-    saeuron_error err;
-    fail(&err, SAEURON_EUSAGE, format, what); /* cleans control characters out of what */
-    fprintf(stderr, "saeuron %s: %s; see saeuron %s --help\n", command, err.text, command);
-    return 2;
+    va_list values;
+    if (talk.quiet)
+        return;
+    clear_line();
+    fprintf(stderr, "saeuron: ");
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fputc('\n', stderr);
 }
+
+/* ---- progress ---- */
+
+progress talk = { .images = 1, .now = 1 };
+
+void expect(size_t images, size_t done, size_t now)
+{
+    if (!done)
+        talk.start = talk.last = os_seconds();
+    talk.images = images;
+    talk.done = done;
+    talk.now = now;
+}
+
+bool line_is_due(void)
+{
+    const double now = os_seconds();
+    if (talk.quiet || now - talk.last < (os_terminal_width() ? 0.2 : 10))
+        return false;
+    talk.last = now;
+    return true;
+}
+
+void show_line(const char *format, ...)
+{
+    const bool terminal = os_terminal_width() > 0;
+    va_list values;
+    if (terminal)
+        fprintf(stderr, "\r");
+    va_start(values, format);
+    vfprintf(stderr, format, values);
+    va_end(values);
+    fprintf(stderr, terminal ? "   " : "\n");
+}
+
+void clear_line(void)
+{
+    const int width = os_terminal_width();
+    if (width && !talk.quiet)
+        fprintf(stderr, "\r%*s\r", width > 72 ? 72 : width - 1, "");
+}
+
+int show_progress(void *user, const char *stage, size_t done, size_t total)
+{
+    char which[80] = "";
+    (void)user;
+    if (os_interrupted())
+        return 1;
+    if (total && done == total)
+        clear_line();
+    if (!total || done == total || !done || !line_is_due())
+        return 0;
+    const double share = ((double)talk.done + (double)talk.now * (double)done / (double)total) / (double)talk.images;
+    if (talk.images > talk.now)
+        snprintf(which, sizeof which, ", images %zu to %zu of %zu", talk.done + 1, talk.done + talk.now, talk.images);
+    show_line("%s %zu/%zu%s, %.0f s left", stage, done, total, which, (os_seconds() - talk.start) / share * (1 - share));
+    return 0;
+}
+
+/* ---- stdout ---- */
 
 /* Bytes that the next character may have: at most 4, none beyond the end. */
 static size_t ahead(const char *text)
@@ -32,84 +146,35 @@ static size_t ahead(const char *text)
     return n;
 }
 
-/* text on stdout as a JSON string. What is not UTF-8 (a path may be) becomes U+FFFD. */
-void print_json_string(const char *text)
+/* The character of n bytes (0: it is no UTF-8, as a path may be) at text, as part of a JSON string. */
+static void print_quoted(const char *text, size_t n)
 {
-    char out[16];
-    putchar('"');
-    while (*text) { /* a character at a time: no memory */
-        uint32_t code;
-        char     one[5] = { 0 };
-        const size_t length = io_utf8(text, ahead(text), &code), n = length ? length : 1;
-        memcpy(one, text, n);
-        const size_t quoted = json_quote(out, sizeof out, one);
-        printf("%.*s", (int)quoted - 2, out + 1);
-        text += n;
-    }
-    putchar('"');
+    char one[5] = { 0 }, out[16];
+    memcpy(one, text, n ? n : 1);
+    const size_t quoted = json_quote(out, sizeof out, one); /* U+FFFD for what is no UTF-8 */
+    printf("%.*s", (int)quoted - 2, out + 1);
 }
 
-/* text on stdout as it is, but for control characters: names from a file must neither end the line nor talk to the terminal. */
-void print_name(const char *text)
+void print_text(const char *text, bool as_json)
 {
-    while (*text) {
-        uint32_t code;
-        const size_t length = io_utf8(text, ahead(text), &code);
-        if (!length || code < 32 || (code >= 0x7f && code < 0xa0))
+    uint32_t code;
+    if (as_json)
+        putchar('"');
+    for (size_t n; *text; text += n ? n : 1) { /* a character at a time: no memory */
+        n = io_utf8(text, ahead(text), &code);
+        if (as_json)
+            print_quoted(text, n);
+        else if (!n || code < 32 || (code >= 0x7f && code < 0xa0))
             putchar('?');
         else
-            printf("%.*s", (int)length, text);
-        text += length ? length : 1;
+            printf("%.*s", (int)n, text);
     }
+    if (as_json)
+        putchar('"');
 }
 
-/* ---- progress ---- */
-
-/* Takes the progress off a terminal, so that a message stands alone on its line. */
-void clear_line(void)
-{
-    const int width = os_terminal_width();
-    if (width)
-        fprintf(stderr, "\r%*s\r", width > 72 ? 72 : width - 1, "");
-}
-
-int show_progress(void *user, const char *stage, size_t done, size_t total)
-{
-    talk *t = user;
-    const double now = os_seconds();
-    const int width = os_terminal_width();
-    if (os_interrupted())
-        return 1;
-    if (t->quiet || !total)
-        return 0;
-    const double share = ((double)t->done + (double)t->now * (double)done / (double)total) / (double)t->images;
-    const double left = (now - t->start) / share * (1 - share);
-    if (width) {
-        if (done == total || now - t->last > 0.1) {
-            fprintf(stderr, "\r%s %zu/%zu", stage, done, total);
-            if (t->images > t->now && t->now == 1)
-                fprintf(stderr, ", image %zu of %zu", t->done + 1, t->images);
-            else if (t->images > t->now)
-                fprintf(stderr, ", images %zu to %zu of %zu", t->done + 1, t->done + t->now, t->images);
-            fprintf(stderr, ", %.0f s left   ", left);
-            t->last = now;
-        }
-        if (done == total)
-            clear_line();
-    } else if (now - t->last > 10) { /* a log: a line now and then */
-        fprintf(stderr, "%.0f %% of %zu images, %.0f s left\n", 100 * share, t->images, left);
-        t->last = now;
-    }
-    return 0;
-}
-
-/* The first column, or the first member of a JSON object. */
 void print_concept(const char *concept, bool as_json)
 {
-    if (!as_json) {
-        print_name(concept);
-        return;
-    }
-    printf("{\"concept\": ");
-    print_json_string(concept);
+    printf("%s", as_json ? "{\"concept\": " : "");
+    print_text(concept, as_json);
 }

@@ -1,200 +1,341 @@
-/* opening.c: what commands open alike: the model, its SAEs, what is forgotten, how is sampled, prompts. */
+/* opening.c: the options that several commands take alike, their variables, and the library's arguments made of them.
+ *
+ *   --model, --steps, --forget, ... --> variables here --> saeuron_open, saeuron_generate_options, saeuron_forget
+ *
+ * Not here: the options of one command (command_*.c). */
+#include "program/opening.h"
+#include "context.h"
 #include "files/decimal.h"
 #include "files/npy.h"
-#include "program/command.h"
+#include "program/messages.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- the machine and the model ---- */
+
+/* Where `make install` puts the small model: the Makefile says it, from PREFIX. */
+#ifndef SAEURON_SHARE
+#define SAEURON_SHARE "/usr/local/share/saeuron"
+#endif
+#define MODEL_HERE "weights/emojicanvas"
+#define MODEL_INSTALLED SAEURON_SHARE "/emojicanvas"
 #define PACK ((size_t)256 << 20) /* bytes that a small model's weights may take once more, for speed */
 
-/* ---- opening what the options name ---- */
+static size_t threads;
+static const char *isa, *model, *architecture;
 
-/* --model, else what SAEURON_MODEL names, else the first place where a model is. NULL: there is none. */
-static const char *find_model(const options *o)
+const option machine_options[] = {
+    { "--threads", "N", "threads (default: all cores); no bit depends on them", .size = &threads },
+    { "--isa", "NAME", "kernels to use (default: SAEURON_ISA, else the best here)", .text = &isa },
+    { 0 },
+};
+
+const option model_options[] = {
+    { "--model", "DIR", "a diffusers pipeline folder (default: SAEURON_MODEL, else " MODEL_HERE ", else "
+                        MODEL_INSTALLED ")", .brief = "-m", .text = &model },
+    { .group = machine_options }, { 0 },
+};
+
+const option synthetic_options[] = {
+    { "--synthetic", "sd15", "instead of a folder: Stable Diffusion 1.5's architecture, filled by a hash, 2.2 GB of "
+                             "memory", .text = &architecture },
+    { 0 },
+};
+
+static const char *unless_empty(const char *text) { return text && *text ? text : NULL; }
+
+static const char *kernels(void) { return isa ? isa : unless_empty(getenv("SAEURON_ISA")); }
+
+static int check_threads(saeuron_error *err)
+{
+    return given("--threads") && !threads ? fail(err, SAEURON_EUSAGE, "--threads must be at least 1") : SAEURON_OK;
+}
+
+int machine(int *n, const char **use, saeuron_error *err)
+{
+    *n = !threads ? os_cores() : threads > 1024 ? 1024 : (int)threads;
+    *use = kernels();
+    return check_threads(err);
+}
+
+/* What --model or SAEURON_MODEL names, else the first place where a model is; NULL: there is none. */
+static const char *find_model(void)
 {
     static const char *const places[] = { MODEL_HERE, MODEL_INSTALLED };
-    const char *named = o->model ? o->model : getenv("SAEURON_MODEL");
+    const char *named = model ? model : unless_empty(getenv("SAEURON_MODEL"));
     char path[1024];
-    if (named && (o->model || *named))
-        return named;
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+    for (size_t i = 0; !named && i < sizeof places / sizeof *places; i++)
         if (io_join(path, sizeof path, places[i], "scheduler/scheduler_config.json") && io_exists(NULL, path))
-            return places[i];
-    return NULL;
+            named = places[i];
+    return named;
 }
 
-int open_model(saeuron_context **x, const options *o, talk *t)
+int open_model(saeuron_context **x, const char *folder, saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    const char *model = find_model(o);
-    const saeuron_host host = { .user = t, .progress = show_progress, .threads = o->threads > 1024 ? 1024 : (int)o->threads, .isa = o->isa, .pack = PACK };
-    if (o->has_threads && !o->threads)
-        return fprintf(stderr, "saeuron: --threads must be at least 1\n"), 2;
-    *t = (talk){ .quiet = o->quiet, .start = os_seconds(), .last = os_seconds(), .images = 1, .now = 1 };
-    if (!model && !o->synthetic) {
-        fail(&err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
-        return complain(&err);
-    }
-    return (o->synthetic ? saeuron_open_synthetic(x, &host, o->synthetic, &err) : saeuron_open(x, &host, model, &err)) ? complain(&err) : 0;
+    const saeuron_host host = { .progress = show_progress, .threads = threads > 1024 ? 1024 : (int)threads,
+                                .isa = kernels(), .pack = PACK };
+    if (check_threads(err))
+        return SAEURON_EUSAGE;
+    expect(1, 0, 1);
+    if (!folder && architecture)
+        return saeuron_open_synthetic(x, &host, architecture, err);
+    if (!folder && !(folder = find_model()))
+        return fail(err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR "
+                    "or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
+    return saeuron_open(x, &host, folder, err);
 }
 
-/* --sae HOOK=DIR and --stats FILE (whose metadata names its hook). */
-int place_saes(saeuron_context *x, const options *o, saeuron_error *err)
+/* ---- sampling ---- */
+
+static saeuron_generate_options asked; /* as far as the options below are its fields */
+static const char *noise_path;
+static bool map_steps;
+
+const option size_options[] = {
+    { "--steps", "T", "sampling steps (default: the model's)", .size = &asked.steps },
+    { "--height", "PIXELS", "of an image (default: the model's)", .size = &asked.height },
+    { "--width", "PIXELS", "of an image (default: the model's)", .size = &asked.width },
+    { 0 },
+};
+
+const option sampling_options[] = {
+    { "--negative", "TEXT", "what to steer away from (default: nothing)", .brief = "-n", .text = &asked.negative_prompt },
+    { "--cfg", "G", "classifier-free guidance (default: the model's); at most 1: none", .real = &asked.guidance },
+    { .group = size_options }, { 0 },
+};
+
+const option batch_options[] = {
+    { "--batch", "N", "images at a time: speed and memory change, no bit does", .size = &asked.batch },
+    { 0 },
+};
+
+const option start_options[] = {
+    { "--seed", "S", "of torch.randn (default 0)", .whole = &asked.seed },
+    { "--noise-index", "J", "place of the first image in the seed's stream (default 0)", .whole = &asked.noise_index },
+    { "--noise", "FILE.npy", "start from this noise [B,4,h,w] instead of the seed", .text = &noise_path },
+    { 0 },
+};
+
+saeuron_generate_options sampling(void)
 {
-    char hook[96];
-    int  code;
-    for (size_t i = 0; i < o->sae.count; i++) {
-        const char *equals = strchr(o->sae.item[i], '=');
-        if (!equals || (size_t)(equals - o->sae.item[i]) >= sizeof hook)
-            return fail(err, SAEURON_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
-        snprintf(hook, sizeof hook, "%.*s", (int)(equals - o->sae.item[i]), o->sae.item[i]);
-        if ((code = saeuron_use_sae(x, hook, equals + 1, NULL, err)) != SAEURON_OK)
-            return code;
-    }
-    for (size_t i = 0; i < o->stats.count; i++) {
-        stats s;
-        const char *dir = NULL;
-        if ((code = stats_load(&s, &x->host, o->stats.item[i], err)) != SAEURON_OK)
-            return code;
-        memcpy(hook, s.hook, sizeof hook);
-        if (!strncmp(hook, "unet.", 5))
-            memmove(hook, hook + 5, strlen(hook + 5) + 1);
-        stats_unload(&s, &x->host);
-        if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAEURON_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", o->stats.item[i], *hook ? "no hook of this UNet, but " : "no hook", hook);
-        for (size_t j = 0; j < x->places; j++)
-            if (!strcmp(x->place[j]->hook, hook))
-                dir = x->place[j]->dir;
-        if ((code = saeuron_use_sae(x, hook, dir, o->stats.item[i], err)) != SAEURON_OK)
-            return code;
-    }
-    return SAEURON_OK;
+    saeuron_generate_options g = asked;
+    g.has_guidance = given("--cfg");
+    g.map_steps = map_steps;
+    return g;
 }
 
-/* --forget A,B with --top, --percentile, --strength for all of them. */
-int forget_all(saeuron_context *x, const options *o, saeuron_error *err)
+int read_noise(saeuron_generate_options *g, const saeuron_context *x, float **noise, saeuron_error *err)
 {
-    const char *alone = o->top ? "--top" : o->has_percentile ? "--percentile" : o->has_strength ? "--strength" : o->has_min_density ? "--min-density" : o->shared ? "--shared" : NULL;
-    int code = place_saes(x, o, err);
-    if (!code && o->forget && !*o->forget)
-        return fail(err, SAEURON_EUSAGE, "--forget names no concept");
-    if (!code && !o->forget && alone)
-        return fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", alone);
-    if (!code && !o->forget && !o->steer.count && o->residual)
-        return fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
-    for (const char *p = o->forget; !code && p && *p;) {
-        char name[96];
-        const size_t n = strcspn(p, ",");
-        if (n >= sizeof name)
-            return fail(err, SAEURON_EUSAGE, "--forget: %.40s... is no concept", p);
-        memcpy(name, p, n);
-        name[n] = 0;
-        const saeuron_forget_options f = { .name = name, .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength,
-                                       .has_strength = o->has_strength, .min_density = o->min_density };
-        code = saeuron_forget(x, &f, err);
-        p += n + (p[n] == ',');
-    }
-    if (!code && o->has_percentile && o->top)
-        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
-    if (!code && o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
-        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
-    return code;
-}
-
-/* The options of sampling as the library takes them. *noise is the caller's to free. */
-int sampling(saeuron_generate_options *g, const options *o, const saeuron_context *x, float **noise, saeuron_error *err)
-{
-    size_t shape[TENSOR_DIMS], want[4], width, height;
+    size_t shape[TENSOR_DIMS], want[4] = { g->count, x->unet.in_channels }, width, height;
     int    ndim, code;
-    *noise = NULL;
-    g->negative_prompt = o->negative;
-    g->seed = o->seed;
-    g->noise_index = o->noise_index;
-    g->steps = (size_t)o->steps;
-    g->guidance = o->guidance;
-    g->has_guidance = o->has_guidance;
-    g->height = (size_t)o->height;
-    g->width = (size_t)o->width;
-    g->batch = (size_t)o->batch;
-    g->map_steps = o->map_steps;
-    if (o->residual && strcmp(o->residual, "paper")) {
-        g->residual = !strcmp(o->residual, "released") ? SAEURON_RESIDUAL_RELEASED : !strcmp(o->residual, "none") ? SAEURON_RESIDUAL_NONE : -1;
-        if (g->residual < 0)
-            return fail(err, SAEURON_EUSAGE, "--residual must be paper, released or none");
-    }
-    if (o->shared && strcmp(o->shared, "largest") && strcmp(o->shared, "released"))
-        return fail(err, SAEURON_EUSAGE, "--shared must be largest or released");
-    g->shared = o->shared && !strcmp(o->shared, "released") ? SAEURON_SHARED_RELEASED : SAEURON_SHARED_LARGEST;
-    if (!o->noise)
+    if (!noise_path)
         return SAEURON_OK;
-    if ((code = saeuron_image_size(x, g, &width, &height, err)) != SAEURON_OK || (code = npy_load(&x->host, o->noise, noise, shape, &ndim, err)) != SAEURON_OK)
+    if ((code = saeuron_image_size(x, g, &width, &height, err)) != SAEURON_OK ||
+        (code = npy_load(&x->host, noise_path, noise, shape, &ndim, err)) != SAEURON_OK)
         return code;
-    want[0] = g->count;
-    want[1] = x->unet.in_channels;
     want[2] = height >> (x->vae.levels - 1);
     want[3] = width >> (x->vae.levels - 1);
     if (ndim != 4 || memcmp(shape, want, sizeof want))
-        return fail(err, SAEURON_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", o->noise, want[0], want[1], want[2], want[3]);
+        return fail(err, SAEURON_EFORMAT, "%s: the noise must have shape [%zu, %zu, %zu, %zu]", noise_path,
+                    want[0], want[1], want[2], want[3]);
     g->noise = *noise;
     return SAEURON_OK;
 }
 
-int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err)
+/* Cuts text into lines; a byte-order mark is no prompt, nor is a carriage return at the end of one. */
+static void split_lines(prompt_lines *p)
 {
-    return io_parse_part(text, i, n) ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+    for (char *at = p->text + (strncmp(p->text, "\xEF\xBB\xBF", 3) ? 0 : 3); *at;) {
+        const size_t n = strcspn(at, "\n");
+        const bool last = !at[n];
+        at[n] = 0;
+        if (n && at[n - 1] == '\r')
+            at[n - 1] = 0;
+        if (*at)
+            p->line[p->count++] = at;
+        at += n + !last;
+    }
 }
 
-/* The lines of a prompts file, as pointers into one buffer with NULs for newlines; empty lines are left out. */
-int read_prompts(const options *o, const saeuron_host *host, char **buffer, const char ***prompts, size_t *count, saeuron_error *err)
+int read_prompts(prompt_lines *p, const char *path, const saeuron_host *host, saeuron_error *err)
 {
     io_file f;
-    int code = io_open(&f, host, o->prompts, err);
-    size_t lines = 1;
+    int     code = io_open(&f, host, path, err);
+    size_t  lines = 1;
     if (code)
         return code;
     for (size_t i = 0; i < f.size; i++)
         lines += f.data[i] == '\n';
-    *buffer = io_alloc(host, f.size + 1, 1);
-    *prompts = io_alloc(host, lines, sizeof **prompts);
-    *count = 0;
-    if (!*buffer || !*prompts) {
-        io_close(&f);
-        return fail(err, SAEURON_ENOMEM, "%s: no memory for its prompts", o->prompts);
+    p->text = io_alloc(host, f.size + 1, 1);
+    p->line = io_alloc(host, lines, sizeof *p->line);
+    if (!p->text || !p->line) {
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its prompts", path);
+    } else {
+        memcpy(p->text, f.data, f.size);
+        p->text[f.size] = 0;
+        if (memchr(p->text, 0, f.size))
+            code = fail(err, SAEURON_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", path);
     }
-    memcpy(*buffer, f.data, f.size);
-    (*buffer)[f.size] = 0;
-    if (memchr(*buffer, 0, f.size))
-        code = fail(err, SAEURON_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", o->prompts);
     io_close(&f);
-    for (char *p = *buffer + (strncmp(*buffer, "\xEF\xBB\xBF", 3) ? 0 : 3); !code && *p;) { /* a byte-order mark is no prompt */
-        const size_t n = strcspn(p, "\n");
-        const bool last = !p[n];
-        p[n] = 0;
-        if (n && p[n - 1] == '\r')
-            p[n - 1] = 0;
-        if (*p)
-            (*prompts)[(*count)++] = p;
-        p += n + !last;
-    }
-    if (!code && !*count)
-        code = fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it", o->prompts);
+    if (!code)
+        split_lines(p);
+    if (!code && !p->count)
+        code = fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it", path);
     return code;
 }
 
-void warn_if_cut(const saeuron_context *x, const char *prompt, bool quiet)
+void free_prompts(prompt_lines *p, const saeuron_host *host)
 {
-    size_t cut = 0;
-    int32_t *ids = io_alloc(&x->host, saeuron_text_length(x), sizeof *ids);
-    if (ids && !saeuron_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut && !quiet)
-        fprintf(stderr, "saeuron: the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off\n", cut, saeuron_text_length(x));
+    io_free(host, p->line);
+    io_free(host, p->text);
+}
+
+void remark_if_cut(const saeuron_context *x, const char *prompt)
+{
+    const size_t length = saeuron_text_length(x);
+    size_t   cut = 0;
+    int32_t *ids = io_alloc(&x->host, length, sizeof *ids);
+    if (ids && !saeuron_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut)
+        remark("the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off", cut, length);
     io_free(&x->host, ids);
 }
 
-int read_type(dtype *type, const char *text, dtype otherwise, saeuron_error *err)
+/* ---- SAEs, and what is forgotten ---- */
+
+static list saes, statistics;
+static const char *concepts;
+static saeuron_forget_options choice_asked;
+
+const option sae_options[] = {
+    { "--sae", "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK", .list = &saes },
+    { 0 },
+};
+
+const option edit_options[] = {
+    { "--residual", "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)",
+      .choice = &asked.residual },
+    { "--map-steps", NULL, "statistics of another number of steps: take the nearest timestep's", .flag = &map_steps },
+    { .group = sae_options },
+    { "--stats", "FILE", "statistics, when not beside their SAE", .list = &statistics },
+    { 0 },
+};
+
+const option choice_options[] = {
+    { "--top", "K", "ablate the K best-scored latents of each step", .size = &choice_asked.top },
+    { "--percentile", "P", "instead: those scored above this percentile", .real = &choice_asked.percentile },
+    { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice kept "
+                         "beside the SAE)", .real = &choice_asked.strength },
+    { 0 },
+};
+
+const option forget_options[] = {
+    { "--forget", "A[,B...]", "concepts to unlearn, styles and objects alike", .text = &concepts },
+    { .group = choice_options },
+    { "--min-density", "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)",
+      .real = &choice_asked.min_density },
+    { "--shared", "largest|released", "which of several concepts edits a latent that they share (docs/audit.md A5; default "
+                                      "largest)", .choice = &asked.shared },
+    { .group = edit_options }, { 0 },
+};
+
+/* --sae HOOK=DIR. */
+static int place_sae(saeuron_context *x, const char *text, saeuron_error *err)
 {
-    *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
-    return *type != DT_NONE ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
+    char hook[96];
+    const char  *equals = strchr(text, '=');
+    const size_t n = equals ? (size_t)(equals - text) : sizeof hook;
+    if (n >= sizeof hook)
+        return fail(err, SAEURON_EUSAGE, "--sae wants HOOK=DIR, as up_blocks.1.attentions.2=my-sae");
+    snprintf(hook, sizeof hook, "%.*s", (int)n, text);
+    return saeuron_use_sae(x, hook, equals + 1, NULL, err);
+}
+
+/* --stats FILE, whose metadata names its hook; the SAE stays where it was. */
+static int place_statistics(saeuron_context *x, const char *path, saeuron_error *err)
+{
+    stats s;
+    char  hook[96];
+    const char *dir = NULL;
+    const int code = stats_load(&s, &x->host, path, err);
+    if (code)
+        return code;
+    memcpy(hook, s.hook, sizeof hook);
+    if (!strncmp(hook, "unet.", 5))
+        memmove(hook, hook + 5, strlen(hook + 5) + 1);
+    stats_unload(&s, &x->host);
+    if (!unet_hook_width(&x->unet, hook, NULL))
+        return fail(err, SAEURON_EFORMAT, "%s: its metadata names %s%s: which hook is it for?", path,
+                    *hook ? "no hook of this UNet, but " : "no hook", hook);
+    for (size_t i = 0; i < x->places; i++)
+        if (!strcmp(x->place[i]->hook, hook))
+            dir = x->place[i]->dir;
+    return saeuron_use_sae(x, hook, dir, path, err);
+}
+
+int place_saes(saeuron_context *x, saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    for (size_t i = 0; !code && i < saes.count; i++)
+        code = place_sae(x, saes.item[i], err);
+    for (size_t i = 0; !code && i < statistics.count; i++)
+        code = place_statistics(x, statistics.item[i], err);
+    return code;
+}
+
+int read_choice(saeuron_forget_options *f, saeuron_error *err)
+{
+    *f = choice_asked;
+    f->has_strength = given("--strength");
+    if (given("--percentile") && f->top)
+        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
+    if (given("--percentile") && !(f->percentile > 0 && f->percentile <= 100))
+        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
+    return SAEURON_OK;
+}
+
+int forget_all(saeuron_context *x, saeuron_error *err)
+{
+    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-density", "--shared", NULL };
+    saeuron_forget_options f;
+    char name[96];
+    int  code = place_saes(x, err);
+    if (!code)
+        code = read_choice(&f, err);
+    if (!code && !concepts && first_given(idle))
+        code = fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", first_given(idle));
+    if (!code && concepts && !*concepts)
+        code = fail(err, SAEURON_EUSAGE, "--forget names no concept");
+    for (const char *p = concepts; !code && p && *p;) {
+        const size_t n = strcspn(p, ",");
+        if (n >= sizeof name)
+            return fail(err, SAEURON_EUSAGE, "--forget: %.40s... is no concept", p);
+        snprintf(name, sizeof name, "%.*s", (int)n, p);
+        f.name = name;
+        code = saeuron_forget(x, &f, err);
+        p += n + (p[n] == ',');
+    }
+    return code;
+}
+
+/* ---- values of options ---- */
+
+int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err)
+{
+    return io_parse_part(text, i, n) ? SAEURON_OK
+         : fail(err, SAEURON_EUSAGE, "--shard wants I/N with I from 0 to N-1, as 0/4; not \"%.40s\"", text);
+}
+
+bool is_folder(const char *path)
+{
+    const size_t n = strlen(path);
+    return n && path[n - 1] == '/';
+}
+
+int output_path(char path[1024], const char *folder, const char *name, saeuron_error *err)
+{
+    if (name ? io_join(path, 1024, folder, name) : (size_t)snprintf(path, 1024, "%s", folder) < 1024)
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
 }
