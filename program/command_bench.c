@@ -12,7 +12,7 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 
 static const char *only;
 static size_t runs = 5;
-static bool   listing, profile, as_json;
+static bool   listing, profile;
 
 /* ---- selftest ---- */
 
@@ -29,7 +29,8 @@ static int run_selftest(saeuron_error *err)
 }
 
 const command command_selftest = {
-    "selftest", "", "is this build right on this machine?", selftest_table, .run = run_selftest,
+    "selftest", "",
+    "is this build right on this machine?", selftest_table, .run = run_selftest,
 };
 
 /* ---- bench ---- */
@@ -39,8 +40,7 @@ static const option bench_table[] = {
     { "--runs", "N", "each figure is the median of N runs (default 5)", .size = &runs },
     { "--profile", NULL, "one guided step instead, operation by operation", .flag = &profile },
     { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 static int run_bench(saeuron_error *err)
@@ -59,5 +59,6 @@ static int run_bench(saeuron_error *err)
 }
 
 const command command_bench = {
-    "bench", "", "how fast it is, and how near the peak", bench_table, .run = run_bench,
+    "bench", "",
+    "how fast it is, and how near the peak", bench_table, .run = run_bench,
 };

@@ -1,6 +1,7 @@
-/* command_collect.c: the commands `collect` and `stats`, which look at hooks while sampling, and `merge`, which joins parts.
+/* command_collect.c: the commands `collect` and `stats`, which look at hooks while sampling, and `merge`,
+ * which joins parts.
  *
- *   prompts --collect_run--> activations          concepts --stats_make--> statistics          parts --merge_parts--> a file
+ *   prompts --collect_run--> activations    concepts --stats_make--> statistics    parts --merge--> a file
  *
  * Not here: what is sampled and counted (training/). */
 #include "program/messages.h"
@@ -20,7 +21,8 @@ static bool   diff, per_prompt, half;
 
 /* Of collect and stats. */
 static const option part_options[] = {
-    { "--shard", "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them", .text = &shard_text },
+    { "--shard", "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them",
+      .text = &shard_text },
     { "--dtype", "F32|F16", "of the tensors written (default F32; with --per-prompt F16)", .choice = &type },
     { 0 },
 };
@@ -47,13 +49,13 @@ static void expect_all(size_t images) { expect(images ? images : 1, 0, images ? 
 static const option collect_table[] = {
     { "--hook", "HOOK", "where to look, as up_blocks.1.attentions.2; several may be named", .list = &hooks },
     { "--prompts", "FILE", "sample each line of FILE", .text = &prompts },
-    { "--out", "FILE.safetensors", "the file to write; of several hooks a folder, with HOOK.safetensors for each",
+    { "--out", "FILE.safetensors", "the file to write; of several hooks a folder, HOOK.safetensors for each",
       .brief = "-o", .text = &out },
     { "--every", "N", "steps 0, N, 2N, ... only (default 1)", .size = &every },
     { "--first", "N", "the first N steps only; the others are not sampled (default: all)", .size = &first },
     { "--diff", NULL, "the hook's output less its input", .flag = &diff },
     { .group = part_options },
-    { "--seed", "S", "of torch.randn (default 0)", .whole = &collect_seed },
+    { "--seed", "S", "the seed of torch.randn (default 0)", .whole = &collect_seed },
     { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
     { 0 },
 };
@@ -71,7 +73,7 @@ static int check_collect(saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors. Both arrays [hooks.count]. */
+/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors. Arrays [hooks.count]. */
 static int name_files(char (*paths)[1024], const char **path, const saeuron_context *x, saeuron_error *err)
 {
     const bool folder = hooks.count > 1 || is_folder(out);
@@ -79,8 +81,8 @@ static int name_files(char (*paths)[1024], const char **path, const saeuron_cont
     for (size_t i = 0; i < hooks.count; i++) {
         const char *hook = hooks.item[i];
         if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as "
-                        "up_blocks.1.attentions.2", hook);
+            return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, "
+                                             "as up_blocks.1.attentions.2", hook);
         snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
         if (output_path(paths[i], out, folder ? name : NULL, err))
             return SAEURON_EUSAGE;
@@ -112,10 +114,12 @@ static int collect_into(const char *const *path, saeuron_context *x, collect_opt
 static int run_collect(saeuron_error *err)
 {
     saeuron_context *x = NULL;
-    collect_options  c = { .hooks = hooks.item, .hook_count = hooks.count, .diff = diff, .every = every, .first = first,
-                           .type = type_or(DT_F32) };
+    collect_options  c = { .hooks = hooks.item, .hook_count = hooks.count, .diff = diff, .every = every,
+                           .first = first, .type = type_or(DT_F32) };
     int code = check_collect(err);
-    if (code || (code = read_part(&c.part, err)) != SAEURON_OK || (code = open_model(&x, NULL, err)) != SAEURON_OK)
+    if (!code)
+        code = read_part(&c.part, err);
+    if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
     char (*paths)[1024] = io_alloc(&x->host, hooks.count, sizeof *paths);
     const char **path = io_alloc(&x->host, hooks.count, sizeof *path);
@@ -130,8 +134,8 @@ static int run_collect(saeuron_error *err)
 }
 
 const command command_collect = {
-    "collect", "--hook HOOK --prompts FILE -o FILE", "activations of hooks while sampling, to train an SAE on",
-    collect_table, .run = run_collect,
+    "collect", "--hook HOOK --prompts FILE -o FILE",
+    "activations of hooks while sampling, to train an SAE on", collect_table, .run = run_collect,
 };
 
 /* ---- stats ---- */
@@ -139,15 +143,17 @@ const command command_collect = {
 static const option stats_table[] = {
     { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2", .list = &hooks },
     { .group = sae_options },
-    { "--concepts", "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's calibration prompts)",
-      .text = &concept_file },
+    { "--concepts", "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's "
+                                 "calibration prompts)", .text = &concept_file },
     { "--lines", "N", "at most N prompts a concept (default: all)", .size = &lines },
     { "--out", "FILE.safetensors", "the file to write", .brief = "-o", .text = &out },
-    { "--density", "FILE.safetensors", "also write how often each latent fires, for --min-density", .text = &density },
-    { "--per-prompt", NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means", .flag = &per_prompt },
+    { "--density", "FILE.safetensors", "also write how often each latent fires, for --min-density",
+      .text = &density },
+    { "--per-prompt", NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means",
+      .flag = &per_prompt },
     { "--half", NULL, "compute in half precision, as the released code (docs/audit.md A8)", .flag = &half },
     { .group = part_options },
-    { "--seed", "S", "of torch.randn (default 188, the paper's)", .whole = &stats_seed },
+    { "--seed", "S", "the seed of torch.randn (default 188, the paper's)", .whole = &stats_seed },
     { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
     { 0 },
 };
@@ -164,8 +170,8 @@ static int run_stats(saeuron_error *err)
 {
     saeuron_context *x = NULL;
     concept_set   concepts = { 0 };
-    stats_options s = { .concepts = &concepts, .path = out, .density = density, .per_prompt = per_prompt, .half = half,
-                        .type = type_or(per_prompt ? DT_F16 : DT_F32), .sampling = sampling() };
+    stats_options s = { .concepts = &concepts, .path = out, .density = density, .per_prompt = per_prompt,
+                        .half = half, .type = type_or(per_prompt ? DT_F16 : DT_F32), .sampling = sampling() };
     if (hooks.count != 1)
         return fail(err, SAEURON_EUSAGE, "one --hook HOOK is wanted: each domain has its own");
     if (!out || !*out)
@@ -190,8 +196,8 @@ static int run_stats(saeuron_error *err)
 }
 
 const command command_stats = {
-    "stats", "--hook HOOK -o FILE", "how an SAE's latents fire on each concept, step by step", stats_table,
-    .run = run_stats,
+    "stats", "--hook HOOK -o FILE",
+    "how an SAE's latents fire on each concept, step by step", stats_table, .run = run_stats,
 };
 
 /* ---- merge ---- */
@@ -214,5 +220,6 @@ static int run_merge(saeuron_error *err)
 }
 
 const command command_merge = {
-    "merge", "PART... -o FILE", "join the parts that collect and stats made", merge_table, &parts, .run = run_merge,
+    "merge", "PART... -o FILE",
+    "join the parts that collect and stats made", merge_table, &parts, .run = run_merge,
 };

@@ -1,6 +1,6 @@
-/* command_encode.c: the commands `tokenize` and `encode`: a text to ids, a text or a picture to what the UNet reads.
+/* command_encode.c: the commands `tokenize` and `encode`: a text to ids, a text or a picture to numbers.
  *
- *   text --> ids          text --> states [N,D] of the text encoder          FILE.png --> moments or latents of the VAE
+ *   text --> ids     text --> states [N,D] of the text encoder     FILE.png --> moments, latents of the VAE
  *
  * Not here: tokenizer, text encoder, VAE (tokenizer.c, clip.c, vae.c). */
 #include "context.h"
@@ -14,7 +14,7 @@
 
 static const char *out, *image;
 static list texts;
-static bool strings, latents, as_json;
+static bool strings, latents;
 
 static int one_text(saeuron_error *err)
 {
@@ -28,8 +28,7 @@ static int one_text(saeuron_error *err)
 static const option tokenize_options[] = {
     { "--strings", NULL, "show the pieces beside their ids", .flag = &strings },
     { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 static void print_ids(const saeuron_context *x, const int32_t *ids, size_t n)
@@ -38,7 +37,7 @@ static void print_ids(const saeuron_context *x, const int32_t *ids, size_t n)
         const char *before = i ? (as_json ? ", " : " ") : as_json ? "[" : "";
         if (strings && as_json) {
             printf("%s{\"id\": %" PRId32 ", \"piece\": ", before, ids[i]);
-            print_text(saeuron_token(x, ids[i]), true);
+            print_text(saeuron_token(x, ids[i]));
             printf("}");
         } else if (strings) {
             printf("%" PRId32 "\t%s\n", ids[i], saeuron_token(x, ids[i]));
@@ -70,7 +69,8 @@ static int run_tokenize(saeuron_error *err)
 }
 
 const command command_tokenize = {
-    "tokenize", "TEXT", "the ids that the text encoder reads", tokenize_options, &texts, .run = run_tokenize,
+    "tokenize", "TEXT",
+    "the ids that the text encoder reads", tokenize_options, &texts, .run = run_tokenize,
 };
 
 /* ---- encode ---- */
@@ -78,11 +78,10 @@ const command command_tokenize = {
 static const option encode_options[] = {
     { "--out", "FILE.npy", "the file to write", .brief = "-o", .text = &out },
     { "--image", "FILE.png", "encode this picture with the VAE instead of a text", .text = &image },
-    { "--latents", NULL, "of --image: its latents [1,C,h,w], as --noise reads them, not mean and log variance [2C,h,w]",
-      .flag = &latents },
+    { "--latents", NULL, "of --image: its latents [1,C,h,w], as --noise reads them, not mean and log "
+                         "variance [2C,h,w]", .flag = &latents },
     { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 /* The states of a text, [N,D]. */
@@ -90,7 +89,8 @@ static int encode_text(saeuron_context *x, const char *text, saeuron_error *err)
 {
     const size_t shape[2] = { saeuron_text_length(x), saeuron_text_width(x) };
     float *y = io_alloc(&x->host, shape[0] * shape[1], sizeof *y);
-    int code = y ? saeuron_encode_text(x, text, y, err) : fail(err, SAEURON_ENOMEM, "no memory for the text states");
+    int code = y ? saeuron_encode_text(x, text, y, err)
+                 : fail(err, SAEURON_ENOMEM, "no memory for the text states");
     if (!code)
         code = npy_save(&x->host, out, y, shape, 2, err);
     if (!code)
@@ -153,6 +153,7 @@ static int run_encode(saeuron_error *err)
 }
 
 const command command_encode = {
-    "encode", "TEXT -o FILE.npy", "the text encoder's states; with --image FILE.png a picture's latents", encode_options,
-    &texts, .run = run_encode,
+    "encode", "TEXT -o FILE.npy",
+    "the text encoder's states; with --image FILE.png a picture's latents",
+    encode_options, &texts, .run = run_encode,
 };

@@ -16,21 +16,21 @@
 
 static const char *out, *protocol_name, *concepts, *seeds, *classifier;
 static int  domain = -1;            /* of "style|object", STYLE and OBJECT; -1: both */
-static bool as_json, overlap;
+static bool overlap;
 
 /* Of both commands. */
 static const option measured_options[] = {
-    { "--protocol", "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: concepts.json's, else "
-                                 "emojicanvas)", .text = &protocol_name },
+    { "--protocol", "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: "
+                                 "concepts.json's, else emojicanvas)", .text = &protocol_name },
     { "--domain", "style|object", "concepts of this domain only", .choice = &domain },
     { "--concepts", "A[,B...]", "these concepts only, each forgotten alone", .text = &concepts },
     { "--classifier", "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)",
       .text = &classifier },
-    { "--allow-overlap", NULL, "measure although the statistics were made with a test seed (docs/audit.md A22)",
-      .flag = &overlap },
-    { .group = sampling_options }, { .group = batch_options }, { .group = edit_options }, { .group = model_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { "--allow-overlap", NULL, "measure although the statistics were made with a test seed (docs/audit.md "
+                               "A22)", .flag = &overlap },
+    { .group = sampling_options }, { .group = batch_options }, { .group = edit_options },
+    { .group = model_options },
+    { .group = json_options }, { 0 },
 };
 
 /* ---- what both open ---- */
@@ -45,7 +45,7 @@ typedef struct measuring {
     bool    open, begun;            /* of p; the table's head is printed */
 } measuring;
 
-/* The pieces of "A,B,C", one at a time: into piece; false at the end. An empty piece is one, so that it can be refused. */
+/* The next piece of "A,B,C"; false at the end. An empty piece is one, so that it can be refused. */
 static bool next_piece(const char **names, char *piece, size_t size)
 {
     if (!*names)
@@ -66,8 +66,8 @@ static int read_seeds(protocol *p, const char *names, saeuron_error *err)
         for (size_t i = 0; ok && i < p->seeds; i++)
             ok = p->seed[i] != p->seed[p->seeds];
         if (!ok)
-            return fail(err, SAEURON_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as 188,288; not \"%s\"",
-                        SEEDS, piece);
+            return fail(err, SAEURON_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as "
+                                             "188,288; not \"%s\"", SEEDS, piece);
         p->seeds++;
     }
     return SAEURON_OK;
@@ -85,7 +85,8 @@ static int choose_concepts(measuring *w, saeuron_error *err)
             w->concept[d][c] = w->p.label[d].concept[c];
     }
     if (!asked[STYLE] && !asked[OBJECT])
-        return fail(err, SAEURON_EUSAGE, "protocol %s measures no %s", w->p.name, domain < 0 ? "concept" : domain_names[domain]);
+        return fail(err, SAEURON_EUSAGE, "protocol %s measures no %s", w->p.name,
+                    domain < 0 ? "concept" : domain_names[domain]);
     while (next_piece(&names, piece, sizeof piece)) {
         bool found = false;
         for (int d = 0; d < DOMAINS; d++) {
@@ -94,8 +95,9 @@ static int choose_concepts(measuring *w, saeuron_error *err)
                 found = w->concept[d][c] = true;
         }
         if (!found)
-            return fail(err, SAEURON_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: concepts.json and the "
-                        "classifiers name them", piece, domain < 0 ? "" : " in domain ", domain < 0 ? "" : domain_names[domain]);
+            return fail(err, SAEURON_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: "
+                        "concepts.json and the classifiers name them",
+                        piece, domain < 0 ? "" : " in domain ", domain < 0 ? "" : domain_names[domain]);
     }
     return SAEURON_OK;
 }
@@ -155,8 +157,8 @@ static int open_measuring(measuring *w, saeuron_error *err)
 
 /* ---- progress ---- */
 
-/* Seconds that so many images take, reckoned from a small batch of one step and one of two, the quicker of two runs each.
- * Nothing is forgotten meanwhile. */
+/* Seconds that so many images take, by a small batch of one step and one of two, the quicker of two runs
+ * each. Nothing is forgotten meanwhile. */
 static double plan_seconds(measuring *w, size_t images)
 {
     saeuron_generate_options g = w->g;
@@ -165,7 +167,8 @@ static double plan_seconds(measuring *w, size_t images)
     const size_t batch = images < most ? images : most;
     size_t W, H;
     double took[2] = { 0, 0 };
-    unsigned char *rgb = saeuron_image_size(w->x, &g, &W, &H, NULL) ? NULL : io_alloc(&w->x->host, batch, W * H * 3);
+    unsigned char *rgb = saeuron_image_size(w->x, &g, &W, &H, NULL) ? NULL
+                       : io_alloc(&w->x->host, batch, W * H * 3);
     const char **prompts = io_alloc(&w->x->host, batch, sizeof *prompts);
     bool ok = rgb && prompts && images;
     for (size_t i = 0; ok && i < batch; i++)
@@ -226,9 +229,12 @@ static const option eval_table[] = {
     { .group = choice_options },
     { "--seeds", "S[,S...]", "instead of the protocol's", .text = &seeds },
     { "--quick", NULL, "the first seed, and a third of the places", .flag = &quick },
-    { "--shard", "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing", .text = &shard_text },
-    { "--dry-run", NULL, "only say how many images there are to draw, and how long that takes", .flag = &dry_run },
-    { "--print-protocol", NULL, "print the protocol as a JSON file that --protocol reads", .flag = &print_only },
+    { "--shard", "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing",
+      .text = &shard_text },
+    { "--dry-run", NULL, "only say how many images there are to draw, and how long that takes",
+      .flag = &dry_run },
+    { "--print-protocol", NULL, "print the protocol as a JSON file that --protocol reads",
+      .flag = &print_only },
     { .group = measured_options }, { 0 },
 };
 
@@ -240,7 +246,8 @@ static void print_share(rate s)
         printf("\t-");
 }
 
-static void show_result(void *user, int d, const char *concept, const rate with[METRICS], const rate without[METRICS])
+static void show_result(void *user, int d, const char *concept, const rate with[METRICS],
+                        const rate without[METRICS])
 {
     measuring *w = user;
     clear_line();
@@ -250,7 +257,7 @@ static void show_result(void *user, int d, const char *concept, const rate with[
         printf("domain\tconcept\tUA\tIRA\tCRA\twithout: UA\tIRA\tCRA\n");
     w->begun = true;
     printf("%s\t", domain_names[d]);
-    print_text(concept, false);
+    print_text(concept);
     for (int m = 0; m < METRICS; m++)
         print_share(with[m]);
     for (int m = 0; m < METRICS; m++)
@@ -286,7 +293,8 @@ static int measure(measuring *w, saeuron_error *err)
 {
     eval_options e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
                        .concept = { w->concept[STYLE], w->concept[OBJECT] }, .quick = quick, .dry = dry_run,
-                       .overlap = overlap, .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
+                       .overlap = overlap,
+                       .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
     size_t left = 0;
     int    code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
     if (!code && quick)
@@ -313,7 +321,8 @@ static int run_eval(saeuron_error *err)
 {
     static measuring w;
     if ((!out || !*out) && !print_only)
-        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should images and results be?");
+        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should images and results "
+                                         "be?");
     int code = open_measuring(&w, err);
     if (!code)
         code = measure(&w, err);
@@ -322,8 +331,9 @@ static int run_eval(saeuron_error *err)
 }
 
 const command command_eval = {
-    "eval", "-o DIR", "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on", eval_table,
-    .run = run_eval,
+    "eval", "-o DIR",
+    "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on",
+    eval_table, .run = run_eval,
 };
 
 /* ---- sweep ---- */
@@ -333,26 +343,28 @@ static bool install;
 
 static const option sweep_table[] = {
     { "--out", "DIR", "the folder of results", .brief = "-o", .text = &out },
-    { "--tops", "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)", .text = &tops },
-    { "--percentiles", "P[,P...]", "grid: latents scored above a percentile; the paper's: 99.99,99.995,99.999",
-      .text = &percentiles },
-    { "--strengths", "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; styles -1)",
-      .text = &strengths },
-    { "--seeds", "S[,S...]", "the first chooses, the others validate (default 1188,1288,1588)", .text = &seeds },
+    { "--tops", "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)",
+      .text = &tops },
+    { "--percentiles", "P[,P...]", "grid: latents scored above a percentile; the paper's: "
+                                   "99.99,99.995,99.999", .text = &percentiles },
+    { "--strengths", "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; "
+                                 "styles -1)", .text = &strengths },
+    { "--seeds", "S[,S...]", "the first chooses, the others validate (default 1188,1288,1588)",
+      .text = &seeds },
     { "--write", NULL, "put the choice into forget.json beside the SAE, too", .flag = &install },
     { .group = measured_options }, { 0 },
 };
 
 /* The numbers of "A,B,C", each within [low, high]; how many, or 0 and an error. */
-static size_t read_reals(const char *option_name, const char *names, double low, double high, double *to, size_t size,
-                         saeuron_error *err)
+static size_t read_reals(const char *option_name, const char *names, double low, double high, double *to,
+                         size_t size, saeuron_error *err)
 {
     char   piece[40];
     size_t n = 0;
     while (next_piece(&names, piece, sizeof piece)) {
         if (n == size || !io_parse_double(piece, &to[n]) || !(to[n] >= low && to[n] <= high)) {
-            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"", option_name, size,
-                 low, high, piece);
+            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"",
+                 option_name, size, low, high, piece);
             return 0;
         }
         n++;
@@ -366,8 +378,8 @@ static int add_point(sweep_options *s, choice c, saeuron_error *err)
     if (s->points == GRID)
         return fail(err, SAEURON_EUSAGE, "a grid of so many points is too large: at most %d", GRID);
     for (size_t k = 0; k < s->points; k++)
-        if (s->grid[k].top == c.top && s->grid[k].strength == c.strength && !(s->grid[k].percentile < c.percentile) &&
-            !(s->grid[k].percentile > c.percentile))
+        if (s->grid[k].top == c.top && s->grid[k].strength == c.strength &&
+            !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
             return fail(err, SAEURON_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
     s->grid[s->points++] = c;
     return SAEURON_OK;
@@ -381,9 +393,11 @@ static int read_grid(sweep_options *s, saeuron_error *err)
     size_t t = 0, p = 0;
     int    code = SAEURON_OK;
     const size_t n = read_reals("--strengths", strengths ? strengths : paper, -1e6, 1e6, strength, 32, err);
-    if (!n || (percentiles && !(p = read_reals("--percentiles", percentiles, 1e-9, 100, percentile, 16, err))))
-        return SAEURON_EUSAGE;
-    if ((tops || !percentiles) && !(t = read_reals("--tops", tops ? tops : "1,2,4,8", 1, 1 << 20, top, 16, err)))
+    if (percentiles)
+        p = read_reals("--percentiles", percentiles, 1e-9, 100, percentile, 16, err);
+    if (tops || !percentiles)
+        t = read_reals("--tops", tops ? tops : "1,2,4,8", 1, 1 << 20, top, 16, err);
+    if (!n || (percentiles && !p) || ((tops || !percentiles) && !t))
         return SAEURON_EUSAGE;
     for (size_t i = 0; i < t; i++)
         if ((double)(size_t)top[i] < top[i])
@@ -409,12 +423,12 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
     if (!as_json && !w->begun)
         printf("concept\tchoice\tstrength\tUA\tIRA\tCRA\twithout: CRA\tCRA kept\n");
     w->begun = true;
-    print_concept(concept, as_json);
-    printf(as_json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, \"without_CRA\": %.4f, "
-                     "\"kept\": %s}\n"
+    print_concept(concept);
+    printf(as_json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, "
+                     "\"without_CRA\": %.4f, \"kept\": %s}\n"
                    : "\t%s %s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\n",
-           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA], numbers[3],
-           as_json ? (kept ? "true" : "false") : kept ? "yes" : "no");
+           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA],
+           numbers[3], as_json ? (kept ? "true" : "false") : kept ? "yes" : "no");
     fflush(stdout);
 }
 
@@ -426,8 +440,9 @@ static int swept_domain(const measuring *w, int *d, saeuron_error *err)
         for (size_t c = 0; c < LABELS; c++)
             any[i] |= w->concept[i][c];
     *d = any[OBJECT] ? OBJECT : STYLE;
-    return any[STYLE] && any[OBJECT]
-         ? fail(err, SAEURON_EUSAGE, "--domain style or object is missing: a sweep is of one of them") : SAEURON_OK;
+    if (any[STYLE] && any[OBJECT])
+        return fail(err, SAEURON_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
+    return SAEURON_OK;
 }
 
 static int sweep(measuring *w, saeuron_error *err)
@@ -467,5 +482,6 @@ static int run_sweep(saeuron_error *err)
 }
 
 const command command_sweep = {
-    "sweep", "--domain D -o DIR", "the top K and the strength that forget each concept best", sweep_table, .run = run_sweep,
+    "sweep", "--domain D -o DIR",
+    "the top K and the strength that forget each concept best", sweep_table, .run = run_sweep,
 };

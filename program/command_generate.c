@@ -1,8 +1,8 @@
-/* command_generate.c: the command `generate`: a prompt, or a file of them, to pictures, with what is forgotten or changed.
+/* command_generate.c: the command `generate`: prompts to pictures, with what is forgotten or changed.
  *
- *   options --> saeuron_forget, saeuron_steer, saeuron_reconstruct --> saeuron_generate, batch by batch --> FILE.png
+ *   options --saeuron_forget, _steer, _reconstruct--> model --saeuron_generate, batch by batch--> FILE.png
  *
- * Not here: sampling (saeuron.c), the texts of a picture (picture.c), --dump and --inject (intermediates.c). */
+ * Not here: sampling (saeuron.c), a picture's texts (picture.c), --dump and --inject (intermediates.c). */
 #include "evaluation/picture.h"
 #include "files/decimal.h"
 #include "files/png.h"
@@ -16,7 +16,6 @@
 static const char *prompt, *prompts, *out, *dump;
 static size_t count = 1;
 static list   steer, reconstruct, inject;
-static bool   as_json;
 
 static const option options[] = {
     { "--prompt", "TEXT", "what to draw", .brief = "-p", .text = &prompt },
@@ -25,13 +24,14 @@ static const option options[] = {
     { "--out", "FILE", "the file to write; for several images a folder", .brief = "-o", .text = &out },
     { .group = start_options }, { .group = sampling_options }, { .group = batch_options },
     { .group = forget_options },
-    { "--steer", "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)", .list = &steer },
+    { "--steer", "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)",
+      .list = &steer },
     { "--reconstruct", "HOOK", "the SAE's reconstruction instead of the activation", .list = &reconstruct },
     { "--dump", "DIR", "every intermediate as .npy, by its diffusers module path and step", .text = &dump },
-    { "--inject", "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it", .list = &inject },
+    { "--inject", "NAME=FILE.npy", "put a file in an intermediate's place; NAME as --dump names it",
+      .list = &inject },
     { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 /* ---- what is changed ---- */
@@ -44,8 +44,8 @@ static int steer_one(saeuron_context *x, const char *text, saeuron_error *err)
     uint64_t latent;
     double   factor;
     if (!equals || (size_t)(colon - text) >= sizeof hook || (size_t)(equals - colon) > sizeof number)
-        return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as up_blocks.1.attentions.2:17=-3, not %.80s",
-                    text);
+        return fail(err, SAEURON_EUSAGE, "--steer wants HOOK:LATENT=FACTOR, as "
+                                         "up_blocks.1.attentions.2:17=-3, not %.80s", text);
     snprintf(hook, sizeof hook, "%.*s", (int)(colon - text), text);
     snprintf(number, sizeof number, "%.*s", (int)(equals - colon - 1), colon + 1);
     if (!io_parse_uint(number, &latent) || latent > SIZE_MAX)
@@ -106,10 +106,10 @@ static void print_picture(const picture *p, const char *path)
         return;
     }
     printf("{\"path\": ");
-    print_text(path, true);
+    print_text(path);
     for (size_t i = 0; p->texts[i]; i += 2) {
         printf(", \"%s\": ", p->texts[i]);
-        print_text(p->texts[i + 1], true);
+        print_text(p->texts[i + 1]);
     }
     printf("}\n");
 }
@@ -135,7 +135,8 @@ static int save_image(const drawing *d, const saeuron_generate_options *g, size_
 }
 
 /* The images [first, first + n) of `all`, as a call of their own. */
-static saeuron_generate_options part_of(const drawing *d, const saeuron_generate_options *all, size_t first, size_t n)
+static saeuron_generate_options part_of(const drawing *d, const saeuron_generate_options *all, size_t first,
+                                        size_t n)
 {
     saeuron_generate_options g = *all;
     g.prompts += first;
@@ -148,8 +149,8 @@ static saeuron_generate_options part_of(const drawing *d, const saeuron_generate
     return g;
 }
 
-/* Makes and saves all images, a batch at a time so that a stop keeps what is done. With a tap there is one batch: its
- * names know no other. */
+/* Makes and saves all images, a batch at a time so that a stop keeps what is done. With a tap there is one
+ * batch: its names know no other. */
 static int make_images(drawing *d, const saeuron_generate_options *all, saeuron_error *err)
 {
     size_t batch = all->tap ? all->count : all->batch ? all->batch : 8, pixels;
@@ -179,7 +180,8 @@ static int make_images(drawing *d, const saeuron_generate_options *all, saeuron_
 static int check_options(saeuron_error *err)
 {
     if (!prompt == !prompts)
-        return fail(err, SAEURON_EUSAGE, "--prompt TEXT or --prompts FILE must be given, and only one of them");
+        return fail(err, SAEURON_EUSAGE, "--prompt TEXT or --prompts FILE must be given, and only one of "
+                                         "them");
     if (!out || !*out)
         return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the picture go?");
     if (prompts && count != 1)
@@ -244,5 +246,6 @@ static int run(saeuron_error *err)
 }
 
 const command command_generate = {
-    "generate", "-p TEXT -o FILE.png", "draw a prompt, with --forget what SAeUron leaves of it", options, .run = run,
+    "generate", "-p TEXT -o FILE.png",
+    "draw a prompt, with --forget what SAeUron leaves of it", options, .run = run,
 };

@@ -1,4 +1,4 @@
-/* command_info.c: the commands `info` and `digest`: what is in a model, an SAE, a classifier, a file of tensors, a picture.
+/* command_info.c: the commands `info` and `digest`: what is in a folder or a file.
  *
  *   folder or file --its kind, by name and content--> opened as that --> a table or JSON, or 64-bit digests
  *
@@ -17,7 +17,7 @@
 #include <string.h>
 
 static list files;
-static bool memory, all_tensors, as_json;
+static bool memory, all_tensors;
 
 /* ---- kinds ---- */
 
@@ -47,7 +47,7 @@ static bool is_classifier(const char *dir)
 static void print_tensor(const tensor *t, const char *before)
 {
     printf(as_json ? "%s{\"name\": " : "%s", before);
-    print_text(t->name, as_json);
+    print_text(t->name);
     printf(as_json ? ", \"dtype\": \"%s\", \"shape\": [" : "\t%s\t[", io_dtype_name(t->type));
     for (int i = 0; i < t->ndim; i++)
         printf("%s%zu", i ? ", " : "", t->shape[i]);
@@ -76,9 +76,9 @@ static void print_network(const char *name, const tensors *f, bool all)
 static void print_pair(const char *key, const char *value, const char *before)
 {
     printf("%s", as_json ? before : "  ");
-    print_text(key, as_json);
+    print_text(key);
     printf(as_json ? ": " : " = ");
-    print_text(value, as_json);
+    print_text(value);
     printf(as_json ? "" : "\n");
 }
 
@@ -92,7 +92,7 @@ static int info_tensors(const char *path, saeuron_error *err)
         return code;
     if (as_json) {
         printf("{\"file\": ");
-        print_text(path, true);
+        print_text(path);
         printf(", \"parameters\": %zu, \"tensors\": [", parameters(&t));
         for (size_t i = 0; i < t.count; i++)
             print_tensor(&t.list[i], i ? ", " : "");
@@ -135,7 +135,7 @@ static int print_hook(saeuron_context *x, const char *hook, saeuron_error *err)
         printf("\tSAE %zu latents, k %zu\tstatistics of %zu steps, concepts", s.n, s.k, st.steps);
         for (size_t j = 0; j < st.concepts; j++) {
             putchar(' ');
-            print_text(stats_name(&st, j), false);
+            print_text(stats_name(&st, j));
         }
         printf("\n");
         stats_unload(&st, &x->host);
@@ -150,11 +150,11 @@ typedef struct plan { size_t W, H, work, weights; } plan;
 static void print_model_json(const saeuron_context *x, const plan *p)
 {
     printf("{\"model\": ");
-    print_text(x->dir, true);
-    printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": %g, "
-           "\"kernels\": \"%s\", \"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
-           saeuron_model_digest(x), p->W, p->H, x->default_steps, (double)x->default_guidance, saeuron_kernels(x),
-           x->threads, p->weights, p->work);
+    print_text(x->dir);
+    printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": "
+           "%g, \"kernels\": \"%s\", \"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
+           saeuron_model_digest(x), p->W, p->H, x->default_steps, (double)x->default_guidance,
+           saeuron_kernels(x), x->threads, p->weights, p->work);
 }
 
 static int print_model(saeuron_context *x, const plan *p, saeuron_error *err)
@@ -168,8 +168,8 @@ static int print_model(saeuron_context *x, const plan *p, saeuron_error *err)
     print_network("vae", &x->vae_file, all_tensors);
     for (size_t i = 0; !code && unet_hook_name(&x->unet, i, hook, sizeof hook); i++)
         code = print_hook(x, hook, err);
-    printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n", saeuron_kernels(x),
-           nn_isa_list(), x->threads, p->weights, p->work);
+    printf("kernels\t%s (built in: %s), %d threads\nmemory\t%zu bytes of weights, %zu of work\n",
+           saeuron_kernels(x), nn_isa_list(), x->threads, p->weights, p->work);
     return code;
 }
 
@@ -191,7 +191,8 @@ static int info_model(const char *dir, saeuron_error *err)
     if (!code && as_json)
         print_model_json(x, &p);
     else if (!code && memory)
-        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n", p.weights, p.work);
+        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n",
+               p.weights, p.work);
     else if (!code)
         code = print_model(x, &p, err);
     saeuron_close(x);
@@ -204,7 +205,7 @@ static int info_model(const char *dir, saeuron_error *err)
 static void print_kind(const char *kind, const char *dir)
 {
     printf(as_json ? "{\"%s\": " : "%s\t", kind);
-    print_text(dir, as_json);
+    print_text(dir);
 }
 
 static int info_sae(const char *dir, saeuron_error *err)
@@ -215,7 +216,8 @@ static int info_sae(const char *dir, saeuron_error *err)
         return code;
     print_kind(as_json ? "sae" : "SAE", dir);
     printf(as_json ? ", \"width\": %zu, \"latents\": %zu, \"k\": %zu, \"digest\": \"%016" PRIx64 "\"}\n"
-                    : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n", s.d, s.n, s.k, s.digest);
+                    : "\nwidth\t%zu\nlatents\t%zu\nk\t%zu\ndigest\t%016" PRIx64 "\n",
+           s.d, s.n, s.k, s.digest);
     sae_unload(&s, NULL);
     return SAEURON_OK;
 }
@@ -226,7 +228,7 @@ static void print_classes(const saeuron_classifier *k)
     printf(as_json ? ", \"names\": [" : n ? "names\t" : "");
     for (size_t i = 0; i < n; i++) {
         printf("%s", i ? ", " : "");
-        print_text(saeuron_class_name(k, i), as_json);
+        print_text(saeuron_class_name(k, i));
     }
     printf(as_json ? "]}\n" : n ? "\n" : "");
 }
@@ -239,10 +241,10 @@ static int info_classifier(const char *dir, saeuron_error *err)
         return code;
     const vit *v = &k->net;
     print_kind("classifier", dir);
-    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, \"classes\": %zu, "
-                      "\"digest\": \"%016" PRIx64 "\""
-                    : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\nclasses\t%zu\n"
-                      "digest\t%016" PRIx64 "\n",
+    printf(as_json ? ", \"image\": %zu, \"patch\": %zu, \"width\": %zu, \"layers\": %zu, \"heads\": %zu, "
+                     "\"classes\": %zu, \"digest\": \"%016" PRIx64 "\""
+                   : "\nimage\t%zu pixels a side, patches of %zu\nwidth\t%zu, %zu layers, %zu heads\n"
+                     "classes\t%zu\ndigest\t%016" PRIx64 "\n",
            v->S, v->patch, v->D, v->layers, v->heads, saeuron_classes(k), saeuron_classifier_digest(k));
     print_classes(k);
     if (!as_json)
@@ -254,8 +256,8 @@ static int info_classifier(const char *dir, saeuron_error *err)
 static int info_png(const char *path, saeuron_error *err)
 {
     static const char *const keys[] = {
-        "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget", "steer", "residual",
-        "shared", "map_steps", "reconstruct", "inject", "model", "contract",
+        "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget",
+        "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract",
     };
     unsigned char *rgb;
     size_t W, H;
@@ -264,7 +266,7 @@ static int info_png(const char *path, saeuron_error *err)
         return code;
     io_free(NULL, rgb);
     printf(as_json ? "{\"file\": " : "");
-    print_text(path, as_json);
+    print_text(path);
     printf(as_json ? ", \"width\": %zu, \"height\": %zu" : "\t%zu x %zu\n", W, H);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[16384];
@@ -280,9 +282,9 @@ static int info_png(const char *path, saeuron_error *err)
 static const option info_options[] = {
     { "--memory", NULL, "the memory that generating an image takes", .flag = &memory },
     { "--tensors", NULL, "every tensor: name, type, shape", .flag = &all_tensors },
-    { .group = size_options }, { .group = batch_options }, { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = size_options }, { .group = batch_options },
+    { .group = model_options }, { .group = synthetic_options },
+    { .group = json_options }, { 0 },
 };
 
 static int run_info(saeuron_error *err)
@@ -302,23 +304,23 @@ static int run_info(saeuron_error *err)
 }
 
 const command command_info = {
-    "info", "[DIR|FILE]", "what is in a model, an SAE, a classifier, a safetensors file or a picture", info_options, &files,
-    .run = run_info,
+    "info", "[DIR|FILE]",
+    "what is in a model, an SAE, a classifier, a safetensors file or a picture",
+    info_options, &files, .run = run_info,
 };
 
 /* ---- digest ---- */
 
 static const option digest_options[] = {
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 static void print_digest(uint64_t h, const char *path, const char *name)
 {
     printf(as_json ? "{\"digest\": \"%016" PRIx64 "\", \"file\": " : "%016" PRIx64 "  ", h);
-    print_text(path, as_json);
+    print_text(path);
     printf("%s", as_json ? ", \"tensor\": " : *name ? "  " : "");
-    print_text(name, as_json);
+    print_text(name);
     printf(as_json ? "}\n" : "\n");
 }
 
@@ -395,8 +397,8 @@ static int digest_one(const char *path, saeuron_error *err)
         return digest_sae(path, err);
     if (is_classifier(path))
         return digest_classifier(path, err);
-    return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of SAEs and classifiers",
-                path);
+    return fail(err, SAEURON_EUSAGE, "%s: digest reads .safetensors, .npy and .png files, and folders of "
+                "SAEs and classifiers", path);
 }
 
 static int run_digest(saeuron_error *err)
@@ -410,6 +412,6 @@ static int run_digest(saeuron_error *err)
 }
 
 const command command_digest = {
-    "digest", "FILE...", "the 64-bit digest of tensors and of a picture's pixels", digest_options, &files,
-    .run = run_digest,
+    "digest", "FILE...",
+    "the 64-bit digest of tensors and of a picture's pixels", digest_options, &files, .run = run_digest,
 };

@@ -1,6 +1,6 @@
 /* command_select.c: the command `select`: which latents carry a concept, and what forgetting does to them.
  *
- *   --forget --saeuron_forget--> selections --> a table          with --explain: one run --observe--> the edits of a step
+ *   --forget --saeuron_forget--> selections --> a table      --explain: one run --observe--> edits of a step
  *
  * Not here: scores, selection, ablation (select.c). */
 #include "context.h"
@@ -12,17 +12,18 @@
 
 static const char *prompt;
 static size_t at, limit = 32;
-static bool   explain, as_json;
+static bool   explain;
 
 static const option options[] = {
     { .group = forget_options },
     { "--at", "STEP", "this step only", .size = &at },
-    { "--explain", NULL, "sample --prompt and show the edits of one step, latent by latent", .flag = &explain },
+    { "--explain", NULL, "sample --prompt and show the edits of one step, latent by latent",
+      .flag = &explain },
     { "--prompt", "TEXT", "what to draw for --explain", .brief = "-p", .text = &prompt },
     { "--limit", "N", "at most N rows of --explain (default 32)", .size = &limit },
-    { .group = start_options }, { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = start_options }, { .group = sampling_options }, { .group = batch_options },
+    { .group = model_options },
+    { .group = json_options }, { 0 },
 };
 
 /* ---- selections ---- */
@@ -34,9 +35,9 @@ static void print_selection(const ablation *a, const selection *s)
                            : "\t%s\t%zu\t%d\t%" PRIu32 "\t%.9g\t%.9g\t%.9g\n";
     for (size_t t = 0; t < s->steps; t++)
         for (uint32_t i = s->start[t]; i < s->start[t + 1] && (!given("--at") || at == t); i++) {
-            print_concept(s->concept, as_json);
-            printf(row, a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i], (double)s->mu[i],
-                   (double)s->threshold[i]);
+            print_concept(s->concept);
+            printf(row, a->hook, t, a->stats.timesteps[t], s->latent[i], (double)s->score[i],
+                   (double)s->mu[i], (double)s->threshold[i]);
         }
 }
 
@@ -51,27 +52,29 @@ static void print_selections(const saeuron_context *x)
 
 /* ---- edits ---- */
 
-/* now: the step that is sampled. (An edit's own step is a row of the statistics, which --map-steps may make another.) */
+/* now: the step being sampled. (With --map-steps an edit's own step is another: a row of the statistics.) */
 typedef struct explaining { size_t shown; int now; } explaining;
 
 static void show_edit(void *user, const edit *e)
 {
-    const char *row = as_json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, \"mean\": %.9g, "
-                             "\"threshold\": %.9g, \"factor\": %.9g, \"before\": %.9g, \"after\": %.9g}\n"
-                           : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n";
+    const char *row = as_json ? ", \"step\": %zu, \"row\": %zu, \"latent\": %zu, \"f\": %.9g, "
+                                "\"mean\": %.9g, \"threshold\": %.9g, \"factor\": %.9g, "
+                                "\"before\": %.9g, \"after\": %.9g}\n"
+                              : "\t%zu\t%zu\t%zu\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\t%.9g\n";
     explaining *w = user;
     if (w->now != (int)at || w->shown++ >= limit)
         return;
-    print_concept(e->concept, as_json);
-    printf(row, at, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor, (double)e->f,
-           (double)e->after);
+    print_concept(e->concept);
+    printf(row, at, e->row, e->latent, (double)e->f, (double)e->mu, (double)e->threshold, (double)e->factor,
+           (double)e->f, (double)e->after);
 }
 
-/* The tap: notes the step, whose first module comes before its hooks; stops once the step asked for is over. */
-static int note_step(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4], int kind)
+/* The tap: notes the step, whose first module comes before its hooks; stops after the step asked for. */
+static int note_step(void *user, const char *name, int step, size_t first, float *v, const size_t shape[4],
+                     int kind)
 {
     explaining *w = user;
-    (void)name, (void)first, (void)values, (void)shape, (void)kind;
+    (void)name, (void)first, (void)v, (void)shape, (void)kind;
     w->now = step;
     return step > (int)at;
 }
@@ -97,8 +100,8 @@ static int explain_edits(saeuron_context *x, saeuron_error *err)
     if (code == SAEURON_ECANCEL && !os_interrupted())
         code = SAEURON_OK;
     if (!code)
-        remark("%zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first", w.shown, at,
-               w.shown > limit ? " (see --limit)" : "");
+        remark("%zu edits at step %zu%s; rows are tokens of the batch, the unconditional half first",
+               w.shown, at, w.shown > limit ? " (see --limit)" : "");
     io_free(&x->host, noise);
     return code;
 }
@@ -126,8 +129,8 @@ static int run(saeuron_error *err)
         return code;
     code = forget_all(x, err);
     if (!code && given("--at") && at >= steps_of(x))
-        code = fail(err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0", steps_of(x),
-                    steps_of(x));
+        code = fail(err, SAEURON_EUSAGE, "--at must be below %zu: there are %zu steps, counted from 0",
+                    steps_of(x), steps_of(x));
     if (!code && explain)
         code = explain_edits(x, err);
     else if (!code)
@@ -137,5 +140,6 @@ static int run(saeuron_error *err)
 }
 
 const command command_select = {
-    "select", "--forget A", "the latents that carry a concept, step by step", options, .run = run,
+    "select", "--forget A",
+    "the latents that carry a concept, step by step", options, .run = run,
 };

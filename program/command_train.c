@@ -1,4 +1,4 @@
-/* command_train.c: the commands `train` and `measure`: an SAE made from activations, and an SAE tried on others.
+/* command_train.c: the commands `train` and `measure`: an SAE made from activations, and tried on others.
  *
  *   files of activations, or a model to sample --training_run--> DIR; progress on stderr, a summary on stdout
  *   an SAE's folder, files of activations --measure_sae--> a table or JSON on stdout
@@ -15,11 +15,10 @@
 #include <string.h>
 
 static list hooks, data, folders;
-static bool as_json;
 
 /* ---- train: options ---- */
 
-static training_options run;        /* the options below are its fields; run.config's defaults are the paper's */
+static training_options run;        /* most options below are its fields */
 static const char *prompts;
 static size_t expansion, latents, every, buffer = 1600;
 static uint64_t noise_seed;
@@ -27,47 +26,55 @@ static int  type, topk, auxk;       /* of "F32|F16", "batch|token", "paper|relea
 static bool online, diff;
 
 static const option sampled_options[] = {
-    { "--online", NULL, "sample --prompts while training, instead of --data: nothing is stored", .flag = &online },
+    { "--online", NULL, "sample --prompts while training, instead of --data: nothing is stored",
+      .flag = &online },
     { "--prompts", "FILE", "with --online: sample each line of FILE", .text = &prompts },
-    { "--buffer", "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)", .size = &buffer },
-    { "--noise-seed", "S", "with --online: of torch.randn (default 0)", .whole = &noise_seed },
+    { "--buffer", "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)",
+      .size = &buffer },
+    { "--noise-seed", "S", "with --online: the seed of torch.randn (default 0)", .whole = &noise_seed },
     { "--every", "N", "with --online: steps 0, N, 2N, ... only (default 1)", .size = &every },
     { "--diff", NULL, "with --online: the hook's output less its input", .flag = &diff },
     { 0 },
 };
 
 static const option train_table[] = {
-    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: where the data is from)", .list = &hooks },
-    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given", .list = &data },
+    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: the data's)",
+      .list = &hooks },
+    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
+      .list = &data },
     { .group = sampled_options },
-    { "--out", "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json", .brief = "-o",
-      .text = &run.dir },
-    { "--resume", NULL, "go on from the checkpoint in --out, or begin where there is none", .flag = &run.resume },
+    { "--out", "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json",
+      .brief = "-o", .text = &run.dir },
+    { "--resume", NULL, "go on from the checkpoint in --out, or begin where there is none",
+      .flag = &run.resume },
     { "--latents", "N", "number of latents (default: by --expansion)", .size = &latents },
-    { "--expansion", "E", "E times as many latents as the activation is wide (default 16)", .size = &expansion },
+    { "--expansion", "E", "E times as many latents as the activation is wide (default 16)",
+      .size = &expansion },
     { "--k", "K", "latents kept a token (default 32)", .size = &run.config.k },
-    { "--topk", "batch|token", "keep the largest of the whole batch, K a token on average, or K of each token (default batch)",
-      .choice = &topk },
+    { "--topk", "batch|token", "keep the largest of the whole batch, K a token on average, or K of each "
+                               "token (default batch)", .choice = &topk },
     { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)", .size = &run.config.batch },
     { "--epochs", "N", "times over all maps (default 5; the paper's styles 10)", .size = &run.epochs },
-    { "--lr", "RATE", "learning rate of the first step, falling to 0 (default 4e-4)", .real = &run.config.lr },
+    { "--lr", "RATE", "learning rate of the first step, falling to 0 (default 4e-4)",
+      .real = &run.config.lr },
     { "--beta1", "B", "of Adam (default 0.9)", .real = &run.config.beta1 },
     { "--beta2", "B", "of Adam (default 0.999)", .real = &run.config.beta2 },
     { "--adam-eps", "EPS", "of Adam (default 6.25e-10)", .real = &run.config.eps },
     { "--clip", "NORM", "most that the gradients' joint norm may be (default 1)", .real = &run.config.clip },
-    { "--auxk-alpha", "A", "weight of the dead latents' loss; 0: none (default 1/32)", .real = &run.config.auxk_alpha },
-    { "--auxk", "paper|released", "what dead latents are to explain (docs/audit.md A2; default paper)", .choice = &auxk },
+    { "--auxk-alpha", "A", "weight of the dead latents' loss; 0: none (default 1/32)",
+      .real = &run.config.auxk_alpha },
+    { "--auxk", "paper|released", "what dead latents are to explain (docs/audit.md A2; default paper)",
+      .choice = &auxk },
     { "--multi-topk", NULL, "add an eighth of the loss with 4 K latents", .flag = &run.config.multi_topk },
     { "--dead-feature-threshold", "TOKENS", "a latent that has not fired for more is dead (default 10000000)",
       .whole = &run.config.dead_threshold },
-    { "--seed", "S", "of the start and of the order of maps (default 42)", .whole = &run.config.seed },
+    { "--seed", "S", "the seed of the start and of the order of maps (default 42)", .whole = &run.config.seed },
     { "--checkpoint-every", "STEPS", "write a checkpoint so often; changes no bit (default 1000)",
       .size = &run.checkpoint_every },
     { "--log-every", "STEPS", "a row of train.tsv so often (default 10)", .size = &run.log_every },
     { "--dtype", "F32|F16", "of the SAE's tensors (default F32)", .choice = &type },
     { .group = sampling_options }, { .group = model_options }, { .group = synthetic_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 static void set_defaults(void)
@@ -80,15 +87,17 @@ static void set_defaults(void)
 }
 
 /* What only means something while sampling. */
-static const char *const only_online[] = { "--prompts", "--buffer", "--noise-seed", "--every", "--diff", "--steps", "--cfg",
-                                           "--negative", "--height", "--width", "--synthetic", "--model", NULL };
+static const char *const only_online[] = { "--prompts", "--buffer", "--noise-seed", "--every", "--diff",
+                                           "--steps", "--cfg", "--negative", "--height", "--width",
+                                           "--synthetic", "--model", NULL };
 
 static int check_train(saeuron_error *err)
 {
     if (online && data.count)
         return fail(err, SAEURON_EUSAGE, "--data and --online exclude each other");
     if (!online && !data.count)
-        return fail(err, SAEURON_EUSAGE, "there is nothing to train on: --data FILE..., or --online --prompts FILE");
+        return fail(err, SAEURON_EUSAGE, "there is nothing to train on: --data FILE... or --online is "
+                    "missing");
     if (!run.dir || !*run.dir)
         return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the SAE be?");
     if (hooks.count > 1 || (online && !hooks.count))
@@ -113,7 +122,8 @@ static int complete(size_t d, saeuron_error *err)
     c->d = d;
     c->n = latents ? latents : d * expansion;
     if (!c->k || c->k > c->n || c->k > 2048)
-        return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu", c->n);
+        return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu",
+                    c->n);
     if (c->batch > (1u << 24) || run.epochs > 1000000)
         return fail(err, SAEURON_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
     c->batch_topk = topk == 0;
@@ -130,8 +140,8 @@ static int open_files(map_source *s, saeuron_error *err)
     const char *hook = hooks.count ? hooks.item[0] : NULL;
     const int code = source_open(s, NULL, data.item, data.count, err);
     if (!code && hook && strcmp(strncmp(hook, "unet.", 5) ? hook : hook + 5, s->hook))
-        return fail(err, SAEURON_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or other data", hook,
-                    data.item[0], s->hook);
+        return fail(err, SAEURON_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or "
+                                         "other data", hook, data.item[0], s->hook);
     return code;
 }
 
@@ -162,8 +172,8 @@ static void close_online(sampled *w)
 /* When this process began, after how many steps of the run. */
 typedef struct pace { size_t first; double start; bool begun; } pace;
 
-/* "step 120 of 5000, 51200 tokens/s, FVU 0.2101, ..., 35 s left": of the last step. The first step of a process also
- * takes what comes before all steps, so it counts for no rate. */
+/* "step 120 of 5000, 51200 tokens/s, FVU 0.2101, ..., 35 s left": of the last step. The first step of a
+ * process also takes what comes before all steps, so it counts for no rate. */
 static int show_step(void *user, const training_step *s)
 {
     pace *w = user;
@@ -179,9 +189,9 @@ static int show_step(void *user, const training_step *s)
     if (s->step == w->first || !line_is_due())
         return 0;
     const double rate = (double)(s->step - w->first) / (now - w->start);
-    show_line("step %zu of %zu, %.0f tokens/s, FVU %.4f, explained %.4f, L0 %.1f, auxk %.4f, dead %.1f %%, %.0f s left",
-              s->step, s->steps, rate * (double)r->tokens, r->fvu, r->explained, r->l0, r->auxk,
-              100 * (double)r->dead / (double)s->latents, (double)(s->steps - s->step) / rate);
+    show_line("step %zu of %zu, %.0f tokens/s, FVU %.4f, explained %.4f, L0 %.1f, auxk %.4f, dead %.1f %%, "
+              "%.0f s left", s->step, s->steps, rate * (double)r->tokens, r->fvu, r->explained, r->l0,
+              r->auxk, 100 * (double)r->dead / (double)s->latents, (double)(s->steps - s->step) / rate);
     return 0;
 }
 
@@ -203,7 +213,7 @@ static void print_member(json object, const char *key)
         io_format_double(text, sizeof text, x);
     }
     printf("%s\t", key);
-    print_text(text, false);
+    print_text(text);
     putchar('\n');
 }
 
@@ -223,7 +233,7 @@ static int print_summary(const char *dir, saeuron_error *err)
         fwrite(f.data, 1, f.size, stdout);
     else if (!code) {
         printf("sae\t");
-        print_text(dir, false);
+        print_text(dir);
         putchar('\n');
         for (size_t i = 0; i < sizeof of_run / sizeof *of_run; i++)
             print_member(root, of_run[i]);
@@ -259,17 +269,18 @@ static int run_train(saeuron_error *err)
 }
 
 const command command_train = {
-    "train", "--data FILE... -o DIR", "an SAE, trained on activations or, with --online, while sampling", train_table,
-    .defaults = set_defaults, .run = run_train,
+    "train", "--data FILE... -o DIR",
+    "an SAE, trained on activations or, with --online, while sampling",
+    train_table, .defaults = set_defaults, .run = run_train,
 };
 
 /* ---- measure ---- */
 
 static const option measure_table[] = {
-    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given", .list = &data },
+    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
+      .list = &data },
     { .group = machine_options },
-    { "--json", NULL, "print JSON", .flag = &as_json },
-    { 0 },
+    { .group = json_options }, { 0 },
 };
 
 static int show_maps(void *user, const char *stage, size_t done, size_t total)
@@ -318,8 +329,9 @@ static int run_measure(saeuron_error *err)
     map_source  s = { .rows = 0 };
     measurement m;
     if (folders.count != 1)
-        return fail(err, SAEURON_EUSAGE, folders.count ? "one SAE's folder at a time; activations follow --data" : "no SAE's "
-                    "folder is named; it goes first: saeuron measure DIR --data FILE...");
+        return fail(err, SAEURON_EUSAGE, folders.count
+                    ? "one SAE's folder at a time; activations follow --data"
+                    : "no SAE's folder is named; it goes first: saeuron measure DIR --data FILE...");
     if (!data.count)
         return fail(err, SAEURON_EUSAGE, "--data FILE... is missing: on which activations?");
     int code = machine(&p.threads, &p.isa, err);
@@ -339,6 +351,7 @@ static int run_measure(saeuron_error *err)
 }
 
 const command command_measure = {
-    "measure", "DIR --data FILE...", "an SAE on activations it has not seen: FVU, L0, dead latents, densities", measure_table,
-    &folders, .run = run_measure,
+    "measure", "DIR --data FILE...",
+    "an SAE on activations it has not seen: FVU, L0, dead latents, densities",
+    measure_table, &folders, .run = run_measure,
 };

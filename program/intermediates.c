@@ -24,7 +24,7 @@ struct injection {
     uint64_t digest;
 };
 
-/* The dimensions that a tap's values have in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
+/* The dimensions of a tap's values in a file, in PyTorch's order: [B,N,C] or [B,C,H,W]. Returns how many. */
 static int file_shape(size_t out[4], const size_t shape[4], int kind)
 {
     const bool tokens = kind == SAEURON_TAP_TOKENS;
@@ -37,8 +37,11 @@ static int file_shape(size_t out[4], const size_t shape[4], int kind)
 
 /* ---- dump ---- */
 
-/* The VAE decodes one image at a time: among several, the number of the image belongs to the name of its values. */
-static bool of_one_image(const intermediates *w, const char *name) { return w->images > 1 && !strncmp(name, "vae.", 4); }
+/* The VAE decodes one image at a time: among several, the image's number belongs to its values' name. */
+static bool of_one_image(const intermediates *w, const char *name)
+{
+    return w->images > 1 && !strncmp(name, "vae.", 4);
+}
 
 /* DIR/stepNNN.NAME.npy, DIR/imageNNNNN.NAME.npy or DIR/NAME.npy. */
 static int dump_values(intermediates *w, const char *name, int step, size_t first, const float *values,
@@ -68,13 +71,14 @@ static int dump_values(intermediates *w, const char *name, int step, size_t firs
 }
 
 /* The tap of a run. Where two injections meet, the one named last stays. */
-static int inject_and_dump(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
-                           int kind)
+static int inject_and_dump(void *user, const char *name, int step, size_t first, float *values,
+                           const size_t shape[4], int kind)
 {
     intermediates *w = user;
     for (size_t i = 0; i < w->count; i++) {
         const injection *in = &w->inject[i];
-        if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) || (in->image >= 0 && (size_t)in->image != first))
+        if (strcmp(in->name, name) || (in->step >= 0 && in->step != step) ||
+            (in->image >= 0 && (size_t)in->image != first))
             continue;
         if (kind == SAEURON_TAP_TOKENS)
             memcpy(values, in->values, shape[0] * shape[1] * shape[3] * sizeof *values);
@@ -96,7 +100,7 @@ static void shape_text(char *out, size_t size, const size_t *shape, int ndim)
         snprintf(out + at, size - at, "]");
 }
 
-/* Whether the values that the tap calls name in a run are among those that `in` replaces. Step 0 stands for all steps. */
+/* Whether `in` replaces the values of this name in the run; step 0 stands for all steps. */
 static bool replaces(const injection *in, const intermediates *w, const char *name, int step)
 {
     const bool of_step = in->step < 0 || (step >= 0 && (size_t)in->step < w->steps);
@@ -105,8 +109,8 @@ static bool replaces(const injection *in, const intermediates *w, const char *na
 }
 
 /* The tap of saeuron_intermediates, before the run: each file must have the shape of what it replaces. */
-static int check_shapes(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
-                        int kind)
+static int check_shapes(void *user, const char *name, int step, size_t first, float *values,
+                        const size_t shape[4], int kind)
 {
     intermediates *w = user;
     size_t want[4];
@@ -152,7 +156,8 @@ static int open_injection(intermediates *w, const char *text, saeuron_error *err
     size_t      n = 1;
     int         code;
     if (!equals || equals == text || !equals[1])
-        return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not %.80s", text);
+        return fail(err, SAEURON_EUSAGE, "--inject wants NAME=FILE.npy, as step003.latents=here.npy, not "
+                                         "%.80s", text);
     const size_t length = (size_t)(equals - text);
     char *name = io_alloc(w->host, length + 1, 1);
     if (!name)
@@ -173,15 +178,15 @@ static int open_injection(intermediates *w, const char *text, saeuron_error *err
     return SAEURON_OK;
 }
 
-/* Hears the names of the run that g describes, and refuses injections that are not among them or have another shape. */
-static int check_injections(intermediates *w, saeuron_context *x, saeuron_generate_options g, saeuron_error *err)
+/* Each injection must be among the intermediates of the run that g describes. */
+static int check_names(intermediates *w, saeuron_context *x, saeuron_generate_options g, saeuron_error *err)
 {
     g.tap = check_shapes;
     const int code = saeuron_intermediates(x, &g, err);
     for (size_t i = 0; !code && i < w->count; i++)
         if (!w->inject[i].found)
-            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump DIR writes all "
-                        "that there is, by name", w->inject[i].what);
+            return fail(err, SAEURON_EUSAGE, "--inject %.100s: nothing in this run is called that; --dump "
+                                             "DIR writes all that there is, by name", w->inject[i].what);
     if (w->err.code)
         *err = w->err;
     return code;
@@ -203,7 +208,7 @@ int intermediates_open(intermediates *w, saeuron_context *x, saeuron_generate_op
     for (size_t i = 0; !code && i < inject->count; i++)
         code = open_injection(w, inject->item[i], err);
     if (!code && inject->count)
-        code = check_injections(w, x, *g, err);
+        code = check_names(w, x, *g, err);
     if (!code && dump)
         code = io_make_dir(dump, err);
     return code;

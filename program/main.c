@@ -1,9 +1,10 @@
 /* main.c: the program: its commands, and the exit code.
  *
- *   argv --options.c--> a command's variables --command_*.c--> files, and their paths on stdout; errors --messages.c--> stderr
+ *   argv --options.c--> a command's variables --command_*.c--> files, and their paths on stdout
+ *                                                      `--an error--> messages.c --> stderr, exit code
  *
  * Not here: any mathematics (the library), the options (beside their commands).
- * stdout is the product; stderr is progress and messages. Exit 0 done, 1 failed, 2 the command line is wrong. */
+ * stdout is the product, stderr progress and messages. Exit 0 done, 1 failed, 2 the command line is wrong. */
 #include "files/system.h"
 #include "program/messages.h"
 #include "program/options.h"
@@ -14,8 +15,8 @@
 
 static const command *const commands[] = {
     &command_generate, &command_tokenize, &command_encode, &command_select, &command_collect, &command_train,
-    &command_measure, &command_stats, &command_merge, &command_eval, &command_sweep, &command_info, &command_digest,
-    &command_selftest, &command_bench,
+    &command_measure, &command_stats, &command_merge, &command_eval, &command_sweep, &command_info,
+    &command_digest, &command_selftest, &command_bench,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -33,10 +34,12 @@ static const command *find_command(const char *name, saeuron_error *err)
 
 static void print_commands(void)
 {
-    printf("saeuron: concept unlearning in Stable Diffusion with sparse autoencoders (SAeUron, arXiv 2501.18052)\n\n");
+    printf("saeuron: concept unlearning in Stable Diffusion with sparse autoencoders "
+           "(SAeUron, arXiv 2501.18052)\n\n");
     for (size_t i = 0; i < COMMANDS; i++)
         printf("  saeuron %-9s %-22s %s\n", commands[i]->name, commands[i]->arguments, commands[i]->summary);
-    printf("\nsaeuron COMMAND --help shows its options; saeuron --version the version and that of the arithmetic contract.\n");
+    printf("\nsaeuron COMMAND --help shows its options; saeuron --version the version and that of the "
+           "arithmetic contract.\n");
 }
 
 static int run_command(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* messages.c: errors with the options that they speak of, progress with the time that is left, names made harmless.
+/* messages.c: errors and the options that they speak of, progress and the time left, names made harmless.
  *
  *   the library: saeuron_error, progress --> stderr           names and texts of files --> stdout
  *
@@ -17,9 +17,9 @@
 /* The library names arguments, as its headers spell them; a person knows the options that set them. */
 static const struct { const char *argument, *option; } set_by[] = {
     { "saeuron_use_sae", "--sae" }, { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
-    { "residual", "--residual" }, { "percentile", "--percentile" }, { "strength", "--strength" }, { "top", "--top" },
-    { "guidance", "--cfg" }, { "steps", "--steps" }, { "height", "--height" }, { "width", "--width" },
-    { "batch", "--batch" }, { "noise_index", "--noise-index" },
+    { "noise_index", "--noise-index" }, { "residual", "--residual" }, { "percentile", "--percentile" },
+    { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
+    { "height", "--height" }, { "width", "--width" }, { "batch", "--batch" },
 };
 
 /* Whether text has name as a word of its own. */
@@ -33,9 +33,9 @@ static bool has_word(const char *text, const char *name)
     return false;
 }
 
-/* " (--map-steps, --steps)": the options of the arguments that err names; "" when there are none, or when it names an
- * option itself, as the program's own errors do. Names without '_' are English words, too: they count where an
- * argument is at fault. */
+/* " (--map-steps, --steps)": the options of the arguments that err names; "" when there are none, or when it
+ * names an option itself, as the program's own errors do. Names without '_' are English words, too: they
+ * count only where an argument is at fault. */
 static void options_of(char *out, size_t size, const saeuron_error *err)
 {
     const bool argument = err->code == SAEURON_EUSAGE || err->code == SAEURON_ENOMEM;
@@ -128,14 +128,19 @@ int show_progress(void *user, const char *stage, size_t done, size_t total)
         clear_line();
     if (!total || done == total || !done || !line_is_due())
         return 0;
-    const double share = ((double)talk.done + (double)talk.now * (double)done / (double)total) / (double)talk.images;
+    const double images = (double)talk.done + (double)talk.now * (double)done / (double)total;
+    const double share = images / (double)talk.images;
     if (talk.images > talk.now)
-        snprintf(which, sizeof which, ", images %zu to %zu of %zu", talk.done + 1, talk.done + talk.now, talk.images);
-    show_line("%s %zu/%zu%s, %.0f s left", stage, done, total, which, (os_seconds() - talk.start) / share * (1 - share));
+        snprintf(which, sizeof which, ", images %zu to %zu of %zu", talk.done + 1, talk.done + talk.now,
+                 talk.images);
+    show_line("%s %zu/%zu%s, %.0f s left", stage, done, total, which,
+              (os_seconds() - talk.start) / share * (1 - share));
     return 0;
 }
 
 /* ---- stdout ---- */
+
+bool as_json;
 
 /* Bytes that the next character may have: at most 4, none beyond the end. */
 static size_t ahead(const char *text)
@@ -155,7 +160,7 @@ static void print_quoted(const char *text, size_t n)
     printf("%.*s", (int)quoted - 2, out + 1);
 }
 
-void print_text(const char *text, bool as_json)
+void print_text(const char *text)
 {
     uint32_t code;
     if (as_json)
@@ -173,8 +178,8 @@ void print_text(const char *text, bool as_json)
         putchar('"');
 }
 
-void print_concept(const char *concept, bool as_json)
+void print_concept(const char *concept)
 {
     printf("%s", as_json ? "{\"concept\": " : "");
-    print_text(concept, as_json);
+    print_text(concept);
 }

@@ -12,7 +12,8 @@
 
 /* ---- errors and remarks ---- */
 
-/* Tells an error; command: its name, or NULL when none runs. Returns the exit code: 2 when the command line is wrong, else 1. */
+/* Tells an error; command: its name, or NULL when none runs. Returns the exit code: 2 when the command
+ * line is wrong, else 1. */
 int complain(const char *command, const saeuron_error *err);
 /* A line on stderr that is no error, unless --quiet. */
 #if defined(__GNUC__)
@@ -22,7 +23,8 @@ void remark(const char *format, ...);
 
 /* ---- progress: one line on a terminal, a line now and then in a log ---- */
 
-/* Of `images` in all `done` are made, and the call of the library that runs makes `now`; start: when the first began. */
+/* Of `images` in all `done` are made, and the call of the library that runs makes `now`; start: when the
+ * first began. */
 typedef struct progress { bool quiet; double start, last; size_t images, done, now; } progress;
 extern progress talk;
 
@@ -41,7 +43,8 @@ void clear_line(void);
 
 /* ---- stdout: texts from files can neither end a line nor talk to the terminal ---- */
 
-void print_text(const char *text, bool as_json); /* as a JSON string, or as it is with '?' for control characters */
-void print_concept(const char *concept, bool as_json); /* the first column, or the first member of a JSON object */
+extern bool as_json;                        /* --json */
+void print_text(const char *text);          /* as a JSON string, or plain with '?' for control characters */
+void print_concept(const char *concept);    /* the first column, or the first member of a JSON object */
 
 #endif

@@ -1,6 +1,6 @@
-/* opening.c: the options that several commands take alike, their variables, and the library's arguments made of them.
+/* opening.c: the options that several commands take alike, and the library's arguments made of them.
  *
- *   --model, --steps, --forget, ... --> variables here --> saeuron_open, saeuron_generate_options, saeuron_forget
+ *   --model, --steps, --forget, ... --> variables here --> saeuron_open, saeuron_generate, saeuron_forget
  *
  * Not here: the options of one command (command_*.c). */
 #include "program/opening.h"
@@ -39,8 +39,8 @@ const option model_options[] = {
 };
 
 const option synthetic_options[] = {
-    { "--synthetic", "sd15", "instead of a folder: Stable Diffusion 1.5's architecture, filled by a hash, 2.2 GB of "
-                             "memory", .text = &architecture },
+    { "--synthetic", "sd15", "instead of a folder: Stable Diffusion 1.5's architecture, filled by a hash, "
+                             "2.2 GB of memory", .text = &architecture },
     { 0 },
 };
 
@@ -50,7 +50,9 @@ static const char *kernels(void) { return isa ? isa : unless_empty(getenv("SAEUR
 
 static int check_threads(saeuron_error *err)
 {
-    return given("--threads") && !threads ? fail(err, SAEURON_EUSAGE, "--threads must be at least 1") : SAEURON_OK;
+    if (given("--threads") && !threads)
+        return fail(err, SAEURON_EUSAGE, "--threads must be at least 1");
+    return SAEURON_OK;
 }
 
 int machine(int *n, const char **use, saeuron_error *err)
@@ -82,8 +84,8 @@ int open_model(saeuron_context **x, const char *folder, saeuron_error *err)
     if (!folder && architecture)
         return saeuron_open_synthetic(x, &host, architecture, err);
     if (!folder && !(folder = find_model()))
-        return fail(err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with --model DIR "
-                    "or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
+        return fail(err, SAEURON_ENOENT, "there is no model at %s nor at %s: name a diffusers folder with "
+                                         "--model DIR or in SAEURON_MODEL", MODEL_HERE, MODEL_INSTALLED);
     return saeuron_open(x, &host, folder, err);
 }
 
@@ -101,8 +103,10 @@ const option size_options[] = {
 };
 
 const option sampling_options[] = {
-    { "--negative", "TEXT", "what to steer away from (default: nothing)", .brief = "-n", .text = &asked.negative_prompt },
-    { "--cfg", "G", "classifier-free guidance (default: the model's); at most 1: none", .real = &asked.guidance },
+    { "--negative", "TEXT", "what to steer away from (default: nothing)", .brief = "-n",
+      .text = &asked.negative_prompt },
+    { "--cfg", "G", "classifier-free guidance (default: the model's); at most 1: none",
+      .real = &asked.guidance },
     { .group = size_options }, { 0 },
 };
 
@@ -112,8 +116,9 @@ const option batch_options[] = {
 };
 
 const option start_options[] = {
-    { "--seed", "S", "of torch.randn (default 0)", .whole = &asked.seed },
-    { "--noise-index", "J", "place of the first image in the seed's stream (default 0)", .whole = &asked.noise_index },
+    { "--seed", "S", "the seed of torch.randn (default 0)", .whole = &asked.seed },
+    { "--noise-index", "J", "place of the first image in the seed's stream (default 0)",
+      .whole = &asked.noise_index },
     { "--noise", "FILE.npy", "start from this noise [B,4,h,w] instead of the seed", .text = &noise_path },
     { 0 },
 };
@@ -198,7 +203,8 @@ void remark_if_cut(const saeuron_context *x, const char *prompt)
     size_t   cut = 0;
     int32_t *ids = io_alloc(&x->host, length, sizeof *ids);
     if (ids && !saeuron_tokenize(x, prompt, ids, NULL, &cut, NULL) && cut)
-        remark("the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off", cut, length);
+        remark("the prompt is %zu tokens longer than the text encoder's %zu: its end is cut off",
+               cut, length);
     io_free(&x->host, ids);
 }
 
@@ -216,7 +222,8 @@ const option sae_options[] = {
 const option edit_options[] = {
     { "--residual", "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)",
       .choice = &asked.residual },
-    { "--map-steps", NULL, "statistics of another number of steps: take the nearest timestep's", .flag = &map_steps },
+    { "--map-steps", NULL, "statistics of another number of steps: take the nearest timestep's",
+      .flag = &map_steps },
     { .group = sae_options },
     { "--stats", "FILE", "statistics, when not beside their SAE", .list = &statistics },
     { 0 },
@@ -225,18 +232,18 @@ const option edit_options[] = {
 const option choice_options[] = {
     { "--top", "K", "ablate the K best-scored latents of each step", .size = &choice_asked.top },
     { "--percentile", "P", "instead: those scored above this percentile", .real = &choice_asked.percentile },
-    { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice kept "
-                         "beside the SAE)", .real = &choice_asked.strength },
+    { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice "
+                         "kept beside the SAE)", .real = &choice_asked.strength },
     { 0 },
 };
 
 const option forget_options[] = {
     { "--forget", "A[,B...]", "concepts to unlearn, styles and objects alike", .text = &concepts },
     { .group = choice_options },
-    { "--min-density", "SHARE", "select latents that fire at this share of the concept's tokens at least (docs/audit.md A3)",
-      .real = &choice_asked.min_density },
-    { "--shared", "largest|released", "which of several concepts edits a latent that they share (docs/audit.md A5; default "
-                                      "largest)", .choice = &asked.shared },
+    { "--min-density", "SHARE", "select latents that fire at this share of the concept's tokens at least "
+                                "(docs/audit.md A3)", .real = &choice_asked.min_density },
+    { "--shared", "largest|released", "which of several concepts edits a latent that they share "
+                                      "(docs/audit.md A5; default largest)", .choice = &asked.shared },
     { .group = edit_options }, { 0 },
 };
 
@@ -297,7 +304,8 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
 
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
-    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-density", "--shared", NULL };
+    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-density", "--shared",
+                                        NULL };
     saeuron_forget_options f;
     char name[96];
     int  code = place_saes(x, err);

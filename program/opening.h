@@ -1,7 +1,7 @@
-/* opening.h: what several commands take alike: which model and SAEs, how is sampled, what is forgotten; their options,
- * and functions that give what these say as the library takes it.
+/* opening.h: what several commands take alike: which model and SAEs, how is sampled, what is forgotten;
+ * their options, and functions that give what these say as the library takes it.
  *
- *   a command's table --.group--> the options here --open_model, sampling, forget_all, ...--> the library's arguments
+ *   a command's table --.group--> options here --open_model, sampling, forget_all--> the library's arguments
  *
  * Not here: options that one command has for itself (command_*.c). */
 #ifndef SAEURON_OPENING_H
@@ -16,9 +16,9 @@ extern const option machine_options[];      /* --threads, --isa */
 extern const option model_options[];        /* --model, and machine_options */
 extern const option synthetic_options[];    /* --synthetic */
 
-/* What --threads says, else all cores; what --isa or SAEURON_ISA says, else NULL. For work without a model. */
+/* For work without a model: --threads, else all cores; --isa, else SAEURON_ISA, else NULL. */
 int  machine(int *threads, const char **isa, saeuron_error *err);
-/* folder NULL: the model that the options name, else SAEURON_MODEL, else the first that is found. It reports progress. */
+/* folder NULL: what the options name, else SAEURON_MODEL, else the first model found. It reports progress. */
 int  open_model(saeuron_context **x, const char *folder, saeuron_error *err);
 
 /* ---- sampling ---- */
@@ -45,7 +45,7 @@ void remark_if_cut(const saeuron_context *x, const char *prompt);
 extern const option sae_options[];          /* --sae */
 extern const option edit_options[];         /* --residual, --map-steps, --stats, and sae_options */
 extern const option choice_options[];       /* --top, --percentile, --strength */
-extern const option forget_options[];       /* --forget, --min-density, --shared, choice_options and edit_options */
+extern const option forget_options[];       /* --forget, --min-density, --shared, and the two above */
 
 /* saeuron_use_sae for --sae and --stats. */
 int  place_saes(saeuron_context *x, saeuron_error *err);

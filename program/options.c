@@ -19,6 +19,11 @@ static const option common_options[] = {
     { 0 },
 };
 
+const option json_options[] = {
+    { "--json", NULL, "print JSON", .flag = &as_json },
+    { 0 },
+};
+
 /* ---- names ---- */
 
 static bool ends(const option *o) { return !o->name && !o->group; }
