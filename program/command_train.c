@@ -68,7 +68,7 @@ static const option train_table[] = {
     { "--multi-topk", NULL, "add an eighth of the loss with 4 K latents", .flag = &run.config.multi_topk },
     { "--dead-feature-threshold", "TOKENS", "a latent that has not fired for more is dead (default 10000000)",
       .whole = &run.config.dead_threshold },
-    { "--seed", "S", "the seed of the start and of the order of maps (default 42)", .whole = &run.config.seed },
+    { "--seed", "S", "the seed of the start and of the maps' order (default 42)", .whole = &run.config.seed },
     { "--checkpoint-every", "STEPS", "write a checkpoint so often; changes no bit (default 1000)",
       .size = &run.checkpoint_every },
     { "--log-every", "STEPS", "a row of train.tsv so often (default 10)", .size = &run.log_every },
