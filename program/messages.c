@@ -20,6 +20,12 @@ static const struct { const char *argument, *option; } set_by[] = {
     { "noise_index", "--noise-index" }, { "residual", "--residual" }, { "percentile", "--percentile" },
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
     { "height", "--height" }, { "width", "--width" }, { "batch", "--batch" },
+    /* training */
+    { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "auxk_alpha", "--auxk-alpha" },
+    { "epochs", "--epochs" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" }, { "beta2", "--beta2" },
+    { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" }, { "resume", "--resume" },
+    /* evaluation */
+    { "overlap", "--allow-overlap" }, { "seeds", "--seeds" },
 };
 
 /* Whether text has name as a word of its own. */
@@ -35,16 +41,16 @@ static bool has_word(const char *text, const char *name)
 
 /* " (--map-steps, --steps)": the options of the arguments that err names; "" when there are none, or when it
  * names an option itself, as the program's own errors do. Names without '_' are English words, too: they
- * count only where an argument is at fault. */
+ * count only where an argument is at fault or says how to go on. */
 static void options_of(char *out, size_t size, const saeuron_error *err)
 {
-    const bool argument = err->code == SAEURON_EUSAGE || err->code == SAEURON_ENOMEM;
+    const bool words = err->code == SAEURON_EUSAGE || err->code == SAEURON_ENOMEM || err->code == SAEURON_ECANCEL;
     size_t n = 0;
     out[0] = 0;
     if (strstr(err->text, "--"))
         return;
     for (size_t i = 0; i < sizeof set_by / sizeof *set_by && n < size; i++)
-        if ((argument || strchr(set_by[i].argument, '_')) && has_word(err->text, set_by[i].argument))
+        if ((words || strchr(set_by[i].argument, '_')) && has_word(err->text, set_by[i].argument))
             n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : " (", set_by[i].option);
     if (n && n < size)
         snprintf(out + n, size - n, ")");
