@@ -21,9 +21,10 @@ static const struct { const char *argument, *option; } set_by[] = {
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
     { "height", "--height" }, { "width", "--width" }, { "batch", "--batch" },
     /* training */
-    { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "auxk_alpha", "--auxk-alpha" },
-    { "epochs", "--epochs" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" }, { "beta2", "--beta2" },
-    { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" }, { "resume", "--resume" },
+    { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "epochs", "--epochs" },
+    { "auxk_alpha", "--auxk-alpha" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" },
+    { "beta2", "--beta2" }, { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" },
+    { "resume", "--resume" },
     /* evaluation */
     { "overlap", "--allow-overlap" }, { "seeds", "--seeds" },
 };
@@ -44,7 +45,8 @@ static bool has_word(const char *text, const char *name)
  * count only where an argument is at fault or says how to go on. */
 static void options_of(char *out, size_t size, const saeuron_error *err)
 {
-    const bool words = err->code == SAEURON_EUSAGE || err->code == SAEURON_ENOMEM || err->code == SAEURON_ECANCEL;
+    const int  c = err->code;
+    const bool words = c == SAEURON_EUSAGE || c == SAEURON_ENOMEM || c == SAEURON_ECANCEL;
     size_t n = 0;
     out[0] = 0;
     if (strstr(err->text, "--"))
