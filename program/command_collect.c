@@ -6,6 +6,7 @@
  * Not here: what is sampled and counted (training/). */
 #include "program/messages.h"
 #include "program/opening.h"
+#include "training/collect.h"
 #include "training/merge.h"
 #include "training/statistics.h"
 
