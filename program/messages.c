@@ -24,7 +24,7 @@ static const struct { const char *argument, *option; } set_by[] = {
     { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "epochs", "--epochs" },
     { "auxk_alpha", "--auxk-alpha" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" },
     { "beta2", "--beta2" }, { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" },
-    { "resume", "--resume" },
+    { "resume", "--resume" }, { "concept_file", "--concepts" },
     /* evaluation */
     { "overlap", "--allow-overlap" }, { "seeds", "--seeds" },
 };

@@ -172,18 +172,18 @@ static void usage_errors(void)
         { "generate $M -p cat -o $O/a.png --seed -1", "--seed" }, { "generate $M -p cat -o $O/a.png --seed 18446744073709551616", "--seed" },
         { "generate $M -p cat -o $O/a.png --seed ''", "--seed" }, { "generate $M -p cat -o $O/a.png --steps 0x10", "--steps" },
         { "generate $M -p cat -o $O/a.png --cfg high", "--cfg|number" }, { "generate $M -p cat -o $O/a.png --cfg nan", "--cfg" },
-        { "generate $M -p cat -o $O/a.png --cfg 1e999", "--cfg" }, { "generate $M -p cat -o $O/a.png --cfg -1", "guidance" },
+        { "generate $M -p cat -o $O/a.png --cfg 1e999", "--cfg" }, { "generate $M -p cat -o $O/a.png --cfg -1", "guidance|(--cfg)" },
         { "generate $M -p cat -o $O/a.png --quiet=yes", "--quiet|no value" }, { "generate $M -p cat -o $O/a.png --threads 0", "--threads" },
         { "generate $M -p cat -o $O/a.png --count 0", "--count" }, { "generate $M -p cat -o $O/a.png --count 99999999999", "--count" },
         { "generate $M --prompts $T/x --count 2 -o $O/a.png", "--count" }, { "generate $M -p cat -o $O/a.png dog", "dog" },
-        { "generate $M -p cat -o $O/a.png --isa mmx", "mmx" }, { "generate $M -p cat -o $O/a.png --width 17", "width" },
-        { "generate $M -p cat -o $O/a.png --height 99999999", "height" }, { "generate $M -p cat -o $O/a.png --steps 1000", "steps" },
-        { "generate $M -p cat -o $O/a.png --steps 4000000000000", "steps" }, { "generate $M -p cat -o $O/ --count 1025 --batch 1025", "batch" },
+        { "generate $M -p cat -o $O/a.png --isa mmx", "mmx" }, { "generate $M -p cat -o $O/a.png --width 17", "width|(--height, --width)" },
+        { "generate $M -p cat -o $O/a.png --height 99999999", "height" }, { "generate $M -p cat -o $O/a.png --steps 1000", "steps|(--steps)" },
+        { "generate $M -p cat -o $O/a.png --steps 4000000000000", "steps" }, { "generate $M -p cat -o $O/ --count 1025 --batch 1025", "batch|--batch" },
         { "generate $M -p cat -o $O/a.png --noise-index 18446744073709551615", "noise" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --residual full", "--residual|one of paper|released|none" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --top 2 --percentile 99", "--top|--percentile" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 0", "percentile" }, { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 100.1", "percentile" },
-        { "generate $M -p cat -o $O/a.png --forget Sketch --strength 1e9", "strength" }, { "generate $M -p cat -o $O/a.png --forget Sketch --steps 3", "--steps 4|--map-steps" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --strength 1e9", "strength|(--strength)" }, { "generate $M -p cat -o $O/a.png --forget Sketch --steps 3", "4 steps|--steps|--map-steps" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --cfg 1 --residual released", "released" },
         { "generate $M -p cat -o $O/a.png --forget sketsh", "sketsh|did you mean Sketch?" }, { "generate $M -p cat -o $O/a.png --forget Sketch,Sketch", "Sketch|twice" },
         { "generate $M -p cat -o $O/a.png --forget Sketch,Katze", "Katze|did you mean" }, { "generate $M -p cat -o $O/a.png --forget ''", "--forget" },
@@ -1078,7 +1078,7 @@ static void records_refused(void)
         { "merge $T/model/sae/" TINY_STYLES "/sae.safetensors -o $O/a", 1, "sae.safetensors|neither" },
         { "generate $M -p cat -o $O/a.png --forget Cats --shared both", 2, "--shared" }, { "generate $M -p cat -o $O/a.png --shared released", 2, "--shared|--forget" },
         { "generate $M -p cat -o $O/a.png --forget Cats --min-density 2", 2, "density" }, { "generate $M -p cat -o $O/a.png --min-density 0.1", 2, "--min-density|--forget" },
-        { "generate $M -p cat -o $O/a.png --forget Cats --min-density 0.1", 1, "density.safetensors|--density" },
+        { "generate $M -p cat -o $O/a.png --forget Cats --min-density 0.1", 1, "density.safetensors|--min-density" },
     };
     prepare();
     test_write_file(at("prompts.txt"), recorded_prompts, sizeof recorded_prompts - 1);
@@ -1179,10 +1179,10 @@ static void trains_refused(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         refused(cases[i].arguments, cases[i].code, cases[i].words);
     works("train $F --data $A -o $T/there");
-    refused("train $F --data $A -o $T/there", 2, "/there/|--resume|--out");
+    refused("train $F --data $A -o $T/there", 2, "/there/|--resume|another");
     refused("train $F --data $A -o $T/there --k 5 --resume", 1, "/there/sae.safetensors|k 4|has 5");
     refused("train $F --data $T/objects.safetensors -o $T/there --resume", 1, "/there/sae.safetensors|hook " TINY_STYLES "|" TINY_OBJECTS);
-    refused("train $F --data $A -o $T/model/sae/" TINY_STYLES, 2, "sae.safetensors|--resume|--out");
+    refused("train $F --data $A -o $T/model/sae/" TINY_STYLES, 2, "sae.safetensors|--resume|another");
     refused("train $F --data $A -o $T/model/sae/" TINY_STYLES " --resume", 1, "sae.safetensors|not of this run");
     if (run_in("", "measure -q $T/there --json --data $A", ">/dev/full") != 1)
         CHECK(access("/dev/full", W_OK) != 0, "a full disk on standard output was not noticed");
@@ -1302,7 +1302,7 @@ static void measuring_errors(void)
         { "eval $J -o $O/e --domain style --concepts Cats", 2, "Cats|domain style" }, { "eval $J -o $O/e --concepts Cats,", 2, "--concepts" }, { "eval $J -o $O/e --concepts ''", 2, "--concepts" },
         { "eval $J -o $O/e --seeds 1,x", 2, "--seeds|x" }, { "eval $J -o $O/e --seeds 1,1", 2, "--seeds|no two alike" }, { "eval $J -o $O/e --seeds ''", 2, "--seeds" },
         { "eval $J -o $O/e --shard 3", 2, "--shard|I/N" }, { "eval $J -o $O/e --shard 3/3", 2, "--shard" }, { "eval $J -o $O/e --shard 0/0", 2, "--shard" }, { "eval $J -o $O/e --shard -1/3", 2, "--shard" },
-        { "eval $J -o $O/e --top 2 --percentile 9", 2, "--top|--percentile" }, { "eval $J -o $O/e --steps 3", 2, "--steps 4|--map-steps" }, { "eval $J -o $O/e --seeds 0", 2, "seed 0|--allow-overlap" },
+        { "eval $J -o $O/e --top 2 --percentile 9", 2, "--top|--percentile" }, { "eval $J -o $O/e --steps 3", 2, "4 steps|--steps|--map-steps" }, { "eval $J -o $O/e --seeds 0", 2, "seed 0|--allow-overlap" },
         { "eval $J -o $O/e --batch 2000", 2, "batch" }, { "eval $J -o $O/e --prompt cat", 2, "--prompt" }, { "eval $J -o $O/e --protocol paper", 2, "4 steps|100" },
         { "eval $M -o $O/e", 1, "model/classifier/style" }, { "eval $J -o $O/e --classifier $T/nowhere", 1, "nowhere/style" }, { "eval $J -o $T/model/concepts.json", 1, "concepts.json" },
         { "eval $J -o /proc/e", 1, "/proc/e" }, { "eval $J -o $O/e --stats $T/nowhere.safetensors", 1, "nowhere.safetensors" },
