@@ -25,7 +25,11 @@ static uint64_t noise_seed;
 static int  type, topk, auxk;       /* of "F32|F16", "batch|token", "paper|released" */
 static bool online, diff;
 
-static const option sampled_options[] = {
+static const option train_table[] = {
+    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: the data's)",
+      .list = &hooks },
+    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
+      .list = &data },
     { "--online", NULL, "sample --prompts while training, instead of --data: nothing is stored",
       .flag = &online },
     { "--prompts", "FILE", "with --online: sample each line of FILE", .text = &prompts },
@@ -34,15 +38,6 @@ static const option sampled_options[] = {
     { "--noise-seed", "S", "with --online: the seed of torch.randn (default 0)", .whole = &noise_seed },
     { "--every", "N", "with --online: steps 0, N, 2N, ... only (default 1)", .size = &every },
     { "--diff", NULL, "with --online: the hook's output less its input", .flag = &diff },
-    { 0 },
-};
-
-static const option train_table[] = {
-    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: the data's)",
-      .list = &hooks },
-    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
-      .list = &data },
-    { .group = sampled_options },
     { "--out", "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json",
       .brief = "-o", .text = &run.dir },
     { "--resume", NULL, "go on from the checkpoint in --out, or begin where there is none",
