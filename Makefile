@@ -78,8 +78,8 @@ $(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
 
 # The one file that knows PREFIX; the file beside it changes when PREFIX does.
-$(BUILD)/main.o $(BUILD)/portable/main.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
-$(BUILD)/main.o $(BUILD)/portable/main.o: $(BUILD)/share
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: $(BUILD)/share
 $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:
