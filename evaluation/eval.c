@@ -1,323 +1,18 @@
-/* eval.c: draws the images of a protocol, asks the classifiers, writes what the counts say.
+/* eval.c: one evaluation: its lists, its shards, and the files that say what the counts say.
  *
  *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png --classifiers-->
  *   predictions.tsv --rules (metrics.c)--> eval.json, eval.tsv, confusion/
  *
- * Not here: what is counted (protocol.c), how a picture is drawn (pipeline.c), the choice of top K and strength (sweep.c).
+ * Not here: what is counted (protocol.c, metrics.c), how a list is drawn and judged (drawing.c), the choice of top K and strength (sweep.c).
  * A run can be stopped anywhere and goes on with what is there: a picture says how it was made (picture.c), so one that was made
  * otherwise is refused, not counted. The results' bytes depend on no interruption, shard, batch or thread.
  * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py, accuracy_unlearncanvas_*.py. */
 #include "evaluation/eval.h"
-#include "arithmetic/rng.h"
 #include "files/decimal.h"
-#include "files/png.h"
-#include "forget.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- drawing ---- */
-
-int maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err)
-{
-    size_t large;
-    int    code;
-    *m = (maker){ .x = x, .p = p, .options = *options, .digest = saeuron_model_digest(x) };
-    m->options.noise_index = 0;
-    if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
-        return code;
-    m->latent = x->unet.in_channels * (m->W * m->H >> 2 * (x->vae.levels - 1));
-    m->text = saeuron_text_length(x) * saeuron_text_width(x);
-    m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
-    if (m->latent % 16)
-        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
-    if (m->batch > 1024)
-        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
-    m->embeds = io_alloc(&x->host, p->entries, sizeof *m->embeds);
-    if (m->embeds)
-        memset(m->embeds, 0, p->entries * sizeof *m->embeds);
-    m->negative = io_alloc(&x->host, m->text, sizeof *m->negative);
-    m->batch_embeds = nn_mul(m->batch, m->text, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->noise = nn_mul(m->batch, m->latent, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->rgb = nn_mul(m->batch, m->W * m->H * 3, &large) ? io_alloc(&x->host, large, 1) : NULL;
-    m->prompts = io_alloc(&x->host, m->batch, sizeof *m->prompts);
-    if (!m->embeds || !m->negative || !m->batch_embeds || !m->noise || !m->rgb || !m->prompts)
-        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller --batch needs less", m->batch);
-    else
-        code = saeuron_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
-    if (code)
-        maker_close(m);
-    return code;
-}
-
-void maker_close(maker *m)
-{
-    const saeuron_host *host = &m->x->host;
-    for (size_t i = 0; m->embeds && i < m->p->entries; i++)
-        io_free(host, m->embeds[i]);
-    io_free(host, m->embeds);
-    io_free(host, m->negative);
-    io_free(host, m->batch_embeds);
-    io_free(host, m->noise);
-    io_free(host, m->rgb);
-    io_free(host, (void *)m->prompts);
-    m->embeds = NULL;
-}
-
-/* The text states of a place, encoded when it is first drawn. */
-static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
-{
-    float **at = &m->embeds[place];
-    int     code = SAEURON_OK;
-    if (!*at) {
-        if (!(*at = io_alloc(&m->x->host, m->text, sizeof **at)))
-            return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
-        if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
-            io_free(&m->x->host, *at);
-            *at = NULL;
-        }
-    }
-    *states = *at;
-    return code;
-}
-
-/* Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on no batch, shard or list. */
-int maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
-{
-    saeuron_generate_options g = m->options;
-    for (size_t i = 0; i < count; i++) {
-        const size_t place = jobs[i] % m->p->entries;
-        const uint64_t seed = m->p->seed[jobs[i] / m->p->entries];
-        const float *states = NULL;
-        const int code = embed(m, place, &states, err);
-        if (code)
-            return code;
-        memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
-        if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
-            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", m->latent);
-        m->prompts[i] = m->p->entry[place].prompt;
-    }
-    g.prompts = m->prompts;
-    g.count = count;
-    g.prompt_embeds = m->batch_embeds;
-    g.negative_prompt_embeds = m->negative;
-    g.noise = m->noise;
-    return saeuron_generate(m->x, &g, m->rgb, err);
-}
-
-/* What the file of an image says of it. */
-static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
-{
-    saeuron_generate_options g = m->options;
-    const size_t place = job % m->p->entries;
-    g.prompts = (const char *const *)&m->p->entry[place].prompt;
-    g.count = 1;
-    g.seed = m->p->seed[job / m->p->entries];
-    g.noise_index = place;
-    return picture_describe(d, m->x, &g, 0, m->W, m->H, m->digest, "", err);
-}
-
-/* ---- lists ---- */
-
-int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err)
-{
-    const size_t n = p->seeds * p->entries;
-    memset(l, 0, sizeof *l);
-    snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
-    l->domain = domain;
-    l->concept = concept;
-    l->wanted = io_alloc(p->host, 2 * n, sizeof *l->wanted);
-    l->made = io_alloc(p->host, n, sizeof *l->made);
-    if (!l->wanted || !l->made) {
-        list_close(l, p);
-        return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
-    }
-    memset(l->wanted, 0, 2 * n * sizeof *l->wanted);
-    l->there = l->wanted + n;
-    for (size_t i = 0; i < n; i++)
-        l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
-    return SAEURON_OK;
-}
-
-void list_close(image_list *l, const protocol *p)
-{
-    io_free(p->host, l->wanted);
-    io_free(p->host, l->made);
-    l->wanted = NULL;
-    l->made = NULL;
-}
-
-int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
-{
-    saeuron_forget_options   f = { 0 };
-    saeuron_generate_options g = m->options;
-    picture d;
-    size_t  work, weights;
-    int     code = SAEURON_OK;
-    pipeline_rest(m->x);
-    if (how)
-        f = *how;
-    f.name = l->name;
-    g.prompts = (const char *const *)&m->p->entry[0].prompt;
-    g.count = 1;
-    if (l->concept != NO_LABEL)
-        code = saeuron_forget(m->x, &f, err);
-    if (!code)
-        code = saeuron_memory(m->x, &g, &work, &weights, err); /* what saeuron_generate would refuse, it refuses now */
-    if (code || (code = describe(m, &d, 0, err)) != SAEURON_OK)
-        return code;
-    snprintf(l->forget, sizeof l->forget, "%s", d.forget);
-    picture_free(&d, m->x);
-    return SAEURON_OK;
-}
-
-bool statistics_seed(const saeuron_context *x, uint64_t *seed)
-{
-    char text[32];
-    json v;
-    for (size_t i = 0; i < x->hooks; i++)
-        if (x->hook[i]->count && json_get(x->hook[i]->stats.file.metadata, "seed", &v) && json_string(v, text, sizeof text, NULL) && io_parse_uint(text, seed))
-            return true;
-    return false;
-}
-
-/* DIR/images/LIST, or with the name of an image. */
-static int image_path(char path[1024], const image_list *l, const protocol *p, const char *dir, size_t job, bool folder, saeuron_error *err)
-{
-    const int n = folder ? snprintf(path, 1024, "%s/images/%s", dir, l->name)
-                         : snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", dir, l->name, p->seed[job / p->entries], job % p->entries);
-    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir) : SAEURON_OK;
-}
-
-/* The image of a job, which must be the one that the options describe. */
-static int load_image(const image_list *l, const maker *m, const char *dir, size_t job, unsigned char **rgb, saeuron_error *err)
-{
-    char    path[1024];
-    picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
-        return code;
-    code = picture_load(&d, &m->x->host, path, m->W, m->H, rgb, err);
-    picture_free(&d, m->x);
-    return code;
-}
-
-/* Tells the host's progress, now and then; it may stop the run. */
-static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
-{
-    if (x->host.progress && (done % 64 == 0 || done == total) && done && x->host.progress(x->host.user, stage, done, total))
-        return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
-    return SAEURON_OK;
-}
-
-int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
-{
-    const size_t n = m->p->seeds * m->p->entries;
-    char path[1024];
-    int  code = SAEURON_OK;
-    for (size_t j = 0; j < n && !code; j++) {
-        unsigned char *rgb = NULL;
-        l->there[j] = false;
-        if (!l->wanted[j] || (code = image_path(path, l, m->p, dir, j, false, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
-            continue;
-        code = load_image(l, m, dir, j, &rgb, err);
-        io_free(&m->x->host, rgb);
-        l->there[j] = !code;
-        if (!code)
-            code = tell(m->x, "checking", j + 1, n, err);
-    }
-    return code;
-}
-
-/* Saves image number i of the batch drawn last. */
-static int save_image(const image_list *l, const maker *m, const char *dir, size_t job, size_t i, saeuron_error *err)
-{
-    char    path[1024];
-    picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
-        return code;
-    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
-    picture_free(&d, m->x);
-    return code;
-}
-
-int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err)
-{
-    const size_t n = m->p->seeds * m->p->entries;
-    size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs);
-    char    path[1024];
-    int     code = jobs ? image_path(path, l, m->p, dir, 0, true, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
-    *count = 0;
-    for (size_t j = 0; !code && j < n && *count < m->batch; j++)
-        if (l->wanted[j] && !l->there[j] && (!mine || mine[j]))
-            jobs[(*count)++] = j;
-    if (!code && *count && (code = io_make_dir(path, err)) == SAEURON_OK)
-        code = maker_draw(m, jobs, *count, err);
-    for (size_t i = 0; !code && i < *count; i++)
-        if ((code = save_image(l, m, dir, jobs[i], i, err)) == SAEURON_OK)
-            l->there[jobs[i]] = true;
-    io_free(&m->x->host, jobs);
-    return code;
-}
-
-/* ---- answers ---- */
-
-/* The class of the largest logit (between equal ones the first) and its share in the softmax, for one classifier. */
-static void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
-{
-    nn reference = { .threads = 1 };
-    for (size_t i = 0; i < count; i++) {
-        const float *z = logits + i * classes;
-        uint32_t best = 0;
-        for (uint32_t c = 1; c < classes; c++)
-            if (z[c] > z[best])
-                best = c;
-        nn_softmax(&reference, scratch, z, 1, classes);
-        out[i].label[d] = best;
-        out[i].probability[d] = scratch[best];
-    }
-}
-
-int classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err)
-{
-    int code = SAEURON_OK;
-    for (int d = 0; d < DOMAINS && !code; d++) {
-        const size_t classes = saeuron_classes(k[d]);
-        float *logits = io_alloc(&m->x->host, (count + 1) * classes, sizeof *logits);
-        code = logits ? saeuron_classify(k[d], rgb, count, m->W, m->H, logits, err) : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
-        if (!code)
-            answer(out, d, logits, logits + count * classes, count, classes);
-        io_free(&m->x->host, logits);
-    }
-    return code;
-}
-
-int list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
-{
-    enum { AT_ONCE = 16 };
-    const size_t n = m->p->seeds * m->p->entries, pixels = m->W * m->H * 3;
-    unsigned char *rgb = io_alloc(&m->x->host, AT_ONCE, pixels), *one = NULL;
-    size_t     job[AT_ONCE], count = 0;
-    prediction made[AT_ONCE];
-    int        code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
-    for (size_t j = 0; j < n && !code; j++) {
-        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, dir, j, &one, err)) == SAEURON_OK) {
-            memcpy(rgb + count * pixels, one, pixels);
-            io_free(&m->x->host, one);
-            job[count++] = j;
-        }
-        if (!code && count && (count == AT_ONCE || j + 1 == n)) {
-            code = classify(made, m, k, rgb, count, err);
-            for (size_t i = 0; !code && i < count; i++)
-                l->made[job[i]] = made[i];
-            count = 0;
-        }
-    }
-    io_free(&m->x->host, rgb);
-    return code;
-}
 
 /* ---- a run ---- */
 
@@ -328,14 +23,6 @@ typedef struct run {
     size_t lists;
     bool  *mine;            /* [lists,seeds,entries]: the shard's; NULL: all are */
 } run;
-
-bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
-{
-    bool counts = false;
-    for (int m = 0; m < METRICS; m++)
-        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
-    return counts;
-}
 
 /* Every place that counts; with quick, every third along the diagonals of objects and styles, so that each object and each style
  * keeps its third. */
@@ -550,12 +237,6 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     return save(&t, r->o->dir, name, err);
 }
 
-double per_cent(double x)
-{
-    const double scaled = x * 1e6;
-    return (double)(int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5) / 1e4;
-}
-
 /* "UA": 96.5, "UA_interval": [91.2, 98.6], "UA_images": 100. */
 static void add_share(text_out *t, const char *name, rate s)
 {
@@ -595,17 +276,6 @@ static void add_cells(text_out *t, const rate s[METRICS])
         text_real(t, per_cent(s[m].high));
         text_add(t, "\t%zu\t%zu", s[m].right, s[m].images);
     }
-}
-
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err)
-{
-    int code = SAEURON_OK;
-    for (int m = 0; m < METRICS && !code; m++) {
-        code = rate_rule(&out[m], p, &p->rules[l->domain][m], l->domain, l->concept, made, l->wanted, err);
-        if (!code && m == UA && out[m].images)
-            out[m] = rate_opposite(out[m]);
-    }
-    return code;
 }
 
 /* The numbers of a domain: [lists] with and without forgetting; entry 0 the unweighted means over concepts. */

@@ -109,3 +109,9 @@ int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t 
     io_free(p->host, strata);
     return code;
 }
+
+double per_cent(double x)
+{
+    const double scaled = x * 1e6;
+    return (double)(int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5) / 1e4;
+}

@@ -537,6 +537,14 @@ double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept)
     return e->plain ? r->plain : r->styled;
 }
 
+bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
+{
+    bool counts = false;
+    for (int m = 0; m < METRICS; m++)
+        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
+    return counts;
+}
+
 void rule_print(const protocol *p, int domain, int metric, text_out *out)
 {
     const rule *r = &p->rules[domain][metric];
