@@ -4,25 +4,8 @@
 #define SAEURON_SELECT_H
 
 #include "sae.h"
+#include "stats.h"
 
-typedef struct stats {
-    tensors file;
-    size_t  steps, n, concepts;
-    int     timesteps[1000];
-    char    hook[96], sae[24];      /* of the metadata; sae: the digest of the SAE that made them, or "" */
-    float  *threshold;              /* [steps,n]: mean over concepts of mu */
-    double *prompts;                /* a concept, in file order */
-    void   *memory;
-    tensors density;                /* of stats_load_density; file_count == 0: none */
-} stats;
-
-int  stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
-/* The share of tokens at which each latent fires, a concept's tensor of mu's shape, for --min-density; made by the same SAE. */
-int  stats_load_density(stats *s, const saeuron_host *host, const char *path, saeuron_error *err);
-void stats_unload(stats *s, const saeuron_host *host);
-int  stats_find(const stats *s, const char *concept);     /* number, or -1 */
-const char *stats_name(const stats *s, size_t concept);
-void stats_mu(const stats *s, float *mu, size_t concept, size_t step);   /* mu [n] */
 /* score [n] of one step (paper eq. 5; method "Score and selection"). scratch [2n]. */
 void stats_score(const stats *s, float *score, size_t concept, size_t step, float *scratch);
 

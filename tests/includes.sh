@@ -14,7 +14,7 @@ BEGIN {
     order = "arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/reference arithmetic/kernels arithmetic/nn " \
             "files/utf8 files/error files/decimal files/json files/system files/text files/tensors files/npy " \
             "layers/config layers/bind layers/forward " \
-            "tokenizer ddim clip unet vae sae train select context forget"
+            "tokenizer ddim clip unet vae sae train stats select context forget"
     n = split(order, name, " ")
     for (i = 1; i <= n; i++) O[name[i]] = i
 }
