@@ -54,7 +54,7 @@ OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
 PROGRAMS := $(call names,program)
 TESTS := $(notdir $(basename $(wildcard tests/test_*.c)))
 OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(TESTS) main tiny goldens)
+TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(TESTS) main tiny judges goldens)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
