@@ -29,7 +29,7 @@ typedef struct image_list {
     char     name[96];              /* its folder: the concept, or "none" */
     int      domain;
     uint32_t concept;               /* NO_LABEL: none */
-    char     forget[256];           /* what its images say under "forget" */
+    char     forget[416];           /* what its images say under "forget" */
     bool    *wanted, *there;        /* [seeds,entries]: asked for; found or made */
     prediction *made;               /* [seeds,entries] */
 } image_list;

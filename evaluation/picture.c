@@ -23,28 +23,39 @@ uint64_t digest_floats(const float *v, size_t n)
     return h;
 }
 
-/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
+/* "top 3" or "percentile 99.99", with " min-density 0.5" where that is asked for, " strength -1". */
+static void describe_choice(char out[192], const choice *how)
+{
+    char number[32], density[32], strength[32];
+    io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);
+    io_format_double(density, sizeof density, how->min_density);
+    io_format_float(strength, sizeof strength, how->strength);
+    const bool dense = how->min_density > 0;
+    snprintf(out, 192, "%s %s%s%s strength %s", how->top ? "top" : "percentile", number,
+             dense ? " min-density " : "", dense ? density : "", strength);
+}
+
+/* "Sketch top 3 strength -1 sae DIGEST statistics DIGEST; Cats ..." as it goes into the picture: all that decides which latents are
+ * edited, and how. To be freed. NULL: no memory. */
 static char *describe_forgetting(const saeuron_context *x)
 {
     size_t at = 0, size = 1;
     for (size_t i = 0; i < x->hooks; i++)
-        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
+        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 320);
     char *out = io_alloc(&x->host, size, 1);
     if (!out)
         return NULL;
     out[0] = 0;
     for (size_t i = 0; i < x->hooks; i++)
         for (size_t j = 0; j < x->hook[i]->count; j++) {
-            const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32], density[48] = "";
-            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
-            io_format_float(strength, sizeof strength, s->how.strength);
-            if (s->how.min_density > 0) {
-                memcpy(density, " min-density ", 14);
-                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
-            }
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
+            const ablation  *a = x->hook[i];
+            const selection *s = &a->forget[j];
+            char how[192], density[32] = "";
+            describe_choice(how, &s->how);
+            if (s->how.min_density > 0)
+                snprintf(density, sizeof density, " density %016" PRIx64, a->stats.density_digest);
+            at += (size_t)snprintf(out + at, size - at, "%s%s %s sae %016" PRIx64 " statistics %016" PRIx64 "%s",
+                                   at ? "; " : "", s->concept, how, a->sae.digest, a->stats.digest, density);
         }
     return out;
 }

@@ -367,12 +367,8 @@ static int digest_run(sweep *s, saeuron_error *err)
     text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest, saeuron_classifier_digest(s->o->e.k[STYLE]),
              saeuron_classifier_digest(s->o->e.k[OBJECT]), g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps, s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
-    for (size_t i = 0; i < x->hooks; i++) {
-        h = 0;
-        for (size_t j = 0; j < x->hook[i]->stats.file.count; j++)
-            h = nn_hash(h, x->hook[i]->stats.file.list[j].data, x->hook[i]->stats.file.list[j].bytes);
-        text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, h);
-    }
+    for (size_t i = 0; i < x->hooks; i++)
+        text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, x->hook[i]->stats.digest);
     h = nn_hash(0, t.at ? t.at : "", t.n);
     const bool failed = t.failed;
     text_free(&t);

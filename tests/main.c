@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define SUITES(X) X(nn) X(rng) X(io) X(tokenizer) X(model) X(vit) X(classifier) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) \
-    X(protocol) X(metrics) X(eval) X(sweep) X(cli)
+    X(picture) X(protocol) X(metrics) X(eval) X(sweep) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -162,6 +162,62 @@ static void quick(void)
     CHECK(images_below("quick") == 4 + 3 + 3 + 4, "%ld images", images_below("quick"));
 }
 
+/* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other concepts' latents. */
+static void roll_means(const char *path, size_t by)
+{
+    enum { LATENTS = 128 };
+    io_file f;
+    saeuron_error e = { 0 };
+    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK, "%s", e.text);
+    const size_t head = 8 + f.data[0] + 256u * f.data[1], row = LATENTS * sizeof(float); /* a length of eight bytes, the header */
+    unsigned char *rolled = malloc(f.size);
+    memcpy(rolled, f.data, head);
+    for (size_t at = head; at + row <= f.size; at += row)
+        for (size_t i = 0; i < LATENTS; i++)
+            memcpy(rolled + at + (i + by) % LATENTS * sizeof(float), f.data + at + i * sizeof(float), sizeof(float));
+    const size_t size = f.size;
+    io_close(&f);
+    test_write_file(path, rolled, size);
+    free(rolled);
+}
+
+/* Statistics are no less part of a forgotten picture than the SAE: with others, a folder is refused, not counted again. */
+static void other_statistics(void)
+{
+    saeuron_error e = { 0 };
+    char path[1300], said[256];
+    whole();
+    must_eval("first", (how){ .quick = true });
+    snprintf(path, sizeof path, "%s/sae/" TINY_STYLES "/stats.safetensors", judges_at("model"));
+    judges_shell("cp '%s' '%s'", path, judges_at("stats.safetensors"));
+    roll_means(path, 7);
+    judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("whole2"));
+    judges_error("other statistics", eval_into("whole", (how){ 0 }, NULL, NULL, &e), SAEURON_EFORMAT, &e,
+                 "/Sketch/188-00001.png|forget|statistics|another folder");
+    CHECK(judges_same("whole", "whole2"), "the folder of other statistics was changed");
+    must_eval("second", (how){ .quick = true });
+    CHECK(judges_same("first/images/none", "second/images/none"), "statistics change what is drawn without them");
+    CHECK(judges_same("first/images/Cats", "second/images/Cats"), "statistics of one hook change what another forgets");
+    for (int i = 0; i < 2; i++) {
+        static unsigned char rgb[2][TINY_PIXELS];
+        unsigned char *pixels = NULL;
+        size_t w, h;
+        snprintf(path, sizeof path, "%s/images/Sketch/188-00009.png", judges_at(i ? "second" : "first"));
+        CHECK(png_load(NULL, path, &pixels, &w, &h, &e) == SAEURON_OK, "%s", e.text);
+        if (pixels)
+            memcpy(rgb[i], pixels, TINY_PIXELS);
+        io_free(NULL, pixels);
+        CHECK(!i || memcmp(rgb[0], rgb[1], TINY_PIXELS), "other means draw the same picture");
+        CHECK(png_text(NULL, path, "forget", said, sizeof said, &e) == SAEURON_OK && strstr(said, " statistics "), "%s says %s", path, said);
+        CHECK(!judges_shell("grep -qF '%s' '%s/eval.json'", said, judges_at(i ? "second" : "first")), "eval.json lacks \"%s\"", said);
+    }
+    snprintf(path, sizeof path, "%s/sae/" TINY_STYLES "/stats.safetensors", judges_at("model"));
+    judges_shell("cp '%s' '%s'", judges_at("stats.safetensors"), path);
+    must_eval("whole", (how){ 0 });
+    CHECK(judges_same("whole", "whole2"), "the first statistics end in other bytes");
+}
+
 const test_case eval_tests[] = {
-    { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images }, { "refuses", refuses }, { "quick", quick }, { NULL, NULL },
+    { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images }, { "refuses", refuses }, { "quick", quick },
+    { "other_statistics", other_statistics }, { NULL, NULL },
 };
