@@ -1,6 +1,6 @@
 /* drawing.c: the pictures of one list after another: drawn or found, and judged (drawing.h).
  *
- *   places, seeds --maker_draw--> pixels --save_image--> DIR/images/LIST/SEED-PLACE.png --list_classify--> answers
+ *   places, seeds --draw--> pixels --save_image--> DIR/images/LIST/SEED-PLACE.png --load_image, judge--> answers
  *
  * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), the sampling loop (saeuron.c). */
 #include "evaluation/drawing.h"
@@ -13,13 +13,45 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- drawing ---- */
-
-int maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err)
+void progress_next(const progress *s, size_t now)
 {
-    size_t large;
-    int    code;
-    *m = (maker){ .x = x, .p = p, .options = *options, .digest = saeuron_model_digest(x) };
+    if (s->watch->next)
+        s->watch->next(s->watch->user, s->done, now, s->images);
+}
+
+/* Tells the host's progress, now and then; it may stop the run. */
+static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
+{
+    if (!x->host.progress || !done || (done % 64 && done != total) || !x->host.progress(x->host.user, stage, done, total))
+        return SAEURON_OK;
+    return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
+}
+
+/* ---- the maker ---- */
+
+static bool allocate(maker *m)
+{
+    const saeuron_host *host = &m->x->host;
+    size_t texts, latents, pixels;
+    if (!nn_mul(m->batch, m->text, &texts) || !nn_mul(m->batch, m->latent, &latents) ||
+        !nn_mul(m->batch, m->W * m->H * 3, &pixels))
+        return false;
+    m->negative = io_alloc(host, m->text, sizeof *m->negative);
+    m->batch_embeds = io_alloc(host, texts, sizeof *m->batch_embeds);
+    m->noise = io_alloc(host, latents, sizeof *m->noise);
+    m->rgb = io_alloc(host, pixels, 1);
+    m->prompts = io_alloc(host, m->batch, sizeof *m->prompts);
+    m->embeds = io_alloc(host, m->p->entries, sizeof *m->embeds);
+    if (m->embeds)
+        memset(m->embeds, 0, m->p->entries * sizeof *m->embeds);
+    return m->embeds && m->negative && m->batch_embeds && m->noise && m->rgb && m->prompts;
+}
+
+int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifier *const k[DOMAINS],
+               const saeuron_generate_options *options, saeuron_error *err)
+{
+    int code;
+    *m = (maker){ .x = x, .p = p, .k = k, .options = *options, .digest = saeuron_model_digest(x) };
     m->options.noise_index = 0;
     if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
         return code;
@@ -27,19 +59,12 @@ int maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_ge
     m->text = saeuron_text_length(x) * saeuron_text_width(x);
     m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
     if (m->latent % 16)
-        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
+        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size",
+                    m->latent);
     if (m->batch > 1024)
         return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
-    m->embeds = io_alloc(&x->host, p->entries, sizeof *m->embeds);
-    if (m->embeds)
-        memset(m->embeds, 0, p->entries * sizeof *m->embeds);
-    m->negative = io_alloc(&x->host, m->text, sizeof *m->negative);
-    m->batch_embeds = nn_mul(m->batch, m->text, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->noise = nn_mul(m->batch, m->latent, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->rgb = nn_mul(m->batch, m->W * m->H * 3, &large) ? io_alloc(&x->host, large, 1) : NULL;
-    m->prompts = io_alloc(&x->host, m->batch, sizeof *m->prompts);
-    if (!m->embeds || !m->negative || !m->batch_embeds || !m->noise || !m->rgb || !m->prompts)
-        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller --batch needs less", m->batch);
+    if (!allocate(m))
+        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller batch needs less", m->batch);
     else
         code = saeuron_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
     if (code)
@@ -78,8 +103,9 @@ static int embed(maker *m, size_t place, const float **states, saeuron_error *er
     return code;
 }
 
-/* Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on no batch, shard or list. */
-int maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
+/* Draws count <= batch images into m->rgb. Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on
+ * no batch, shard or list. */
+static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
 {
     saeuron_generate_options g = m->options;
     for (size_t i = 0; i < count; i++) {
@@ -91,7 +117,8 @@ int maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
             return code;
         memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
         if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
-            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", m->latent);
+            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream",
+                        m->latent);
         m->prompts[i] = m->p->entry[place].prompt;
     }
     g.prompts = m->prompts;
@@ -116,10 +143,11 @@ static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
 
 /* ---- lists ---- */
 
-int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err)
+int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept, saeuron_error *err)
 {
     const size_t n = p->seeds * p->entries;
     memset(l, 0, sizeof *l);
+    l->dir = dir;
     snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
     l->domain = domain;
     l->concept = concept;
@@ -173,25 +201,33 @@ bool statistics_seed(const saeuron_context *x, uint64_t *seed)
     char text[32];
     json v;
     for (size_t i = 0; i < x->hooks; i++)
-        if (x->hook[i]->count && json_get(x->hook[i]->stats.file.metadata, "seed", &v) && json_string(v, text, sizeof text, NULL) && io_parse_uint(text, seed))
+        if (x->hook[i]->count && json_get(x->hook[i]->stats.file.metadata, "seed", &v) &&
+            json_string(v, text, sizeof text, NULL) && io_parse_uint(text, seed))
             return true;
     return false;
 }
 
-/* DIR/images/LIST, or with the name of an image. */
-static int image_path(char path[1024], const image_list *l, const protocol *p, const char *dir, size_t job, bool folder, saeuron_error *err)
+/* ---- a list's files ---- */
+
+static int folder_path(char path[1024], const image_list *l, saeuron_error *err)
 {
-    const int n = folder ? snprintf(path, 1024, "%s/images/%s", dir, l->name)
-                         : snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", dir, l->name, p->seed[job / p->entries], job % p->entries);
-    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir) : SAEURON_OK;
+    const int n = snprintf(path, 1024, "%s/images/%s", l->dir, l->name);
+    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir) : SAEURON_OK;
+}
+
+static int image_path(char path[1024], const image_list *l, const protocol *p, size_t job, saeuron_error *err)
+{
+    const int n = snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", l->dir, l->name, p->seed[job / p->entries],
+                           job % p->entries);
+    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir) : SAEURON_OK;
 }
 
 /* The image of a job, which must be the one that the options describe. */
-static int load_image(const image_list *l, const maker *m, const char *dir, size_t job, unsigned char **rgb, saeuron_error *err)
+static int load_image(const image_list *l, const maker *m, size_t job, unsigned char **rgb, saeuron_error *err)
 {
     char    path[1024];
     picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
+    int     code = image_path(path, l, m->p, job, err);
     if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
         return code;
     code = picture_load(&d, &m->x->host, path, m->W, m->H, rgb, err);
@@ -199,15 +235,20 @@ static int load_image(const image_list *l, const maker *m, const char *dir, size
     return code;
 }
 
-/* Tells the host's progress, now and then; it may stop the run. */
-static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
+/* Saves image number i of the batch drawn last. */
+static int save_image(const image_list *l, const maker *m, size_t job, size_t i, saeuron_error *err)
 {
-    if (x->host.progress && (done % 64 == 0 || done == total) && done && x->host.progress(x->host.user, stage, done, total))
-        return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
-    return SAEURON_OK;
+    char    path[1024];
+    picture d;
+    int     code = image_path(path, l, m->p, job, err);
+    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
+        return code;
+    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
+    picture_free(&d, m->x);
+    return code;
 }
 
-int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
+int list_check(image_list *l, maker *m, saeuron_error *err)
 {
     const size_t n = m->p->seeds * m->p->entries;
     char path[1024];
@@ -215,9 +256,9 @@ int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
     for (size_t j = 0; j < n && !code; j++) {
         unsigned char *rgb = NULL;
         l->there[j] = false;
-        if (!l->wanted[j] || (code = image_path(path, l, m->p, dir, j, false, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
+        if (!l->wanted[j] || (code = image_path(path, l, m->p, j, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
             continue;
-        code = load_image(l, m, dir, j, &rgb, err);
+        code = load_image(l, m, j, &rgb, err);
         io_free(&m->x->host, rgb);
         l->there[j] = !code;
         if (!code)
@@ -226,42 +267,9 @@ int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
     return code;
 }
 
-/* Saves image number i of the batch drawn last. */
-static int save_image(const image_list *l, const maker *m, const char *dir, size_t job, size_t i, saeuron_error *err)
-{
-    char    path[1024];
-    picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
-        return code;
-    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
-    picture_free(&d, m->x);
-    return code;
-}
-
-int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err)
-{
-    const size_t n = m->p->seeds * m->p->entries;
-    size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs);
-    char    path[1024];
-    int     code = jobs ? image_path(path, l, m->p, dir, 0, true, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
-    *count = 0;
-    for (size_t j = 0; !code && j < n && *count < m->batch; j++)
-        if (l->wanted[j] && !l->there[j] && (!mine || mine[j]))
-            jobs[(*count)++] = j;
-    if (!code && *count && (code = io_make_dir(path, err)) == SAEURON_OK)
-        code = maker_draw(m, jobs, *count, err);
-    for (size_t i = 0; !code && i < *count; i++)
-        if ((code = save_image(l, m, dir, jobs[i], i, err)) == SAEURON_OK)
-            l->there[jobs[i]] = true;
-    io_free(&m->x->host, jobs);
-    return code;
-}
-
 /* ---- answers ---- */
 
-/* The class of the largest logit (between equal ones the first) and its share in the softmax, for one classifier. */
-static void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
+void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
 {
     nn reference = { .threads = 1 };
     for (size_t i = 0; i < count; i++) {
@@ -276,44 +284,91 @@ static void answer(prediction *out, int d, const float *logits, float *scratch, 
     }
 }
 
-int classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err)
+/* Answers of both classifiers to count images rgb [count,H,W,3], the images of these jobs. */
+static int judge(image_list *l, const maker *m, const unsigned char *rgb, const size_t *jobs, size_t count, saeuron_error *err)
 {
-    int code = SAEURON_OK;
+    const saeuron_host *host = &m->x->host;
+    prediction *made = io_alloc(host, count, sizeof *made);
+    int code = made ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
     for (int d = 0; d < DOMAINS && !code; d++) {
-        const size_t classes = saeuron_classes(k[d]);
-        float *logits = io_alloc(&m->x->host, (count + 1) * classes, sizeof *logits);
-        code = logits ? saeuron_classify(k[d], rgb, count, m->W, m->H, logits, err) : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
+        const size_t classes = saeuron_classes(m->k[d]);
+        float *logits = io_alloc(host, (count + 1) * classes, sizeof *logits); /* and one row of scratch */
+        code = logits ? saeuron_classify(m->k[d], rgb, count, m->W, m->H, logits, err)
+                      : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
         if (!code)
-            answer(out, d, logits, logits + count * classes, count, classes);
-        io_free(&m->x->host, logits);
+            answer(made, d, logits, logits + count * classes, count, classes);
+        io_free(host, logits);
     }
+    for (size_t i = 0; i < count && !code; i++)
+        l->made[jobs[i]] = made[i];
+    io_free(host, made);
     return code;
 }
 
-int list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
+int list_classify(image_list *l, maker *m, saeuron_error *err)
 {
     enum { AT_ONCE = 16 };
     const size_t n = m->p->seeds * m->p->entries, pixels = m->W * m->H * 3;
     unsigned char *rgb = io_alloc(&m->x->host, AT_ONCE, pixels), *one = NULL;
-    size_t     job[AT_ONCE], count = 0;
-    prediction made[AT_ONCE];
-    int        code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
+    size_t jobs[AT_ONCE], count = 0;
+    int    code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
     for (size_t j = 0; j < n && !code; j++) {
-        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, dir, j, &one, err)) == SAEURON_OK) {
+        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, j, &one, err)) == SAEURON_OK) {
             memcpy(rgb + count * pixels, one, pixels);
             io_free(&m->x->host, one);
-            job[count++] = j;
+            jobs[count++] = j;
         }
         if (!code && count && (count == AT_ONCE || j + 1 == n)) {
-            code = classify(made, m, k, rgb, count, err);
-            for (size_t i = 0; !code && i < count; i++)
-                l->made[job[i]] = made[i];
+            code = judge(l, m, rgb, jobs, count, err);
             count = 0;
         }
     }
     io_free(&m->x->host, rgb);
     return code;
 }
+
+/* ---- drawing a list ---- */
+
+/* One batch: drawn, then saved, or judged where none is kept. */
+static int draw_batch(image_list *l, maker *m, const size_t *jobs, size_t count, saeuron_error *err)
+{
+    int code = draw(m, jobs, count, err);
+    if (!code && !l->dir)
+        code = judge(l, m, m->rgb, jobs, count, err);
+    for (size_t i = 0; i < count && !code; i++) {
+        if (l->dir)
+            code = save_image(l, m, jobs[i], i, err);
+        l->there[jobs[i]] = !code;
+    }
+    return code;
+}
+
+int list_draw(image_list *l, maker *m, const bool *mine, progress *s, saeuron_error *err)
+{
+    const size_t n = m->p->seeds * m->p->entries;
+    size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs), count = 0;
+    char    path[1024];
+    bool    folder = false;
+    int     code = jobs ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for a batch");
+    for (size_t j = 0; j <= n && !code; j++) {
+        if (j < n && l->wanted[j] && !l->there[j] && (!mine || mine[j]))
+            jobs[count++] = j;
+        if (!count || (j < n && count < m->batch))
+            continue;
+        if (l->dir && !folder && (code = folder_path(path, l, err)) == SAEURON_OK)
+            folder = (code = io_make_dir(path, err)) == SAEURON_OK;
+        if (code)
+            break;
+        progress_next(s, count);
+        code = draw_batch(l, m, jobs, count, err);
+        s->done += count;
+        count = 0;
+    }
+    io_free(&m->x->host, jobs);
+    return code;
+}
+
+/* ---- counting a list ---- */
 
 int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err)
 {

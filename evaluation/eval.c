@@ -21,57 +21,64 @@ typedef struct run {
     maker  m;
     image_list *list;       /* the first forgets nothing */
     size_t lists;
-    bool  *mine;            /* [lists,seeds,entries]: the shard's; NULL: all are */
+    size_t jobs;            /* of a list: seeds * entries */
+    bool  *mine;            /* [lists,jobs]: the shard's; NULL: all are */
 } run;
 
-/* Every place that counts; with quick, every third along the diagonals of objects and styles, so that each object and each style
- * keeps its third. */
-static bool place_wanted(const eval_options *o, const entry *e, int domain, uint32_t concept)
+static size_t concepts_to_forget(const eval_options *o)
 {
-    const size_t style = e->style == NO_LABEL ? o->p->label[STYLE].count : e->style, object = e->object == NO_LABEL ? 0 : e->object;
-    return place_counts(o->p, e, domain, concept) && !(o->quick && (style + object) % 3);
+    size_t count = 0;
+    for (int d = 0; d < DOMAINS; d++)
+        for (size_t c = 0; c < o->p->label[d].count; c++)
+            count += o->concept[d] && o->concept[d][c];
+    return count;
 }
 
-/* The lists: none, then each concept; none draws what any other draws. */
+/* The list of a concept wants the places that count for it (quick: a third of them); the first list wants what any other wants. */
+static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
+{
+    const protocol *p = r->o->p;
+    image_list *l = &r->list[r->lists];
+    const int code = list_open(l, p, r->o->dir, d, concept, err);
+    if (code)
+        return code;
+    r->lists++;
+    for (size_t j = 0; concept != NO_LABEL && j < r->jobs; j++) {
+        const entry *e = &p->entry[j % p->entries];
+        if (place_counts(p, e, d, concept) && (!r->o->quick || place_is_quick(p, e)))
+            l->wanted[j] = r->list[0].wanted[j] = true;
+    }
+    return SAEURON_OK;
+}
+
 static int open_lists(run *r, saeuron_error *err)
 {
     const eval_options *o = r->o;
-    const protocol *p = o->p;
-    size_t count = 1;
-    int    code = SAEURON_OK;
-    for (int d = 0; d < DOMAINS; d++)
-        for (size_t c = 0; c < p->label[d].count; c++)
-            count += o->concept[d] && o->concept[d][c];
-    if (count == 1)
+    const size_t concepts = concepts_to_forget(o);
+    int code;
+    if (!concepts)
         return fail(err, SAEURON_EUSAGE, "there is no concept to forget");
-    if (!(r->list = io_alloc(p->host, count, sizeof *r->list)))
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", count);
-    if ((code = list_open(&r->list[r->lists], p, 0, NO_LABEL, err)) == SAEURON_OK)
-        r->lists++;
+    if (!(r->list = io_alloc(o->p->host, concepts + 1, sizeof *r->list)))
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", concepts + 1);
+    code = open_list(r, 0, NO_LABEL, err);
     for (int d = 0; d < DOMAINS; d++)
-        for (uint32_t c = 0; c < p->label[d].count && !code; c++) {
-            image_list *l = &r->list[r->lists];
-            if (!o->concept[d] || !o->concept[d][c] || (code = list_open(l, p, d, c, err)) != SAEURON_OK)
-                continue;
-            r->lists++;
-            for (size_t j = 0; j < p->seeds * p->entries; j++)
-                if (place_wanted(o, &p->entry[j % p->entries], d, c))
-                    l->wanted[j] = r->list[0].wanted[j] = true;
-        }
+        for (uint32_t c = 0; c < o->p->label[d].count && !code; c++)
+            if (o->concept[d] && o->concept[d][c])
+                code = open_list(r, d, c, err);
     return code;
 }
 
-/* Image number n of the whole run, in the order of lists, seeds and places, is shard n % N's. */
+/* Image number n of the whole run, in the order of lists, seeds and places, belongs to shard n % shards. */
 static int open_shard(run *r, saeuron_error *err)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t n = 0;
     if (!r->o->shards)
         return SAEURON_OK;
-    if (!(r->mine = io_alloc(r->o->p->host, r->lists * each, sizeof *r->mine)))
+    if (!(r->mine = io_alloc(r->o->p->host, r->lists * r->jobs, sizeof *r->mine)))
         return fail(err, SAEURON_ENOMEM, "no memory for a shard");
-    for (size_t i = 0; i < r->lists * each; i++)
-        r->mine[i] = r->list[i / each].wanted[i % each] && n++ % r->o->shards == r->o->shard;
+    for (size_t i = 0; i < r->lists; i++)
+        for (size_t j = 0; j < r->jobs; j++)
+            r->mine[i * r->jobs + j] = r->list[i].wanted[j] && n++ % r->o->shards == r->o->shard;
     return SAEURON_OK;
 }
 
@@ -90,27 +97,28 @@ static void close_run(run *r)
  * statistics have seen. A protocol that wants them disjoint refuses. */
 static int check_seeds(const run *r, saeuron_error *err)
 {
+    const protocol *p = r->o->p;
     uint64_t seed;
-    if (!r->o->p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
+    if (!p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
         return SAEURON_OK;
-    for (size_t i = 0; i < r->o->p->seeds; i++)
-        if (r->o->p->seed[i] == seed)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, name other "
-                        "--seeds, or measure all the same with --allow-overlap", seed, r->o->p->name);
+    for (size_t i = 0; i < p->seeds; i++)
+        if (p->seed[i] == seed)
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: "
+                        "make them with another, name other seeds, or allow the overlap", seed, p->name);
     return SAEURON_OK;
 }
 
 /* Images of the run (mine: the shard's) that are wanted; *there: how many of them are there. */
 static size_t count_images(const run *r, bool mine, size_t *there)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t n = 0;
     *there = 0;
-    for (size_t i = 0; i < r->lists * each; i++)
-        if (r->list[i / each].wanted[i % each] && (!mine || !r->mine || r->mine[i])) {
-            n++;
-            *there += r->list[i / each].there[i % each];
-        }
+    for (size_t i = 0; i < r->lists; i++)
+        for (size_t j = 0; j < r->jobs; j++)
+            if (r->list[i].wanted[j] && (!mine || !r->mine || r->mine[i * r->jobs + j])) {
+                n++;
+                *there += r->list[i].there[j];
+            }
     return n;
 }
 
@@ -123,45 +131,36 @@ static int check_lists(run *r, saeuron_error *err)
         if (!code && i)
             code = check_seeds(r, err);
         if (!code)
-            code = list_check(&r->list[i], &r->m, r->o->dir, err);
+            code = list_check(&r->list[i], &r->m, err);
     }
     return code;
 }
 
-static int draw_lists(run *r, size_t images, size_t there, saeuron_error *err)
+static int draw_lists(run *r, size_t missing, saeuron_error *err)
 {
-    const watcher *w = &r->o->watch;
-    const size_t each = r->o->p->seeds * r->o->p->entries, missing = images - there;
-    size_t done = 0, count;
-    int    code = SAEURON_OK;
-    for (size_t i = 0; i < r->lists && !code && done < missing; i++) {
-        image_list *l = &r->list[i];
-        const bool *mine = r->mine ? r->mine + i * each : NULL;
-        code = list_enter(l, &r->m, &r->o->how, err);
-        for (count = 1; !code && count; done += count) {
-            if (w->next)
-                w->next(w->user, done, missing - done < r->m.batch ? missing - done : r->m.batch, missing);
-            code = list_draw(l, &r->m, r->o->dir, mine, &count, err);
-        }
+    progress s = { .watch = &r->o->watch, .images = missing };
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < r->lists && !code && s.done < missing; i++) {
+        code = list_enter(&r->list[i], &r->m, &r->o->how, err);
+        if (!code)
+            code = list_draw(&r->list[i], &r->m, r->mine ? r->mine + i * r->jobs : NULL, &s, err);
     }
     return code;
 }
 
 static int classify_lists(run *r, saeuron_error *err)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
-    size_t images, there, done = 0;
-    int    code = SAEURON_OK;
-    images = count_images(r, false, &there);
+    size_t   there;
+    progress s = { .watch = &r->o->watch, .images = count_images(r, false, &there) };
+    int      code = SAEURON_OK;
     for (size_t i = 0; i < r->lists && !code; i++) {
         size_t now = 0;
-        for (size_t j = 0; j < each; j++)
+        for (size_t j = 0; j < r->jobs; j++)
             now += r->list[i].wanted[j];
-        if (r->o->watch.next)
-            r->o->watch.next(r->o->watch.user, done, now, images);
-        done += now;
+        progress_next(&s, now);
+        s.done += now;
         if ((code = list_enter(&r->list[i], &r->m, &r->o->how, err)) == SAEURON_OK)
-            code = list_classify(&r->list[i], &r->m, r->o->dir, r->o->k, err);
+            code = list_classify(&r->list[i], &r->m, err);
     }
     return code;
 }
@@ -189,7 +188,7 @@ static int save_predictions(const run *r, saeuron_error *err)
     char number[32];
     text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
     for (size_t i = 0; i < r->lists; i++)
-        for (size_t j = 0; j < p->seeds * p->entries; j++) {
+        for (size_t j = 0; j < r->jobs; j++) {
             const image_list *l = &r->list[i];
             const entry *e = &p->entry[j % p->entries];
             if (!l->wanted[j])
@@ -217,7 +216,7 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     if (!cell)
         return fail(err, SAEURON_ENOMEM, "no memory for a confusion matrix");
     memset(cell, 0, n * n * sizeof *cell);
-    for (size_t j = 0; j < p->seeds * p->entries; j++) {
+    for (size_t j = 0; j < r->jobs; j++) {
         const entry *e = &p->entry[j % p->entries];
         const uint32_t truth = d == STYLE ? e->style : e->object;
         if (l->wanted[j] && truth != NO_LABEL && l->made[j].label[d] != NO_LABEL)
@@ -278,23 +277,40 @@ static void add_cells(text_out *t, const rate s[METRICS])
     }
 }
 
-/* The numbers of a domain: [lists] with and without forgetting; entry 0 the unweighted means over concepts. */
-static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], rate *column, double *one, saeuron_error *err)
+/* The unweighted mean over a domain's concepts of number m, with or without forgetting. */
+static int average(rate *out, const run *r, int d, int m, bool forgetting, saeuron_error *err)
+{
+    const protocol *p = r->o->p;
+    const rule *counted = &p->rules[d][m];
+    const size_t most = strata_most(p, counted);
+    stratum *s = io_alloc(p->host, r->lists, most * sizeof *s);
+    size_t   n = 0;
+    if (!s)
+        return fail(err, SAEURON_ENOMEM, "no memory for an average");
+    for (size_t i = 1; i < r->lists; i++) {
+        const image_list *l = &r->list[i];
+        if (l->domain == d)
+            n += strata_of(s + n, p, counted, d, l->concept, (forgetting ? l : &r->list[0])->made, l->wanted);
+    }
+    *out = rate_of(s, n);
+    if (m == UA && out->images)
+        *out = rate_opposite(*out);
+    io_free(p->host, s);
+    return SAEURON_OK;
+}
+
+/* The numbers of a domain: [lists] with and without forgetting; entry 0 the averages. */
+static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], saeuron_error *err)
 {
     int code = SAEURON_OK;
-    for (size_t i = 1; i < r->lists && !code; i++)
-        if (r->list[i].domain == d && (code = list_measure(with[i], &r->list[i], r->o->p, r->list[i].made, err)) == SAEURON_OK)
-            code = list_measure(without[i], &r->list[i], r->o->p, r->list[0].made, err);
+    for (size_t i = 1; i < r->lists && !code; i++) {
+        const image_list *l = &r->list[i];
+        if (l->domain == d && (code = list_measure(with[i], l, r->o->p, l->made, err)) == SAEURON_OK)
+            code = list_measure(without[i], l, r->o->p, r->list[0].made, err);
+    }
     for (int m = 0; m < METRICS && !code; m++)
-        for (int w = 0; w < 2; w++) {
-            size_t n = 0;
-            for (size_t i = 1; i < r->lists; i++)
-                if (r->list[i].domain == d) {
-                    one[n] = 1;
-                    column[n++] = (w ? without : with)[i][m];
-                }
-            (w ? without : with)[0][m] = rate_sum(column, one, n);
-        }
+        if ((code = average(&with[0][m], r, d, m, true, err)) == SAEURON_OK)
+            code = average(&without[0][m], r, d, m, false, err);
     return code;
 }
 
@@ -386,17 +402,15 @@ static int save_results(const run *r, saeuron_error *err)
     const saeuron_host *host = r->o->p->host;
     text_out t = { .host = host }, tsv = { .host = host };
     rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with), (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
-    rate  *column = io_alloc(host, r->lists, sizeof *column);
-    double *one = io_alloc(host, r->lists, sizeof *one);
     char    path[1024];
-    int     code = with && without && column && one ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
+    int     code = with && without ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
     if (!code)
         code = add_head(r, &t, &tsv, err);
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)
             any |= r->list[i].domain == d;
-        if (any && (code = measure_domain(r, d, with, without, column, one, err)) == SAEURON_OK)
+        if (any && (code = measure_domain(r, d, with, without, err)) == SAEURON_OK)
             add_domain(r, d, with, without, &t, &tsv);
     }
     text_add(&t, "}\n");
@@ -415,8 +429,6 @@ static int save_results(const run *r, saeuron_error *err)
         code = save(&t, r->o->dir, "eval.json", err);
     text_free(&t);
     text_free(&tsv);
-    io_free(host, one);
-    io_free(host, column);
     io_free(host, without);
     io_free(host, with);
     return code;
@@ -424,9 +436,9 @@ static int save_results(const run *r, saeuron_error *err)
 
 int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err)
 {
-    run    r = { .o = o };
+    run    r = { .o = o, .jobs = o->p->seeds * o->p->entries };
     size_t images, there, all;
-    int    code = maker_open(&r.m, x, o->p, &o->sampling, err);
+    int    code = maker_open(&r.m, x, o->p, o->k, &o->sampling, err);
     *left = 0;
     if (!code)
         code = open_lists(&r, err);
@@ -441,7 +453,7 @@ int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_er
         if (o->watch.plan && o->watch.plan(o->watch.user, images, there))
             code = fail(err, SAEURON_ECANCEL, "stopped before anything was drawn");
         if (!code && !o->dry)
-            code = draw_lists(&r, images, there, err);
+            code = draw_lists(&r, images - there, err);
         all = count_images(&r, false, &there);
         *left = all - there;
     }

@@ -5,17 +5,6 @@
 
 #include "evaluation/drawing.h"
 
-/* What the runs tell their caller: how many images there are to make, and how many are made. */
-typedef struct watcher {
-    void *user;
-    /* Before anything is drawn: of how many images, how many are there. Not 0 stops. */
-    int (*plan)(void *user, size_t images, size_t there);
-    /* Before each call that draws: how many are done, how many it makes. */
-    void (*next)(void *user, size_t done, size_t now, size_t images);
-    /* A row of the results: a concept's, or "average" of a domain; with and without forgetting. */
-    void (*result)(void *user, int domain, const char *concept, const rate with[METRICS], const rate without[METRICS]);
-} watcher;
-
 /* How concepts are forgotten: as forget.json says, unless given here (as saeuron_forget_options). */
 typedef struct eval_options {
     const protocol *p;

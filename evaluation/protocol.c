@@ -545,6 +545,12 @@ bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concep
     return counts;
 }
 
+bool place_is_quick(const protocol *p, const entry *e)
+{
+    const size_t style = e->style == NO_LABEL ? p->label[STYLE].count : e->style, object = e->object == NO_LABEL ? 0 : e->object;
+    return (style + object) % 3 == 0;
+}
+
 void rule_print(const protocol *p, int domain, int metric, text_out *out)
 {
     const rule *r = &p->rules[domain][metric];

@@ -66,5 +66,8 @@ uint32_t label_find(const labels *l, const char *name);
 double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept);
 /* Whether a rule of the domain counts the image. */
 bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept);
+/* Whether the image is of the third that a quick evaluation takes: every third along the diagonals of objects and styles, so that
+ * each object and each style keeps some. An unstyled image without a class stands behind the last style. */
+bool place_is_quick(const protocol *p, const entry *e);
 
 #endif

@@ -19,23 +19,20 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STAGES = 2, KEEP = 5 }; /* KEEP: points of CRA that forgetting may cost */
-
-/* One row of results.tsv: per cent; known[m] false: nothing was counted. */
-typedef struct result { bool done, known[4]; double at[4]; } result; /* UA, IRA, CRA, CRA without forgetting */
+enum { STAGES = 2, NUMBERS = 4, WITHOUT_CRA = 3 }; /* of a result: UA, IRA, CRA, CRA without forgetting */
 
 typedef struct sweep {
     const sweep_options *o;
     const protocol *p;
     maker      m;
     image_list none;
-    uint32_t  *order;               /* [entries]: the places, shuffled once and for all */
+    uint32_t  *order;               /* [entries]: sweep_order */
     uint32_t  *concept;             /* [concepts] */
     size_t     concepts;
     result    *results;             /* [concepts,STAGES,points] */
     text_out   table;               /* results.tsv */
     char       digest[24];          /* of all that a row depends on */
-    size_t     done, images;
+    progress   drawn;
 } sweep;
 
 /* ---- what is drawn ---- */
@@ -92,7 +89,7 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
     choice_text(select, sizeof select, c);
     io_format_float(strength, sizeof strength, c->strength);
     text_add(&s->table, "%d\t%s\t%s\t%s", stage + 1, s->p->label[s->o->domain].name[s->concept[concept]], select, strength);
-    for (int m = 0; m < 4; m++) {
+    for (int m = 0; m < NUMBERS; m++) {
         text_add(&s->table, "\t");
         if (r->known[m])
             text_real(&s->table, r->at[m]);
@@ -129,7 +126,7 @@ static bool read_row(sweep *s, char *line, bool *other)
                 continue;
             result *r = result_of(s, c, cell[0][0] - '1', point);
             r->done = true;
-            for (int m = 0; m < 4; m++) {
+            for (int m = 0; m < NUMBERS; m++) {
                 r->known[m] = strcmp(cell[4 + m], "-") != 0;
                 if (r->known[m] && !io_parse_double(cell[4 + m], &r->at[m]))
                     return false;
@@ -170,101 +167,93 @@ static int open_table(sweep *s, saeuron_error *err)
     return code;
 }
 
-/* ---- one grid point ---- */
+/* ---- one point of the grid ---- */
 
 /* Draws, asks and measures; nothing is kept but the row. */
 static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t point, saeuron_error *err)
 {
     const choice *c = &s->o->grid[point];
-    const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile, .strength = (double)c->strength, .has_strength = 1 };
-    const size_t n = s->p->seeds * s->p->entries, images = want(s, l->wanted, l->concept, stage);
-    const watcher *w = &s->o->e.watch;
+    const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile, .strength = (double)c->strength,
+                                         .has_strength = 1 };
+    const size_t images = want(s, l->wanted, l->concept, stage);
     result *r = result_of(s, concept, stage, point);
     rate    with[METRICS], without[METRICS];
-    size_t *jobs = io_alloc(s->p->host, s->m.batch, sizeof *jobs), count = 0;
-    prediction *made = io_alloc(s->p->host, s->m.batch, sizeof *made);
-    int     code = jobs && made ? list_enter(l, &s->m, &how, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
-    for (size_t j = 0; j < n; j++)
+    int     code;
+    for (size_t j = 0; j < s->p->seeds * s->p->entries; j++) {
+        l->there[j] = false;
         l->made[j] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
-    for (size_t j = 0; j <= n && !code; j++) {
-        if (j < n && l->wanted[j])
-            jobs[count++] = j;
-        if (!count || (j < n && count < s->m.batch))
-            continue;
-        if (w->next)
-            w->next(w->user, s->done, count, s->images);
-        if ((code = maker_draw(&s->m, jobs, count, err)) == SAEURON_OK)
-            code = classify(made, &s->m, s->o->e.k, s->m.rgb, count, err);
-        for (size_t i = 0; i < count && !code; i++)
-            l->made[jobs[i]] = made[i];
-        s->done += count;
-        count = 0;
     }
-    if (!code && (code = list_measure(with, l, s->p, l->made, err)) == SAEURON_OK)
-        code = list_measure(without, l, s->p, s->none.made, err);
-    if (!code) {
-        const rate *all[4] = { &with[UA], &with[IRA], &with[CRA], &without[CRA] };
-        for (int m = 0; m < 4; m++) {
-            r->known[m] = all[m]->images > 0;
-            r->at[m] = per_cent(all[m]->value);
-        }
-        r->done = true;
-        code = save_row(s, concept, stage, point, images, err);
+    if ((code = list_enter(l, &s->m, &how, err)) != SAEURON_OK || (code = list_draw(l, &s->m, NULL, &s->drawn, err)) != SAEURON_OK ||
+        (code = list_measure(with, l, s->p, l->made, err)) != SAEURON_OK ||
+        (code = list_measure(without, l, s->p, s->none.made, err)) != SAEURON_OK)
+        return code;
+    const rate *all[NUMBERS] = { &with[UA], &with[IRA], &with[CRA], &without[CRA] };
+    for (int m = 0; m < NUMBERS; m++) {
+        r->known[m] = all[m]->images > 0;
+        r->at[m] = per_cent(all[m]->value);
     }
-    io_free(s->p->host, made);
-    io_free(s->p->host, jobs);
-    return code;
+    r->done = true;
+    return save_row(s, concept, stage, point, images, err);
 }
 
 /* ---- choosing ---- */
 
-static bool keeps(const result *r) { return !r->known[CRA] || !r->known[3] || r->at[CRA] >= r->at[3] - KEEP; }
+bool sweep_keeps(const result *r)
+{
+    return !r->known[CRA] || !r->known[WITHOUT_CRA] || r->at[CRA] >= r->at[WITHOUT_CRA] - KEPT_WITHIN;
+}
 
 static double score(const result *r)
 {
-    return r->known[UA] && r->known[IRA] ? (r->at[UA] + r->at[IRA]) / 2 : r->known[UA] ? r->at[UA] : r->known[IRA] ? r->at[IRA] : 0;
+    if (r->known[UA] && r->known[IRA])
+        return (r->at[UA] + r->at[IRA]) / 2;
+    return r->known[UA] ? r->at[UA] : r->known[IRA] ? r->at[IRA] : 0;
 }
 
-/* Those that keep CRA come first, by score; where none keeps it, by how little of it is lost. Equal ones stay in the grid's order. */
 static bool better(const result *a, const result *b)
 {
-    if (keeps(a) != keeps(b))
-        return keeps(a);
-    return keeps(a) || a->at[CRA] == b->at[CRA] ? score(a) > score(b) : a->at[CRA] > b->at[CRA];
+    const bool keeps = sweep_keeps(a);
+    if (keeps != sweep_keeps(b))
+        return keeps;
+    if (!keeps && (a->at[CRA] > b->at[CRA] || a->at[CRA] < b->at[CRA]))
+        return a->at[CRA] > b->at[CRA];
+    return score(a) > score(b);
 }
 
-/* The best of a stage that is not taken yet, or points. */
-static size_t best_point(const sweep *s, size_t concept, int stage, const bool *taken)
+size_t sweep_choose(const result *r, const bool *may_win, size_t n)
 {
-    size_t best = s->o->points;
-    for (size_t i = 0; i < s->o->points; i++)
-        if (!taken[i] && result_of(s, concept, stage, i)->done && (best == s->o->points || better(result_of(s, concept, stage, i), result_of(s, concept, stage, best))))
+    size_t best = n;
+    for (size_t i = 0; i < n; i++)
+        if (may_win[i] && (best == n || better(&r[i], &r[best])))
             best = i;
     return best;
 }
 
+void sweep_order(uint32_t *order, size_t entries) { rng_shuffle(order, entries, 0, nn_hash(0, "sweep", 5)); }
+
 /* Both stages of a concept; *chosen: the point. */
 static int run_concept(sweep *s, size_t concept, size_t *chosen, saeuron_error *err)
 {
-    bool       taken[GRID] = { false }, final[GRID];
+    const size_t points = s->o->points;
+    bool       left[GRID], finalist[GRID] = { false }; /* of stage one, those not in stage two yet, and those in it */
     image_list l;
-    int        code = list_open(&l, s->p, s->o->domain, s->concept[concept], err);
+    int        code = list_open(&l, s->p, NULL, s->o->domain, s->concept[concept], err);
     if (code)
         return code;
-    for (size_t i = 0; i < s->o->points && !code; i++)
+    for (size_t i = 0; i < points && !code; i++) {
+        left[i] = true;
         if (!result_of(s, concept, 0, i)->done)
             code = run_point(s, &l, concept, 0, i, err);
-    for (size_t i = 0; i < GRID; i++)
-        final[i] = true; /* taken: only finalists may win */
-    for (size_t n = 0; n < s->o->finalists && n < s->o->points && !code; n++) {
-        const size_t i = best_point(s, concept, 0, taken);
-        taken[i] = true;
-        final[i] = false;
+    }
+    for (size_t n = 0; n < s->o->finalists && n < points && !code; n++) {
+        const size_t i = sweep_choose(result_of(s, concept, 0, 0), left, points);
+        left[i] = false;
+        finalist[i] = true;
         if (!result_of(s, concept, 1, i)->done)
             code = run_point(s, &l, concept, 1, i, err);
     }
     if (!code)
-        *chosen = best_point(s, concept, 1, final);
+        *chosen = sweep_choose(result_of(s, concept, 1, 0), finalist, points);
     list_close(&l, s->p);
     return code;
 }
@@ -282,44 +271,32 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
     text_add(t, ", \"strength\": %s}", strength);
 }
 
-/* The entries that path has for other concepts stay as they are, in front of the chosen ones. */
-static int merge(const sweep *s, const char *path, const size_t *chosen, saeuron_error *err)
+static bool is_swept(const sweep *s, json name)
 {
-    const labels *names = &s->p->label[s->o->domain];
+    bool found = false;
+    for (size_t i = 0; i < s->concepts; i++)
+        found |= json_equals(name, s->p->label[s->o->domain].name[s->concept[i]]);
+    return found;
+}
+
+/* The entries that path has for other concepts stay as they are, in front of the chosen ones. */
+static int save_choices(const sweep *s, const char *path, const size_t *chosen, saeuron_error *err)
+{
     text_out t = { .host = s->p->host };
     io_file  f = { .data = NULL };
-    json     object = { NULL, NULL }, key, v, one;
-    bool     first = true;
+    json     object = { NULL, NULL }, name;
+    size_t   entries = 0;
     int      code = SAEURON_OK;
     if (io_exists(s->p->host, path) && (code = io_open(&f, s->p->host, path, err)) == SAEURON_OK)
         code = json_open(&object, (const char *)f.data, f.size, f.path, err);
+    if (!code && object.at && json_kind(object) != '{')
+        code = fail(err, SAEURON_EFORMAT, "%s: it is no object of concepts: delete it, and it is made anew", path);
     text_add(&t, "{\n");
-    for (json_iter it = json_begin(object); !code && json_next(&it, &key, &v);) {
-        choice c = { .percentile = 99.999, .strength = -1 };
-        char   name[256];
-        double x;
-        bool   ours = false;
-        if (!json_string(key, name, sizeof name, NULL)) {
-            code = fail(err, SAEURON_EFORMAT, "%s: it holds a name longer than 255 bytes", path);
-            break;
-        }
-        for (size_t i = 0; i < s->concepts; i++)
-            ours |= !strcmp(names->name[s->concept[i]], name);
-        if (json_get(v, "top", &one) && json_number(one, &x) && x >= 1 && x < 1e8)
-            c.top = (size_t)x;
-        if (json_get(v, "percentile", &one) && json_number(one, &x))
-            c.percentile = x;
-        if (json_get(v, "strength", &one) && json_number(one, &x))
-            c.strength = (float)x;
-        if (!ours) {
-            add_choice(&t, name, &c, first);
-            first = false;
-        }
-    }
-    for (size_t i = 0; i < s->concepts; i++) {
-        add_choice(&t, names->name[s->concept[i]], &s->o->grid[chosen[i]], first);
-        first = false;
-    }
+    for (json_iter it = json_begin(object); !code && json_next(&it, &name, NULL);)
+        if (!is_swept(s, name)) /* it.at.at: behind the member */
+            text_add(&t, "%s %.*s", entries++ ? ",\n" : "", (int)(it.at.at - name.at), name.at);
+    for (size_t i = 0; i < s->concepts; i++)
+        add_choice(&t, s->p->label[s->o->domain].name[s->concept[i]], &s->o->grid[chosen[i]], !entries++);
     text_add(&t, "\n}\n");
     if (f.data)
         io_close(&f);
@@ -342,15 +319,15 @@ static int check_seeds(const sweep *s, saeuron_error *err)
     for (size_t i = 0; i < s->p->seeds; i++) {
         for (size_t j = 0; j < o->test_seeds; j++)
             if (s->p->seed[i] == o->test_seed[j])
-                return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of protocol %s: what is chosen on it cannot be tested on it; name other --seeds",
+                return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of protocol %s: what is chosen on it cannot be tested on it; name other seeds",
                             s->p->seed[i], s->p->name);
         if (known && s->p->seed[i] == of_statistics)
-            return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is the statistics': name other --seeds", of_statistics);
+            return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is the statistics': name other seeds", of_statistics);
     }
     for (size_t j = 0; known && s->p->disjoint && !o->e.overlap && j < o->test_seeds; j++)
         if (o->test_seed[j] == of_statistics)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, or sweep all the "
-                        "same with --allow-overlap", of_statistics, s->p->name);
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, or allow the "
+                        "overlap", of_statistics, s->p->name);
     return SAEURON_OK;
 }
 
@@ -380,7 +357,7 @@ static int digest_run(sweep *s, saeuron_error *err)
 static int load_hook(sweep *s, char path[1024], saeuron_error *err)
 {
     image_list l;
-    int code = list_open(&l, s->p, s->o->domain, s->concept[0], err);
+    int code = list_open(&l, s->p, NULL, s->o->domain, s->concept[0], err);
     if (!code)
         code = list_enter(&l, &s->m, NULL, err);
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
@@ -397,7 +374,7 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
     const eval_options *e = &s->o->e;
     const labels *names = &s->p->label[s->o->domain];
     size_t n;
-    int    code = maker_open(&s->m, x, s->p, &e->sampling, err);
+    int    code = maker_open(&s->m, x, s->p, e->k, &e->sampling, err);
     if (code)
         return code;
     s->order = io_alloc(&x->host, s->p->entries, sizeof *s->order);
@@ -411,50 +388,52 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
     if (!s->order || !s->concept || !(s->results = io_alloc(&x->host, n, sizeof *s->results)))
         return fail(err, SAEURON_ENOMEM, "no memory for a sweep");
     memset(s->results, 0, n * sizeof *s->results);
-    rng_shuffle(s->order, s->p->entries, 0, nn_hash(0, "sweep", 5)); /* the same order for every concept, model and machine */
+    sweep_order(s->order, s->p->entries);
     if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK || (code = digest_run(s, err)) != SAEURON_OK)
         return code;
     return (code = io_make_dir(e->dir, err)) != SAEURON_OK ? code : open_table(s, err);
+}
+
+/* How many images a concept's stage still has to draw; *there: how many the rows of results.tsv spare it. wanted: scratch, which
+ * then holds what the stage wants. */
+static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
+{
+    const size_t images = want(s, wanted, s->concept[concept], stage), points = s->o->points;
+    const size_t all = stage && s->o->finalists < points ? s->o->finalists : points;
+    size_t done = 0;
+    for (size_t i = 0; i < points; i++)
+        done += result_of(s, concept, stage, i)->done;
+    *there += images * done;
+    return images * (done < all ? all - done : 0);
 }
 
 /* Without forgetting: every image that any concept's stage wants, kept as files, since all concepts share them. */
 static int run_none(sweep *s, saeuron_error *err)
 {
     const size_t n = s->p->seeds * s->p->entries;
-    const watcher *w = &s->o->e.watch;
-    size_t count = 1, there = 0, missing = 0;
-    int    code = list_open(&s->none, s->p, 0, NO_LABEL, err);
+    const watcher *w = s->drawn.watch;
+    size_t there = 0;
+    int    code = list_open(&s->none, s->p, s->o->e.dir, 0, NO_LABEL, err);
     bool  *one = code ? NULL : io_alloc(s->p->host, n, sizeof *one);
     if (!code && !one)
         code = fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
     for (size_t c = 0; c < s->concepts && !code; c++)
         for (int stage = 0; stage < STAGES; stage++) {
-            const size_t images = want(s, one, s->concept[c], stage);
-            size_t points = 0;
+            s->drawn.images += images_left(s, c, stage, one, &there);
             for (size_t j = 0; j < n; j++)
                 s->none.wanted[j] |= one[j];
-            for (size_t i = 0; i < s->o->points; i++)
-                points += result_of(s, c, stage, i)->done;
-            const size_t all = stage ? (s->o->finalists < s->o->points ? s->o->finalists : s->o->points) : s->o->points;
-            s->images += images * (points < all ? all - points : 0);
-            there += images * points;
         }
     io_free(s->p->host, one);
     if (!code && (code = list_enter(&s->none, &s->m, NULL, err)) == SAEURON_OK)
-        code = list_check(&s->none, &s->m, s->o->e.dir, err);
-    for (size_t j = 0; j < n && !code; j++) {
-        missing += s->none.wanted[j] && !s->none.there[j];
-        there += s->none.wanted[j] && s->none.there[j];
-    }
-    s->images += missing;
-    if (!code && w->plan && w->plan(w->user, s->images + there, there))
+        code = list_check(&s->none, &s->m, err);
+    for (size_t j = 0; j < n && !code; j++)
+        if (s->none.wanted[j])
+            *(s->none.there[j] ? &there : &s->drawn.images) += 1;
+    if (!code && w->plan && w->plan(w->user, s->drawn.images + there, there))
         code = fail(err, SAEURON_ECANCEL, "stopped before anything was drawn");
-    for (; !code && count; s->done += count) {
-        if (w->next)
-            w->next(w->user, s->done, missing - s->done < s->m.batch ? missing - s->done : s->m.batch, s->images);
-        code = list_draw(&s->none, &s->m, s->o->e.dir, NULL, &count, err);
-    }
-    return code ? code : list_classify(&s->none, &s->m, s->o->e.dir, s->o->e.k, err);
+    if (!code)
+        code = list_draw(&s->none, &s->m, NULL, &s->drawn, err);
+    return code ? code : list_classify(&s->none, &s->m, err);
 }
 
 static int close_sweep(sweep *s, int code)
@@ -472,7 +451,7 @@ static int close_sweep(sweep *s, int code)
 
 int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], saeuron_error *err)
 {
-    sweep   s = { .o = o, .p = o->e.p, .table = { .host = &x->host } };
+    sweep   s = { .o = o, .p = o->e.p, .table = { .host = &x->host }, .drawn = { .watch = &o->e.watch } };
     char    beside[1024] = "", path[1024];
     size_t *chosen = NULL;
     int     code = open_sweep(&s, x, beside, err);
@@ -484,12 +463,12 @@ int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], 
         code = run_concept(&s, c, &chosen[c], err);
         if (!code && o->chose) {
             const result *r = result_of(&s, c, 1, chosen[c]);
-            o->chose(o->e.watch.user, s.p->label[o->domain].name[s.concept[c]], &o->grid[chosen[c]], r->at, keeps(r));
+            o->chose(o->e.watch.user, s.p->label[o->domain].name[s.concept[c]], &o->grid[chosen[c]], r->at, sweep_keeps(r));
         }
     }
     if (!code && (code = table_path(path, &s, "forget.json", err)) == SAEURON_OK)
-        code = merge(&s, path, chosen, err);
-    if (!code && o->install && (code = merge(&s, beside, chosen, err)) == SAEURON_OK && installed)
+        code = save_choices(&s, path, chosen, err);
+    if (!code && o->install && (code = save_choices(&s, beside, chosen, err)) == SAEURON_OK && installed)
         snprintf(installed, 1024, "%s", beside);
     io_free(&x->host, chosen);
     return close_sweep(&s, code);

@@ -22,4 +22,19 @@ typedef struct sweep_options {
  * path that install wrote. */
 int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], saeuron_error *err);
 
+/* ---- the rule ---- */
+
+enum { KEPT_WITHIN = 5 };           /* points of CRA that forgetting may cost */
+
+/* What a point of the grid came to, in per cent: UA, IRA, CRA, CRA without forgetting; known[m] false: nothing was counted. */
+typedef struct result { bool done, known[4]; double at[4]; } result;
+
+/* CRA is at most KEPT_WITHIN points below that of the same images without forgetting, or unknown. */
+bool sweep_keeps(const result *r);
+/* The best of the n results that may win, or n: of those that keep CRA the largest (UA + IRA) / 2 (of what is known of them); where
+ * none keeps it, the largest CRA, then the same. Between equal ones the first. */
+size_t sweep_choose(const result *r, const bool *may_win, size_t n);
+/* order [entries]: the places, shuffled the same for every concept, model and machine: stage one takes the others from its front. */
+void sweep_order(uint32_t *order, size_t entries);
+
 #endif

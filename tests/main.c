@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SUITES(X) X(nn) X(rng) X(io) X(tokenizer) X(model) X(vit) X(classifier) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) \
-    X(picture) X(protocol) X(metrics) X(eval) X(sweep) X(cli)
+#define SUITES(X) X(nn) X(rng) X(io) X(tokenizer) X(model) X(select) X(vit) X(classifier) X(untidy) X(collect) X(train) X(training) X(golden) X(golden_train) \
+    X(picture) X(drawing) X(protocol) X(metrics) X(eval) X(sweep) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -1302,7 +1302,7 @@ static void measuring_errors(void)
         { "eval $J -o $O/e --domain style --concepts Cats", 2, "Cats|domain style" }, { "eval $J -o $O/e --concepts Cats,", 2, "--concepts" }, { "eval $J -o $O/e --concepts ''", 2, "--concepts" },
         { "eval $J -o $O/e --seeds 1,x", 2, "--seeds|x" }, { "eval $J -o $O/e --seeds 1,1", 2, "--seeds|no two alike" }, { "eval $J -o $O/e --seeds ''", 2, "--seeds" },
         { "eval $J -o $O/e --shard 3", 2, "--shard|I/N" }, { "eval $J -o $O/e --shard 3/3", 2, "--shard" }, { "eval $J -o $O/e --shard 0/0", 2, "--shard" }, { "eval $J -o $O/e --shard -1/3", 2, "--shard" },
-        { "eval $J -o $O/e --top 2 --percentile 9", 2, "--top|--percentile" }, { "eval $J -o $O/e --steps 3", 2, "--steps 4|--map-steps" }, { "eval $J -o $O/e --seeds 0", 2, "seed 0|--allow-overlap" },
+        { "eval $J -o $O/e --top 2 --percentile 9", 2, "--top|--percentile" }, { "eval $J -o $O/e --steps 3", 2, "--steps 4|--map-steps" }, { "eval $J -o $O/e --seeds 0", 2, "seed 0|overlap" },
         { "eval $J -o $O/e --batch 2000", 2, "batch" }, { "eval $J -o $O/e --prompt cat", 2, "--prompt" }, { "eval $J -o $O/e --protocol paper", 2, "4 steps|100" },
         { "eval $M -o $O/e", 1, "model/classifier/style" }, { "eval $J -o $O/e --classifier $T/nowhere", 1, "nowhere/style" }, { "eval $J -o $T/model/concepts.json", 1, "concepts.json" },
         { "eval $J -o /proc/e", 1, "/proc/e" }, { "eval $J -o $O/e --stats $T/nowhere.safetensors", 1, "nowhere.safetensors" },

@@ -133,7 +133,7 @@ static void refuses(void)
         { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 }, SAEURON_EFORMAT, "Sketch/188-00005.png|forget" },
         { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 }, SAEURON_EFORMAT, "none/188-00005.png|forget|has none" },
         { "true '%s'", { .steps = 3 }, SAEURON_EFORMAT, "steps \"4\"|\"3\"|another folder" },
-        { "true '%s'", { .seed = 1 }, SAEURON_EUSAGE, "seed 0, which is a test seed|--allow-overlap" },
+        { "true '%s'", { .seed = 1 }, SAEURON_EUSAGE, "seed 0, which is a test seed|overlap" },
     };
     whole();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -154,12 +154,22 @@ static void refuses(void)
     must_eval("overlap", (how){ .seed = 1, .overlap = true, .quick = true });
 }
 
-/* A third of the places of the first seed: each object and each style keeps some. */
+/* A third of the places of the first seed, along the diagonals: (style + object) % 3 == 0, so that each object and style keeps some.
+ * Of 12 places, object * 4 + style: 0, 3, 6, 9; Sketch and Van Gogh do not count the unstyled one (0), Cats count all. */
 static void quick(void)
 {
+    static const struct { const char *list; bool there[12]; } cases[] = {
+        { "none", { [0] = true, [3] = true, [6] = true, [9] = true } }, { "Cats", { [0] = true, [3] = true, [6] = true, [9] = true } },
+        { "Sketch", { [3] = true, [6] = true, [9] = true } }, { "Van Gogh", { [3] = true, [6] = true, [9] = true } },
+    };
+    char path[1300];
     must_eval("quick", (how){ .quick = true });
-    /* (style + object) % 3 == 0 of 12 places: (0,0) (0,3) (1,2) (2,1); of Sketch and Van Gogh without unstyled: three; of Cats: four */
     CHECK(images_below("quick") == 4 + 3 + 3 + 4, "%ld images", images_below("quick"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t place = 0; place < 12; place++) {
+            snprintf(path, sizeof path, "%s/images/%s/188-%05zu.png", judges_at("quick"), cases[i].list, place);
+            CHECK(io_exists(NULL, path) == cases[i].there[place], "%s is %s", path, cases[i].there[place] ? "missing" : "there");
+        }
 }
 
 /* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other concepts' latents. */

@@ -9,6 +9,77 @@
 #include <stdio.h>
 #include <string.h>
 
+/* ---- the rule, on made-up results ---- */
+
+#define NONE (-1.0) /* nothing was counted */
+static result made_result(double ua, double ira, double cra, double without)
+{
+    const double at[4] = { ua, ira, cra, without };
+    result r = { .done = true };
+    for (int m = 0; m < 4; m++) {
+        r.known[m] = at[m] >= 0;
+        r.at[m] = r.known[m] ? at[m] : 0;
+    }
+    return r;
+}
+
+/* The table: UA, IRA, CRA, CRA without forgetting of each point, and the point that must win. */
+static void choosing(void)
+{
+    static const struct { const char *what; size_t n, wins; double at[4][4]; } cases[] = {
+        { "the largest UA", 3, 1, { { 80, 90, 95, 97 }, { 90, 90, 95, 97 }, { 85, 90, 95, 97 } } },
+        { "(UA + IRA) / 2, not UA", 2, 1, { { 100, 60, 95, 97 }, { 90, 90, 95, 97 } } },
+        { "(UA + IRA) / 2, not IRA", 2, 1, { { 60, 100, 95, 97 }, { 90, 90, 95, 97 } } },
+        { "CRA is no part of the score", 2, 0, { { 91, 90, 93, 97 }, { 90, 90, 97, 97 } } },
+        { "5 points below are kept", 2, 0, { { 99, 99, 92, 97 }, { 90, 90, 97, 97 } } },
+        { "more than 5 are not", 2, 1, { { 99, 99, 91.9999, 97 }, { 90, 90, 97, 97 } } },
+        { "each by its own CRA without forgetting", 2, 1, { { 99, 99, 85, 97 }, { 90, 90, 85, 88 } } },
+        { "one that keeps CRA before any that does not", 3, 2, { { 100, 100, 50, 97 }, { 100, 100, 60, 97 }, { 1, 1, 96, 97 } } },
+        { "none keeps it: the largest CRA", 3, 1, { { 100, 100, 50, 97 }, { 10, 10, 70, 97 }, { 90, 90, 60, 97 } } },
+        { "none keeps it, CRA alike: the score", 2, 1, { { 70, 70, 60, 97 }, { 80, 80, 60, 97 } } },
+        { "a tie: the first", 3, 0, { { 90, 80, 95, 97 }, { 80, 90, 96, 97 }, { 85, 85, 97, 97 } } },
+        { "a tie where none keeps CRA: the first", 2, 0, { { 90, 80, 60, 97 }, { 80, 90, 60, 97 } } },
+        { "no CRA is no loss", 2, 0, { { 91, 91, NONE, NONE }, { 90, 90, 97, 97 } } },
+        { "UA alone", 2, 1, { { 80, NONE, NONE, NONE }, { 90, NONE, NONE, NONE } } },
+        { "IRA alone", 2, 1, { { NONE, 80, NONE, NONE }, { NONE, 90, NONE, NONE } } },
+    };
+    bool all[4] = { true, true, true, true }, none[4] = { false };
+    result r[4];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t j = 0; j < cases[i].n; j++) {
+            const double *x = cases[i].at[j];
+            r[j] = made_result(x[0], x[1], x[2], x[3]);
+        }
+        const size_t won = sweep_choose(r, all, cases[i].n);
+        CHECK(won == cases[i].wins, "%s: point %zu wins, not %zu", cases[i].what, won, cases[i].wins);
+        if (cases[i].n > 2) { /* who may not win does not, though better */
+            bool others[4] = { true, true, true, true };
+            others[won] = false;
+            CHECK(sweep_choose(r, others, cases[i].n) != won, "%s: one wins that may not", cases[i].what);
+        }
+        CHECK(sweep_choose(r, none, cases[i].n) == cases[i].n, "%s: none may win, but one does", cases[i].what);
+    }
+    const result kept = made_result(0, 0, 92, 97), lost = made_result(0, 0, 91.99, 97), unknown = made_result(0, 0, 50, NONE);
+    CHECK(sweep_keeps(&kept) && !sweep_keeps(&lost) && sweep_keeps(&unknown), "which points keep CRA has changed");
+}
+
+/* The places of stage one are a matter of this order, so it stays: of EmojiCanvas' 220 places the first, and of twelve all. (Counted by docs/contract.md
+ * section 6 in Python: stream digest(0, "sweep"), seed 0.) */
+static void shuffled_places(void)
+{
+    static const uint32_t twelve[12] = { 2, 4, 3, 0, 8, 1, 10, 5, 6, 9, 7, 11 },
+                          first[12] = { 170, 4, 158, 122, 207, 151, 51, 5, 162, 55, 116, 46 };
+    uint32_t o[220];
+    sweep_order(o, 12);
+    for (size_t i = 0; i < 12; i++)
+        CHECK(o[i] == twelve[i], "twelve[%zu] = %u", i, o[i]);
+    sweep_order(o, 220);
+    for (size_t i = 0; i < 12; i++)
+        CHECK(o[i] == first[i], "first[%zu] = %u", i, o[i]);
+}
+
+/* ---- whole sweeps ---- */
+
 typedef struct chosen { size_t count; choice c[4]; bool kept[4]; } chosen;
 static chosen choices;
 
@@ -61,12 +132,36 @@ static void sweeps(void)
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "swept"), "a second sweep changes the first's files: %s", e.text);
 }
 
+/* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's own and the first two
+ * others of the shuffled order (2 4 3 ...), at the others all that count. */
+static void places_of_the_stages(void)
+{
+    saeuron_error e = { 0 };
+    uint32_t o[12];
+    bool     wanted[12] = { false };
+    sweep_order(o, 12);
+    for (uint32_t concept = SKETCH; concept <= WATERCOLOR; concept += WATERCOLOR - SKETCH)
+        for (size_t i = 0, kept = 0; i < 12; i++) { /* place: object * 4 + style; Seed_Images, style 0, counts for no style */
+            const uint32_t style = o[i] % 4;
+            wanted[o[i]] |= style == concept || (style && style != concept && kept++ < 2);
+        }
+    CHECK(sweep_into("places", (turn){ .points = 1 }, &e) == SAEURON_OK, "%s", e.text);
+    for (size_t i = 0; i < 12; i++) {
+        char path[1300];
+        for (int seed = 0; seed < 2; seed++) {
+            snprintf(path, sizeof path, "%s/images/none/%d-%05zu.png", judges_at("places"), seed ? 1288 : 1188, i);
+            const bool there = io_exists(NULL, path), should = seed ? i % 4 != 0 : wanted[i];
+            CHECK(there == should, "%s is %s", path, there ? "there" : "missing");
+        }
+    }
+}
+
 static void sweep_refuses(void)
 {
     saeuron_error e = { 0 };
-    judges_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAEURON_EUSAGE, &e, "188|test seed|--seeds");
+    judges_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAEURON_EUSAGE, &e, "188|test seed|seeds");
     judges_error("the statistics' seed", sweep_into("no", (turn){ .seeds = { 1188, 0, 5 } }, &e), SAEURON_EUSAGE, &e, "seed 0|statistics");
-    judges_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e), SAEURON_EUSAGE, &e, "seed 0|test seed|--allow-overlap");
+    judges_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e), SAEURON_EUSAGE, &e, "seed 0|test seed|overlap");
     CHECK(judges_shell("test ! -e '%s' %s", judges_at("no"), "") == 0, "a sweep that was refused has made a folder");
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK, "%s", e.text);
     judges_shell("cp -r '%s' '%s'", judges_at("sweep"), judges_at("torn"));
@@ -104,5 +199,6 @@ static void sweep_installs(void)
 }
 
 const test_case sweep_tests[] = {
-    { "sweeps", sweeps }, { "sweep_refuses", sweep_refuses }, { "sweep_installs", sweep_installs }, { NULL, NULL },
+    { "choosing", choosing }, { "shuffled_places", shuffled_places }, { "sweeps", sweeps },
+    { "places_of_the_stages", places_of_the_stages }, { "sweep_refuses", sweep_refuses }, { "sweep_installs", sweep_installs }, { NULL, NULL },
 };
