@@ -113,13 +113,13 @@ static void classes(void)
     bench_close(&b);
 }
 
-/* The third that a quick evaluation takes, where unstyled images have no class: they stand behind the last style, here as style 3. */
+/* The third that a quick evaluation takes, where unstyled images have no class: they stand behind the last style, here as style 4. */
 static void quick_places(void)
 {
-    protocol p = { .label = { [STYLE] = { .count = 3 }, [OBJECT] = { .count = 4 } } };
+    protocol p = { .label = { [STYLE] = { .count = 4 }, [OBJECT] = { .count = 4 } } };
     for (uint32_t object = 0; object < 4; object++)
-        for (uint32_t style = 0; style < 4; style++) {
-            const entry e = { .style = style < 3 ? style : NO_LABEL, .object = object, .plain = style == 3 };
+        for (uint32_t style = 0; style < 5; style++) {
+            const entry e = { .style = style < 4 ? style : NO_LABEL, .object = object, .plain = style == 4 };
             CHECK(place_is_quick(&p, &e) == ((style + object) % 3 == 0), "object %u, style %u", object, style);
         }
     CHECK(place_is_quick(&p, &(entry){ .style = 0, .object = NO_LABEL }), "an image without an object stands with the first");

@@ -92,7 +92,7 @@ static void note_choice(void *user, const char *concept, const choice *c, const 
     }
 }
 
-typedef struct turn { long stop_at; uint64_t seeds[3]; size_t test; bool install; size_t points; } turn;
+typedef struct turn { long stop_at; uint64_t seeds[3]; size_t test; bool install; size_t points, retained; } turn;
 
 static int sweep_into(const char *dir, turn t, saeuron_error *e)
 {
@@ -106,7 +106,7 @@ static int sweep_into(const char *dir, turn t, saeuron_error *e)
     b.p.seeds = 3;
     memcpy(b.p.seed, t.seeds[0] || t.seeds[1] ? t.seeds : (const uint64_t[]){ 1188, 1288, 1588 }, 3 * sizeof *b.p.seed);
     o = (sweep_options){ .e = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .dir = judges_at(dir), .concept = { b.concept[STYLE], b.concept[OBJECT] } }, .domain = STYLE,
-                         .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1, .retained = 2, .finalists = 2, .install = t.install, .chose = note_choice,
+                         .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1, .retained = t.retained ? t.retained : 2, .finalists = 2, .install = t.install, .chose = note_choice,
                          .grid = { { 8, 0, -1 }, { 8, 0, -4 }, { 0, 90, -1 }, { 24, 0, -2 } }, .points = t.points ? t.points : 4 };
     choices.count = 0;
     const int code = sweep_run(b.x, &o, installed, e);
@@ -125,6 +125,12 @@ static void sweeps(void)
     CHECK(judges_shell("test $(wc -l <'%s/results.tsv') = 13 && test $(grep -c '^2' '%s/results.tsv') = 4", judges_at("sweep"), judges_at("sweep")) == 0, "the table has other rows");
     /* stage one: 3 of the concept at one seed, 2 retained; stage two: 9 places at two seeds */
     CHECK(judges_shell("test $(grep -c '^1.*\t5\t[0-9a-f]*$' '%s/results.tsv') = 8 && test $(grep -c '^2.*\t18\t[0-9a-f]*$' '%s/results.tsv') = 4", judges_at("sweep"), judges_at("sweep")) == 0, "other numbers of images");
+    for (size_t i = 0; i < choices.count; i++) { /* a choice is a finalist: it has a row of stage two */
+        char row[64];
+        snprintf(row, sizeof row, "^2.%s.%s %g.%g.", i ? "Watercolor" : "Sketch", choices.c[i].top ? "top" : "percentile",
+                 choices.c[i].top ? (double)choices.c[i].top : choices.c[i].percentile, (double)choices.c[i].strength);
+        CHECK(!judges_shell("grep -q '%s' '%s/results.tsv'", row, judges_at("sweep")), "no row %s", row);
+    }
     for (; code == SAEURON_ECANCEL && stops < 200; stops++)
         code = sweep_into("swept", (turn){ .stop_at = 3 + stops }, &e);
     CHECK(code == SAEURON_OK && stops > 8, "%s after %ld stops", e.text, stops);
@@ -132,8 +138,8 @@ static void sweeps(void)
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "swept"), "a second sweep changes the first's files: %s", e.text);
 }
 
-/* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's own and the first two
- * others of the shuffled order (2 4 3 ...), at the others all that count. */
+/* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's own and the first three
+ * others of the shuffled order, at the others all that count. */
 static void places_of_the_stages(void)
 {
     saeuron_error e = { 0 };
@@ -143,9 +149,9 @@ static void places_of_the_stages(void)
     for (uint32_t concept = SKETCH; concept <= WATERCOLOR; concept += WATERCOLOR - SKETCH)
         for (size_t i = 0, kept = 0; i < 12; i++) { /* place: object * 4 + style; Seed_Images, style 0, counts for no style */
             const uint32_t style = o[i] % 4;
-            wanted[o[i]] |= style == concept || (style && style != concept && kept++ < 2);
+            wanted[o[i]] |= style == concept || (style && style != concept && kept++ < 3);
         }
-    CHECK(sweep_into("places", (turn){ .points = 1 }, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(sweep_into("places", (turn){ .points = 1, .retained = 3 }, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < 12; i++) {
         char path[1300];
         for (int seed = 0; seed < 2; seed++) {
