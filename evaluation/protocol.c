@@ -119,14 +119,6 @@ static const struct named {
 };
 #define NAMED (sizeof named_protocols / sizeof *named_protocols)
 
-static int find_name(const char *const *names, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(names[i], name))
-            return (int)i;
-    return -1;
-}
-
 /* ---- classes ---- */
 
 uint32_t label_find(const labels *l, const char *name)
@@ -350,52 +342,54 @@ static int build_named(protocol *p, const saeuron_context *x, const struct named
 
 /* ---- a protocol file ---- */
 
-static int read_rule(rule *r, json v, const char *path, const char *where, saeuron_error *err)
+/* The number of a key's text among names. */
+static int one_of(config *c, const char *key, const char *const *names, int count)
 {
-    static const char *const keys[] = { "judge", "of", "mean", "styled", "plain" };
     char word[16];
-    json one, key;
-    int  found[3] = { -1, -1, -1 };
-    const struct { const char *const *names; size_t count; } sets[3] = { { domain_names, DOMAINS }, { of_names, 3 }, { mean_names, 3 } };
-    for (json_iter it = json_begin(v); json_next(&it, &key, &one);) {
-        bool known = false;
-        for (size_t i = 0; i < 5; i++)
-            known |= json_equals(key, keys[i]);
-        if (!known)
-            return fail(err, SAEURON_EFORMAT, "%s: %s has a key that is none of judge, of, mean, styled, plain", path, where);
-    }
-    for (size_t i = 0; i < 3; i++)
-        if (json_get(v, keys[i], &one) && json_string(one, word, sizeof word, NULL))
-            found[i] = find_name(sets[i].names, sets[i].count, word);
-    if (found[0] < 0 || found[1] < 0 || found[2] < 0)
-        return fail(err, SAEURON_EFORMAT, "%s: %s wants \"judge\": style or object, \"of\": forgotten, others or all, \"mean\": images, styles or objects", path, where);
-    *r = (rule){ .judge = found[0], .of = found[1], .mean = found[2], .styled = 1, .plain = 1 };
-    if ((json_get(v, "styled", &one) && !json_number(one, &r->styled)) || (json_get(v, "plain", &one) && !json_number(one, &r->plain)) ||
-        !(r->styled >= 0 && r->styled <= 1e6) || !(r->plain >= 0 && r->plain <= 1e6) || r->styled + r->plain <= 0)
-        return fail(err, SAEURON_EFORMAT, "%s: %s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, not both 0", path, where);
-    return SAEURON_OK;
+    config_string(c, key, "", word, sizeof word);
+    for (int i = 0; i < count; i++)
+        if (!strcmp(word, names[i]))
+            return i;
+    if (!c->code)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be %s%s%s or %s", c->path, key, names[0],
+                       count > 2 ? ", " : "", count > 2 ? names[1] : "", names[count - 1]);
+    return 0;
+}
+
+/* where: for messages, the file and the rule. */
+static int read_rule(rule *r, json v, const char *where, saeuron_error *err)
+{
+    static const char *const keys[] = { "judge", "of", "mean", "styled", "plain", NULL };
+    config c = { .object = v, .path = where, .err = err };
+    config_known(&c, keys, NULL);
+    r->judge = one_of(&c, "judge", domain_names, DOMAINS);
+    r->of = one_of(&c, "of", of_names, 3);
+    r->mean = one_of(&c, "mean", mean_names, 3);
+    r->styled = config_double(&c, "styled", 1);
+    r->plain = config_double(&c, "plain", 1);
+    if (!c.code && !(r->styled >= 0 && r->styled <= 1e6 && r->plain >= 0 && r->plain <= 1e6 && r->styled + r->plain > 0))
+        c.code = fail(err, SAEURON_EFORMAT, "%s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, not both 0", where);
+    return c.code;
 }
 
 static int read_rules(protocol *p, json object, const char *path, saeuron_error *err)
 {
-    json domains, domain, v;
-    char where[32];
-    if (!json_get(object, "domains", &domains) || json_kind(domains) != '{')
-        return fail(err, SAEURON_EFORMAT, "%s: \"domains\" is missing: {\"style\": {\"UA\": {...}, \"IRA\": {...}, \"CRA\": {...}}, \"object\": {...}}", path);
+    json domains = { NULL, NULL }, domain, v;
+    char where[1100];
+    json_get(object, "domains", &domains);
     for (int d = 0; d < DOMAINS; d++) {
-        if (!json_get(domains, domain_names[d], &domain))
-            continue;
-        p->measured[d] = true;
-        for (int m = 0; m < METRICS; m++) {
-            snprintf(where, sizeof where, "domains.%s.%s", domain_names[d], metric_names[m]);
+        p->measured[d] = json_get(domains, domain_names[d], &domain);
+        for (int m = 0; p->measured[d] && m < METRICS; m++) {
+            snprintf(where, sizeof where, "%s: domains.%s.%s", path, domain_names[d], metric_names[m]);
             if (!json_get(domain, metric_names[m], &v))
-                return fail(err, SAEURON_EFORMAT, "%s: %s is missing", path, where);
-            const int code = read_rule(&p->rules[d][m], v, path, where, err);
+                return fail(err, SAEURON_EFORMAT, "%s is missing", where);
+            const int code = read_rule(&p->rules[d][m], v, where, err);
             if (code)
                 return code;
         }
     }
-    return p->measured[STYLE] || p->measured[OBJECT] ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"domains\" holds neither style nor object", path);
+    return p->measured[STYLE] || p->measured[OBJECT] ? SAEURON_OK :
+        fail(err, SAEURON_EFORMAT, "%s: \"domains\" must hold style, object or both, each {\"UA\": {...}, \"IRA\": {...}, \"CRA\": {...}}", path);
 }
 
 static int read_seeds(protocol *p, json object, const char *path, saeuron_error *err)

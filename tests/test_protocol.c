@@ -43,7 +43,7 @@ static void protocol_errors(void)
         { "{\"seeds\": [-1], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" }, { "{\"seeds\": [1], \"images\": " IMAGES "}", "domains" },
         { "{\"seeds\": [1], \"domains\": {}, \"images\": " IMAGES "}", "domains" }, { "{\"seeds\": [1], \"domains\": {\"style\": {}}, \"images\": " IMAGES "}", "domains.style.UA" },
         { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"stile\", \"of\": \"all\", \"mean\": \"images\"}}}, \"images\": " IMAGES "}", "domains.style.UA|judge" },
-        { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\", \"plane\": 0}}}, \"images\": " IMAGES "}", "domains.style.UA|plain" },
+        { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\", \"plane\": 0}}}, \"images\": " IMAGES "}", "domains.style.UA|plane" },
         { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\", \"plain\": 0, \"styled\": 0}}}, \"images\": " IMAGES "}", "weights" },
         { "{\"seeds\": [1], \"domains\": {" RULES "}}", "images" }, { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": []}", "images" },
         { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": [{\"object\": \"Cats\"}]}", "image 0|prompt" },
