@@ -1,10 +1,13 @@
-/* classifier.c: a classifier's folder opened; pictures resized, normalised and judged (classifier.h); its public entries.
+/* classifier.c: a classifier's folder opened; pictures resized, normalised and judged; saeuron_classif*.
  *
- *   pixels [H,W,3] --resize_bilinear--> [S,S,3] --vit_pixels--> x in about [-1,1] --vit_forward--> logits [classes]
+ *   pixels [H,W,3] --resize_bilinear--> [S,S,3] --vit_pixels--> x in about [-1,1] --vit_forward--> logits
  *
- * Not here: the network and its config.json (vit.c), what answers are counted for (metrics.c). Training: weights/train/classifier.py.
- * Source: UnlearnCanvas' evaluation for the preprocessing (Resize, ToTensor, Normalize); Pillow's Image.resize.
- * Letters: B pictures, S side of the network's picture; W, H sides of a picture as it comes, w, h as it goes. */
+ * Not here: the network and its config.json (vit.c), what answers are counted for (metrics.c). Training:
+ * weights/train/classifier.py.
+ * Source: UnlearnCanvas' evaluation for the preprocessing (Resize, ToTensor, Normalize); Pillow's
+ * Image.resize.
+ * Letters: B pictures, S side of the network's picture; W, H sides of a picture as it comes, w, h as it
+ * goes. */
 #include "evaluation/classifier.h"
 #include "arithmetic/rng.h"
 
@@ -18,11 +21,11 @@ static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX
 
 #define FRACTION 22 /* bits behind the point of a coefficient: 32 less 8 of the byte and 2 to spare */
 
-/* How one side of n pixels is made of another: for each of the new pixels which old ones it takes, and how much of each. */
+/* How one side of n pixels is made of another: which old pixels each new one takes, and how much of each. */
 typedef struct filter { size_t taps, *first, *count; uint32_t *k; } filter; /* k [n,taps] */
 
-/* The triangle of width 2 (in old pixels; when shrinking, in new ones) around each new pixel's centre, its parts divided by their
- * sum and rounded to FRACTION bits: contract 5, Resize. old, n at least 1. */
+/* The triangle of width 2 (in old pixels; when shrinking, in new ones) around each new pixel's centre, its
+ * parts divided by their sum and rounded to FRACTION bits: contract 5, Resize. old, n at least 1. */
 static filter make_filter(arena *a, size_t old, size_t n)
 {
     const double scale = (double)old / (double)n, width = scale < 1 ? 1 : scale, inverse = 1 / width;
@@ -32,7 +35,8 @@ static filter make_filter(arena *a, size_t old, size_t n)
     f.count = arena_bytes(a, n, sizeof *f.count);
     f.k = arena_bytes(a, times(n, f.taps), sizeof *f.k); /* the last: if it is there, all are */
     for (size_t i = 0; f.k && i < n; i++) {
-        const double centre = ((double)i + 0.5) * scale, low = centre - width + 0.5, high = centre + width + 0.5;
+        const double centre = ((double)i + 0.5) * scale;
+        const double low = centre - width + 0.5, high = centre + width + 0.5;
         const size_t first = low < 0 ? 0 : (size_t)low, end = high < (double)old ? (size_t)high : old;
         double sum = 0;
         for (size_t j = 0; j < end - first; j++) {
@@ -48,11 +52,16 @@ static filter make_filter(arena *a, size_t old, size_t n)
     return f;
 }
 
-/* The byte of a sum that began at one half. Coefficients are rounded, so their sum is not exactly one: Pillow, too, stops at 255. */
-static unsigned char byte_of(uint32_t sum) { return (unsigned char)(sum >> FRACTION > 255 ? 255 : sum >> FRACTION); }
+/* The byte of a sum that began at one half. Coefficients are rounded, so their sum is not exactly one:
+ * Pillow, too, stops at 255. */
+static unsigned char byte_of(uint32_t sum)
+{
+    return (unsigned char)(sum >> FRACTION > 255 ? 255 : sum >> FRACTION);
+}
 
 /* y [H,w,3] from x [H,W,3]. */
-static void resize_rows(unsigned char *y, size_t w, const unsigned char *x, size_t W, size_t H, const filter *f)
+static void resize_rows(unsigned char *y, size_t w, const unsigned char *x, size_t W, size_t H,
+                        const filter *f)
 {
     for (size_t row = 0; row < H; row++, x += 3 * W)
         for (size_t i = 0; i < w; i++, y += 3)
@@ -66,7 +75,8 @@ static void resize_rows(unsigned char *y, size_t w, const unsigned char *x, size
 }
 
 /* y [h,n] from x [H,n]; sum [n] is scratch. */
-static void resize_columns(unsigned char *y, size_t h, const unsigned char *x, size_t n, const filter *f, uint32_t *sum)
+static void resize_columns(unsigned char *y, size_t h, const unsigned char *x, size_t n, const filter *f,
+                           uint32_t *sum)
 {
     for (size_t row = 0; row < h; row++, y += n) {
         for (size_t i = 0; i < n; i++)
@@ -107,8 +117,9 @@ void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned
 {
     arena *a = c->work;
     const size_t mark = arena_mark(a);
-    /* Bytes are rounded between the passes, so their order shows: Pillow 13 takes the height first where it shrinks by more than
-     * twice what the width does (before, it did so only for pictures 100 times higher than wide). */
+    /* Bytes are rounded between the passes, so their order shows. Pillow 13 takes the height first where it
+     * shrinks by more than twice what the width does; before, only for pictures 100 times higher than
+     * wide. */
     const bool height_first = h < H && (w >= W || H - h > 2 * (W - w));
     if (w != W && h != H) {
         unsigned char *between = arena_bytes(a, height_first ? times(h, W) : times(H, w), 3);
@@ -145,15 +156,18 @@ static int read_names(saeuron_classifier *k, json object, const char *path, saeu
     char   text[256];
     size_t length, bytes = 0, count = 0;
     if ((!json_get(object, "label_names", &list) || json_kind(list) == 'n') &&
-        (!json_get(object, "pretrained_cfg", &cfg) || !json_get(cfg, "label_names", &list) || json_kind(list) == 'n'))
+        (!json_get(object, "pretrained_cfg", &cfg) || !json_get(cfg, "label_names", &list) ||
+         json_kind(list) == 'n'))
         return SAEURON_OK;
     for (json_iter it = json_begin(list); json_next(&it, NULL, &v); count++) {
         if (json_kind(list) != '[' || !json_string(v, text, sizeof text, &length))
-            return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" must be a list of names of at most 255 bytes each", path);
+            return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" must be a list of names of at most 255 "
+                        "bytes each", path);
         bytes += length + 1;
     }
     if (json_kind(list) != '[' || count != n)
-        return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" has %zu names for %zu classes: one for each is wanted, in the order of the outputs", path, count, n);
+        return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" has %zu names for %zu classes: one for each "
+                    "is wanted, in the order of the outputs", path, count, n);
     char *to = io_alloc(&k->host, 1, n * sizeof *k->name + bytes);
     if (!to)
         return fail(err, SAEURON_ENOMEM, "%s: no memory for %zu names", path, n);
@@ -186,7 +200,7 @@ static int read_config(saeuron_classifier *k, saeuron_error *err)
     return code;
 }
 
-/* config.json, then the tensors; packed when host.pack allows it, as the UNet's are. */
+/* config.json, then the tensors, which are packed where host.pack allows it, as the UNet's are. */
 static int open_folder(saeuron_classifier *k, saeuron_error *err)
 {
     size_t weights = 0;
@@ -199,19 +213,23 @@ static int open_folder(saeuron_classifier *k, saeuron_error *err)
     nn_init(&c, k->host.isa, k->threads, NULL);
     for (size_t i = 0; i < k->file.count; i++)
         weights += k->file.list[i].count;
-    code = bind_file(&k->host, &k->file, &c, weights <= k->host.pack / sizeof(float), vit_bind, &k->net, &k->memory, err);
-    tensors_release(&k->file); /* every value was read, to check it; what is used will come back */
+    code = bind_file(&k->host, &k->file, &c, weights <= k->host.pack / sizeof(float), vit_bind, &k->net,
+                     &k->memory, err);
+    tensors_release(&k->file); /* every value was read, to check it; what is used is read again */
     return code;
 }
 
 static int check_environment(int threads, saeuron_error *err)
 {
-    return nn_environment_ok() && nn_team_environment_ok(threads) ? SAEURON_OK :
-        fail(err, SAEURON_EENV, "the floating-point environment, here or in a thread of OpenMP's pool, flushes subnormals or does not round to nearest: "
-                            "restore it before calling, or give the classifier 1 thread");
+    if (nn_environment_ok() && nn_team_environment_ok(threads))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EENV, "the floating-point environment, here or in a thread of OpenMP's pool, "
+                "flushes subnormals or does not round to nearest: restore it before calling, or give the "
+                "classifier 1 thread");
 }
 
-int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, const char *dir, saeuron_error *err)
+int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, const char *dir,
+                            saeuron_error *err)
 {
     saeuron_classifier *k;
     nn  c;
@@ -220,7 +238,8 @@ int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, 
     if (err)
         *err = (saeuron_error){ 0 };
     if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
+        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there "
+                    "are: %s", host->isa, nn_isa_list());
     if (strlen(dir) >= sizeof k->dir)
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
     if (!(k = io_alloc(host, 1, sizeof *k)))
@@ -230,7 +249,8 @@ int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, 
         k->host = *host;
     k->threads = k->host.threads > 0 ? k->host.threads : os_cores();
     memcpy(k->dir, dir, strlen(dir) + 1);
-    if ((code = check_environment(k->threads, err)) != SAEURON_OK || (code = open_folder(k, err)) != SAEURON_OK) {
+    if ((code = check_environment(k->threads, err)) != SAEURON_OK ||
+        (code = open_folder(k, err)) != SAEURON_OK) {
         saeuron_classifier_close(k);
         return code;
     }
@@ -251,7 +271,10 @@ void saeuron_classifier_close(saeuron_classifier *k)
 
 size_t saeuron_classes(const saeuron_classifier *k) { return k->net.classes; }
 
-const char *saeuron_class_name(const saeuron_classifier *k, size_t i) { return k->name && i < k->net.classes ? k->name[i] : NULL; }
+const char *saeuron_class_name(const saeuron_classifier *k, size_t i)
+{
+    return k->name && i < k->net.classes ? k->name[i] : NULL;
+}
 
 uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
 {
@@ -278,7 +301,8 @@ static void judge(nn *c, const vit *v, float *logits, const unsigned char *rgb, 
 }
 
 /* All pictures, VIT_IMAGES at a time, in work. */
-static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H, float *logits, saeuron_error *err)
+static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H,
+                     float *logits, saeuron_error *err)
 {
     const size_t classes = k->net.classes;
     for (size_t i = 0, B; i < count; i += B) {
@@ -286,17 +310,20 @@ static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, siz
         float *y = logits + i * classes;
         judge(c, &k->net, y, rgb + i * 3 * W * H, B, W, H);
         if (c->work->failed)
-            return fail(err, SAEURON_ENOMEM, "the plan of a classifier's memory was too small: this is a bug");
+            return fail(err, SAEURON_ENOMEM, "the planned memory was too small: this is a bug");
         const size_t bad = nn_first_bad(y, B * classes);
         if (bad < B * classes)
-            return fail(err, SAEURON_ENAN, "%.300s: picture %zu of %zu: its logits are not finite: the weights are too large", k->dir, i + bad / classes + 1, count);
+            return fail(err, SAEURON_ENAN, "%.300s: picture %zu of %zu: its logits are not finite: the "
+                        "weights are too large", k->dir, i + bad / classes + 1, count);
         if (k->host.progress && k->host.progress(k->host.user, "classifying", i + B, count))
-            return fail(err, SAEURON_ECANCEL, "stopped after %zu of %zu pictures were classified", i + B, count);
+            return fail(err, SAEURON_ECANCEL, "stopped after %zu of %zu pictures were "
+                        "classified", i + B, count);
     }
     return SAEURON_OK;
 }
 
-int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width, size_t height, float *logits, saeuron_error *err)
+int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
+                     size_t height, float *logits, saeuron_error *err)
 {
     enum { LARGEST = 32768 };
     arena  work = { 0 };
@@ -305,13 +332,16 @@ int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t cou
     int    code;
     if ((code = check_environment(k->threads, err)) != SAEURON_OK)
         return code;
-    if (!count || !width || !height || width > LARGEST || height > LARGEST || !nn_mul(count, 3 * width * height, &bytes))
-        return fail(err, SAEURON_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least one, of 1 to %d a side", count, width, height, LARGEST);
+    if (!count || !width || !height || width > LARGEST || height > LARGEST ||
+        !nn_mul(count, 3 * width * height, &bytes))
+        return fail(err, SAEURON_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least "
+                    "one, of 1 to %d a side", count, width, height, LARGEST);
     nn_init(&c, k->host.isa, k->threads, &work);
     judge(&c, &k->net, NULL, NULL, count < VIT_IMAGES ? count : VIT_IMAGES, width, height);
     void *memory = work.failed || work.peak > SIZE_MAX - 64 ? NULL : io_alloc(&k->host, work.peak + 64, 1);
     if (!memory)
-        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu pixels needs", work.peak / 1000000 + 1, width, height);
+        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu "
+                    "pixels needs", work.peak / 1000000 + 1, width, height);
     work = (arena){ .base = memory, .size = work.peak + 64 };
     code = judge_all(k, &c, rgb, count, width, height, logits, err);
     io_free(&k->host, memory);

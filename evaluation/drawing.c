@@ -1,8 +1,9 @@
 /* drawing.c: the pictures of one list after another: drawn or found, and judged (drawing.h).
  *
- *   places, seeds --draw--> pixels --save_image--> DIR/images/LIST/SEED-PLACE.png --load_image, judge--> answers
+ *   places, seeds --draw--> pixels --save_image--> images/LIST/SEED-PLACE.png --load_image, judge--> answers
  *
- * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), the sampling loop (saeuron.c). */
+ * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), how an
+ * image is sampled (saeuron.c). */
 #include "evaluation/drawing.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
@@ -22,7 +23,8 @@ void progress_next(const progress *s, size_t now)
 /* Tells the host's progress, now and then; it may stop the run. */
 static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
 {
-    if (!x->host.progress || !done || (done % 64 && done != total) || !x->host.progress(x->host.user, stage, done, total))
+    if (!x->host.progress || !done || (done % 64 && done != total) ||
+        !x->host.progress(x->host.user, stage, done, total))
         return SAEURON_OK;
     return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
 }
@@ -50,6 +52,7 @@ static bool allocate(maker *m)
 int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifier *const k[DOMAINS],
                const saeuron_generate_options *options, saeuron_error *err)
 {
+    const char *negative = options->negative_prompt;
     int code;
     *m = (maker){ .x = x, .p = p, .k = k, .options = *options, .digest = saeuron_model_digest(x) };
     m->options.noise_index = 0;
@@ -59,14 +62,15 @@ int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifi
     m->text = saeuron_text_length(x) * saeuron_text_width(x);
     m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
     if (m->latent % 16)
-        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size",
+        return fail(err, SAEURON_EUSAGE,
+                    "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size",
                     m->latent);
     if (m->batch > 1024)
         return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
     if (!allocate(m))
-        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller batch needs less", m->batch);
+        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: try a smaller batch", m->batch);
     else
-        code = saeuron_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
+        code = saeuron_encode_text(x, negative ? negative : "", m->negative, err);
     if (code)
         maker_close(m);
     return code;
@@ -103,8 +107,8 @@ static int embed(maker *m, size_t place, const float **states, saeuron_error *er
     return code;
 }
 
-/* Draws count <= batch images into m->rgb. Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on
- * no batch, shard or list. */
+/* Draws count <= batch images into m->rgb. Image (seed, place) starts from elements [place * C h w, ...) of
+ * torch.randn(seed): it depends on no batch, shard or list. */
 static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
 {
     saeuron_generate_options g = m->options;
@@ -117,8 +121,8 @@ static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
             return code;
         memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
         if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
-            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream",
-                        m->latent);
+            return fail(err, SAEURON_EUSAGE,
+                        "an image of %zu latent values is too small for torch.randn's stream", m->latent);
         m->prompts[i] = m->p->entry[place].prompt;
     }
     g.prompts = m->prompts;
@@ -129,8 +133,8 @@ static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
     return saeuron_generate(m->x, &g, m->rgb, err);
 }
 
-/* What the file of an image says of it. */
-static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
+/* What the file of an image must say of it. */
+static int describe(const maker *m, picture *said, size_t job, saeuron_error *err)
 {
     saeuron_generate_options g = m->options;
     const size_t place = job % m->p->entries;
@@ -138,12 +142,13 @@ static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
     g.count = 1;
     g.seed = m->p->seed[job / m->p->entries];
     g.noise_index = place;
-    return picture_describe(d, m->x, &g, 0, m->W, m->H, m->digest, "", err);
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->digest, "", err);
 }
 
 /* ---- lists ---- */
 
-int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept, saeuron_error *err)
+int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
+              saeuron_error *err)
 {
     const size_t n = p->seeds * p->entries;
     memset(l, 0, sizeof *l);
@@ -176,7 +181,7 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
 {
     saeuron_forget_options   f = { 0 };
     saeuron_generate_options g = m->options;
-    picture d;
+    picture said;
     size_t  work, weights;
     int     code = SAEURON_OK;
     pipeline_rest(m->x);
@@ -188,11 +193,11 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     if (l->concept != NO_LABEL)
         code = saeuron_forget(m->x, &f, err);
     if (!code)
-        code = saeuron_memory(m->x, &g, &work, &weights, err); /* what saeuron_generate would refuse, it refuses now */
-    if (code || (code = describe(m, &d, 0, err)) != SAEURON_OK)
+        code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */
+    if (code || (code = describe(m, &said, 0, err)) != SAEURON_OK)
         return code;
-    snprintf(l->forget, sizeof l->forget, "%s", d.forget);
-    picture_free(&d, m->x);
+    snprintf(l->forget, sizeof l->forget, "%s", said.forget);
+    picture_free(&said, m->x);
     return SAEURON_OK;
 }
 
@@ -209,29 +214,37 @@ bool statistics_seed(const saeuron_context *x, uint64_t *seed)
 
 /* ---- a list's files ---- */
 
+static int path_fits(int n, const image_list *l, saeuron_error *err)
+{
+    if (n >= 0 && n < 1024)
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir);
+}
+
 static int folder_path(char path[1024], const image_list *l, saeuron_error *err)
 {
     const int n = snprintf(path, 1024, "%s/images/%s", l->dir, l->name);
-    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir) : SAEURON_OK;
+    return path_fits(n, l, err);
 }
 
 static int image_path(char path[1024], const image_list *l, const protocol *p, size_t job, saeuron_error *err)
 {
-    const int n = snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", l->dir, l->name, p->seed[job / p->entries],
-                           job % p->entries);
-    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir) : SAEURON_OK;
+    const int n = snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", l->dir, l->name,
+                           p->seed[job / p->entries], job % p->entries);
+    return path_fits(n, l, err);
 }
 
-/* The image of a job, which must be the one that the options describe. */
-static int load_image(const image_list *l, const maker *m, size_t job, unsigned char **rgb, saeuron_error *err)
+/* Loads the image of a job; it must say that it was made as this run would make it. */
+static int load_image(const image_list *l, const maker *m, size_t job, unsigned char **rgb,
+                      saeuron_error *err)
 {
     char    path[1024];
-    picture d;
+    picture said;
     int     code = image_path(path, l, m->p, job, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
+    if (code || (code = describe(m, &said, job, err)) != SAEURON_OK)
         return code;
-    code = picture_load(&d, &m->x->host, path, m->W, m->H, rgb, err);
-    picture_free(&d, m->x);
+    code = picture_load(&said, &m->x->host, path, m->W, m->H, rgb, err);
+    picture_free(&said, m->x);
     return code;
 }
 
@@ -239,12 +252,12 @@ static int load_image(const image_list *l, const maker *m, size_t job, unsigned 
 static int save_image(const image_list *l, const maker *m, size_t job, size_t i, saeuron_error *err)
 {
     char    path[1024];
-    picture d;
+    picture said;
     int     code = image_path(path, l, m->p, job, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
+    if (code || (code = describe(m, &said, job, err)) != SAEURON_OK)
         return code;
-    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
-    picture_free(&d, m->x);
+    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, said.texts, err);
+    picture_free(&said, m->x);
     return code;
 }
 
@@ -256,7 +269,8 @@ int list_check(image_list *l, maker *m, saeuron_error *err)
     for (size_t j = 0; j < n && !code; j++) {
         unsigned char *rgb = NULL;
         l->there[j] = false;
-        if (!l->wanted[j] || (code = image_path(path, l, m->p, j, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
+        if (!l->wanted[j] || (code = image_path(path, l, m->p, j, err)) != SAEURON_OK ||
+            !io_exists(&m->x->host, path))
             continue;
         code = load_image(l, m, j, &rgb, err);
         io_free(&m->x->host, rgb);
@@ -284,17 +298,18 @@ void answer(prediction *out, int d, const float *logits, float *scratch, size_t 
     }
 }
 
-/* Answers of both classifiers to count images rgb [count,H,W,3], the images of these jobs. */
-static int judge(image_list *l, const maker *m, const unsigned char *rgb, const size_t *jobs, size_t count, saeuron_error *err)
+/* Answers of both classifiers to rgb [count,H,W,3], the images of these jobs. */
+static int judge(image_list *l, const maker *m, const unsigned char *rgb, const size_t *jobs, size_t count,
+                 saeuron_error *err)
 {
     const saeuron_host *host = &m->x->host;
     prediction *made = io_alloc(host, count, sizeof *made);
-    int code = made ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
+    int code = made ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %zu answers", count);
     for (int d = 0; d < DOMAINS && !code; d++) {
         const size_t classes = saeuron_classes(m->k[d]);
         float *logits = io_alloc(host, (count + 1) * classes, sizeof *logits); /* and one row of scratch */
         code = logits ? saeuron_classify(m->k[d], rgb, count, m->W, m->H, logits, err)
-                      : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
+                      : fail(err, SAEURON_ENOMEM, "no memory for %zu answers", count);
         if (!code)
             answer(made, d, logits, logits + count * classes, count, classes);
         io_free(host, logits);
@@ -370,7 +385,8 @@ int list_draw(image_list *l, maker *m, const bool *mine, progress *s, saeuron_er
 
 /* ---- counting a list ---- */
 
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err)
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
+                 saeuron_error *err)
 {
     int code = SAEURON_OK;
     for (int m = 0; m < METRICS && !code; m++) {

@@ -1,6 +1,6 @@
 /* drawing.h: the pictures of one list after another: drawn or found, and judged.
  *
- *   maker_open, list_open --list_enter--> concept forgotten --list_check, list_draw--> pictures --list_classify--> answers
+ *   list --list_enter--> its concept forgotten --list_check, list_draw--> pictures --list_classify--> answers
  *
  * Not here: what is counted on them (metrics.h), which lists there are (eval.c, sweep.c). */
 #ifndef SAEURON_DRAWING_H
@@ -17,7 +17,8 @@ typedef struct watcher {
     /* Before each call that draws or judges: how many are done, how many it is about, of how many. */
     void (*next)(void *user, size_t done, size_t now, size_t images);
     /* A row of the results: a concept's, or "average" of a domain; with and without forgetting. */
-    void (*result)(void *user, int domain, const char *concept, const rate with[METRICS], const rate without[METRICS]);
+    void (*result)(void *user, int domain, const char *concept, const rate with[METRICS],
+                   const rate without[METRICS]);
 } watcher;
 
 /* How many images a run has drawn, of how many, and whom it tells. */
@@ -30,7 +31,8 @@ typedef struct maker {
     const protocol *p;
     saeuron_classifier *const *k;   /* [DOMAINS] */
     saeuron_generate_options options;   /* steps, guidance, residual, negative prompt, ... of every image */
-    size_t   W, H, latent, text, batch; /* pixels of an image, values of a latent and of a text, images a call */
+    size_t   W, H, latent, text;    /* pixels of an image; values of a latent, of a text */
+    size_t   batch;                 /* images a call */
     float  **embeds;                /* [entries] of [text], NULL until needed */
     float   *negative, *batch_embeds, *noise;
     unsigned char *rgb;             /* [batch,H,W,3] */
@@ -38,12 +40,14 @@ typedef struct maker {
     uint64_t digest;                /* the model's */
 } maker;
 
-/* Keeps x, p, k and what options point to. maker_close after success alone; m->embeds is NULL otherwise. */
+/* Keeps x, p, k and what options point to. After an error there is nothing to close, and m->embeds is
+ * NULL. */
 int  maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifier *const k[DOMAINS],
                 const saeuron_generate_options *options, saeuron_error *err);
 void maker_close(maker *m);
 
-/* The images of one forgotten concept, or of none. A job is the number of an image: seed's number * entries + place. */
+/* The images of one forgotten concept, or of none. A job is an image's number: that of its seed * entries +
+ * place. */
 typedef struct image_list {
     const char *dir;                /* DIR/images/NAME holds them; NULL: none is kept */
     char     name[96];              /* the concept, or "none" */
@@ -54,26 +58,28 @@ typedef struct image_list {
     prediction *made;               /* [jobs] */
 } image_list;
 
-int  list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept, saeuron_error *err);
+int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
+              saeuron_error *err);
 void list_close(image_list *l, const protocol *p);
-/* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). The list that is entered is the one to draw,
- * check and judge. */
+/* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). The functions below are
+ * for the list that was entered last. */
 int  list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err);
 /* Finds the wanted images in the list's folder; those there must be whole and say that they are these. */
 int  list_check(image_list *l, maker *m, saeuron_error *err);
-/* Draws the wanted images that are not there and that `mine` [jobs] (NULL: all) holds, batch by batch; saves them or, where none
- * is kept, judges them at once. */
+/* Draws the wanted images that are not there and that `mine` [jobs] (NULL: all) holds, in batches. Saves
+ * them; or, where none is kept, judges them at once. */
 int  list_draw(image_list *l, maker *m, const bool *mine, progress *s, saeuron_error *err);
 /* Judges all that are there. */
 int  list_classify(image_list *l, maker *m, saeuron_error *err);
 /* UA, IRA, CRA of the list's concept by the answers in made, over what the list wants. */
-int  list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err);
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
+                 saeuron_error *err);
 
-/* The class of the largest logit (between equal ones the first) and its share in the softmax, of count images' logits
- * [count,classes], into domain d of out [count]. scratch [classes]. */
+/* The answers to count images, from logits [count,classes] into domain d of out [count]: the class of the
+ * largest logit, between equal ones the first, and its softmax. scratch [classes]. */
 void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes);
 
-/* The seed of the statistics in use, of their metadata; false when it is unknown. */
+/* The seed that the metadata of the statistics in use name; false when there is none. */
 bool statistics_seed(const saeuron_context *x, uint64_t *seed);
 
 #endif

@@ -1,12 +1,16 @@
-/* eval.c: one evaluation: its lists, its shards, and the files that say what the counts say.
+/* eval.c: one evaluation: its lists, its shards, and the files that hold what was counted.
  *
- *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png --classifiers-->
- *   predictions.tsv --rules (metrics.c)--> eval.json, eval.tsv, confusion/
+ *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png
+ *            --classifiers--> predictions.tsv --rules--> eval.json, eval.tsv, confusion/
  *
- * Not here: what is counted (protocol.c, metrics.c), how a list is drawn and judged (drawing.c), the choice of top K and strength (sweep.c).
- * A run can be stopped anywhere and goes on with what is there: a picture says how it was made (picture.c), so one that was made
- * otherwise is refused, not counted. The results' bytes depend on no interruption, shard, batch or thread.
- * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py, accuracy_unlearncanvas_*.py. */
+ * A run can be stopped anywhere and goes on with what is there. A picture says how it was made (picture.c),
+ * so one that was made otherwise is refused, not counted. No interruption, shard, batch or thread changes a
+ * byte.
+ *
+ * Not here: what is counted (protocol.c, metrics.c), how a list is drawn and judged (drawing.c), the choice
+ * of top K and strength (sweep.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py,
+ * accuracy_unlearncanvas_*.py. */
 #include "evaluation/eval.h"
 #include "files/decimal.h"
 
@@ -34,7 +38,8 @@ static size_t concepts_to_forget(const eval_options *o)
     return count;
 }
 
-/* The list of a concept wants the places that count for it (quick: a third of them); the first list wants what any other wants. */
+/* A concept's list wants the places that count for it (quick: a third of them). The first list, which forgets
+ * nothing, wants what any other wants. */
 static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -93,8 +98,8 @@ static void close_run(run *r)
         maker_close(&r->m);
 }
 
-/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start from noise that the
- * statistics have seen. A protocol that wants them disjoint refuses. */
+/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start
+ * from noise that the statistics have seen. A protocol that wants them disjoint refuses. */
 static int check_seeds(const run *r, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -103,12 +108,13 @@ static int check_seeds(const run *r, saeuron_error *err)
         return SAEURON_OK;
     for (size_t i = 0; i < p->seeds; i++)
         if (p->seed[i] == seed)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: "
-                        "make them with another, name other seeds, or allow the overlap", seed, p->name);
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a "
+                        "test seed of protocol %s: make them with another, name other seeds, or allow the "
+                        "overlap", seed, p->name);
     return SAEURON_OK;
 }
 
-/* Images of the run (mine: the shard's) that are wanted; *there: how many of them are there. */
+/* How many images the run (mine: this shard of it) wants; *there: how many of them are there. */
 static size_t count_images(const run *r, bool mine, size_t *there)
 {
     size_t n = 0;
@@ -122,7 +128,7 @@ static size_t count_images(const run *r, bool mine, size_t *there)
     return n;
 }
 
-/* Looks at every list: can it be forgotten, what is there? */
+/* Looks at every list before anything is drawn: can its concept be forgotten, which images are there? */
 static int check_lists(run *r, saeuron_error *err)
 {
     int code = SAEURON_OK;
@@ -178,23 +184,28 @@ static int save(text_out *t, const char *dir, const char *name, saeuron_error *e
     return text_save(t, path, err);
 }
 
-static const char *class_name(const protocol *p, int d, uint32_t label) { return label == NO_LABEL ? "-" : p->label[d].name[label]; }
+static const char *class_name(const protocol *p, int d, uint32_t label)
+{
+    return label == NO_LABEL ? "-" : p->label[d].name[label];
+}
 
-/* One row an image: what a person needs to count again. */
+/* predictions.tsv, a row an image: enough to count again by other means. */
 static int save_predictions(const run *r, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     text_out t = { .host = p->host };
     char number[32];
-    text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
+    text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle");
+    text_add(&t, "\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
     for (size_t i = 0; i < r->lists; i++)
         for (size_t j = 0; j < r->jobs; j++) {
             const image_list *l = &r->list[i];
             const entry *e = &p->entry[j % p->entries];
             if (!l->wanted[j])
                 continue;
-            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, i ? domain_names[l->domain] : "-", p->seed[j / p->entries], j % p->entries, e->prompt,
-                     class_name(p, OBJECT, e->object), class_name(p, STYLE, e->style));
+            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, i ? domain_names[l->domain] : "-",
+                     p->seed[j / p->entries], j % p->entries, e->prompt, class_name(p, OBJECT, e->object),
+                     class_name(p, STYLE, e->style));
             for (int d = OBJECT; d >= STYLE; d--) {
                 io_format_float(number, sizeof number, l->made[j].probability[d]);
                 text_add(&t, "\t%s\t%s", class_name(p, d, l->made[j].label[d]), number);
@@ -204,7 +215,7 @@ static int save_predictions(const run *r, saeuron_error *err)
     return save(&t, r->o->dir, "predictions.tsv", err);
 }
 
-/* Rows: what was asked for; columns: what the classifier sees. */
+/* A table of counts: its rows are what was asked for, its columns what the classifier sees. */
 static int save_confusion(const run *r, const image_list *l, int d, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -277,7 +288,7 @@ static void add_cells(text_out *t, const rate s[METRICS])
     }
 }
 
-/* The unweighted mean over a domain's concepts of number m, with or without forgetting. */
+/* Number m of a domain, with or without forgetting: its unweighted mean over concepts. */
 static int average(rate *out, const run *r, int d, int m, bool forgetting, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -299,8 +310,9 @@ static int average(rate *out, const run *r, int d, int m, bool forgetting, saeur
     return SAEURON_OK;
 }
 
-/* The numbers of a domain: [lists] with and without forgetting; entry 0 the averages. */
-static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], saeuron_error *err)
+/* The numbers of a domain with and without forgetting [lists]: entry i is list i's, entry 0 the averages. */
+static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
+                          saeuron_error *err)
 {
     int code = SAEURON_OK;
     for (size_t i = 1; i < r->lists && !code; i++) {
@@ -314,7 +326,8 @@ static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*wit
     return code;
 }
 
-static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], text_out *json_out, text_out *tsv)
+static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
+                       text_out *json_out, text_out *tsv)
 {
     const protocol *p = r->o->p;
     bool first = true;
@@ -359,53 +372,66 @@ static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*withou
     text_add(tsv, "\n");
 }
 
-/* What the numbers depend on, and the share of right answers where nothing is forgotten. */
-static int add_head(const run *r, text_out *t, text_out *tsv, saeuron_error *err)
+/* The head of eval.json: what the numbers depend on, and the shares of right answers with nothing
+ * forgotten. */
+static int add_head(const run *r, text_out *t, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     const saeuron_generate_options *g = &r->m.options;
-    char  guidance[32];
+    const float guidance = g->has_guidance ? (float)g->guidance : r->m.x->default_guidance;
+    char  text[32];
     int   code = SAEURON_OK;
-    io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : r->m.x->default_guidance);
     text_add(t, "{\"protocol\": ");
     text_quote(t, p->name);
-    text_add(t, ", \"quick\": %s, \"unit\": \"percent\", \"interval\": \"95 %%\",\n \"model\": \"%016" PRIx64 "\", \"classifiers\": {", r->o->quick ? "true" : "false", r->m.digest);
+    text_add(t, ", \"quick\": %s", r->o->quick ? "true" : "false");
+    text_add(t, ", \"unit\": \"percent\", \"interval\": \"95 %%\",\n");
+    text_add(t, " \"model\": \"%016" PRIx64 "\", \"classifiers\": {", r->m.digest);
     for (int d = 0; d < DOMAINS; d++)
-        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d], saeuron_classifier_digest(r->o->k[d]));
-    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s, \"size\": \"%zux%zu\", \"seeds\": [", saeuron_contract(), g->steps ? g->steps : r->m.x->default_steps,
-             guidance, r->m.W, r->m.H);
+        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d],
+                 saeuron_classifier_digest(r->o->k[d]));
+    io_format_float(text, sizeof text, guidance);
+    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s", saeuron_contract(),
+             g->steps ? g->steps : r->m.x->default_steps, text);
+    text_add(t, ", \"size\": \"%zux%zu\", \"seeds\": [", r->m.W, r->m.H);
     for (size_t i = 0; i < p->seeds; i++)
         text_add(t, "%s%" PRIu64, i ? ", " : "", p->seed[i]);
     text_add(t, "],\n \"none\": {");
     for (int d = 0; d < DOMAINS && !code; d++) {
         const rule everything = { d, OF_ALL, MEAN_IMAGES, 1, 1 };
-        char  name[32];
         rate s = { 0 };
         code = rate_rule(&s, p, &everything, d, NO_LABEL, r->list[0].made, NULL, err);
-        snprintf(name, sizeof name, "%s_accuracy", domain_names[d]);
+        snprintf(text, sizeof text, "%s_accuracy", domain_names[d]);
         text_add(t, d ? ", " : "");
-        add_share(t, name, s);
+        add_share(t, text, s);
     }
     text_add(t, "}");
+    return code;
+}
+
+/* The first line of eval.tsv. */
+static void add_columns(text_out *tsv)
+{
     text_add(tsv, "domain\tconcept\tforget");
     for (int w = 0; w < 2; w++)
         for (int m = 0; m < METRICS; m++) {
             const char *const n = metric_names[m], *const z = w ? "without_" : "";
-            text_add(tsv, "\t%s%s\t%s%s_low\t%s%s_high\t%s%s_right\t%s%s_images", z, n, z, n, z, n, z, n, z, n);
+            text_add(tsv, "\t%s%s\t%s%s_low\t%s%s_high", z, n, z, n, z, n);
+            text_add(tsv, "\t%s%s_right\t%s%s_images", z, n, z, n);
         }
     text_add(tsv, "\n");
-    return code;
 }
 
 static int save_results(const run *r, saeuron_error *err)
 {
     const saeuron_host *host = r->o->p->host;
     text_out t = { .host = host }, tsv = { .host = host };
-    rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with), (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
+    rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with);
+    rate (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
     char    path[1024];
     int     code = with && without ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
     if (!code)
-        code = add_head(r, &t, &tsv, err);
+        code = add_head(r, &t, err);
+    add_columns(&tsv);
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)

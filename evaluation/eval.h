@@ -11,16 +11,16 @@ typedef struct eval_options {
     saeuron_classifier *k[DOMAINS];
     const char *dir;                /* the folder of images and results */
     saeuron_generate_options sampling;
-    saeuron_forget_options how;         /* name is not used */
+    saeuron_forget_options how;     /* name is not used */
     const bool *concept[DOMAINS];   /* [labels]: those to forget */
     bool   quick;                   /* the first seed alone, and every third place */
     bool   dry;                     /* stop after watcher.plan */
-    bool   overlap;                 /* the statistics' seed may be a test seed */
-    size_t shard, shards;           /* make only every shards-th image and measure nothing; shards 0: all */
+    bool   overlap;                 /* allowed: a test seed is the statistics' seed (AUDIT A22) */
+    size_t shard, shards;           /* draw only every shards-th image, measure nothing; shards 0: draw all */
     watcher watch;
 } eval_options;
 
-/* Makes what is missing, classifies, writes the results; *left: images that still miss (other shards'). */
+/* Draws what is missing, judges, writes the results. *left: images still missing, as other shards' may be. */
 int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err);
 
 #endif

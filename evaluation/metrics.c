@@ -1,10 +1,10 @@
 /* metrics.c: from answers to numbers: shares of right answers, their means and their 95 % intervals.
  *
- *   answers, a rule (protocol.c) --strata_of--> right of all, a stratum --rate_of--> UA, IRA, CRA with intervals
+ *   answers, a rule (protocol.c) --strata_of--> right answers, images, weight --rate_of--> UA, IRA, CRA
  *
  * Not here: what a rule counts (protocol.c), who answers (drawing.c).
- * Letters: a stratum has n images, the share v of right answers, and weight w, all w adding up to 1; V = sum w v is their mean.
- * In double, strata ascending; only sqrt is the library's. */
+ * Letters: a stratum has n images, the share v of right answers, and weight w; all w add up to 1. V = sum w v
+ * is the mean. All in double, strata ascending; of libm only sqrt. */
 #include "evaluation/metrics.h"
 
 #include <math.h>
@@ -16,14 +16,15 @@
 
 static double weight_of(const stratum *s) { return s->images && s->weight > 0 ? s->weight : 0; }
 
-/* Whether the mean cannot be as low as some theta < V: V lies Z standard deviations above it, or more. The strata's shares p are
- * the likeliest with mean theta: those that maximise sum m (v log p + (1 - v) log(1 - p)) satisfy
+/* Whether V lies Z standard deviations or more above theta, a mean that is tried instead. The standard
+ * deviation is that of V if the strata's shares were p, the likeliest with mean theta: they maximise the sum
+ * of m (v log p + (1 - v) log(1 - p)), so by Lagrange there is one lambda > 0 for all strata with
  *
- *     v - p = lambda w / m * p (1 - p),    so    V - theta = lambda * variance,    variance = sum w^2 p (1 - p) / m,
+ *     v - p = lambda w / m * p (1 - p), so V - theta = lambda * variance, variance = sum w^2 p (1 - p) / m.
  *
- * with one lambda > 0 for all strata (Lagrange's); theta falls as lambda grows, and is what lambda stands for here.
- * m = n - 1 + w, not n: strata that differ hold less than they have, since v (1 - v) is on average (n - 1) / n of p (1 - p);
- * a stratum alone (w = 1) is tried at p = theta and holds all. total: the sum of all weights; wrong: V is of wrong answers. */
+ * theta falls as lambda grows; lambda is given, *theta follows. m = n - 1 + w takes the place of n:
+ * v (1 - v) is on average (n - 1) / n of p (1 - p), but a stratum that stands alone (w = 1) has p = theta.
+ * total: the sum of the weights as given. wrong: take the shares of wrong answers. */
 static bool too_low(double *theta, const stratum *s, size_t n, double total, bool wrong, double lambda)
 {
     double squared = 0; /* (V - theta)^2 / variance = lambda^2 * variance */
@@ -34,14 +35,16 @@ static bool too_low(double *theta, const stratum *s, size_t n, double total, boo
             continue;
         const double m = (double)s[i].images - 1 + w, a = lambda * w / m;
         const double v = (double)(wrong ? s[i].images - s[i].right : s[i].right) / (double)s[i].images;
-        const double p = 2 * v / (1 + a + sqrt((1 - a) * (1 - a) + 4 * a * (1 - v))); /* of a p^2 - (1 + a) p + v = 0 */
+        const double root = sqrt((1 - a) * (1 - a) + 4 * a * (1 - v)); /* of v - p = a p (1 - p) */
+        const double p = 2 * v / (1 + a + root);
         *theta += w * p;
         squared += a * a * m * p * (1 - p);
     }
     return squared >= Z * Z;
 }
 
-/* The lower end of the interval: the least theta that is not too low, found by halving lambda's range. V > 0. */
+/* The lower end of the interval: the least theta that is not too low. lambda is found by doubling, then
+ * halving. V > 0. */
 static double low_end(const stratum *s, size_t n, double total, bool wrong)
 {
     double theta, below = 0, above = 1;
@@ -56,32 +59,33 @@ static double low_end(const stratum *s, size_t n, double total, bool wrong)
     }
 }
 
-/* The score interval. Of one stratum it is Wilson's (1927), which unlike V +- Z sqrt(V (1 - V) / n) is no point at 0 and 1, where
- * many of these shares lie. Of several it is Wilson's idea with Miettinen's and Nurminen's (1985) of the likeliest shares: strata
- * may differ in share, size and weight (tests/test_metrics.c shows how often it holds the truth).
- * It is about the images' noise: prompts and concepts are fixed, not sampled. */
+/* The score interval. Of one stratum it is Wilson's (1927); unlike V +- Z sqrt(V (1 - V) / n) it is no point
+ * at 0 and 1, where many of these shares lie. Of several it takes the likeliest shares, as Miettinen and
+ * Nurminen (1985) do, so strata may differ in share, size and weight; tests/test_metrics.c shows how often it
+ * holds the truth. It speaks of the images' noise: prompts and concepts are fixed, not sampled. */
 rate rate_of(const stratum *s, size_t n)
 {
     double total = 0;
-    rate   r = { .images = 0 };
+    rate   out = { .images = 0 };
     for (size_t i = 0; i < n; i++)
         if (weight_of(&s[i]) > 0) {
             total += s[i].weight;
-            r.value += s[i].weight * ((double)s[i].right / (double)s[i].images);
-            r.images += s[i].images;
-            r.right += s[i].right;
+            out.value += s[i].weight * ((double)s[i].right / (double)s[i].images);
+            out.images += s[i].images;
+            out.right += s[i].right;
         }
-    if (!r.images)
-        return r;
-    r.value /= total;
-    r.low = r.right ? low_end(s, n, total, false) : 0;
-    r.high = r.right < r.images ? 1 - low_end(s, n, total, true) : 1;
-    return r;
+    if (!out.images)
+        return out;
+    out.value /= total;
+    out.low = out.right ? low_end(s, n, total, false) : 0;
+    out.high = out.right < out.images ? 1 - low_end(s, n, total, true) : 1;
+    return out;
 }
 
 rate rate_opposite(rate s)
 {
-    return (rate){ .value = 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = s.images - s.right };
+    const size_t wrong = s.images - s.right;
+    return (rate){ 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = wrong };
 }
 
 /* ---- a rule's strata ---- */
@@ -93,15 +97,17 @@ static size_t groups(const protocol *p, const rule *r)
 
 size_t strata_most(const protocol *p, const rule *r) { return 2 * groups(p, r); }
 
-/* Right answers and answers: group g at 2 g; its unstyled images, where they weigh otherwise, at 2 g + 1. */
-static void count(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made,
-                  const bool *use)
+/* Right answers and images of each group: at 2 g; its unstyled images, where they weigh otherwise, at 2 g +
+ * 1. */
+static void count(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+                  const prediction *made, const bool *use)
 {
     for (size_t j = 0; j < p->seeds * p->entries; j++) {
         const entry   *e = &p->entry[j % p->entries];
         const uint32_t answer = made[j].label[r->judge], truth = r->judge == STYLE ? e->style : e->object;
         const uint32_t group = r->mean == MEAN_STYLES ? e->style : r->mean == MEAN_OBJECTS ? e->object : 0;
-        if ((use && !use[j]) || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
+        const bool     used = !use || use[j];
+        if (!used || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
             continue;
         stratum *s = &out[2 * group + (e->plain && r->plain != r->styled)];
         s->right += answer == truth;
@@ -109,8 +115,8 @@ static void count(stratum *out, const protocol *p, const rule *r, int domain, ui
     }
 }
 
-size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made,
-                 const bool *use)
+size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+                 const prediction *made, const bool *use)
 {
     const size_t G = groups(p, r);
     size_t n = 0, counted = 0;
@@ -132,8 +138,8 @@ size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uin
     return n;
 }
 
-int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made,
-              const bool *use, saeuron_error *err)
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+              const prediction *made, const bool *use, saeuron_error *err)
 {
     stratum *s = io_alloc(p->host, strata_most(p, r), sizeof *s);
     if (!s)

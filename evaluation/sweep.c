@@ -1,16 +1,18 @@
 /* sweep.c: which top K or percentile, and which strength, forgets a concept best.
  *
- *   grid --stage one: the concept's places and 40 retained ones, one seed--> the best three --stage two: every place, the
- *   validation seeds--> the best (UA + IRA) / 2 whose CRA stays within 5 points of no forgetting --> forget.json
+ *   grid --stage one: own places and 40 others, one seed--> the best three
+ *        --stage two: all places, the other seeds--> the best --> forget.json
  *
- * Not here: drawing and asking (eval.c), what UA, IRA, CRA count (protocol.c).
- * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sweep_cls_distr.py, find_best_params_cls_sweep.py, whose rule is
- * the best (UA + IRA) / 2, strict improvement, percentiles outermost. AUDIT A12: the README's command there leaves out strength -25,
- * the script's default and the paper have it, and so has the grid here. AUDIT A11: the released sweep divided its right answers by
- * the images seen so far after each batch, so that shares of early batches shrink again and again (a perfect classifier at batch 32
- * gets an IRA of a few per cent); here each image counts once.
- * Statistics, sweep and test have seeds of their own. Every grid point is a row of results.tsv, which is written whole each time:
- * a sweep that was stopped goes on behind its last row. */
+ * Best is the largest (UA + IRA) / 2 whose CRA stays within 5 points of no forgetting: sweep_choose. Every
+ * point measured is a row of results.tsv, so a sweep that was stopped goes on behind its last row.
+ *
+ * Not here: drawing and judging (drawing.c), what UA, IRA, CRA count (protocol.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sweep_cls_distr.py and
+ * find_best_params_cls_sweep.py, which take the best (UA + IRA) / 2, the first of equal ones, percentiles
+ * outermost. AUDIT A12: the command in the released README leaves out strength -25; the script's default and
+ * the paper have it, and so has the grid here. AUDIT A11: since its commit d0876ef (October 2025)
+ * the released sweep divides its sum of right answers, after each batch, by the images seen so far, and goes
+ * on with the quotient; here each image counts once. */
 #include "evaluation/sweep.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
@@ -37,8 +39,9 @@ typedef struct sweep {
 
 /* ---- what is drawn ---- */
 
-/* The images of a stage, into wanted [seeds,entries]: stage one, at the first seed, the concept's own places and the first
- * `retained` others of the shuffled order; stage two, at the other seeds, every place that counts. Returns how many. */
+/* The images of a stage, into wanted [seeds,entries]. Stage one: at the first seed, the concept's own places
+ * and the first `retained` others of the shuffled order. Stage two: at the other seeds, every place that
+ * counts. Returns how many they are. */
 static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
 {
     const protocol *p = s->p;
@@ -74,7 +77,9 @@ static void choice_text(char *out, size_t size, const choice *c)
 
 static int table_path(char path[1024], const sweep *s, const char *name, saeuron_error *err)
 {
-    return io_join(path, 1024, s->o->e.dir, name) ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", s->o->e.dir);
+    if (io_join(path, 1024, s->o->e.dir, name))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", s->o->e.dir);
 }
 
 /* The table as it stands, and one more row; the file is always whole. */
@@ -88,7 +93,8 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
         return code;
     choice_text(select, sizeof select, c);
     io_format_float(strength, sizeof strength, c->strength);
-    text_add(&s->table, "%d\t%s\t%s\t%s", stage + 1, s->p->label[s->o->domain].name[s->concept[concept]], select, strength);
+    text_add(&s->table, "%d\t%s\t%s\t%s", stage + 1, s->p->label[s->o->domain].name[s->concept[concept]],
+             select, strength);
     for (int m = 0; m < NUMBERS; m++) {
         text_add(&s->table, "\t");
         if (r->known[m])
@@ -103,7 +109,8 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
 }
 
 #define COLUMNS 10
-/* One line of the table, cut at its tabs in place: false when it is none of ours. Rows of other concepts or points are kept unread. */
+/* Reads one line of the table, cutting it at its tabs; false when it is no row. Rows of concepts or points
+ * that this sweep does not have are skipped. *other: the row depends on something else than this run. */
 static bool read_row(sweep *s, char *line, bool *other)
 {
     char  *cell[COLUMNS], select[64], strength[32];
@@ -122,7 +129,8 @@ static bool read_row(sweep *s, char *line, bool *other)
         for (size_t point = 0; point < s->o->points; point++) {
             choice_text(select, sizeof select, &s->o->grid[point]);
             io_format_float(strength, sizeof strength, s->o->grid[point].strength);
-            if (strcmp(cell[1], s->p->label[s->o->domain].name[s->concept[c]]) || strcmp(cell[2], select) || strcmp(cell[3], strength))
+            if (strcmp(cell[1], s->p->label[s->o->domain].name[s->concept[c]]) || strcmp(cell[2], select) ||
+                strcmp(cell[3], strength))
                 continue;
             result *r = result_of(s, c, cell[0][0] - '1', point);
             r->done = true;
@@ -157,10 +165,13 @@ static int open_table(sweep *s, saeuron_error *err)
         const size_t n = end ? (size_t)(end - f.data) - at : f.size - at;
         snprintf(line, sizeof line, "%.*s", (int)(n < 1000 ? n : 1000), (const char *)f.data + at);
         text_add(&s->table, "%s\n", line);
-        if (!end || n >= 1000 || strlen(line) != n || (number > 1 ? !read_row(s, line, &other) : strncmp(line, "stage\tconcept\t", 14)))
-            code = fail(err, SAEURON_EFORMAT, "%s: line %zu is no row of a sweep: it is damaged; use another folder, or delete this file", path, number);
+        if (!end || n >= 1000 || strlen(line) != n ||
+            (number > 1 ? !read_row(s, line, &other) : strncmp(line, "stage\tconcept\t", 14)))
+            code = fail(err, SAEURON_EFORMAT, "%s: line %zu is no row of a sweep: it is damaged; use another "
+                        "folder, or delete this file", path, number);
         else if (other)
-            code = fail(err, SAEURON_EFORMAT, "%s: line %zu was measured with another model, SAE, statistics, classifier, protocol, seed or option: use another folder", path, number);
+            code = fail(err, SAEURON_EFORMAT, "%s: line %zu was measured with another model, SAE, "
+                        "statistics, classifier, protocol, seed or option: use another folder", path, number);
         at += n + 1;
     }
     io_close(&f);
@@ -169,12 +180,12 @@ static int open_table(sweep *s, saeuron_error *err)
 
 /* ---- one point of the grid ---- */
 
-/* Draws, asks and measures; nothing is kept but the row. */
+/* Draws, judges and counts; nothing is kept but the row. */
 static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t point, saeuron_error *err)
 {
     const choice *c = &s->o->grid[point];
-    const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile, .strength = (double)c->strength,
-                                         .has_strength = 1 };
+    const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile,
+                                         .strength = (double)c->strength, .has_strength = 1 };
     const size_t images = want(s, l->wanted, l->concept, stage);
     result *r = result_of(s, concept, stage, point);
     rate    with[METRICS], without[METRICS];
@@ -183,7 +194,8 @@ static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t 
         l->there[j] = false;
         l->made[j] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
     }
-    if ((code = list_enter(l, &s->m, &how, err)) != SAEURON_OK || (code = list_draw(l, &s->m, NULL, &s->drawn, err)) != SAEURON_OK ||
+    if ((code = list_enter(l, &s->m, &how, err)) != SAEURON_OK ||
+        (code = list_draw(l, &s->m, NULL, &s->drawn, err)) != SAEURON_OK ||
         (code = list_measure(with, l, s->p, l->made, err)) != SAEURON_OK ||
         (code = list_measure(without, l, s->p, s->none.made, err)) != SAEURON_OK)
         return code;
@@ -231,11 +243,11 @@ size_t sweep_choose(const result *r, const bool *may_win, size_t n)
 
 void sweep_order(uint32_t *order, size_t entries) { rng_shuffle(order, entries, 0, nn_hash(0, "sweep", 5)); }
 
-/* Both stages of a concept; *chosen: the point. */
+/* Both stages of a concept; *chosen: the point that won. */
 static int run_concept(sweep *s, size_t concept, size_t *chosen, saeuron_error *err)
 {
     const size_t points = s->o->points;
-    bool       left[GRID], finalist[GRID] = { false }; /* of stage one, those not in stage two yet, and those in it */
+    bool       left[GRID], finalist[GRID] = { false }; /* left: not chosen for stage two yet */
     image_list l;
     int        code = list_open(&l, s->p, NULL, s->o->domain, s->concept[concept], err);
     if (code)
@@ -279,7 +291,8 @@ static bool is_swept(const sweep *s, json name)
     return found;
 }
 
-/* The entries that path has for other concepts stay as they are, in front of the chosen ones. */
+/* Writes path. The entries that it has for other concepts stay, letter by letter, in front of the chosen
+ * ones. */
 static int save_choices(const sweep *s, const char *path, const size_t *chosen, saeuron_error *err)
 {
     text_out t = { .host = s->p->host };
@@ -290,10 +303,10 @@ static int save_choices(const sweep *s, const char *path, const size_t *chosen, 
     if (io_exists(s->p->host, path) && (code = io_open(&f, s->p->host, path, err)) == SAEURON_OK)
         code = json_open(&object, (const char *)f.data, f.size, f.path, err);
     if (!code && object.at && json_kind(object) != '{')
-        code = fail(err, SAEURON_EFORMAT, "%s: it is no object of concepts: delete it, and it is made anew", path);
+        code = fail(err, SAEURON_EFORMAT, "%s: it is no JSON object: delete it, and it is made anew", path);
     text_add(&t, "{\n");
     for (json_iter it = json_begin(object); !code && json_next(&it, &name, NULL);)
-        if (!is_swept(s, name)) /* it.at.at: behind the member */
+        if (!is_swept(s, name)) /* it.at.at: where the member ends */
             text_add(&t, "%s %.*s", entries++ ? ",\n" : "", (int)(it.at.at - name.at), name.at);
     for (size_t i = 0; i < s->concepts; i++)
         add_choice(&t, s->p->label[s->o->domain].name[s->concept[i]], &s->o->grid[chosen[i]], !entries++);
@@ -308,30 +321,33 @@ static int save_choices(const sweep *s, const char *path, const size_t *chosen, 
 
 /* ---- a sweep ---- */
 
-/* Three sets without a common seed. */
+/* Statistics, sweep and test must have no seed in common (AUDIT A22). */
 static int check_seeds(const sweep *s, saeuron_error *err)
 {
     const sweep_options *o = s->o;
     uint64_t of_statistics = 0;
     const bool known = statistics_seed(s->m.x, &of_statistics);
     if (s->p->seeds < 2)
-        return fail(err, SAEURON_EUSAGE, "a sweep needs two seeds at least: the first chooses, the others validate");
+        return fail(err, SAEURON_EUSAGE, "a sweep needs two seeds at least, one a stage");
     for (size_t i = 0; i < s->p->seeds; i++) {
         for (size_t j = 0; j < o->test_seeds; j++)
             if (s->p->seed[i] == o->test_seed[j])
-                return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of protocol %s: what is chosen on it cannot be tested on it; name other seeds",
-                            s->p->seed[i], s->p->name);
+                return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is a test seed of "
+                            "protocol %s: name other seeds", s->p->seed[i], s->p->name);
         if (known && s->p->seed[i] == of_statistics)
-            return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is the statistics': name other seeds", of_statistics);
+            return fail(err, SAEURON_EUSAGE, "seed %" PRIu64 " of the sweep is that of the statistics: "
+                        "name other seeds", of_statistics);
     }
     for (size_t j = 0; known && s->p->disjoint && !o->e.overlap && j < o->test_seeds; j++)
         if (o->test_seed[j] == of_statistics)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, or allow the "
-                        "overlap", of_statistics, s->p->name);
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a "
+                        "test seed of protocol %s: make them with another, or allow the overlap",
+                        of_statistics, s->p->name);
     return SAEURON_OK;
 }
 
-/* A digest of all that a number of the table depends on. The context forgets a concept of the domain. */
+/* The digest of all that a number of the table depends on. The context must forget a concept of the domain,
+ * so that the SAE and the statistics are there. */
 static int digest_run(sweep *s, saeuron_error *err)
 {
     const saeuron_context *x = s->m.x;
@@ -341,8 +357,10 @@ static int digest_run(sweep *s, saeuron_error *err)
     uint64_t h;
     protocol_print(s->p, &t);
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest, saeuron_classifier_digest(s->o->e.k[STYLE]),
-             saeuron_classifier_digest(s->o->e.k[OBJECT]), g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps, s->o->retained);
+    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest,
+             saeuron_classifier_digest(s->o->e.k[STYLE]), saeuron_classifier_digest(s->o->e.k[OBJECT]),
+             g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps,
+             s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
     for (size_t i = 0; i < x->hooks; i++)
         text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, x->hook[i]->stats.digest);
@@ -353,7 +371,8 @@ static int digest_run(sweep *s, saeuron_error *err)
     return failed ? fail(err, SAEURON_ENOMEM, "no memory for a digest") : SAEURON_OK;
 }
 
-/* Loads the SAE and the statistics by forgetting the first concept; path: of the forget.json beside the SAE. */
+/* Loads the SAE and the statistics by forgetting the first concept; path: that of forget.json beside the
+ * SAE. */
 static int load_hook(sweep *s, char path[1024], saeuron_error *err)
 {
     image_list l;
@@ -362,7 +381,8 @@ static int load_hook(sweep *s, char path[1024], saeuron_error *err)
         code = list_enter(&l, &s->m, NULL, err);
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
         const char *file = s->m.x->hook[i]->sae.file.path, *slash = strrchr(file, '/');
-        if (s->m.x->hook[i]->count && snprintf(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
+        if (s->m.x->hook[i]->count &&
+            snprintf(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
             code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", file);
     }
     list_close(&l, s->p);
@@ -389,13 +409,14 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
         return fail(err, SAEURON_ENOMEM, "no memory for a sweep");
     memset(s->results, 0, n * sizeof *s->results);
     sweep_order(s->order, s->p->entries);
-    if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK || (code = digest_run(s, err)) != SAEURON_OK)
+    if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK ||
+        (code = digest_run(s, err)) != SAEURON_OK)
         return code;
     return (code = io_make_dir(e->dir, err)) != SAEURON_OK ? code : open_table(s, err);
 }
 
-/* How many images a concept's stage still has to draw; *there: how many the rows of results.tsv spare it. wanted: scratch, which
- * then holds what the stage wants. */
+/* How many images a concept's stage still has to draw; those that results.tsv spares it are added to *there.
+ * wanted [seeds,entries]: what the stage wants of each point. */
 static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
 {
     const size_t images = want(s, wanted, s->concept[concept], stage), points = s->o->points;
@@ -407,7 +428,8 @@ static size_t images_left(const sweep *s, size_t concept, int stage, bool *wante
     return images * (done < all ? all - done : 0);
 }
 
-/* Without forgetting: every image that any concept's stage wants, kept as files, since all concepts share them. */
+/* Without forgetting: every image that any concept's stage wants. They are kept as files: all concepts share
+ * them. */
 static int run_none(sweep *s, saeuron_error *err)
 {
     const size_t n = s->p->seeds * s->p->entries;
@@ -463,7 +485,8 @@ int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], 
         code = run_concept(&s, c, &chosen[c], err);
         if (!code && o->chose) {
             const result *r = result_of(&s, c, 1, chosen[c]);
-            o->chose(o->e.watch.user, s.p->label[o->domain].name[s.concept[c]], &o->grid[chosen[c]], r->at, sweep_keeps(r));
+            const char   *name = s.p->label[o->domain].name[s.concept[c]];
+            o->chose(o->e.watch.user, name, &o->grid[chosen[c]], r->at, sweep_keeps(r));
         }
     }
     if (!code && (code = table_path(path, &s, "forget.json", err)) == SAEURON_OK)

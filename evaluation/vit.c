@@ -4,8 +4,10 @@
  *   x [B,S,S,3] in about [-1,1] --vit_forward--> logits [B,classes]
  *
  * Not here: the folder, and how a picture becomes x (classifier.c).
- * Source: timm.models.vision_transformer (VisionTransformer, Block), timm.layers.Attention and Mlp, timm.models._hub for the config.
- * Letters: B pictures, S side of the network's picture, P patches, N = P and the class token, D embed_dim, F width of the MLP. */
+ * Source: timm.models.vision_transformer (VisionTransformer, Block), timm.layers.Attention and Mlp,
+ * timm.models._hub for the config.
+ * Letters: B pictures, S side of the network's picture, P patches, N = P and the class token, D embed_dim, F
+ * width of the MLP. */
 #include "evaluation/vit.h"
 
 #include <stdio.h>
@@ -13,7 +15,7 @@
 
 /* ---- config.json ---- */
 
-/* The sizes of timm's functions of these names, and of its class where a config names only that. */
+/* The sizes that timm's functions of these names have, and its class, where a config names only that. */
 static const struct { const char *name; size_t S, patch, D, layers, heads; } architectures[] = {
     { "vision_transformer",    224, 16,  768, 12, 12 },
     { "vit_tiny_patch16_224",  224, 16,  192, 12,  3 },
@@ -22,10 +24,10 @@ static const struct { const char *name; size_t S, patch, D, layers, heads; } arc
     { "vit_large_patch16_224", 224, 16, 1024, 24, 16 },
 };
 
-/* The objects that may hold a key, in timm's order: model_args, the config itself, pretrained_cfg. */
+/* The objects that may hold a key, as timm looks for it: model_args, the config itself, pretrained_cfg. */
 typedef struct places { config c; json at[3]; } places;
 
-/* A reader of the first place that has key. */
+/* The reader, set to the first of the objects that has key. */
 static config *holder(places *p, const char *key)
 {
     for (size_t i = 0; i < 3; i++) {
@@ -47,30 +49,39 @@ static json inner(config *c, const char *key)
     return v;
 }
 
+/* Refuses keys that are unknown, and values that mean another network than the one here. */
 static void check_keys(places *p)
 {
-    static const char *const read[] = { "architecture", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
-        "mlp_ratio", "qkv_bias", "class_token", "global_pool", "fc_norm", "norm_eps", "num_classes", "label_names", "mean", "std",
-        "interpolation", "crop_pct", "model_args", "pretrained_cfg",
-        /* each in one variant only */
-        "qk_norm", "scale_attn_norm", "scale_mlp_norm", "proj_bias", "init_values", "pos_embed", "no_embed_class", "reg_tokens", "pre_norm",
-        "final_norm", "pool_include_prefix", "dynamic_img_pad", "embed_layer", "embed_norm_layer", "norm_layer", "act_layer", "block_fn",
-        "mlp_layer", "attn_layer", "label_offset", NULL };
+    static const char *const read[] = {
+        "architecture", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
+        "mlp_ratio", "qkv_bias", "class_token", "global_pool", "fc_norm", "norm_eps", "num_classes",
+        "label_names", "mean", "std", "interpolation", "crop_pct", "model_args", "pretrained_cfg",
+        /* with timm's default value only: variants, below */
+        "qk_norm", "scale_attn_norm", "scale_mlp_norm", "proj_bias", "init_values", "pos_embed",
+        "no_embed_class", "reg_tokens", "pre_norm", "final_norm", "pool_include_prefix", "dynamic_img_pad",
+        "embed_layer", "embed_norm_layer", "norm_layer", "act_layer", "block_fn", "mlp_layer", "attn_layer",
+        "label_offset", NULL
+    };
     static const char *const ignored[] = {
         /* training and initialisation */
-        "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "fix_init",
+        "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+        "weight_init", "fix_init",
         /* other sizes than the network's own, which every picture is resized to */
-        "dynamic_img_size", "strict_img_size", "fixed_input_size", "test_input_size", "min_input_size", "test_crop_pct", "crop_mode",
-        "pool_size", "test_pool_size",
-        /* said again by other keys or by the tensors' names; where the weights come from; what the classes mean */
-        "num_features", "first_conv", "classifier", "custom_load", "url", "file", "hf_hub_id", "hf_hub_filename", "source", "tag",
-        "label_descriptions", "license", "description", "origin_url", "paper_name", "paper_ids", "notes", NULL };
+        "dynamic_img_size", "strict_img_size", "fixed_input_size", "test_input_size", "min_input_size",
+        "test_crop_pct", "crop_mode", "pool_size", "test_pool_size",
+        /* repeat other keys or the tensors' names; say where the weights come from, what the classes mean */
+        "num_features", "first_conv", "classifier", "custom_load", "url", "file", "hf_hub_id",
+        "hf_hub_filename", "source", "tag", "label_descriptions", "license", "description", "origin_url",
+        "paper_name", "paper_ids", "notes", NULL
+    };
     static const struct { const char *key, *only; } variants[] = {
-        { "in_chans", "3" }, { "qk_norm", "false" }, { "scale_attn_norm", "false" }, { "scale_mlp_norm", "false" }, { "proj_bias", "true" },
-        { "init_values", "null" }, { "pos_embed", "\"learn\"" }, { "no_embed_class", "false" }, { "reg_tokens", "0" }, { "pre_norm", "false" },
-        { "final_norm", "true" }, { "pool_include_prefix", "false" }, { "dynamic_img_pad", "false" }, { "embed_layer", "null" },
-        { "embed_norm_layer", "null" }, { "norm_layer", "null" }, { "act_layer", "null" }, { "block_fn", "null" }, { "mlp_layer", "null" },
-        { "attn_layer", "null" }, { "label_offset", "null" },
+        { "in_chans", "3" }, { "qk_norm", "false" }, { "scale_attn_norm", "false" },
+        { "scale_mlp_norm", "false" }, { "proj_bias", "true" }, { "init_values", "null" },
+        { "pos_embed", "\"learn\"" }, { "no_embed_class", "false" }, { "reg_tokens", "0" },
+        { "pre_norm", "false" }, { "final_norm", "true" }, { "pool_include_prefix", "false" },
+        { "dynamic_img_pad", "false" }, { "embed_layer", "null" }, { "embed_norm_layer", "null" },
+        { "norm_layer", "null" }, { "act_layer", "null" }, { "block_fn", "null" },
+        { "mlp_layer", "null" }, { "attn_layer", "null" }, { "label_offset", "null" },
     };
     for (size_t i = 0; i < 3; i++) {
         p->c.object = p->at[i];
@@ -80,7 +91,8 @@ static void check_keys(places *p)
     }
 }
 
-/* The side of a square that a key gives as one number or as [height, width] (input_size: [channels, height, width]). */
+/* The side of a square that a key gives as one number or as [height, width] (input_size: [channels, height,
+ * width]). */
 static size_t square(places *p, const char *key, size_t absent, size_t high)
 {
     const size_t n = strcmp(key, "input_size") ? 2 : 3;
@@ -90,11 +102,12 @@ static size_t square(places *p, const char *key, size_t absent, size_t high)
         return absent;
     config_sizes(c, key, absent, list, n);
     if (!c->code && (list[n - 1] != list[n - 2] || (n == 3 && list[0] != 3) || list[n - 1] > high))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side", c->path, key, n == 3 ? ", after 3 channels," : "", high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side",
+                       c->path, key, n == 3 ? ", after 3 channels," : "", high);
     return list[n - 1];
 }
 
-/* Three numbers, one a channel. They must be there: timm's own default depends on where the config came from. */
+/* Three numbers, one a channel. They must be there: timm's default depends on where the config came from. */
 static void channels(places *p, const char *key, float out[3])
 {
     config *c = holder(p, key);
@@ -111,24 +124,28 @@ static void channels(places *p, const char *key, float out[3])
         else
             n = 3;
     if (json_kind(list) != '[' || n != 3)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, "
+                       "as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
 }
 
-/* How pictures come to the network's side. timm's own evaluation may enlarge and crop; UnlearnCanvas' does not, nor is it done here. */
+/* How pictures are brought to the network's size. timm's own evaluation may enlarge and crop them;
+ * UnlearnCanvas' does not, and so nothing is cropped here. */
 static void check_preprocessing(places *p)
 {
     char how[32];
     config *c = holder(p, "interpolation");
     config_string(c, "interpolation", "bilinear", how, sizeof how);
     if (!c->code && strcmp(how, "bilinear"))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized "
+                       "by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
                        c->path, how);
     c = holder(p, "crop_pct");
     if (config_double(c, "crop_pct", 1) != 1 && !c->code)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: write 1 if the classifier shall see them so", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: "
+                       "write 1 if the classifier shall see them so", c->path);
 }
 
-/* What stands behind the blocks: the pool, and which side of it the last norm is on. */
+/* What follows the blocks: the pool, and the last norm before or behind it. */
 static void configure_head(vit *v, places *p)
 {
     char pool[32];
@@ -136,10 +153,12 @@ static void configure_head(vit *v, places *p)
     config_string(c, "global_pool", "token", pool, sizeof pool);
     v->average = !strcmp(pool, "avg");
     if (!c->code && !v->average && strcmp(pool, "token"))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported", c->path, pool);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported",
+                       c->path, pool);
     v->prefix = config_bool(holder(p, "class_token"), "class_token", true);
     if (!c->code && !v->average && !v->prefix)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false",
+                       c->path);
     v->fc_norm = config_bool(holder(p, "fc_norm"), "fc_norm", v->average);
     v->classes = config_size(holder(p, "num_classes"), "num_classes", 1000, 1, 1u << 16);
 }
@@ -153,14 +172,16 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
 
     memset(v, 0, sizeof *v);
     if (!config_has(c, "architecture"))
-        return fail(err, SAEURON_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as timm saves it", path);
+        return fail(err, SAEURON_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as "
+                    "timm saves it", path);
     config_string(c, "architecture", "", name, sizeof name);
     p.at[0] = inner(c, "model_args");
     p.at[2] = inner(c, "pretrained_cfg");
     while (a < sizeof architectures / sizeof *architectures && strcmp(architectures[a].name, name))
         a++;
     if (!c->code && a == sizeof architectures / sizeof *architectures)
-        return fail(err, SAEURON_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
+        return fail(err, SAEURON_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are "
+                    "vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
                     path, name);
     if (c->code)
         return c->code;
@@ -178,11 +199,14 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
     channels(&p, "mean", v->mean);
     channels(&p, "std", v->std);
     if (!c->code && v->patch > v->S)
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path, v->patch, v->S);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path,
+                       v->patch, v->S);
     if (!c->code && v->D % v->heads)
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu", path, v->D, v->heads);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu",
+                       path, v->D, v->heads);
     if (!c->code && !(F >= 1 && F <= 1 << 20))
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d wide", path, 1 << 20);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d "
+                       "wide", path, 1 << 20);
     if (!c->code && !(v->std[0] > 0 && v->std[1] > 0 && v->std[2] > 0))
         c->code = fail(err, SAEURON_EFORMAT, "%s: \"std\" must be above 0", path);
     v->F = c->code ? 0 : (size_t)F; /* Python's int() */
@@ -191,7 +215,7 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
 
 /* ---- the network ---- */
 
-/* Patches a side; what is left of the picture at the right and the bottom is not looked at. */
+/* Patches a side. Pixels at the right and the bottom that fill no patch are not looked at. */
 static size_t patches(const vit *v) { return v->S / v->patch; }
 
 static size_t tokens(const vit *v) { return v->prefix + patches(v) * patches(v); }
@@ -231,7 +255,7 @@ void vit_bind(binder *b, void *network)
 /* n * m, or a size that no arena has. */
 static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX; }
 
-/* Shows a module's output; true when the tap wants no more. */
+/* Shows a module's output to the tap; true when the tap wants no more. */
 static bool show(const tap *watch, const char *name, float *x, size_t B, size_t N, size_t C)
 {
     return watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, C, TAP_TOKENS);
@@ -262,7 +286,8 @@ static void split(float *q, float *k, float *v, const float *qkv, size_t M, size
 /* x += attn(norm1(x)), then x += mlp(norm2(x))   (Block.forward). x [B,N,D]. */
 static void block(nn *c, const vit *v, const vit_block *l, float *x, size_t B, size_t N)
 {
-    const size_t D = v->D, M = times(B, N), n = times(M, D), wide = 3 * D > v->F ? 3 * D : v->F, mark = arena_mark(c->work);
+    const size_t D = v->D, M = times(B, N), n = times(M, D), mark = arena_mark(c->work);
+    const size_t wide = 3 * D > v->F ? 3 * D : v->F;
     float *h = arena_floats(c->work, n);
     float *q = arena_floats(c->work, n);
     float *k = arena_floats(c->work, n);
@@ -284,7 +309,8 @@ static void block(nn *c, const vit *v, const vit_block *l, float *x, size_t B, s
     arena_release(c->work, mark);
 }
 
-/* y [B,D] of x [B,N,D]: the class token, or the mean of all patches, a double from +0 for each channel (global_pool_nlc; contract 4). */
+/* y [B,D] of x [B,N,D]: the class token, or the mean of all patches   (timm's global_pool_nlc). A channel's
+ * sum is one double from +0: contract 4. */
 static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
 {
     const size_t D = v->D;
@@ -305,7 +331,8 @@ static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
 void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch)
 {
     const size_t D = v->D, N = tokens(v), P = N - v->prefix, M = times(B, N), mark = arena_mark(c->work);
-    const conv_shape s = { .B = B, .H = v->S, .W = v->S, .ci = 3, .co = D, .k = v->patch, .stride = v->patch };
+    const conv_shape s = { .B = B, .H = v->S, .W = v->S, .ci = 3, .co = D, .k = v->patch,
+                           .stride = v->patch };
     float *y = arena_floats(c->work, times(M, D));
     float *p = arena_floats(c->work, times(times(B, P), D));
     float *pooled = arena_floats(c->work, times(B, D));
