@@ -46,7 +46,8 @@ void judge_done(saeuron_classifier *k)
 {
     saeuron_classifier_close(k);
     CHECK(judge_files.live == 0 && judge_files.mapped == 0 && judge_files.torn == 0,
-          "%ld blocks and %ld maps are left, %ld blocks torn", judge_files.live, judge_files.mapped, judge_files.torn);
+          "%ld blocks and %ld maps are left, %ld blocks torn", judge_files.live, judge_files.mapped,
+          judge_files.torn);
     tiny_free(&judge_files);
 }
 
@@ -76,7 +77,8 @@ void judge_must(saeuron_classifier *k, size_t first, size_t count, verdict *v)
     saeuron_error e = { 0 };
     memset(v, 0, sizeof *v);
     if (k)
-        CHECK(saeuron_classify(k, judge_pictures() + first * PICTURE, count, WIDE, HIGH, v->logits, &e) == SAEURON_OK,
+        CHECK(saeuron_classify(k, judge_pictures() + first * PICTURE, count, WIDE, HIGH, v->logits, &e) ==
+                  SAEURON_OK,
               "%s", e.text);
 }
 

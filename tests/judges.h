@@ -1,4 +1,5 @@
-/* judges.h: what the tests of evaluation/ share: a tiny classifier in memory, and the tiny model with two of them on the disk.
+/* judges.h: what the tests of evaluation/ share: a tiny classifier in memory, and the tiny model with two of
+ * them on the disk.
  *
  * Not here: the models themselves (tiny.h). */
 #ifndef SAEURON_JUDGES_H
@@ -23,11 +24,13 @@ void judge_make(void);
 saeuron_classifier *judge_opened_on(const saeuron_host *host);
 saeuron_classifier *judge_opened(const char *isa, int threads, size_t pack);
 void judge_done(saeuron_classifier *k);                 /* closes, and checks that nothing stays */
-void judge_open_fails(const char *what, int wanted, const char *words); /* opening fails, leaves nothing, and says so */
+/* Opening fails, leaves nothing behind, and says so. */
+void judge_open_fails(const char *what, int wanted, const char *words);
 
 const unsigned char *judge_pictures(void);              /* [MOST] */
 typedef struct verdict { float logits[MOST * TINY_CLASSES]; } verdict;
-void judge_must(saeuron_classifier *k, size_t first, size_t count, verdict *v); /* classifies pictures first, first + 1, ... */
+/* Classifies pictures first, first + 1, ... */
+void judge_must(saeuron_classifier *k, size_t first, size_t count, verdict *v);
 bool judge_same(const verdict *a, const verdict *b);
 
 /* ---- a model, its classifiers and a protocol, on the disk: three styles, Seed_Images, three objects ---- */
@@ -35,12 +38,12 @@ bool judge_same(const verdict *a, const verdict *b);
 enum { SEED_IMAGES, SKETCH, VAN_GOGH, WATERCOLOR };
 enum { CATS, DOGS, SEA };
 
-const char *judges_at(const char *name);                /* a path in the folder of these tests, in one of eight buffers */
+const char *judges_at(const char *name); /* a path in the folder of these tests, in one of eight buffers */
 int  judges_shell(const char *format, const char *a, const char *b);
 bool judges_same(const char *a, const char *b);         /* two folders, by name */
 void judges_prepare(void);                              /* writes "model", once a run */
 
-typedef struct stop { long calls, at; } stop;           /* of progress; the call that stops (from 1; 0: none) */
+typedef struct stop { long calls, at; } stop; /* of progress; the call that stops (from 1; 0: none) */
 typedef struct bench {
     saeuron_context *x;
     saeuron_classifier *k[DOMAINS];

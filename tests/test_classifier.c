@@ -1,7 +1,9 @@
-/* test_classifier.c: the classifier through its public interface, on the tiny one of judges.h: the same logits however they are made,
- * every damaged folder named, every allocation failing once; resized bytes by hand.
+/* test_classifier.c: the classifier through its public interface, on the tiny one of judges.h: the same
+ * logits however they are made, every damaged folder named, every allocation failing once; resized bytes by
+ * hand.
  *
- * Not here: config.json (test_vit.c), whether the logits are timm's and the resized bytes Pillow's (test_golden.c). */
+ * Not here: config.json (test_vit.c), whether the logits are timm's and the resized bytes Pillow's
+ * (test_golden.c). */
 #include "test.h"
 #include "judges.h"
 #include "arithmetic/rng.h"
@@ -12,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Threads, packed weights and every set of kernels: the reference's bits. Kernels that split qkv otherwise, or threads that share
- * scratch, would show in some picture. */
+/* Threads, packed weights and every set of kernels: the reference's bits. Kernels that split qkv otherwise,
+ * or threads that share scratch, would show in some picture. */
 static void same_bits(void)
 {
     verdict reference, v;
@@ -26,7 +28,8 @@ static void same_bits(void)
         for (size_t pack = 0; pack <= 1000000; pack += 1000000) {
             k = judge_opened(NULL, threads, pack);
             judge_must(k, 0, MOST, &v);
-            CHECK(judge_same(&reference, &v), "%d threads, %s: other logits", threads, pack ? "packed" : "not packed");
+            CHECK(judge_same(&reference, &v), "%d threads, %s: other logits", threads,
+                  pack ? "packed" : "not packed");
             saeuron_classifier_close(k);
         }
     snprintf(list, sizeof list, "%s", nn_isa_list());
@@ -42,7 +45,8 @@ static void same_bits(void)
     judge_done(NULL);
 }
 
-/* A picture's logits depend on no other picture: one at a time, and more than VIT_IMAGES with a ragged end. */
+/* A picture's logits depend on no other picture: one at a time, or more than VIT_IMAGES, the last batch
+ * short. */
 static void alone(void)
 {
     verdict all, one;
@@ -51,13 +55,16 @@ static void alone(void)
     judge_must(k, 0, MOST, &all);
     for (size_t i = 0; i < MOST; i++) {
         judge_must(k, i, 1, &one);
-        CHECK(!memcmp(one.logits, all.logits + i * TINY_CLASSES, TINY_CLASSES * sizeof *one.logits), "picture %zu alone has other logits", i);
+        CHECK(!memcmp(one.logits, all.logits + i * TINY_CLASSES, TINY_CLASSES * sizeof *one.logits),
+              "picture %zu alone has other logits", i);
     }
-    CHECK(memcmp(all.logits, all.logits + TINY_CLASSES, TINY_CLASSES * sizeof *all.logits), "two pictures have the same logits");
+    CHECK(memcmp(all.logits, all.logits + TINY_CLASSES, TINY_CLASSES * sizeof *all.logits),
+          "two pictures have the same logits");
     judge_done(k);
 }
 
-/* One allocation a call, all of which is used; progress is told of every VIT_IMAGES pictures, and stops it. */
+/* One allocation a call, all of it used. Progress is told after every VIT_IMAGES pictures, and can stop
+ * it. */
 static void memory_and_progress(void)
 {
     verdict all, v;
@@ -67,7 +74,9 @@ static void memory_and_progress(void)
     const long before = judge_files.allocs;
     judge_files.largest = 0;
     judge_must(k, 0, MOST, &all);
-    CHECK(judge_files.allocs == before + 1 && judge_files.touched > judge_files.largest / 2, "%ld allocations; of %zu bytes %zu were used", judge_files.allocs - before, judge_files.largest, judge_files.touched);
+    CHECK(judge_files.allocs == before + 1 && judge_files.touched > judge_files.largest / 2,
+          "%ld allocations; of %zu bytes %zu were used", judge_files.allocs - before, judge_files.largest,
+          judge_files.touched);
     CHECK(judge_files.progressed == 3, "progress came %ld times", judge_files.progressed);
     judge_files.cancel_at = judge_files.progressed + 2;
     int code = saeuron_classify(k, judge_pictures(), MOST, WIDE, HIGH, v.logits, &e);
@@ -77,7 +86,8 @@ static void memory_and_progress(void)
     CHECK(judge_same(&all, &v), "after a stop the logits are others");
     unsigned char *tall = calloc(3 * 30000, 3); /* resizing it takes more than the network does */
     e = (saeuron_error){ 0 };
-    CHECK(tall && k && saeuron_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAEURON_OK, "a picture of 3 x 30000: %s", e.text);
+    CHECK(tall && k && saeuron_classify(k, tall, 1, 3, 30000, v.logits, &e) == SAEURON_OK,
+          "a picture of 3 x 30000: %s", e.text);
     free(tall);
     judge_done(k);
 }
@@ -108,7 +118,8 @@ static void allocations_fail(void)
             CHECK(judge_same(&good, &v), "after the failure of allocation %ld the logits are others", n);
         }
         saeuron_classifier_close(k);
-        CHECK(judge_files.live == 0 && judge_files.mapped == 0 && judge_files.torn == 0, "allocation %ld: %ld blocks and %ld maps are left", n, judge_files.live, judge_files.mapped);
+        CHECK(judge_files.live == 0 && judge_files.mapped == 0 && judge_files.torn == 0,
+              "allocation %ld: %ld blocks and %ld maps are left", n, judge_files.live, judge_files.mapped);
     }
     test_note("%ld allocations", all);
     judge_done(NULL);
@@ -121,10 +132,13 @@ static void class_names(void)
     saeuron_classifier *k = judge_opened(NULL, 1, 0);
     CHECK(saeuron_classes(k) == TINY_CLASSES, "%zu classes", saeuron_classes(k));
     for (size_t i = 0; i < TINY_CLASSES; i++)
-        CHECK(saeuron_class_name(k, i) && !strcmp(saeuron_class_name(k, i), judge_names[i]), "class %zu is %s", i, saeuron_class_name(k, i));
+        CHECK(saeuron_class_name(k, i) && !strcmp(saeuron_class_name(k, i), judge_names[i]),
+              "class %zu is %s", i, saeuron_class_name(k, i));
     CHECK(!saeuron_class_name(k, TINY_CLASSES), "there is a class too many");
     saeuron_classifier_close(k);
-    tiny_edit(&judge_files, JUDGE_CONFIG, "\"label_names\": [\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]", "\"label_names\": null");
+    tiny_edit(&judge_files, JUDGE_CONFIG,
+              "\"label_names\": [\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]",
+              "\"label_names\": null");
     k = judge_opened(NULL, 1, 0);
     CHECK(!saeuron_class_name(k, 0), "a class has a name from nowhere");
     judge_done(k);
@@ -198,10 +212,14 @@ static void model_errors(void)
     tiny_free(&judge_files);
 }
 
-/* Sizes that no picture has; kernels that do not exist; a path that is too long. After each the classifier goes on. */
+/* Sizes that no picture has; kernels that do not exist; a path that is too long. After each the classifier
+ * goes on. */
 static void call_errors(void)
 {
-    static const struct { size_t count, width, height; } sizes[] = { { 0, WIDE, HIGH }, { 1, 0, HIGH }, { 1, WIDE, 0 }, { 1, 32769, 1 }, { 1, 1, 32769 }, { SIZE_MAX / 4, 32768, 32768 } };
+    static const struct { size_t count, width, height; } sizes[] = {
+        { 0, WIDE, HIGH }, { 1, 0, HIGH }, { 1, WIDE, 0 }, { 1, 32769, 1 }, { 1, 1, 32769 },
+        { SIZE_MAX / 4, 32768, 32768 },
+    };
     char path[1200];
     verdict first, v;
     saeuron_error e = { 0 };
@@ -209,19 +227,24 @@ static void call_errors(void)
     saeuron_classifier *k = judge_opened(NULL, 1, 0), *other = NULL;
     judge_must(k, 0, 2, &first);
     for (size_t i = 0; k && i < sizeof sizes / sizeof *sizes; i++)
-        judges_error("a size", saeuron_classify(k, judge_pictures(), sizes[i].count, sizes[i].width, sizes[i].height, v.logits, &e), SAEURON_EUSAGE, &e, "cannot be classified|32768");
+        judges_error("a size", saeuron_classify(k, judge_pictures(), sizes[i].count, sizes[i].width,
+                     sizes[i].height, v.logits, &e), SAEURON_EUSAGE, &e, "cannot be classified|32768");
     judge_must(k, 0, 2, &v);
     CHECK(judge_same(&first, &v), "after errors the logits are others");
     saeuron_host host = tiny_host(&judge_files);
     host.isa = "abacus";
-    judges_error("kernels", saeuron_classifier_open(&other, &host, "tiny/judge", &e), SAEURON_EUSAGE, &e, "abacus");
+    judges_error("kernels", saeuron_classifier_open(&other, &host, "tiny/judge", &e), SAEURON_EUSAGE, &e,
+                 "abacus");
     host.isa = NULL;
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = 0;
-    judges_error("a long path", saeuron_classifier_open(&other, &host, path, &e), SAEURON_EUSAGE, &e, "too long");
+    judges_error("a long path", saeuron_classifier_open(&other, &host, path, &e), SAEURON_EUSAGE, &e,
+                 "too long");
     path[1020] = 0;
-    judges_error("a path too long for its files", saeuron_classifier_open(&other, &host, path, &e), SAEURON_EUSAGE, &e, "too long");
-    CHECK(!other && saeuron_classifier_open(&other, &host, "tiny/nowhere", NULL) == SAEURON_ENOENT, "without an error to fill the code is another");
+    judges_error("a path too long for its files", saeuron_classifier_open(&other, &host, path, &e),
+                 SAEURON_EUSAGE, &e, "too long");
+    CHECK(!other && saeuron_classifier_open(&other, &host, "tiny/nowhere", NULL) == SAEURON_ENOENT,
+          "without an error to fill the code is another");
     saeuron_classifier_close(NULL);
     judge_done(k);
 }
@@ -241,7 +264,8 @@ static void not_finite(void)
     tiny_drop(&l);
     saeuron_classifier *k = judge_opened(NULL, 1, 0);
     if (k)
-        judges_error("overflow", saeuron_classify(k, judge_pictures(), 2, WIDE, HIGH, v.logits, &e), SAEURON_ENAN, &e, "tiny/judge|picture |not finite");
+        judges_error("overflow", saeuron_classify(k, judge_pictures(), 2, WIDE, HIGH, v.logits, &e),
+                     SAEURON_ENAN, &e, "tiny/judge|picture |not finite");
     judge_done(k);
 }
 
@@ -254,15 +278,16 @@ static void environment(void)
     saeuron_classifier *k = judge_opened(NULL, 1, 0), *other = NULL;
     const saeuron_host host = tiny_host(&judge_files);
     fesetround(FE_UPWARD);
-    const int open = saeuron_classifier_open(&other, &host, "tiny/judge", &e[0]), judged = k ? saeuron_classify(k, judge_pictures(), 1, WIDE, HIGH, v.logits, &e[1]) : 0;
+    const int open = saeuron_classifier_open(&other, &host, "tiny/judge", &e[0]);
+    const int judged = k ? saeuron_classify(k, judge_pictures(), 1, WIDE, HIGH, v.logits, &e[1]) : 0;
     fesetround(FE_TONEAREST);
     judges_error("opening", open, SAEURON_EENV, &e[0], "floating-point environment");
     judges_error("classifying", judged, SAEURON_EENV, &e[1], "floating-point environment");
     judge_done(k);
 }
 
-/* Bytes by hand: a picture of the same size is the same bytes; a pixel becomes any number of its like; of two that become one the mean, halves
- * rounded up; and a side alone is left as it is. */
+/* Bytes by hand: a picture of the same size is the same bytes; a pixel becomes any number of its like; of two
+ * that become one the mean, halves rounded up; and a side alone is left as it is. */
 static void resizes(void)
 {
     static unsigned char x[3 * 32 * 32], y[3 * 32 * 32];
@@ -280,7 +305,8 @@ static void resizes(void)
     resize_bilinear(&c, y, 1, 1, (const unsigned char[]){ 0, 10, 255, 1, 20, 255 }, 2, 1);
     CHECK(y[0] == 1 && y[1] == 15 && y[2] == 255, "the mean of two pixels is %d, %d, %d", y[0], y[1], y[2]);
     resize_bilinear(&c, y, 4, 1, (const unsigned char[]){ 0, 0, 0, 100, 200, 40 }, 2, 1);
-    CHECK(y[0] == 0 && y[3] == 25 && y[6] == 75 && y[9] == 100 && y[10] == 200 && y[11] == 40, "two pixels to four: %d %d %d %d", y[0], y[3], y[6], y[9]);
+    CHECK(y[0] == 0 && y[3] == 25 && y[6] == 75 && y[9] == 100 && y[10] == 200 && y[11] == 40,
+          "two pixels to four: %d %d %d %d", y[0], y[3], y[6], y[9]);
     resize_bilinear(&c, y, 2, 3, (const unsigned char[]){ 1, 2, 3, 4, 5, 6 }, 2, 1);
     for (size_t i = 0; i < 18; i++)
         CHECK(y[i] == i % 6 + 1, "a row repeated is %d at %zu", y[i], i);
@@ -289,7 +315,7 @@ static void resizes(void)
 
 const test_case classifier_tests[] = {
     { "same_bits", same_bits }, { "alone", alone }, { "memory_and_progress", memory_and_progress },
-    { "allocations_fail", allocations_fail }, { "class_names", class_names }, { "model_errors", model_errors },
-    { "call_errors", call_errors }, { "not_finite", not_finite }, { "environment", environment },
-    { "resizes", resizes }, { NULL, NULL },
+    { "allocations_fail", allocations_fail }, { "class_names", class_names },
+    { "model_errors", model_errors }, { "call_errors", call_errors }, { "not_finite", not_finite },
+    { "environment", environment }, { "resizes", resizes }, { NULL, NULL },
 };

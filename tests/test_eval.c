@@ -1,6 +1,8 @@
-/* test_eval.c: evaluations, however they are stopped, split or threaded, end in the same bytes; damaged and foreign pictures are named.
+/* test_eval.c: evaluations, however they are stopped, split or threaded, end in the same bytes; damaged and
+ * foreign pictures are named.
  *
- * Not here: the options (test_cli.c), what is counted (test_metrics.c), the same counts by other hands (check_eval.py). */
+ * Not here: the options (test_cli.c), what is counted (test_metrics.c), the same counts by other hands
+ * (check_eval.py). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "judges.h"
@@ -11,7 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct how { int threads; size_t batch, shard, shards, steps; bool quick, overlap; long stop_at; uint64_t seed; } how;
+typedef struct how {
+    int    threads;
+    size_t batch, shard, shards, steps;
+    bool   quick, overlap;
+    long   stop_at;
+    uint64_t seed;
+} how;
 
 /* eval of Sketch, Van Gogh and Cats, two seeds, into dir; *left and *calls may be NULL. */
 static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_error *e)
@@ -24,8 +32,11 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         b.p.seed[1] = h.seed - 1;
     b.concept[STYLE][SKETCH] = b.concept[STYLE][VAN_GOGH] = b.concept[OBJECT][CATS] = true;
     b.stop.at = h.stop_at;
-    const eval_options o = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
-                             .concept = { b.concept[STYLE], b.concept[OBJECT] }, .shard = h.shard, .shards = h.shards, .quick = h.quick };
+    const eval_options o = {
+        .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
+        .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
+        .shard = h.shard, .shards = h.shards, .quick = h.quick,
+    };
     const int code = eval_run(b.x, &o, &still, e);
     if (left)
         *left = still;
@@ -74,8 +85,10 @@ static void same_bytes(void)
     must_eval("threads", (how){ .threads = 2, .batch = 3 });
     CHECK(judges_same("whole", "threads"), "2 threads and batches of 3 change bytes");
     for (size_t i = 3; i-- > 0;) {
-        CHECK(eval_into("shards", (how){ .shard = i, .shards = 3, .batch = 5 }, &left, NULL, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(left == 28 * i && images_below("shards") == (long)(84 - 28 * i), "after shard %zu: %zu images left, %ld there", i, left, images_below("shards"));
+        const how h = { .shard = i, .shards = 3, .batch = 5 };
+        CHECK(eval_into("shards", h, &left, NULL, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(left == 28 * i && images_below("shards") == (long)(84 - 28 * i),
+              "after shard %zu: %zu images left, %ld there", i, left, images_below("shards"));
     }
     must_eval("shards", (how){ .threads = 1 });
     CHECK(judges_same("whole", "shards"), "shards change bytes");
@@ -114,10 +127,14 @@ static void images(void)
     const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .seed = 288, .noise_index = 6 };
     CHECK(saeuron_generate(x, &o, alone, &e) == SAEURON_OK, "%s", e.text);
     snprintf(path, sizeof path, "%s/images/Sketch/288-00006.png", judges_at("whole"));
-    CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAEURON_OK && !memcmp(rgb, alone, sizeof alone), "%s is not what saeuron_generate draws: %s", path, e.text);
-    CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "6"), "it says noise index %s", said);
-    CHECK(png_text(NULL, path, "seed", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "288"), "it says seed %s", said);
-    CHECK(png_text(NULL, path, "noise", said, sizeof said, &e) == SAEURON_ENOENT, "it names a noise of %s", said);
+    CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAEURON_OK && !memcmp(rgb, alone, sizeof alone),
+          "%s is not what saeuron_generate draws: %s", path, e.text);
+    CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "6"),
+          "it says noise index %s", said);
+    CHECK(png_text(NULL, path, "seed", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "288"),
+          "it says seed %s", said);
+    CHECK(png_text(NULL, path, "noise", said, sizeof said, &e) == SAEURON_ENOENT, "it names a noise of %s",
+          said);
     io_free(NULL, rgb);
     saeuron_close(x);
 }
@@ -126,12 +143,18 @@ static void images(void)
 static void refuses(void)
 {
     static const struct { const char *damage; how h; int code; const char *words; } cases[] = {
-        { "printf x | dd of='%s/images/Van Gogh/188-00007.png' bs=1 seek=200 conv=notrunc 2>/dev/null", { 0 }, SAEURON_EFORMAT, "/Van Gogh/188-00007.png|delete this file" },
-        { "truncate -s 60 '%s/images/none/288-00011.png'", { 0 }, SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
-        { ": >'%s/images/none/288-00011.png'", { 0 }, SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
-        { "cd '%s/images' && cp none/188-00001.png none/188-00002.png", { 0 }, SAEURON_EFORMAT, "188-00002.png|noise_index \"1\"|\"2\"" },
-        { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 }, SAEURON_EFORMAT, "Sketch/188-00005.png|forget" },
-        { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 }, SAEURON_EFORMAT, "none/188-00005.png|forget|has none" },
+        { "printf x | dd of='%s/images/Van Gogh/188-00007.png' bs=1 seek=200 conv=notrunc 2>/dev/null", { 0 },
+          SAEURON_EFORMAT, "/Van Gogh/188-00007.png|delete this file" },
+        { "truncate -s 60 '%s/images/none/288-00011.png'", { 0 },
+          SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
+        { ": >'%s/images/none/288-00011.png'", { 0 },
+          SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
+        { "cd '%s/images' && cp none/188-00001.png none/188-00002.png", { 0 },
+          SAEURON_EFORMAT, "188-00002.png|noise_index \"1\"|\"2\"" },
+        { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 },
+          SAEURON_EFORMAT, "Sketch/188-00005.png|forget" },
+        { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 },
+          SAEURON_EFORMAT, "none/188-00005.png|forget|has none" },
         { "true '%s'", { .steps = 3 }, SAEURON_EFORMAT, "steps \"4\"|\"3\"|another folder" },
         { "true '%s'", { .seed = 1 }, SAEURON_EUSAGE, "seed 0, which is a test seed|overlap" },
     };
@@ -154,44 +177,52 @@ static void refuses(void)
     must_eval("overlap", (how){ .seed = 1, .overlap = true, .quick = true });
 }
 
-/* A third of the places of the first seed, along the diagonals: (style + object) % 3 == 0, so that each object and style keeps some.
- * Of 12 places, object * 4 + style: 0, 3, 6, 9; Sketch and Van Gogh do not count the unstyled one (0), Cats count all. */
+/* A third of the places of the first seed, those with (style + object) % 3 == 0: each object and style keeps
+ * some. Of 12 places, object * 4 + style, these are 0, 3, 6 and 9; Sketch and Van Gogh do not count the
+ * unstyled one, 0, and Cats count all. */
 static void quick(void)
 {
     static const struct { const char *list; bool there[12]; } cases[] = {
-        { "none", { [0] = true, [3] = true, [6] = true, [9] = true } }, { "Cats", { [0] = true, [3] = true, [6] = true, [9] = true } },
-        { "Sketch", { [3] = true, [6] = true, [9] = true } }, { "Van Gogh", { [3] = true, [6] = true, [9] = true } },
+        { "none", { [0] = true, [3] = true, [6] = true, [9] = true } },
+        { "Cats", { [0] = true, [3] = true, [6] = true, [9] = true } },
+        { "Sketch", { [3] = true, [6] = true, [9] = true } },
+        { "Van Gogh", { [3] = true, [6] = true, [9] = true } },
     };
     char path[1300];
     must_eval("quick", (how){ .quick = true });
     CHECK(images_below("quick") == 4 + 3 + 3 + 4, "%ld images", images_below("quick"));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t place = 0; place < 12; place++) {
-            snprintf(path, sizeof path, "%s/images/%s/188-%05zu.png", judges_at("quick"), cases[i].list, place);
-            CHECK(io_exists(NULL, path) == cases[i].there[place], "%s is %s", path, cases[i].there[place] ? "missing" : "there");
+            snprintf(path, sizeof path, "%s/images/%s/188-%05zu.png", judges_at("quick"), cases[i].list,
+                     place);
+            CHECK(io_exists(NULL, path) == cases[i].there[place], "%s is %s", path,
+                  cases[i].there[place] ? "missing" : "there");
         }
 }
 
-/* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other concepts' latents. */
+/* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other
+ * concepts' latents. */
 static void roll_means(const char *path, size_t by)
 {
     enum { LATENTS = 128 };
     io_file f;
     saeuron_error e = { 0 };
     CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK, "%s", e.text);
-    const size_t head = 8 + f.data[0] + 256u * f.data[1], row = LATENTS * sizeof(float); /* a length of eight bytes, the header */
+    const size_t head = 8 + f.data[0] + 256u * f.data[1]; /* a length of eight bytes, the header */
+    const size_t one = sizeof(float), row = LATENTS * one;
     unsigned char *rolled = malloc(f.size);
     memcpy(rolled, f.data, head);
     for (size_t at = head; at + row <= f.size; at += row)
         for (size_t i = 0; i < LATENTS; i++)
-            memcpy(rolled + at + (i + by) % LATENTS * sizeof(float), f.data + at + i * sizeof(float), sizeof(float));
+            memcpy(rolled + at + (i + by) % LATENTS * one, f.data + at + i * one, one);
     const size_t size = f.size;
     io_close(&f);
     test_write_file(path, rolled, size);
     free(rolled);
 }
 
-/* Statistics are no less part of a forgotten picture than the SAE: with others, a folder is refused, not counted again. */
+/* Statistics are no less part of a forgotten picture than the SAE: with others, a folder is refused, not
+ * counted again. */
 static void other_statistics(void)
 {
     saeuron_error e = { 0 };
@@ -206,8 +237,10 @@ static void other_statistics(void)
                  "/Sketch/188-00001.png|forget|statistics|another folder");
     CHECK(judges_same("whole", "whole2"), "the folder of other statistics was changed");
     must_eval("second", (how){ .quick = true });
-    CHECK(judges_same("first/images/none", "second/images/none"), "statistics change what is drawn without them");
-    CHECK(judges_same("first/images/Cats", "second/images/Cats"), "statistics of one hook change what another forgets");
+    CHECK(judges_same("first/images/none", "second/images/none"),
+          "statistics change what is drawn without them");
+    CHECK(judges_same("first/images/Cats", "second/images/Cats"),
+          "statistics of one hook change what another forgets");
     for (int i = 0; i < 2; i++) {
         static unsigned char rgb[2][TINY_PIXELS];
         unsigned char *pixels = NULL;
@@ -218,8 +251,10 @@ static void other_statistics(void)
             memcpy(rgb[i], pixels, TINY_PIXELS);
         io_free(NULL, pixels);
         CHECK(!i || memcmp(rgb[0], rgb[1], TINY_PIXELS), "other means draw the same picture");
-        CHECK(png_text(NULL, path, "forget", said, sizeof said, &e) == SAEURON_OK && strstr(said, " statistics "), "%s says %s", path, said);
-        CHECK(!judges_shell("grep -qF '%s' '%s/eval.json'", said, judges_at(i ? "second" : "first")), "eval.json lacks \"%s\"", said);
+        const int code = png_text(NULL, path, "forget", said, sizeof said, &e);
+        CHECK(code == SAEURON_OK && strstr(said, " statistics "), "%s says %s", path, said);
+        CHECK(!judges_shell("grep -qF '%s' '%s/eval.json'", said, judges_at(i ? "second" : "first")),
+              "eval.json lacks \"%s\"", said);
     }
     snprintf(path, sizeof path, "%s/sae/" TINY_STYLES "/stats.safetensors", judges_at("model"));
     judges_shell("cp '%s' '%s'", judges_at("stats.safetensors"), path);
@@ -228,6 +263,6 @@ static void other_statistics(void)
 }
 
 const test_case eval_tests[] = {
-    { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images }, { "refuses", refuses }, { "quick", quick },
-    { "other_statistics", other_statistics }, { NULL, NULL },
+    { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
+    { "refuses", refuses }, { "quick", quick }, { "other_statistics", other_statistics }, { NULL, NULL },
 };

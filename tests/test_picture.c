@@ -1,4 +1,5 @@
-/* test_picture.c: what a picture says of how it was made, and that a picture which says anything else is refused.
+/* test_picture.c: what a picture says of how it was made, and that a picture which says anything else is
+ * refused.
  *
  * Not here: that the same text makes the same picture (test_cli.c), PNG itself (test_io.c). */
 #include "test.h"
@@ -35,13 +36,14 @@ static void set_densities(float share)
     tiny_drop(&l);
 }
 
-static void describe(picture *d, const saeuron_context *x, const saeuron_generate_options *g, const char *inject)
+static void describe(picture *d, const saeuron_context *x, const saeuron_generate_options *g,
+                     const char *inject)
 {
     saeuron_error e = { 0 };
     CHECK(picture_describe(d, x, g, 0, 16, 16, 7, inject, &e) == SAEURON_OK, "%s", e.text);
 }
 
-/* The text "forget" names the SAE and the statistics; the densities too, but only where they were asked for. */
+/* The text "forget" names the SAE and the statistics, and the densities where they were asked for. */
 static void names_its_files(void)
 {
     static const char *const prompt = "cat";
@@ -58,7 +60,8 @@ static void names_its_files(void)
         CHECK(saeuron_forget(x, &f, &e) == SAEURON_OK, "%s", e.text);
         const ablation *a = x->hook[0];
         describe(&d, x, &g, "");
-        int n = snprintf(wanted, sizeof wanted, "Sketch top 8%s strength -4 sae %016" PRIx64 " statistics %016" PRIx64,
+        int n = snprintf(wanted, sizeof wanted,
+                         "Sketch top 8%s strength -4 sae %016" PRIx64 " statistics %016" PRIx64,
                          i < 2 ? " min-density 0.25" : "", a->sae.digest, a->stats.digest);
         if (i < 2)
             snprintf(wanted + n, sizeof wanted - (size_t)n, " density %016" PRIx64, a->stats.density_digest);
@@ -71,21 +74,28 @@ static void names_its_files(void)
     tiny_free(&files);
 }
 
-/* Whatever a picture says, a run that would say otherwise refuses it by that keyword, and so does a run that would say nothing. */
+/* Whatever a picture says, a run that would say otherwise refuses it by that keyword, and so does a run that
+ * would say nothing. */
 static void refused_by_keyword(void)
 {
     static const char *const prompt = "cat", *const other = "dog";
     static const float noise[TINY_LATENT] = { 1 };
     static unsigned char rgb[TINY_PIXELS];
-    static const struct { const char *keyword; saeuron_generate_options g; const char *forget, *inject; } cases[] = {
+    static const struct {
+        const char *keyword; saeuron_generate_options g; const char *forget, *inject;
+    } cases[] = {
         { "prompt", { .prompts = &other }, "Sketch", "" },
         { "negative_prompt", { .negative_prompt = "dog" }, "Sketch", "" },
-        { "seed", { .seed = 1 }, "Sketch", "" }, { "noise_index", { .noise_index = 1 }, "Sketch", "" },
+        { "seed", { .seed = 1 }, "Sketch", "" },
+        { "noise_index", { .noise_index = 1 }, "Sketch", "" },
         { "seed", { .noise = noise }, "Sketch", "" },
-        { "steps", { .steps = 3 }, "Sketch", "" }, { "cfg", { .guidance = 2, .has_guidance = 1 }, "Sketch", "" },
-        { "forget", { 0 }, "Watercolor", "" }, { "forget", { 0 }, NULL, "" },
+        { "steps", { .steps = 3 }, "Sketch", "" },
+        { "cfg", { .guidance = 2, .has_guidance = 1 }, "Sketch", "" },
+        { "forget", { 0 }, "Watercolor", "" },
+        { "forget", { 0 }, NULL, "" },
         { "residual", { .residual = SAEURON_RESIDUAL_NONE }, "Sketch", "" },
-        { "shared", { .shared = SAEURON_SHARED_RELEASED }, "Sketch", "" }, { "map_steps", { .map_steps = 1 }, "Sketch", "" },
+        { "shared", { .shared = SAEURON_SHARED_RELEASED }, "Sketch", "" },
+        { "map_steps", { .map_steps = 1 }, "Sketch", "" },
         { "inject", { 0 }, "Sketch", "noise 0123456789abcdef" },
     };
     char    path[1200], words[128];
@@ -100,7 +110,8 @@ static void refused_by_keyword(void)
         saeuron_error e = { 0 };
         unsigned char *pixels = NULL;
         saeuron_context *x = opened(&host);
-        CHECK(saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch" }, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(saeuron_forget(x, &(saeuron_forget_options){ .name = "Sketch" }, &e) == SAEURON_OK, "%s",
+              e.text);
         describe(&d, x, &plain, "");
         CHECK(png_save(NULL, path, rgb, 16, 16, d.texts, &e) == SAEURON_OK, "%s", e.text);
         picture_free(&d, x);

@@ -1,4 +1,5 @@
-/* test_protocol.c: protocols printed and read back; every fault of a protocol file, of classes and classifiers named.
+/* test_protocol.c: protocols printed and read back; every fault of a protocol file, of classes and
+ * classifiers named.
  *
  * Not here: what the rules count (test_metrics.c). */
 #include "test.h"
@@ -21,8 +22,10 @@ static void protocol_files(void)
         CHECK(protocol_open(&q, b.x, b.k, judges_at("p.json"), &e) == SAEURON_OK, "%s", e.text);
         protocol_print(&q, &u);
         CHECK(t.n == u.n && !memcmp(t.at, u.at, t.n), "%s is read back otherwise", names[i]);
-        CHECK(!strcmp(q.entry[0].prompt, "An image of Cats.") && q.entry[0].plain && !strcmp(q.entry[2].prompt, "An image of Cats in Van Gogh style.") &&
-                  q.entry[11].style == WATERCOLOR && q.entry[11].object == SEA, "the places of %s are in another order", names[i]);
+        CHECK(!strcmp(q.entry[0].prompt, "An image of Cats.") && q.entry[0].plain &&
+                  !strcmp(q.entry[2].prompt, "An image of Cats in Van Gogh style.") &&
+                  q.entry[11].style == WATERCOLOR && q.entry[11].object == SEA,
+              "the places of %s are in another order", names[i]);
         CHECK(q.steps == (i ? 100 : 0) && q.disjoint == !i, "%s: %zu steps", names[i], q.steps);
         text_free(&t);
         text_free(&u);
@@ -31,26 +34,43 @@ static void protocol_files(void)
     }
 }
 
-#define RULES "\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"forgotten\", \"mean\": \"images\"}, \"IRA\": {\"judge\": \"style\", \"of\": \"others\", \"mean\": \"styles\"}, " \
-              "\"CRA\": {\"judge\": \"object\", \"of\": \"all\", \"mean\": \"images\", \"styled\": 0}}"
-#define IMAGES "[{\"prompt\": \"a\", \"object\": \"Cats\", \"style\": \"Sketch\"}, {\"prompt\": \"b\", \"object\": \"Sea\"}]"
+#define RULES \
+    "\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"forgotten\", \"mean\": \"images\"}, " \
+    "\"IRA\": {\"judge\": \"style\", \"of\": \"others\", \"mean\": \"styles\"}, " \
+    "\"CRA\": {\"judge\": \"object\", \"of\": \"all\", \"mean\": \"images\", \"styled\": 0}}"
+#define IMAGES \
+    "[{\"prompt\": \"a\", \"object\": \"Cats\", \"style\": \"Sketch\"}, " \
+    "{\"prompt\": \"b\", \"object\": \"Sea\"}]"
+/* One seed and these rules and images; one seed, a rule for UA, and the images. */
+#define FILE_OF(rules, images) "{\"seeds\": [1], \"domains\": {" rules "}, \"images\": " images "}"
+#define UA_OF(rule) FILE_OF("\"style\": {\"UA\": {" rule "}}", IMAGES)
+#define GOOD_UA "\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\""
 
 static void protocol_errors(void)
 {
     static const struct { const char *text, *words; } cases[] = {
-        { "", "p.json" }, { "[]", "p.json|object" }, { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": " IMAGES ", \"imgaes\": 1}", "imgaes" },
-        { "{\"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" }, { "{\"seeds\": [1, 1], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds|no two alike" },
-        { "{\"seeds\": [-1], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" }, { "{\"seeds\": [1], \"images\": " IMAGES "}", "domains" },
-        { "{\"seeds\": [1], \"domains\": {}, \"images\": " IMAGES "}", "domains" }, { "{\"seeds\": [1], \"domains\": {\"style\": {}}, \"images\": " IMAGES "}", "domains.style.UA" },
-        { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"stile\", \"of\": \"all\", \"mean\": \"images\"}}}, \"images\": " IMAGES "}", "domains.style.UA|judge" },
-        { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\", \"plane\": 0}}}, \"images\": " IMAGES "}", "domains.style.UA|plane" },
-        { "{\"seeds\": [1], \"domains\": {\"style\": {\"UA\": {\"judge\": \"style\", \"of\": \"all\", \"mean\": \"images\", \"plain\": 0, \"styled\": 0}}}, \"images\": " IMAGES "}", "weights" },
-        { "{\"seeds\": [1], \"domains\": {" RULES "}}", "images" }, { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": []}", "images" },
-        { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": [{\"object\": \"Cats\"}]}", "image 0|prompt" },
-        { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": [{\"prompt\": \"a\\tb\"}]}", "image 0|control" },
-        { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": [{\"prompt\": \"a\", \"object\": \"Cow\"}]}", "image 0|Cow|object classifier" },
-        { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": [{\"prompt\": \"a\", \"style\": 7}]}", "image 0|style" },
-        { "{\"seeds\": [1], \"guidance\": -2, \"domains\": {" RULES "}, \"images\": " IMAGES "}", "guidance" },
+        { "", "p.json" },
+        { "[]", "p.json|object" },
+        { "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": " IMAGES ", \"imgaes\": 1}", "imgaes" },
+        { "{\"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
+        { "{\"seeds\": [1, 1], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds|no two alike" },
+        { "{\"seeds\": [-1], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
+        { "{\"seeds\": [1], \"images\": " IMAGES "}", "domains" },
+        { FILE_OF("", IMAGES), "domains" },
+        { FILE_OF("\"style\": {}", IMAGES), "domains.style.UA" },
+        { UA_OF("\"judge\": \"stile\", \"of\": \"all\", \"mean\": \"images\""), "domains.style.UA|judge" },
+        { UA_OF("\"judge\": \"style\", \"of\": \"none\", \"mean\": \"images\""), "style.UA|\"of\"|others" },
+        { UA_OF("\"judge\": \"style\", \"of\": \"all\""), "domains.style.UA|\"mean\"|images" },
+        { UA_OF(GOOD_UA ", \"plane\": 0"), "domains.style.UA|plane" },
+        { UA_OF(GOOD_UA ", \"plain\": 0, \"styled\": 0"), "domains.style.UA|weights" },
+        { "{\"seeds\": [1], \"domains\": {" RULES "}}", "images" },
+        { FILE_OF(RULES, "[]"), "images" },
+        { FILE_OF(RULES, "[{\"object\": \"Cats\"}]"), "image 0|prompt" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\\tb\"}]"), "image 0|control" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\", \"object\": \"Cow\"}]"), "image 0|Cow|object classifier" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\", \"style\": 7}]"), "image 0|style" },
+        { "{\"seeds\": [1], \"guidance\": -2, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
+          "guidance" },
         { "{\"seeds\": [1], \"name\": \"../x\", \"domains\": {" RULES "}, \"images\": " IMAGES "}", "name" },
     };
     bench b;
@@ -63,24 +83,34 @@ static void protocol_errors(void)
         const int code = protocol_open(&q, b.x, b.k, judges_at("p.json"), &e);
         judges_error(cases[i].text, code, SAEURON_EFORMAT, &e, cases[i].words);
     }
-    static const char good[] = "{\"seeds\": [7], \"steps\": 3, \"domains\": {" RULES "}, \"images\": " IMAGES "}";
+    static const char good[] =
+        "{\"seeds\": [7], \"steps\": 3, \"domains\": {" RULES "}, \"images\": " IMAGES "}";
     test_write_file(judges_at("p.json"), good, strlen(good));
-    CHECK(protocol_open(&q, b.x, b.k, judges_at("p.json"), &e) == SAEURON_OK && q.measured[STYLE] && !q.measured[OBJECT] && q.steps == 3 && q.entry[1].plain && q.entries == 2, "%s", e.text);
+    CHECK(protocol_open(&q, b.x, b.k, judges_at("p.json"), &e) == SAEURON_OK && q.measured[STYLE] &&
+              !q.measured[OBJECT] && q.steps == 3 && q.entry[1].plain && q.entries == 2,
+          "%s", e.text);
     protocol_close(&q);
-    judges_error("no such name", protocol_open(&q, b.x, b.k, "papers", &e), SAEURON_EUSAGE, &e, "papers|emojicanvas, paper");
-    judges_error("no such file", protocol_open(&q, b.x, b.k, judges_at("none.json"), &e), SAEURON_ENOENT, &e, "none.json");
+    judges_error("no such name", protocol_open(&q, b.x, b.k, "papers", &e), SAEURON_EUSAGE, &e,
+                 "papers|emojicanvas, paper");
+    judges_error("no such file", protocol_open(&q, b.x, b.k, judges_at("none.json"), &e), SAEURON_ENOENT, &e,
+                 "none.json");
     bench_close(&b);
 }
 
-/* Classifiers of another model: too few outputs, other names; concepts.json that contradicts itself; no concepts.json at all. */
+/* Classifiers of another model: too few outputs, other names; concepts.json that contradicts itself; no
+ * concepts.json at all. */
 static void classes(void)
 {
     static const struct { const char *from, *to, *words; } cases[] = {
         { "\"Seed_Images\", \"Sketch\"", "\"Seed_Images\", \"Sketches\"", "Sketch|none of its classes" },
-        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\", \"Seed_Images\"", "class 0 of domain style is Sketch|Seed_Images" },
-        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\"", "domain style has 3 classes, its classifier 4" }, { "\"Seed_Images\", \"Sketch\"", "\"a/b\", \"Sketch\"", "classes|slashes" },
-        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\", \"Sketch\"", "no two alike" }, { "\"classes\": [", "\"classes\": [[], ", "classes" },
-        { "{\"steps\"", "{\"protocol\": \"mine\", \"steps\"", "no protocol mine" }, { "{\"steps\"", "{\"protocol\": 3, \"steps\"", "protocol" },
+        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\", \"Seed_Images\"",
+          "class 0 of domain style is Sketch|Seed_Images" },
+        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\"", "domain style has 3 classes, its classifier 4" },
+        { "\"Seed_Images\", \"Sketch\"", "\"a/b\", \"Sketch\"", "classes|slashes" },
+        { "\"Seed_Images\", \"Sketch\"", "\"Sketch\", \"Sketch\"", "no two alike" },
+        { "\"classes\": [", "\"classes\": [[], ", "classes" },
+        { "{\"steps\"", "{\"protocol\": \"mine\", \"steps\"", "no protocol mine" },
+        { "{\"steps\"", "{\"protocol\": 3, \"steps\"", "protocol" },
         { "{\"steps\"", "{\"templates\": {\"plain\": 3}, \"steps\"", "template|plain" },
     };
     static tiny t;
@@ -92,7 +122,8 @@ static void classes(void)
         protocol q;
         const bool gone = i == sizeof cases / sizeof *cases;
         tiny_make(&t);
-        tiny_edit(&t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", \"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
+        tiny_edit(&t, "concepts.json", "\"concepts\": [\"Sketch\"", "\"classes\": [\"Seed_Images\", "
+                  "\"Sketch\", \"Van Gogh\", \"Watercolor\"], \"concepts\": [\"Sketch\"");
         if (gone)
             tiny_set(&t, "concepts.json", NULL, 0);
         else
@@ -101,9 +132,12 @@ static void classes(void)
         CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
         const int code = protocol_open(&q, x, b.k, NULL, &e);
         if (!gone) {
-            CHECK(code && test_holds(e.text, cases[i].words), "\"%s\" should hold %s", e.text, cases[i].words);
+            CHECK(code && test_holds(e.text, cases[i].words), "\"%s\" should hold %s", e.text,
+                  cases[i].words);
         } else {
-            CHECK(code == SAEURON_OK && q.entries == 12 && !q.label[STYLE].concept[SEED_IMAGES] && q.label[STYLE].concept[SKETCH], "from the classifiers' names: %s", e.text);
+            CHECK(code == SAEURON_OK && q.entries == 12 && !q.label[STYLE].concept[SEED_IMAGES] &&
+                      q.label[STYLE].concept[SKETCH],
+                  "from the classifiers' names: %s", e.text);
             protocol_close(&q);
         }
         saeuron_close(x);
@@ -113,18 +147,22 @@ static void classes(void)
     bench_close(&b);
 }
 
-/* The third that a quick evaluation takes, where unstyled images have no class: they stand behind the last style, here as style 4. */
+/* The third that a quick evaluation takes, where unstyled images have no class: they stand behind the last
+ * style, here as style 4. */
 static void quick_places(void)
 {
     protocol p = { .label = { [STYLE] = { .count = 4 }, [OBJECT] = { .count = 4 } } };
     for (uint32_t object = 0; object < 4; object++)
         for (uint32_t style = 0; style < 5; style++) {
             const entry e = { .style = style < 4 ? style : NO_LABEL, .object = object, .plain = style == 4 };
-            CHECK(place_is_quick(&p, &e) == ((style + object) % 3 == 0), "object %u, style %u", object, style);
+            CHECK(place_is_quick(&p, &e) == ((style + object) % 3 == 0), "object %u, style %u", object,
+                  style);
         }
-    CHECK(place_is_quick(&p, &(entry){ .style = 0, .object = NO_LABEL }), "an image without an object stands with the first");
+    CHECK(place_is_quick(&p, &(entry){ .style = 0, .object = NO_LABEL }),
+          "an image without an object stands with the first");
 }
 
 const test_case protocol_tests[] = {
-    { "protocol_files", protocol_files }, { "protocol_errors", protocol_errors }, { "classes", classes }, { "quick_places", quick_places }, { NULL, NULL },
+    { "protocol_files", protocol_files }, { "protocol_errors", protocol_errors }, { "classes", classes },
+    { "quick_places", quick_places }, { NULL, NULL },
 };

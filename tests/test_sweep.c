@@ -1,4 +1,5 @@
-/* test_sweep.c: sweeps, however they are stopped, end in the same bytes; the table and forget.json that they write.
+/* test_sweep.c: sweeps, however they are stopped, end in the same bytes; the table and forget.json that they
+ * write.
  *
  * Not here: the options (test_cli.c). */
 #define _POSIX_C_SOURCE 200809L
@@ -34,8 +35,10 @@ static void choosing(void)
         { "5 points below are kept", 2, 0, { { 99, 99, 92, 97 }, { 90, 90, 97, 97 } } },
         { "more than 5 are not", 2, 1, { { 99, 99, 91.9999, 97 }, { 90, 90, 97, 97 } } },
         { "each by its own CRA without forgetting", 2, 1, { { 99, 99, 85, 97 }, { 90, 90, 85, 88 } } },
-        { "one that keeps CRA before any that does not", 3, 2, { { 100, 100, 50, 97 }, { 100, 100, 60, 97 }, { 1, 1, 96, 97 } } },
-        { "none keeps it: the largest CRA", 3, 1, { { 100, 100, 50, 97 }, { 10, 10, 70, 97 }, { 90, 90, 60, 97 } } },
+        { "one that keeps CRA before any that does not", 3, 2,
+          { { 100, 100, 50, 97 }, { 100, 100, 60, 97 }, { 1, 1, 96, 97 } } },
+        { "none keeps it: the largest CRA", 3, 1,
+          { { 100, 100, 50, 97 }, { 10, 10, 70, 97 }, { 90, 90, 60, 97 } } },
         { "none keeps it, CRA alike: the score", 2, 1, { { 70, 70, 60, 97 }, { 80, 80, 60, 97 } } },
         { "a tie: the first", 3, 0, { { 90, 80, 95, 97 }, { 80, 90, 96, 97 }, { 85, 85, 97, 97 } } },
         { "a tie where none keeps CRA: the first", 2, 0, { { 90, 80, 60, 97 }, { 80, 90, 60, 97 } } },
@@ -57,14 +60,17 @@ static void choosing(void)
             others[won] = false;
             CHECK(sweep_choose(r, others, cases[i].n) != won, "%s: one wins that may not", cases[i].what);
         }
-        CHECK(sweep_choose(r, none, cases[i].n) == cases[i].n, "%s: none may win, but one does", cases[i].what);
+        CHECK(sweep_choose(r, none, cases[i].n) == cases[i].n, "%s: none may win, but one does",
+              cases[i].what);
     }
-    const result kept = made_result(0, 0, 92, 97), lost = made_result(0, 0, 91.99, 97), unknown = made_result(0, 0, 50, NONE);
-    CHECK(sweep_keeps(&kept) && !sweep_keeps(&lost) && sweep_keeps(&unknown), "which points keep CRA has changed");
+    const result kept = made_result(0, 0, 92, 97), lost = made_result(0, 0, 91.99, 97);
+    const result unknown = made_result(0, 0, 50, NONE);
+    CHECK(sweep_keeps(&kept) && !sweep_keeps(&lost) && sweep_keeps(&unknown),
+          "which points keep CRA has changed");
 }
 
-/* The places of stage one are a matter of this order, so it stays: of EmojiCanvas' 220 places the first, and of twelve all. (Counted by docs/contract.md
- * section 6 in Python: stream digest(0, "sweep"), seed 0.) */
+/* The places of stage one are a matter of this order, so it stays: of EmojiCanvas' 220 places the first, and
+ * of twelve all. (Counted by docs/contract.md section 6 in Python: stream digest(0, "sweep"), seed 0.) */
 static void shuffled_places(void)
 {
     static const uint32_t twelve[12] = { 2, 4, 3, 0, 8, 1, 10, 5, 6, 9, 7, 11 },
@@ -92,11 +98,16 @@ static void note_choice(void *user, const char *concept, const choice *c, const 
     }
 }
 
-typedef struct turn { long stop_at; uint64_t seeds[3]; size_t test; bool install; size_t points, retained; } turn;
+typedef struct turn {
+    long     stop_at;
+    uint64_t seeds[3];
+    size_t   test, points, retained;
+    bool     install;
+} turn;
 
 static int sweep_into(const char *dir, turn t, saeuron_error *e)
 {
-    static const uint64_t test_seeds[] = { 188, 0 };
+    static const uint64_t test_seeds[] = { 188, 0 }, seeds[] = { 1188, 1288, 1588 };
     static sweep_options o;
     bench b;
     char  installed[1024] = "";
@@ -104,13 +115,19 @@ static int sweep_into(const char *dir, turn t, saeuron_error *e)
     b.concept[STYLE][SKETCH] = b.concept[STYLE][WATERCOLOR] = true;
     b.stop.at = t.stop_at;
     b.p.seeds = 3;
-    memcpy(b.p.seed, t.seeds[0] || t.seeds[1] ? t.seeds : (const uint64_t[]){ 1188, 1288, 1588 }, 3 * sizeof *b.p.seed);
-    o = (sweep_options){ .e = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .dir = judges_at(dir), .concept = { b.concept[STYLE], b.concept[OBJECT] } }, .domain = STYLE,
-                         .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1, .retained = t.retained ? t.retained : 2, .finalists = 2, .install = t.install, .chose = note_choice,
-                         .grid = { { 8, 0, -1 }, { 8, 0, -4 }, { 0, 90, -1 }, { 24, 0, -2 } }, .points = t.points ? t.points : 4 };
+    memcpy(b.p.seed, t.seeds[0] || t.seeds[1] ? t.seeds : seeds, sizeof seeds);
+    o = (sweep_options){
+        .e = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .dir = judges_at(dir),
+               .concept = { b.concept[STYLE], b.concept[OBJECT] } },
+        .domain = STYLE, .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1,
+        .retained = t.retained ? t.retained : 2, .finalists = 2, .install = t.install, .chose = note_choice,
+        .grid = { { 8, 0, -1 }, { 8, 0, -4 }, { 0, 90, -1 }, { 24, 0, -2 } },
+        .points = t.points ? t.points : 4,
+    };
     choices.count = 0;
     const int code = sweep_run(b.x, &o, installed, e);
-    CHECK(!t.install || code || test_holds(installed, "/sae/" TINY_STYLES "/forget.json"), "written: %s", installed);
+    CHECK(!t.install || code || test_holds(installed, "/sae/" TINY_STYLES "/forget.json"), "written: %s",
+          installed);
     bench_close(&b);
     return code;
 }
@@ -122,24 +139,32 @@ static void sweeps(void)
     int  code = SAEURON_ECANCEL;
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
     /* 1 head, 2 concepts x (4 points + 2 finalists) */
-    CHECK(judges_shell("test $(wc -l <'%s/results.tsv') = 13 && test $(grep -c '^2' '%s/results.tsv') = 4", judges_at("sweep"), judges_at("sweep")) == 0, "the table has other rows");
+    const char *dir = judges_at("sweep");
+    CHECK(!judges_shell("test $(wc -l <'%s/results.tsv') = 13 && test $(grep -c '^2' '%s/results.tsv') = "
+                        "4", dir, dir), "the table has other rows");
     /* stage one: 3 of the concept at one seed, 2 retained; stage two: 9 places at two seeds */
-    CHECK(judges_shell("test $(grep -c '^1.*\t5\t[0-9a-f]*$' '%s/results.tsv') = 8 && test $(grep -c '^2.*\t18\t[0-9a-f]*$' '%s/results.tsv') = 4", judges_at("sweep"), judges_at("sweep")) == 0, "other numbers of images");
+    CHECK(!judges_shell("test $(grep -c '^1.*\t5\t[0-9a-f]*$' '%s/results.tsv') = 8 %s", dir, ""),
+          "stage one has other numbers of images");
+    CHECK(!judges_shell("test $(grep -c '^2.*\t18\t[0-9a-f]*$' '%s/results.tsv') = 4 %s", dir, ""),
+          "stage two has other numbers of images");
     for (size_t i = 0; i < choices.count; i++) { /* a choice is a finalist: it has a row of stage two */
         char row[64];
-        snprintf(row, sizeof row, "^2.%s.%s %g.%g.", i ? "Watercolor" : "Sketch", choices.c[i].top ? "top" : "percentile",
-                 choices.c[i].top ? (double)choices.c[i].top : choices.c[i].percentile, (double)choices.c[i].strength);
+        const choice *c = &choices.c[i];
+        const double value = c->top ? (double)c->top : c->percentile;
+        snprintf(row, sizeof row, "^2.%s.%s %g.%g.", i ? "Watercolor" : "Sketch",
+                 c->top ? "top" : "percentile", value, (double)c->strength);
         CHECK(!judges_shell("grep -q '%s' '%s/results.tsv'", row, judges_at("sweep")), "no row %s", row);
     }
     for (; code == SAEURON_ECANCEL && stops < 200; stops++)
         code = sweep_into("swept", (turn){ .stop_at = 3 + stops }, &e);
     CHECK(code == SAEURON_OK && stops > 8, "%s after %ld stops", e.text, stops);
     CHECK(judges_same("sweep", "swept"), "a sweep that was stopped ends in other bytes");
-    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "swept"), "a second sweep changes the first's files: %s", e.text);
+    CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "swept"),
+          "a second sweep changes the first's files: %s", e.text);
 }
 
-/* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's own and the first three
- * others of the shuffled order, at the others all that count. */
+/* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's
+ * own and the first three others of the shuffled order, at the others all that count. */
 static void places_of_the_stages(void)
 {
     saeuron_error e = { 0 };
@@ -147,15 +172,16 @@ static void places_of_the_stages(void)
     bool     wanted[12] = { false };
     sweep_order(o, 12);
     for (uint32_t concept = SKETCH; concept <= WATERCOLOR; concept += WATERCOLOR - SKETCH)
-        for (size_t i = 0, kept = 0; i < 12; i++) { /* place: object * 4 + style; Seed_Images, style 0, counts for no style */
-            const uint32_t style = o[i] % 4;
+        for (size_t i = 0, kept = 0; i < 12; i++) {
+            const uint32_t style = o[i] % 4; /* place: object * 4 + style; Seed_Images, 0, does not count */
             wanted[o[i]] |= style == concept || (style && style != concept && kept++ < 3);
         }
     CHECK(sweep_into("places", (turn){ .points = 1, .retained = 3 }, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < 12; i++) {
         char path[1300];
         for (int seed = 0; seed < 2; seed++) {
-            snprintf(path, sizeof path, "%s/images/none/%d-%05zu.png", judges_at("places"), seed ? 1288 : 1188, i);
+            snprintf(path, sizeof path, "%s/images/none/%d-%05zu.png", judges_at("places"),
+                     seed ? 1288 : 1188, i);
             const bool there = io_exists(NULL, path), should = seed ? i % 4 != 0 : wanted[i];
             CHECK(there == should, "%s is %s", path, there ? "there" : "missing");
         }
@@ -165,20 +191,27 @@ static void places_of_the_stages(void)
 static void sweep_refuses(void)
 {
     saeuron_error e = { 0 };
-    judges_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAEURON_EUSAGE, &e, "188|test seed|seeds");
-    judges_error("the statistics' seed", sweep_into("no", (turn){ .seeds = { 1188, 0, 5 } }, &e), SAEURON_EUSAGE, &e, "seed 0|statistics");
-    judges_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e), SAEURON_EUSAGE, &e, "seed 0|test seed|overlap");
-    CHECK(judges_shell("test ! -e '%s' %s", judges_at("no"), "") == 0, "a sweep that was refused has made a folder");
+    judges_error("a test seed", sweep_into("no", (turn){ .seeds = { 1188, 188, 5 } }, &e), SAEURON_EUSAGE,
+                 &e, "188|test seed|seeds");
+    judges_error("the statistics' seed", sweep_into("no", (turn){ .seeds = { 1188, 0, 5 } }, &e),
+                 SAEURON_EUSAGE, &e, "seed 0|statistics");
+    judges_error("the statistics' seed is a test seed", sweep_into("no", (turn){ .test = 2 }, &e),
+                 SAEURON_EUSAGE, &e, "seed 0|test seed|overlap");
+    CHECK(judges_shell("test ! -e '%s' %s", judges_at("no"), "") == 0,
+          "a sweep that was refused has made a folder");
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK, "%s", e.text);
     judges_shell("cp -r '%s' '%s'", judges_at("sweep"), judges_at("torn"));
     judges_shell("sed -i '5s/^/x/' '%s/results.tsv' %s", judges_at("torn"), "");
-    judges_error("a damaged row", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 5|damaged");
+    judges_error("a damaged row", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e,
+                 "results.tsv: line 5|damaged");
     judges_shell("cp '%s/results.tsv' '%s'", judges_at("sweep"), judges_at("torn"));
     judges_shell("truncate -s -4 '%s/results.tsv' %s", judges_at("torn"), "");
-    judges_error("a cut table", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 13|damaged");
+    judges_error("a cut table", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e,
+                 "results.tsv: line 13|damaged");
     judges_shell("cp '%s/results.tsv' '%s'", judges_at("sweep"), judges_at("torn"));
     judges_shell("rm -r '%s/images' %s", judges_at("torn"), "");
-    judges_error("another seed", sweep_into("torn", (turn){ .seeds = { 1188, 1288, 1589 } }, &e), SAEURON_EFORMAT, &e, "results.tsv: line 2|another");
+    judges_error("another seed", sweep_into("torn", (turn){ .seeds = { 1188, 1288, 1589 } }, &e),
+                 SAEURON_EFORMAT, &e, "results.tsv: line 2|another");
 }
 
 /* forget.json beside the SAE keeps what it says of other concepts, and is what saeuron_forget reads. */
@@ -191,20 +224,27 @@ static void sweep_installs(void)
     double x = 0;
     judges_prepare();
     snprintf(path, sizeof path, "%s/sae/" TINY_STYLES "/forget.json", judges_at("model"));
-    static const char before[] = "{\"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5}, \"Sketch\": {\"top\": 99}}\n";
+    static const char before[] = "{\"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5},"
+                                 " \"Sketch\": {\"top\": 99}}\n";
     judges_shell("cp '%s' '%s'", path, judges_at("forget.json"));
     test_write_file(path, before, sizeof before - 1);
-    CHECK(sweep_into("sweep", (turn){ .install = true }, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
-    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK && json_open(&v, (const char *)f.data, f.size, path, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(sweep_into("sweep", (turn){ .install = true }, &e) == SAEURON_OK && choices.count == 2, "%s",
+          e.text);
+    CHECK(io_open(&f, NULL, path, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(json_open(&v, (const char *)f.data, f.size, path, &e) == SAEURON_OK, "%s", e.text);
     snprintf(text, sizeof text, "%.*s", (int)f.size, (const char *)f.data);
-    CHECK(json_length(v) == 3 && strstr(text, "{\n \"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5},\n \"Sketch\": {\""), "%s", text);
+    CHECK(json_length(v) == 3 &&
+              strstr(text, "{\n \"Van Gogh\": {\"percentile\": 70.5, \"strength\": -1.5},\n \"Sketch\": {\""),
+          "%s", text);
     if (choices.c[0].top)
-        CHECK(json_get(v, "Sketch", &one) && json_get(one, "top", &top) && json_number(top, &x) && (size_t)x == choices.c[0].top, "%s", text);
+        CHECK(json_get(v, "Sketch", &one) && json_get(one, "top", &top) && json_number(top, &x) &&
+              (size_t)x == choices.c[0].top, "%s", text);
     io_close(&f);
     judges_shell("cp '%s' '%s'", judges_at("forget.json"), path);
 }
 
 const test_case sweep_tests[] = {
     { "choosing", choosing }, { "shuffled_places", shuffled_places }, { "sweeps", sweeps },
-    { "places_of_the_stages", places_of_the_stages }, { "sweep_refuses", sweep_refuses }, { "sweep_installs", sweep_installs }, { NULL, NULL },
+    { "places_of_the_stages", places_of_the_stages }, { "sweep_refuses", sweep_refuses },
+    { "sweep_installs", sweep_installs }, { NULL, NULL },
 };

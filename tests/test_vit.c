@@ -1,29 +1,43 @@
-/* test_vit.c: config.json in every layout that timm writes; each of its faults named. On the tiny classifier of judges.h.
+/* test_vit.c: config.json in every layout that timm writes; each of its faults named. On the tiny classifier
+ * of judges.h.
  *
- * Not here: the folder, the pictures and the public entries (test_classifier.c), whether the logits are timm's (test_golden.c). */
+ * Not here: the folder, the pictures and the public entries (test_classifier.c), whether the logits are
+ * timm's (test_golden.c). */
 #include "test.h"
 #include "judges.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* The same network said in timm's hub layout, with keys that mean nothing here; sizes of a named architecture overridden; the values in F16
- * and BF16: the same logits, and another digest only where the bytes are others. */
+/* The same network said in timm's hub layout, with keys that mean nothing here; sizes of a named architecture
+ * overridden; the values in F16 and BF16: the same logits, and another digest only where the bytes are
+ * others. */
 static void layouts(void)
 {
     static const char *const texts[] = {
-        "{\"architecture\": \"vit_large_patch16_224\", \"num_classes\": 5, \"num_features\": 16, \"global_pool\": \"token\",\n"
-        " \"label_names\": [\"a\", \"b\", \"c\", \"d\", \"e\"], \"label_descriptions\": {\"a\": \"the first\"},\n"
-        " \"model_args\": {\"img_size\": [12, 12], \"patch_size\": 4, \"embed_dim\": 16, \"depth\": 2, \"num_heads\": 2, \"mlp_ratio\": 2.5, \"drop_path_rate\": 0.1, \"weight_init\": \"jax\"},\n"
-        " \"pretrained_cfg\": {\"tag\": \"x\", \"custom_load\": false, \"input_size\": [3, 12, 12], \"fixed_input_size\": true, \"interpolation\": \"bilinear\", \"crop_pct\": 1.0,\n"
-        " \"crop_mode\": \"center\", \"mean\": [0.5, 0.25, 0.5], \"std\": [0.5, 0.5, 0.25], \"num_classes\": 1000, \"pool_size\": null, \"first_conv\": \"patch_embed.proj\",\n"
-        " \"classifier\": \"head\", \"license\": \"mit\", \"test_input_size\": [3, 288, 288], \"label_offset\": null}}",
+        "{\"architecture\": \"vit_large_patch16_224\", \"num_classes\": 5, \"num_features\": 16, "
+        "\"global_pool\": \"token\",\n"
+        " \"label_names\": [\"a\", \"b\", \"c\", \"d\", \"e\"], \"label_descriptions\": {\"a\": \"the "
+        "first\"},\n"
+        " \"model_args\": {\"img_size\": [12, 12], \"patch_size\": 4, \"embed_dim\": 16, \"depth\": 2, "
+        "\"num_heads\": 2, \"mlp_ratio\": 2.5, \"drop_path_rate\": 0.1, \"weight_init\": \"jax\"},\n"
+        " \"pretrained_cfg\": {\"tag\": \"x\", \"custom_load\": false, \"input_size\": [3, 12, 12], "
+        "\"fixed_input_size\": true, \"interpolation\": \"bilinear\", \"crop_pct\": 1.0,\n"
+        " \"crop_mode\": \"center\", \"mean\": [0.5, 0.25, 0.5], \"std\": [0.5, 0.5, 0.25], \"num_classes\": "
+        "1000, \"pool_size\": null, \"first_conv\": \"patch_embed.proj\",\n"
+        " \"classifier\": \"head\", \"license\": \"mit\", \"test_input_size\": [3, 288, 288], "
+        "\"label_offset\": null}}",
         /* what model_args says wins over the top, and the top over pretrained_cfg */
-        "{\"architecture\": \"vit_tiny_patch16_224\", \"num_classes\": 5, \"num_heads\": 4, \"model_args\": {\"embed_dim\": 16, \"depth\": 2, \"num_heads\": 2, \"patch_size\": [4, 4], \"mlp_ratio\": 2.5},\n"
-        " \"pretrained_cfg\": {\"input_size\": [3, 12, 12], \"num_classes\": 7, \"mean\": [0.5, 0.25, 0.5], \"std\": [0.5, 0.5, 0.25]}}",
+        "{\"architecture\": \"vit_tiny_patch16_224\", \"num_classes\": 5, \"num_heads\": 4, \"model_args\": "
+        "{\"embed_dim\": 16, \"depth\": 2, \"num_heads\": 2, \"patch_size\": [4, 4], \"mlp_ratio\": 2.5},\n"
+        " \"pretrained_cfg\": {\"input_size\": [3, 12, 12], \"num_classes\": 7, \"mean\": [0.5, 0.25, 0.5], "
+        "\"std\": [0.5, 0.5, 0.25]}}",
         /* the layout of timm's own older files: all in one object, null for absent */
-        "{\"architecture\": \"vision_transformer\", \"img_size\": 12, \"input_size\": [3, 24, 24], \"patch_size\": 4, \"embed_dim\": 16, \"depth\": 2.0, \"num_heads\": 2, \"mlp_ratio\": 2.5, \"num_classes\": 5,\n"
-        " \"mean\": [0.5, 0.25, 5e-1], \"std\": [0.5, 0.5, 0.25], \"fc_norm\": null, \"qkv_bias\": null, \"reg_tokens\": 0, \"_note\": \"x\", \"torch_dtype\": \"float16\", \"dynamic_img_size\": true}",
+        "{\"architecture\": \"vision_transformer\", \"img_size\": 12, \"input_size\": [3, 24, 24], "
+        "\"patch_size\": 4, \"embed_dim\": 16, \"depth\": 2.0, \"num_heads\": 2, \"mlp_ratio\": 2.5, "
+        "\"num_classes\": 5,\n"
+        " \"mean\": [0.5, 0.25, 5e-1], \"std\": [0.5, 0.5, 0.25], \"fc_norm\": null, \"qkv_bias\": null, "
+        "\"reg_tokens\": 0, \"_note\": \"x\", \"torch_dtype\": \"float16\", \"dynamic_img_size\": true}",
     };
     static tiny_list l;
     verdict first, v;
@@ -36,7 +50,8 @@ static void layouts(void)
         tiny_text(&judge_files, JUDGE_CONFIG, texts[i]);
         k = judge_opened(NULL, 1, 0);
         judge_must(k, 0, MOST, &v);
-        CHECK(judge_same(&first, &v) && k && saeuron_classifier_digest(k) == digest, "layout %zu: other logits, or another digest", i);
+        CHECK(judge_same(&first, &v) && k && saeuron_classifier_digest(k) == digest,
+              "layout %zu: other logits, or another digest", i);
         saeuron_classifier_close(k);
     }
     for (int type = DT_F16; type <= DT_BF16; type++) {
@@ -46,21 +61,24 @@ static void layouts(void)
         tiny_save(&judge_files, JUDGE_MODEL, &l, 0, l.count, NULL);
         k = judge_opened(NULL, 1, type == DT_F16 ? 1000000 : 0);
         judge_must(k, 0, MOST, &v);
-        CHECK(judge_same(&first, &v) && k && saeuron_classifier_digest(k) != digest, "%s: other logits, or the digest of F32", io_dtype_name((dtype)type));
+        CHECK(judge_same(&first, &v) && k && saeuron_classifier_digest(k) != digest,
+              "%s: other logits, or the digest of F32", io_dtype_name((dtype)type));
         saeuron_classifier_close(k);
         tiny_drop(&l);
     }
     judge_done(NULL);
 }
 
-/* Every option of the network that has tensors of its own is found to have them: with the other's file opening fails by name. */
+/* Every option of the network that has tensors of its own is found to have them: with the other's file
+ * opening fails by name. */
 static void variants(void)
 {
     static const struct { const char *from, *to, *words; } cases[] = {
         { "\"qkv_bias\": true", "\"qkv_bias\": false", "attn.qkv.bias|unknown" },
         { "\"class_token\": true", "\"class_token\": false, \"fc_norm\": true", "class_token" },
         { "\"global_pool\": \"token\"", "\"global_pool\": \"avg\"", "fc_norm.weight|missing" },
-        { "\"global_pool\": \"token\"", "\"global_pool\": \"token\", \"fc_norm\": true", "fc_norm.weight|missing" },
+        { "\"global_pool\": \"token\"", "\"global_pool\": \"token\", \"fc_norm\": true",
+          "fc_norm.weight|missing" },
         { "\"class_token\": true", "\"class_token\": null", NULL },
         { "\"global_pool\": \"token\"", "\"global_pool\": \"avg\", \"fc_norm\": false", NULL },
         { "\"mlp_ratio\": 2.5", "\"mlp_ratio\": 2.56", NULL }, /* int(40.96) is 40 */
@@ -81,7 +99,8 @@ static void variants(void)
         }
         k = judge_opened(NULL, 1, 0);
         judge_must(k, 0, MOST, &v);
-        CHECK(judge_same(&first, &v) == (strstr(cases[i].to, "null") || strstr(cases[i].to, "2.56")), "%s: the logits are %s", cases[i].to, judge_same(&first, &v) ? "the same" : "others");
+        CHECK(judge_same(&first, &v) == (strstr(cases[i].to, "null") || strstr(cases[i].to, "2.56")),
+              "%s: the logits are %s", cases[i].to, judge_same(&first, &v) ? "the same" : "others");
         judge_done(k);
     }
 }
@@ -92,7 +111,8 @@ static void config_errors(void)
     static const struct { const char *from, *to, *words; } cases[] = {
         { "\"architecture\": \"vision_transformer\"", "\"arch\": 1", "\"architecture\"|no classifier" },
         { "\"vision_transformer\"", "\"resnet50\"", "\"architecture\" resnet50|vit_{tiny" },
-        { "\"vision_transformer\"", "\"vit_base_patch16_clip_224\"", "\"architecture\" vit_base_patch16_clip_224" },
+        { "\"vision_transformer\"", "\"vit_base_patch16_clip_224\"",
+          "\"architecture\" vit_base_patch16_clip_224" },
         { "\"vision_transformer\"", "7", "\"architecture\"|string" },
         { "\"img_size\": 12", "\"img_size\": 0", "\"img_size\"" },
         { "\"img_size\": 12", "\"img_size\": [12, 16]", "\"img_size\"|square" },
@@ -147,8 +167,11 @@ static void config_errors(void)
         { "\"num_classes\": 5", "\"num_classes\": 4", "\"label_names\" has 5 names for 4 classes" },
         { "\"Sea\", \"Flame\"", "\"Sea\"", "\"label_names\" has 4 names for 5 classes" },
         { "\"Sea\"", "7", "\"label_names\" must be a list" },
-        { "[\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]", "{\"0\": \"Cats\"}", "\"label_names\"" },
-        { "\"num_classes\": 5,\n  \"label_names\": [\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]", "\"num_classes\": 6", "head.weight has shape [5, 16]|[6, 16]" },
+        { "[\"Cats\", \"Dogs\", \"Sea\", \"Flame\", \"\xC3\x84pfel\"]", "{\"0\": \"Cats\"}",
+          "\"label_names\"" },
+        { "\"num_classes\": 5,\n  \"label_names\": [\"Cats\", \"Dogs\", \"Sea\", \"Flame\", "
+          "\"\xC3\x84pfel\"]",
+          "\"num_classes\": 6", "head.weight has shape [5, 16]|[6, 16]" },
         { "\"num_classes\": 5,", "\"num_classes\": 5", "line" },
         { "\"depth\": 2", "\"depth\": 2, \"depth\": 2", "twice" },
     };
