@@ -47,7 +47,7 @@ ROOMS := arithmetic files layers training evaluation program
 vpath %.c $(ROOMS)
 names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
 # The library is the method and what is under it; classifiers stand beside it. The kernels are compiled once for each instruction set.
-LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit
+LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit classifier
 KERNELS := $(ISAS:%=kernels_%)
 # What the program has beyond the library.
 OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
