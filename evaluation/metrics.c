@@ -59,7 +59,7 @@ static double low_end(const stratum *s, size_t n, double total, bool wrong)
     }
 }
 
-/* The score interval. Of one stratum it is Wilson's (1927); unlike V +- Z sqrt(V (1 - V) / n) it is no point
+/* EQ 36: the score interval. Of one stratum it is Wilson's (1927); unlike V +- Z sqrt(V (1 - V) / n) it is no point
  * at 0 and 1, where many of these shares lie. Of several it takes the likeliest shares, as Miettinen and
  * Nurminen (1985) do, so strata may differ in share, size and weight; tests/test_metrics.c shows how often it
  * holds the truth. It speaks of the images' noise: prompts and concepts are fixed, not sampled. */
@@ -138,6 +138,7 @@ size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uin
     return n;
 }
 
+/* EQ 35: one number of UA (its opposite), IRA, CRA: which images count is the rule's. */
 int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
               const prediction *made, const bool *use, saeuron_error *err)
 {

@@ -222,6 +222,7 @@ static double score(const result *r)
     return r->known[UA] ? r->at[UA] : r->known[IRA] ? r->at[IRA] : 0;
 }
 
+/* EQ 37: those that keep CRA come first, by (UA + IRA)/2; then the others, by CRA. */
 static bool better(const result *a, const result *b)
 {
     const bool keeps = sweep_keeps(a);
