@@ -808,7 +808,7 @@ static void latent_pass(trainer *t, size_t i, float *scratch)
     t->norm[1][i] = any ? nn_sum_squares(&t->c, dec, NULL, d) : 0.0;
 }
 
-/* EQ 22: dL/db_dec = sum over tokens of dL/d(reconstruction), of terms that add b_dec (auxk only if released),
+/* EQ 22: dL/db_dec = sum over tokens of dL/d(reconstruction), of terms that add b_dec (auxk if released),
  *                  - sum over latents of dL/db_enc W_enc, since c = x - b_dec. */
 static void b_dec_pass(trainer *t, size_t M)
 {
