@@ -980,7 +980,6 @@ static void bad_settings_are_refused(void)
         CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_EUSAGE && !t &&
                   test_holds(e.text, fields[i]),
               "%s: \"%s\"", fields[i], e.text);
-        CHECK(trainer_bytes(&k, 1, NULL) == 0, "%s: has a size", fields[i]);
     }
     CHECK(trainer_open(&t, NULL, &good, 1, "abacus", &e) == SAEURON_EUSAGE && test_holds(e.text, "abacus|"
                                                                                                  "reference"),
