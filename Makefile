@@ -47,14 +47,15 @@ ROOMS := arithmetic files layers training evaluation program
 vpath %.c $(ROOMS)
 names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
 # The library is the method and what is under it; classifiers stand beside it. The kernels are compiled once for each instruction set.
-LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit
+LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit classifier
 KERNELS := $(ISAS:%=kernels_%)
 # What the program has beyond the library.
 OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
 PROGRAMS := $(call names,program)
-TESTS := $(notdir $(basename $(wildcard tests/test_*.c)))
+# All of tests/ but programs of their own.
+TESTS := $(filter-out exhaustive fuzz_% %_driver two_contexts,$(call names,tests))
 OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
-TESTOBJS := $(patsubst %,$(BUILD)/tests/%.o,$(TESTS) main tiny shots goldens)
+TESTOBJS := $(TESTS:%=$(BUILD)/tests/%.o)
 
 # Where the program finds EmojiCanvas once it is installed and no weights/ lies in the current folder.
 SHARE := $(PREFIX)/share/saeuron
@@ -77,8 +78,8 @@ $(BUILD)/tests $(BUILD)/lib $(BUILD)/portable:
 	mkdir -p $@
 
 # The one file that knows PREFIX; the file beside it changes when PREFIX does.
-$(BUILD)/main.o $(BUILD)/portable/main.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
-$(BUILD)/main.o $(BUILD)/portable/main.o: $(BUILD)/share
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: DEFINE = -DSAEURON_SHARE='"$(SHARE)"'
+$(BUILD)/opening.o $(BUILD)/portable/opening.o: $(BUILD)/share
 $(BUILD)/share: FORCE | $(BUILD)/tests
 	@echo '$(SHARE)' | cmp -s - $@ || echo '$(SHARE)' > $@
 FORCE:

@@ -6,7 +6,6 @@
  * Not here: the arithmetic of selection and ablation (select.c), the model's own files (context.c), the
  * public entries (saeuron.c). Files: docs/formats.md. */
 #include "forget.h"
-#include "arithmetic/nn.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -20,7 +20,7 @@
  * mu(D\c) is the mean over the pooled prompts of the other concepts; in a domain of one concept s = mu
  *                                                                                      (paper equation 5).
  * In double, concepts ascending; each score is rounded to float once.
- * AUDIT A8: the released code is half precision here. */
+ * AUDIT A8: the released code takes means of half precision. */
 void latent_scores(const stats *s, float *score, size_t concept, size_t step, double *scratch)
 {
     const size_t n = s->n;

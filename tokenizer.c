@@ -1,15 +1,18 @@
 /* tokenizer.c: CLIP's byte-level BPE, from a prompt in UTF-8 to the padded ids that the text encoder reads.
  *
  *   prompt --special tokens cut out--> text --NFC, white space to one blank, lowercase--> --pattern--> words
- *   word --bytes, the last marked </w>--> symbols --merges, lowest rank first--> pieces --start, end, padding--> ids
+ *   word --bytes, the last marked </w>--> symbols --merges, lowest rank first--> pieces
+ *   pieces --start, end, padding--> ids
  *
- * Not here: NFC and the character classes (unicode.c), embeddings (clip.c).
- * Source: transformers 5.23 CLIPTokenizer.__init__ and TokenizersBackend.__init__ (which token is special, and how), over
- * tokenizers 0.23.3: AddedVocabulary, normalizers, pre_tokenizers, models::bpe::{BPE, Word}, RobertaProcessing. Equal to it
- * id for id; what it can do and this cannot (stripping around special tokens, padding on the left) is refused on opening.
+ * Not here: NFC and the character classes (files/unicode.c), embeddings (clip.c).
+ * Source: transformers 5.23, CLIPTokenizer.__init__ and TokenizersBackend.__init__ (which token is special,
+ * and how), over tokenizers 0.23.3: AddedVocabulary, normalizers, pre_tokenizers, models::bpe::{BPE, Word},
+ * RobertaProcessing. The ids are equal to theirs. What they can do and this cannot (white space stripped
+ * around special tokens, padding on the left) is refused when the tokenizer is opened.
  *
- * Two tables, both open addressing with linear probing at most half full: piece text -> id, and pair of ids -> merge.
- * A probe that goes PROBE_MAX places is a file made to collide, and refused: opening is linear in the files. */
+ * Two hash tables with open addressing and linear probing, at most half full: a piece's text -> its id, and a
+ * pair of ids -> their merge. A probe that goes PROBE_MAX places can only come from a file made to collide,
+ * and is refused, so that opening takes time linear in the files. */
 #include "tokenizer.h"
 #include "arithmetic/memory.h"
 #include "arithmetic/rng.h"
@@ -36,7 +39,8 @@ enum {
 
 typedef struct merge { int32_t left, right, result; } merge; /* its place in the list is its rank */
 
-/* A token that is found before any word is: in the prompt as it stands, or, if normalized, after NFC and lowercase. */
+/* A token that is looked for before the words are: in the prompt as it stands or, if normalized, after NFC
+ * and lowercase. */
 typedef struct special {
     char     text[TOKEN_MAX];
     size_t   bytes;
@@ -74,7 +78,7 @@ static uint64_t hash_text(const char *s, size_t n)
     return rng_mix(h);
 }
 
-/* The place in slots that holds the piece s [n], or the empty one where it would go; NULL after PROBE_MAX places. */
+/* The place in slots of the piece s [n], or the empty one where it would go; NULL after PROBE_MAX places. */
 static uint32_t *piece_slot(const tokenizer *t, const char *s, size_t n)
 {
     size_t place = (size_t)hash_text(s, n);
@@ -100,9 +104,12 @@ static int add_piece(tokenizer *t, uint32_t id, size_t n, const char *path, saeu
     const char *piece = t->text + t->text_used;
     uint32_t   *slot = piece_slot(t, piece, n);
     if (!slot)
-        return fail(err, SAEURON_EFORMAT, "%s: too many pieces collide in our table: this file was made to do that; fetch it again", path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: too many pieces collide in our table: this file was made to do that; fetch it again",
+                    path);
     if (*slot != NO_PIECE)
-        return fail(err, SAEURON_EFORMAT, "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again",
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: the piece \"%.40s\" is there twice, as %u and %u: fetch the file again",
                     path, piece, (unsigned)*slot, (unsigned)id);
     *slot = id;
     t->start[id] = (uint32_t)t->text_used;
@@ -131,149 +138,10 @@ static uint32_t merge_rank(const tokenizer *t, int32_t left, int32_t right)
     return slot ? *slot : NO_RANK;
 }
 
-/* ---- reading vocab.json and merges.txt, or tokenizer.json (models::bpe::BPE::read_file, BpeBuilder::build) ---- */
-
-/* The files of a tokenizer folder while it is opened; one that is absent has no path, and its JSON at == NULL. */
-typedef struct source {
-    io_file vocab, merges;           /* vocab: tokenizer.json if there is one; then merges is absent */
-    io_file config, map, added;
-    json    pieces, merge_list;      /* in vocab; merge_list only in tokenizer.json */
-    json    config_json, map_json;
-    json    tokens;                  /* added tokens: of the config, else of tokenizer.json */
-    const char *tokens_path;
-    size_t  piece_count, token_count, merge_count;
-} source;
-
-static int read_vocab(tokenizer *t, const source *s, saeuron_error *err)
-{
-    const char *path = s->vocab.path;
-    json key, value;
-    size_t n = 0;
-    for (json_iter it = json_begin(s->pieces); json_next(&it, &key, &value); n++) {
-        char   *piece = t->text + t->text_used;
-        size_t  length;
-        int64_t id;
-        if (!json_string(key, piece, t->text_size - t->text_used, &length))
-            return fail(err, SAEURON_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again", path, n + 1);
-        if (!json_integer(value, &id) || id < 0 || (uint64_t)id >= s->piece_count)
-            return fail(err, SAEURON_EFORMAT, "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, one for each of the %zu "
-                        "pieces: fetch the file again",
-                        path, piece, s->piece_count - 1, s->piece_count);
-        if (t->start[id] != NO_PIECE)
-            return fail(err, SAEURON_EFORMAT, "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
-                        path, t->text + t->start[id], piece, (int)id);
-        const int code = add_piece(t, (uint32_t)id, length, path, err);
-        if (code)
-            return code;
-    }
-    return SAEURON_OK;
-}
-
-/* The text "LEFT RIGHT" becomes merge t->merge_count. A pair that is there twice keeps its last rank. number: its line
- * in merges.txt or place in tokenizer.json. */
-static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, const char *path, saeuron_error *err)
-{
-    char joined[MERGE_MAX];
-    const char  *blank = memchr(text, ' ', n);
-    const size_t left = blank ? (size_t)(blank - text) : n, right = n - left - (blank != NULL);
-    if (!blank || memchr(blank + 1, ' ', right))
-        return fail(err, SAEURON_EFORMAT, "%s: merge %zu must be two pieces with one blank between them: fetch the file again", path, number);
-    if (left + right > sizeof joined)
-        return fail(err, SAEURON_EFORMAT, "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again",
-                    path, number, n, sizeof joined);
-    memcpy(joined, text, left);
-    memcpy(joined + left, blank + 1, right);
-
-    merge *m = &t->merges[t->merge_count];
-    m->left = find_piece(t, text, left);
-    m->right = find_piece(t, blank + 1, right);
-    m->result = find_piece(t, joined, left + right);
-    if (m->left < 0 || m->right < 0 || m->result < 0) {
-        const char  *missing = m->left < 0 ? text : m->right < 0 ? blank + 1 : joined;
-        const size_t length = m->left < 0 ? left : m->right < 0 ? right : left + right;
-        return fail(err, SAEURON_EFORMAT, "%s: merge %zu needs the piece \"%.*s\", which the vocabulary does not have: both must be of one model",
-                    path, number, (int)(length < 40 ? length : 40), missing);
-    }
-    uint32_t *slot = merge_slot(t, m->left, m->right);
-    if (!slot)
-        return fail(err, SAEURON_EFORMAT, "%s: too many merges collide in our table: this file was made to do that; fetch it again", path);
-    *slot = (uint32_t)t->merge_count++;
-    return SAEURON_OK;
-}
-
-/* The end of the line at s, before its newline; *next is where the next one begins. */
-static const char *line_end(const char *s, const char *end, const char **next)
-{
-    const char *newline = memchr(s, '\n', (size_t)(end - s));
-    const char *stop = newline ? newline : end;
-    *next = newline ? newline + 1 : end;
-    return newline && stop > s && stop[-1] == '\r' ? stop - 1 : stop;
-}
-
-/* merges.txt: one a line, and lines that begin with "#version". */
-static int read_merge_lines(tokenizer *t, const source *s, saeuron_error *err)
-{
-    static const char version[] = "#version";
-    const char *at = (const char *)s->merges.data, *end = at + s->merges.size, *next;
-    int code = SAEURON_OK;
-    for (size_t number = 1; at < end && !code; at = next, number++) {
-        const size_t n = (size_t)(line_end(at, end, &next) - at);
-        if (n < sizeof version - 1 || memcmp(at, version, sizeof version - 1) != 0)
-            code = read_merge(t, at, n, number, s->merges.path, err);
-    }
-    return code;
-}
-
-/* tokenizer.json: "LEFT RIGHT" or ["LEFT", "RIGHT"] each. */
-static int read_merge_list(tokenizer *t, const source *s, saeuron_error *err)
-{
-    json   value, left, right;
-    size_t number = 1;
-    int    code = SAEURON_OK;
-    for (json_iter it = json_begin(s->merge_list); !code && json_next(&it, NULL, &value); number++) {
-        char   text[MERGE_MAX + 2];
-        size_t n = 0, k = 0;
-        bool   read = json_string(value, text, sizeof text, &n);
-        json_iter pair = json_begin(value);
-        if (!read && json_kind(value) == '[' && json_length(value) == 2 && json_next(&pair, NULL, &left) && json_next(&pair, NULL, &right)) {
-            read = json_string(left, text, sizeof text - 1, &n);
-            text[n++] = ' ';
-            read = read && json_string(right, text + n, sizeof text - n, &k);
-        }
-        code = read_merge(t, text, read ? n + k : 0, number, s->vocab.path, err);
-    }
-    return code;
-}
-
-/* The character that stands for a byte, so that every byte is printable (pre_tokenizers::byte_level::bytes_char). */
-static uint32_t byte_char(unsigned byte)
-{
-    uint32_t next = 256;
-    for (unsigned b = 0;; b++) {
-        const bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
-        if (b == byte)
-            return itself ? b : next;
-        next += !itself;
-    }
-}
-
-/* of_byte: the piece of each byte alone, and of each byte that ends a word; unk where there is none. */
-static void find_bytes(tokenizer *t)
-{
-    for (unsigned b = 0; b < 256; b++) {
-        char piece[8];
-        const size_t n = io_utf8_put(piece, byte_char(b));
-        memcpy(piece + n, "</w>", 4);
-        const int32_t alone = find_piece(t, piece, n), last = find_piece(t, piece, n + 4);
-        t->of_byte[0][b] = alone < 0 ? t->unk : alone;
-        t->of_byte[1][b] = last < 0 ? t->unk : last;
-    }
-}
-
 /* ---- normalizing (normalizers::Sequence[NFC, Replace(\s+, " "), Lowercase]) ---- */
 
-/* s [n], valid UTF-8, normalized into y; returns its length. y and scratch [unicode_nfc_bound(n)]: lowercase adds a
- * character only to U+0130, whose decomposition has two. */
+/* s [n], valid UTF-8, normalized into y; returns its length. y and scratch [unicode_nfc_bound(n)]. (That is
+ * enough: lowercase adds a character to U+0130 alone, for whose decomposition there is room for two.) */
 static size_t normalize(uint32_t *y, uint32_t *scratch, const char *s, size_t n)
 {
     const size_t composed = unicode_nfc(scratch, y, s, n);
@@ -288,424 +156,10 @@ static size_t normalize(uint32_t *y, uint32_t *scratch, const char *s, size_t n)
     return length;
 }
 
-/* ---- special tokens (PreTrainedTokenizerBase._from_pretrained, TokenizersBackend.__init__, AddedVocabulary) ---- */
-
-/* A token as a config gives it: "text", or {"content": "text", "normalized": ..., ...}. */
-typedef struct token {
-    char text[TOKEN_MAX];
-    bool object, normalized, special;
-} token;
-
-/* Where in a config a token stands, for messages. */
-typedef struct place { const char *path, *key; } place;
-
-static int flag(json object, const char *name, bool *x, place p, saeuron_error *err)
-{
-    json v;
-    if (json_get(object, name, &v) && !json_bool(v, x))
-        return fail(err, SAEURON_EFORMAT, "%s: %s of %s must be true or false", p.path, name, p.key);
-    return SAEURON_OK;
-}
-
-/* Reads v. is_special: what an object that does not say counts as; normalized is by default what special is not. */
-static int read_token(token *out, json v, bool is_special, place p, saeuron_error *err)
-{
-    json content = v;
-    bool strip[3] = { false, false, false };
-    *out = (token){ .object = json_kind(v) == '{', .special = is_special };
-    int code = SAEURON_OK;
-    if (out->object) {
-        if (!json_get(v, "content", &content))
-            return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": save the tokenizer again", p.path, p.key);
-        static const char *const names[3] = { "lstrip", "rstrip", "single_word" };
-        code = is_special ? SAEURON_OK : flag(v, "special", &out->special, p, err);
-        out->normalized = !out->special;
-        code = code ? code : flag(v, "normalized", &out->normalized, p, err);
-        for (int i = 0; i < 3 && !code; i++) {
-            code = flag(v, names[i], &strip[i], p, err);
-            if (strip[i])
-                code = fail(err, SAEURON_EFORMAT, "%s: %s has \"%s\": true, which this program does not do: set it to false", p.path, p.key, names[i]);
-        }
-    } else {
-        out->special = true;
-    }
-    if (!code && (!json_string(content, out->text, sizeof out->text, NULL) || !out->text[0]))
-        return fail(err, SAEURON_EFORMAT, "%s: %s must be a text of 1 to %d bytes", p.path, p.key, TOKEN_MAX - 1);
-    return code;
-}
-
-/* Makes tk special; its text must have an id. The last one of a text decides how it is found. */
-static int add_special(tokenizer *t, const token *tk, const char *path, saeuron_error *err)
-{
-    special *s = t->specials, *end = s + t->special_count;
-    while (s < end && strcmp(s->text, tk->text) != 0)
-        s++;
-    if (s == t->specials + SPECIALS_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
-    t->special_count += s == end;
-    uint32_t scratch[unicode_nfc_bound(TOKEN_MAX)];
-    memcpy(s->text, tk->text, sizeof s->text);
-    s->bytes = strlen(s->text);
-    s->id = find_piece(t, s->text, s->bytes);
-    s->normalized = tk->normalized;
-    s->count = normalize(s->points, scratch, s->text, s->bytes);
-    return SAEURON_OK;
-}
-
-/* One added token and its id: a member "49406": {...} of the config's added_tokens_decoder, whose key is the id, or an
- * element {"id": 49406, ...} of tokenizer.json's added_tokens. */
-static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path, saeuron_error *err)
-{
-    char     number[32];
-    uint64_t n;
-    json     v;
-    bool     read;
-    if (key) {
-        read = json_string(*key, number, sizeof number, NULL) && io_parse_uint(number, &n) && n < PIECES_MAX;
-        *id = read ? (int64_t)n : -1;
-    } else {
-        read = json_get(value, "id", &v) && json_integer(v, id);
-    }
-    if (!read)
-        return fail(err, SAEURON_EFORMAT, "%s: an added token has no id that is a whole number: save the tokenizer again", path);
-    return read_token(tk, value, false, (place){ path, "an added token" }, err);
-}
-
-/* Appends a piece that the vocabulary does not have: ids go on after its own. */
-static int add_new_piece(tokenizer *t, const char *text, const char *path, saeuron_error *err)
-{
-    const size_t n = strlen(text);
-    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of both files */
-    return add_piece(t, (uint32_t)t->pieces, n, path, err);
-}
-
-/* One pass over the added tokens: those with an id become special, and of the others the one whose id comes next gets it.
- * *left: how many have none yet. */
-static int pass_added(tokenizer *t, const source *s, size_t *left, saeuron_error *err)
-{
-    json key, value;
-    const bool object = json_kind(s->tokens) == '{';
-    *left = 0;
-    for (json_iter it = json_begin(s->tokens); json_next(&it, &key, &value);) {
-        token   tk;
-        int64_t id;
-        int code = read_added(&tk, &id, object ? &key : NULL, value, s->tokens_path, err);
-        if (code)
-            return code;
-        int32_t known = find_piece(t, tk.text, strlen(tk.text));
-        if (known < 0 && (uint64_t)id == t->pieces) {
-            known = (int32_t)id;
-            code = add_new_piece(t, tk.text, s->tokens_path, err);
-        }
-        if (!code && known >= 0 && known != id)
-            code = fail(err, SAEURON_EFORMAT, "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: the files must be of one model",
-                        s->tokens_path, tk.text, (long)id, (int)known);
-        *left += known < 0;
-        if (!code && known >= 0)
-            code = add_special(t, &tk, s->tokens_path, err);
-        if (code)
-            return code;
-    }
-    return SAEURON_OK;
-}
-
-/* The added tokens, in as many passes as new ids need; each pass gives at least one. */
-static int read_tokens(tokenizer *t, const source *s, saeuron_error *err)
-{
-    size_t left, before = s->token_count + 1;
-    for (;; before = left) {
-        const int code = pass_added(t, s, &left, err);
-        if (code || left == 0)
-            return code;
-        if (left >= before)
-            return fail(err, SAEURON_EFORMAT, "%s: the new ids of added tokens must go on from %zu without a hole", s->tokens_path, t->pieces);
-    }
-}
-
-enum { BOS, EOS, UNK, PAD, NAMED };
-static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
-
-/* Where a named token is given: special_tokens_map.json goes before the config, unless that has added_tokens_decoder. */
-static const io_file *named_value(json *v, const source *s, const char *key)
-{
-    if (s->tokens_path != s->config.path && json_get(s->map_json, key, v))
-        return &s->map;
-    return json_get(s->config_json, key, v) ? &s->config : NULL;
-}
-
-/* The four named tokens. One among the added tokens is special already; of the others each makes its text special
- * in turn, unless an equal one did (a str equals a str, an AddedToken one with the same fields). */
-static int read_named(tokenizer *t, const source *s, saeuron_error *err)
-{
-    const size_t added = t->special_count;
-    int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
-    token named[NAMED];
-    for (int i = 0; i < NAMED; i++) {
-        json v;
-        const io_file *from = named_value(&v, s, named_keys[i]);
-        named[i] = (token){ .text = "<|endoftext|>", .special = true };
-        if (i == BOS)
-            named[i] = (token){ .text = "<|startoftext|>", .special = true };
-        int code = from ? read_token(&named[i], v, from == &s->map, (place){ from->path, named_keys[i] }, err) : SAEURON_OK;
-        if (code)
-            return code;
-        const char *path = from ? from->path : s->vocab.path;
-        *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
-        if (*ids[i] < 0)
-            return fail(err, SAEURON_EFORMAT, "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
-                        path, named_keys[i], named[i].text);
-        bool known = false;
-        for (size_t j = 0; j < added; j++)
-            known = known || !strcmp(t->specials[j].text, named[i].text);
-        for (int j = 0; j < i; j++)
-            known = known || (named[j].object == named[i].object && named[j].normalized == named[i].normalized &&
-                              named[j].special == named[i].special && !strcmp(named[j].text, named[i].text));
-        code = known ? SAEURON_OK : add_special(t, &named[i], path, err);
-        if (code)
-            return code;
-    }
-    return SAEURON_OK;
-}
-
-/* ---- the other keys of tokenizer_config.json ---- */
-
-static bool is_named(const char *key)
-{
-    for (int i = 0; i < NAMED; i++)
-        if (!strcmp(key, named_keys[i]))
-            return true;
-    return false;
-}
-
-/* s ends with end. */
-static bool ends_with(const char *s, const char *end)
-{
-    const size_t n = strlen(s), k = strlen(end);
-    return n >= k && !strcmp(s + n - k, end);
-}
-
-/* Refuses what would change ids and is not done here: other special tokens, the left side, no start or end token. */
-static int check_keys(json object, const char *path, saeuron_error *err)
-{
-    json key, value;
-    char name[64];
-    if (object.at && json_kind(object) != '{')
-        return fail(err, SAEURON_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
-    for (json_iter it = json_begin(object); json_next(&it, &key, &value);) {
-        if (!json_string(key, name, sizeof name, NULL))
-            continue;
-        const char kind = json_kind(value);
-        const bool text = kind == '"' || kind == '{', list = (kind == '[' || kind == '{') && json_length(value) > 0;
-        const bool other_token = ends_with(name, "_token") && !is_named(name) && text;
-        const bool more_tokens = ends_with(name, "_special_tokens") && (list || kind == 't'); /* additional_, extra_, split_ */
-        const bool other_side = ends_with(name, "ing_side") && !json_equals(value, "right"); /* padding_, truncation_ */
-        const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
-        if (other_token || more_tokens || other_side || other_ends)
-            return fail(err, SAEURON_EFORMAT, "%s: %s has a value that this program does not support: take it out if the model works without",
-                        path, name);
-    }
-    return SAEURON_OK;
-}
-
-/* model_max_length, or max_len. transformers writes 1e30 for "no limit": then CLIP's 77. */
-static int read_max_length(tokenizer *t, const source *s, saeuron_error *err)
-{
-    json   v;
-    double x;
-    t->max_length = DEFAULT_LENGTH;
-    if (!json_get(s->config_json, "model_max_length", &v) && !json_get(s->config_json, "max_len", &v))
-        return SAEURON_OK;
-    if (json_kind(v) == 'n' || (json_number(v, &x) && x > 1e20))
-        return SAEURON_OK;
-    int64_t n;
-    if (!json_integer(v, &n) || n < 2 || n > TOKENIZER_LENGTH_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: model_max_length must be a whole number from 2 to %d", s->config.path, TOKENIZER_LENGTH_MAX);
-    t->max_length = (size_t)n;
-    return SAEURON_OK;
-}
-
-/* ---- opening ---- */
-
-/* Opens DIR/NAME. An optional file may be absent; then f->path is empty. */
-static int open_file(io_file *f, const saeuron_host *host, const char *dir, const char *name, bool optional, saeuron_error *err)
-{
-    char path[sizeof f->path];
-    if (!io_join(path, sizeof path, dir, name))
-        return fail(err, SAEURON_EUSAGE, "%.60s...: the path of this folder is too long", dir);
-    if (!io_exists(host, path)) {
-        if (optional)
-            return SAEURON_OK;
-        return fail(err, SAEURON_ENOENT, "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: "
-                    "fetch them from the model's page", path);
-    }
-    const int code = io_open(f, host, path, err);
-    if (!code && f->size > FILE_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: %zu bytes are too many for a tokenizer's file: fetch it again", path, f->size);
-    return code;
-}
-
-static int open_json(io_file *f, json *v, const saeuron_host *host, const char *dir, const char *name, bool optional, saeuron_error *err)
-{
-    const int code = open_file(f, host, dir, name, optional, err);
-    return code || !f->path[0] ? code : json_open(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
-}
-
-/* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */
-static int open_vocab(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
-{
-    json whole = { NULL, NULL }, model;
-    int code = open_json(&s->vocab, &whole, host, dir, "tokenizer.json", true, err);
-    if (!code && whole.at) {
-        if (!json_get(whole, "model", &model) || !json_get(model, "vocab", &s->pieces) || !json_get(model, "merges", &s->merge_list))
-            return fail(err, SAEURON_EFORMAT, "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
-        s->merge_count = json_length(s->merge_list);
-        if (json_get(whole, "added_tokens", &s->tokens))
-            s->tokens_path = s->vocab.path;
-        return SAEURON_OK;
-    }
-    code = code ? code : open_json(&s->vocab, &s->pieces, host, dir, "vocab.json", false, err);
-    code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
-    if (code)
-        return code;
-    const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
-    for (s->merge_count = 0; at < end; s->merge_count++)
-        line_end(at, end, &at);
-    return SAEURON_OK;
-}
-
-/* The files beside the vocabulary. added_tokens.json is from before added_tokens_decoder; all it may say is nothing. */
-static int open_configs(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
-{
-    json added = { NULL, NULL };
-    int code = open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
-    code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
-    code = code ? code : open_json(&s->added, &added, host, dir, "added_tokens.json", true, err);
-    code = code ? code : check_keys(s->config_json, s->config.path, err);
-    code = code ? code : check_keys(s->map_json, s->map.path, err);
-    if (!code && added.at && json_length(added) > 0)
-        return fail(err, SAEURON_EFORMAT, "%s: tokens added in this way are not supported: save the tokenizer with transformers 4.34 or newer",
-                    s->added.path);
-    if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
-        s->tokens_path = s->config.path;
-    return code;
-}
-
-static int open_source(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
-{
-    int code = open_vocab(s, host, dir, err);
-    code = code ? code : open_configs(s, host, dir, err);
-    if (code)
-        return code;
-    s->piece_count = json_length(s->pieces);
-    s->token_count = json_length(s->tokens);
-    if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX || s->merge_count > PIECES_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: must have an object of 1 to %d pieces, and at most as many merges: fetch the file again",
-                    s->vocab.path, PIECES_MAX);
-    if (s->token_count > SPECIALS_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: has %zu added tokens, at most %d are possible", s->tokens_path, s->token_count, SPECIALS_MAX);
-    return SAEURON_OK;
-}
-
-static void close_source(source *s)
-{
-    io_close(&s->vocab);
-    io_close(&s->merges);
-    io_close(&s->config);
-    io_close(&s->map);
-    io_close(&s->added);
-}
-
-/* The least power of two that is at least 2 n: a table at most half full. */
-static size_t slots_for(size_t n)
-{
-    size_t slots = 2;
-    while (slots < 2 * n)
-        slots *= 2;
-    return slots;
-}
-
-/* A tokenizer in a, with places there for all it points to. On an arena without memory it measures, and fills spare. */
-static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
-{
-    tokenizer *t = arena_bytes(a, 1, sizeof *t);
-    if (!t)
-        t = spare;
-    memset(t, 0, sizeof *t);
-    t->pieces_room = s->piece_count + s->token_count;
-    t->slot_count = slots_for(t->pieces_room);
-    t->merge_slot_count = slots_for(s->merge_count);
-    t->text_size = s->vocab.size + s->config.size + 1; /* a piece and its NUL take less than the JSON that they come from */
-    t->text = arena_bytes(a, t->text_size, 1);
-    t->start = arena_bytes(a, t->pieces_room, sizeof *t->start);
-    t->slots = arena_bytes(a, t->slot_count, sizeof *t->slots);
-    t->merges = arena_bytes(a, s->merge_count, sizeof *t->merges);
-    t->merge_slots = arena_bytes(a, t->merge_slot_count, sizeof *t->merge_slots);
-    return t;
-}
-
-/* One block for a whole tokenizer, its tables empty. NULL when there is no memory. */
-static tokenizer *new_tokenizer(const source *s, const saeuron_host *host)
-{
-    arena plan = { 0 };
-    tokenizer spare;
-    lay_out(&plan, s, &spare);
-    void *memory = plan.failed ? NULL : io_alloc(host, plan.peak, 1);
-    if (!memory)
-        return NULL;
-    arena a = { .base = memory, .size = plan.peak };
-    tokenizer *t = lay_out(&a, s, &spare);
-    t->memory = memory;
-    if (host)
-        t->host = *host;
-    memset(t->start, 0xFF, t->pieces_room * sizeof *t->start); /* NO_PIECE, NO_RANK */
-    memset(t->slots, 0xFF, t->slot_count * sizeof *t->slots);
-    memset(t->merge_slots, 0xFF, t->merge_slot_count * sizeof *t->merge_slots);
-    return t;
-}
-
-/* The order matters: merges refer to the vocabulary only, named tokens to the added ones too. */
-static int read_source(tokenizer *t, const source *s, saeuron_error *err)
-{
-    int code = read_vocab(t, s, err);
-    code = code ? code : s->merge_list.at ? read_merge_list(t, s, err) : read_merge_lines(t, s, err);
-    code = code ? code : read_tokens(t, s, err);
-    code = code ? code : read_named(t, s, err);
-    code = code ? code : read_max_length(t, s, err);
-    if (!code)
-        find_bytes(t);
-    return code;
-}
-
-int tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err)
-{
-    source s;
-    memset(&s, 0, sizeof s);
-    *t = NULL;
-    int code = open_source(&s, host, dir, err);
-    if (!code) {
-        *t = new_tokenizer(&s, host);
-        code = *t ? read_source(*t, &s, err) : fail(err, SAEURON_ENOMEM, "%s: not enough memory for its tables", s.vocab.path);
-    }
-    close_source(&s);
-    if (code) {
-        tokenizer_close(*t);
-        *t = NULL;
-    }
-    return code;
-}
-
-void tokenizer_close(tokenizer *t)
-{
-    if (t) {
-        const saeuron_host host = t->host; /* t lies in the memory that goes */
-        io_free(&host, t->memory);
-    }
-}
-
 /* ---- words (pre_tokenizers::Split with CLIP's pattern, then ByteLevel) ---- */
 
-/* A walk over the words of c [n]. fence: the end of a literal <|startoftext|> that the pattern found; ByteLevel's own
- * pattern cuts that again, into "<|", "startoftext" and "|>". */
+/* A walk over the words of c [n]. fence: the end of a literal <|startoftext|> or <|endoftext|> that CLIP's
+ * pattern found; ByteLevel's own pattern then cuts it again, into "<|", "startoftext" and "|>". */
 typedef struct words { const uint32_t *c; size_t n, at, fence; } words;
 
 /* c [n] begins with the ASCII text s. */
@@ -731,7 +185,9 @@ typedef enum kind { SPACE, LETTER, NUMBER, OTHER } kind;
 /* \s, \p{L}, \p{N}, [^\s\p{L}\p{N}] */
 static kind kind_of(uint32_t c)
 {
-    return unicode_is_letter(c) ? LETTER : unicode_is_space(c) ? SPACE : unicode_is_number(c) ? NUMBER : OTHER;
+    return unicode_is_letter(c) ? LETTER
+         : unicode_is_space(c)  ? SPACE
+         : unicode_is_number(c) ? NUMBER : OTHER;
 }
 
 /* Length of the run of one kind that c [n], n > 0, begins with. */
@@ -743,7 +199,8 @@ static size_t run_length(const uint32_t *c, size_t n)
     return length;
 }
 
-/* Length of the match of  's|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+  at c [n], n > 0; 0 at white space. */
+/* Length of what 's|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+ matches at c [n], n > 0; 0 at white
+ * space. */
 static size_t word_length(const uint32_t *c, size_t n)
 {
     static const char *const contractions[] = { "'s", "'t", "'re", "'ve", "'m", "'ll", "'d", NULL };
@@ -772,8 +229,9 @@ static bool next_word(words *w, size_t *first)
 
 /* ---- merging a word (models::bpe::BPE::merge_word, Word::merge_all) ---- */
 
-/* The symbols of one word as a linked list, and over them a tree of minima: leaf i is the rank of the merge of symbol i
- * with the next one, the root the least of all. Of equal ranks the leftmost goes first. Memory and time: n and n log n. */
+/* The symbols of one word as a linked list, and over them a tree of minima: leaf i is the rank of the merge
+ * of symbol i with the next one, and the root is the least rank. Of equal ranks the leftmost goes first. A
+ * word of n bytes takes memory n and time n log n. */
 typedef struct symbols {
     uint32_t *tree;         /* [2 * leaves], root at 1 */
     uint32_t *next, *before; /* [n]; next is n after the last, before is NO_PIECE at the first */
@@ -884,12 +342,13 @@ static const special *special_in_bytes(const tokenizer *t, const char *c, size_t
 {
     const special *best = NULL;
     for (const special *s = t->specials; s < t->specials + t->special_count; s++)
-        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) && !memcmp(c, s->text, s->bytes))
+        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) &&
+            !memcmp(c, s->text, s->bytes))
             best = s;
     return best;
 }
 
-/* No word that begins anywhere in c [n] has more bytes: it is a run of one kind, a contraction or a number. */
+/* The most bytes that a word of c [n] can have: a word is a run of one kind, a contraction or a number. */
 static size_t longest_word(const uint32_t *c, size_t n)
 {
     size_t longest = sizeof "'ll";
@@ -933,8 +392,9 @@ static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint3
     encode_words(t, out, s, c + done, n - done);
 }
 
-/* The ids of text [n], valid UTF-8 between two special tokens of the prompt. c, scratch [unicode_nfc_bound(n)]. */
-static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text, size_t n, saeuron_error *err)
+/* The ids of text [n], valid UTF-8 between two special tokens. c, scratch [unicode_nfc_bound(n)]. */
+static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scratch, const char *text,
+                       size_t n, saeuron_error *err)
 {
     const size_t count = normalize(c, scratch, text, n), longest = longest_word(c, count);
     symbols s;
@@ -943,7 +403,8 @@ static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scr
     void *memory = io_alloc(&t->host, plan.peak, 1);
     if (!memory || plan.failed) {
         io_free(&t->host, memory);
-        return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
+        return fail(err, SAEURON_ENOMEM,
+                    "not enough memory for a prompt with a word of %zu bytes: shorten it", longest);
     }
     arena a = { .base = memory, .size = plan.peak };
     lay_out_symbols(&s, &a, longest);
@@ -957,16 +418,19 @@ static int check_prompt(size_t *n, const char *utf8, saeuron_error *err)
 {
     *n = strlen(utf8);
     if (*n > TOKENIZER_PROMPT_MAX)
-        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible", *n, TOKENIZER_PROMPT_MAX);
+        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible",
+                    *n, TOKENIZER_PROMPT_MAX);
     uint32_t c;
     for (size_t i = 0, used; i < *n; i += used)
         if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
-            return fail(err, SAEURON_EUSAGE, "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
+            return fail(err, SAEURON_EUSAGE,
+                        "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
                         i, (unsigned)(unsigned char)utf8[i]);
     return SAEURON_OK;
 }
 
-/* The prompt's ids: text between special tokens (AddedVocabulary::extract_and_normalize), leftmost and longest first. */
+/* The prompt's ids: special tokens, the leftmost and then the longest first, and the text between them
+ * (AddedVocabulary::extract_and_normalize). */
 static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t n, saeuron_error *err)
 {
     uint32_t *c = io_alloc(&t->host, unicode_nfc_bound(n), 2 * sizeof *c);
@@ -992,7 +456,9 @@ static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t
     return code;
 }
 
-int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8, saeuron_error *err)
+/* EQ 1: ids = start, BPE(lower(NFC(prompt))), end, padding. What does not fit before the end is cut. */
+int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8,
+                     saeuron_error *err)
 {
     sink   out = { ids + 1, t->max_length - 2, 0 };
     size_t n;
@@ -1019,7 +485,9 @@ size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
 int tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err)
 {
     if (n < 2 || n > TOKENIZER_LENGTH_MAX)
-        return fail(err, SAEURON_EUSAGE, "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible", n, TOKENIZER_LENGTH_MAX);
+        return fail(err, SAEURON_EUSAGE,
+                    "a prompt cannot have %zu ids: from 2 (start and end) to %d are possible",
+                    n, TOKENIZER_LENGTH_MAX);
     t->max_length = n;
     return SAEURON_OK;
 }
@@ -1029,7 +497,620 @@ const char *tokenizer_piece(const tokenizer *t, int32_t id)
     return id >= 0 && (size_t)id < t->pieces ? t->text + t->start[id] : NULL;
 }
 
-size_t  tokenizer_size(const tokenizer *t) { return t->pieces; }
-int32_t tokenizer_bos(const tokenizer *t)  { return t->bos; }
-int32_t tokenizer_eos(const tokenizer *t)  { return t->eos; }
-int32_t tokenizer_pad(const tokenizer *t)  { return t->pad; }
+size_t tokenizer_size(const tokenizer *t) { return t->pieces; }
+
+/* ---- reading vocab.json and merges.txt, or tokenizer.json ---- */
+
+/* (models::bpe::BPE::read_file, BpeBuilder::build) */
+
+/* The files of a tokenizer folder while it is opened. One that is absent has an empty path and no JSON. */
+typedef struct source {
+    io_file vocab, merges;           /* vocab: tokenizer.json if there is one; then merges is absent */
+    io_file config, map, added;
+    json    pieces, merge_list;      /* in vocab; merge_list only in tokenizer.json */
+    json    config_json, map_json;
+    json    tokens;                  /* added tokens: of the config, else of tokenizer.json */
+    const char *tokens_path;
+    size_t  piece_count, token_count, merge_count;
+} source;
+
+static int read_vocab(tokenizer *t, const source *s, saeuron_error *err)
+{
+    const char *path = s->vocab.path;
+    json key, value;
+    size_t n = 0;
+    for (json_iter it = json_begin(s->pieces); json_next(&it, &key, &value); n++) {
+        char   *piece = t->text + t->text_used;
+        size_t  length;
+        int64_t id;
+        if (!json_string(key, piece, t->text_size - t->text_used, &length))
+            return fail(err, SAEURON_EFORMAT, "%s: piece number %zu holds U+0000: fetch the file again",
+                        path, n + 1);
+        if (!json_integer(value, &id) || id < 0 || (uint64_t)id >= s->piece_count)
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: the id of piece \"%.40s\" must be a whole number from 0 to %zu, "
+                        "one for each of the %zu pieces: fetch the file again",
+                        path, piece, s->piece_count - 1, s->piece_count);
+        if (t->start[id] != NO_PIECE)
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: the pieces \"%.40s\" and \"%.40s\" have the same id %d: fetch the file again",
+                        path, t->text + t->start[id], piece, (int)id);
+        const int code = add_piece(t, (uint32_t)id, length, path, err);
+        if (code)
+            return code;
+    }
+    return SAEURON_OK;
+}
+
+/* Makes the text "LEFT RIGHT" the merge t->merge_count. A pair that is there twice keeps its last rank.
+ * number: its line in merges.txt or its place in tokenizer.json, for messages. */
+static int read_merge(tokenizer *t, const char *text, size_t n, size_t number, const char *path,
+                      saeuron_error *err)
+{
+    char joined[MERGE_MAX];
+    const char  *blank = memchr(text, ' ', n);
+    const size_t left = blank ? (size_t)(blank - text) : n, right = n - left - (blank != NULL);
+    if (!blank || memchr(blank + 1, ' ', right))
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: merge %zu must be two pieces with one blank between them: fetch the file again",
+                    path, number);
+    if (left + right > sizeof joined)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: merge %zu is %zu bytes long, at most %zu are possible: fetch the file again",
+                    path, number, n, sizeof joined);
+    memcpy(joined, text, left);
+    memcpy(joined + left, blank + 1, right);
+
+    merge *m = &t->merges[t->merge_count];
+    m->left = find_piece(t, text, left);
+    m->right = find_piece(t, blank + 1, right);
+    m->result = find_piece(t, joined, left + right);
+    if (m->left < 0 || m->right < 0 || m->result < 0) {
+        const char  *missing = m->left < 0 ? text : m->right < 0 ? blank + 1 : joined;
+        const size_t length = m->left < 0 ? left : m->right < 0 ? right : left + right;
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: merge %zu needs the piece \"%.*s\", which the vocabulary does not have: "
+                    "both must be of one model",
+                    path, number, (int)(length < 40 ? length : 40), missing);
+    }
+    uint32_t *slot = merge_slot(t, m->left, m->right);
+    if (!slot)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: too many merges collide in our table: this file was made to do that; fetch it again",
+                    path);
+    *slot = (uint32_t)t->merge_count++;
+    return SAEURON_OK;
+}
+
+/* The end of the line at s, before its newline; *next is where the next one begins. */
+static const char *line_end(const char *s, const char *end, const char **next)
+{
+    const char *newline = memchr(s, '\n', (size_t)(end - s));
+    const char *stop = newline ? newline : end;
+    *next = newline ? newline + 1 : end;
+    return newline && stop > s && stop[-1] == '\r' ? stop - 1 : stop;
+}
+
+/* merges.txt: one a line, and lines that begin with "#version". */
+static int read_merge_lines(tokenizer *t, const source *s, saeuron_error *err)
+{
+    static const char version[] = "#version";
+    const char *at = (const char *)s->merges.data, *end = at + s->merges.size, *next;
+    int code = SAEURON_OK;
+    for (size_t number = 1; at < end && !code; at = next, number++) {
+        const size_t n = (size_t)(line_end(at, end, &next) - at);
+        if (n < sizeof version - 1 || memcmp(at, version, sizeof version - 1) != 0)
+            code = read_merge(t, at, n, number, s->merges.path, err);
+    }
+    return code;
+}
+
+/* tokenizer.json: "LEFT RIGHT" or ["LEFT", "RIGHT"] each. */
+static int read_merge_list(tokenizer *t, const source *s, saeuron_error *err)
+{
+    json   value, left, right;
+    size_t number = 1;
+    int    code = SAEURON_OK;
+    for (json_iter it = json_begin(s->merge_list); !code && json_next(&it, NULL, &value); number++) {
+        char   text[MERGE_MAX + 2];
+        size_t n = 0, k = 0;
+        bool   read = json_string(value, text, sizeof text, &n);
+        json_iter pair = json_begin(value);
+        if (!read && json_kind(value) == '[' && json_length(value) == 2) {
+            json_next(&pair, NULL, &left);
+            json_next(&pair, NULL, &right);
+            read = json_string(left, text, sizeof text - 1, &n);
+            text[n++] = ' ';
+            read = read && json_string(right, text + n, sizeof text - n, &k);
+        }
+        code = read_merge(t, text, read ? n + k : 0, number, s->vocab.path, err);
+    }
+    return code;
+}
+
+/* The printable character that stands for a byte (pre_tokenizers::byte_level::bytes_char). */
+static uint32_t byte_char(unsigned byte)
+{
+    uint32_t next = 256;
+    for (unsigned b = 0;; b++) {
+        const bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
+        if (b == byte)
+            return itself ? b : next;
+        next += !itself;
+    }
+}
+
+/* of_byte: the piece of each byte alone, and of each byte that ends a word; unk where there is none. */
+static void find_bytes(tokenizer *t)
+{
+    for (unsigned b = 0; b < 256; b++) {
+        char piece[8];
+        const size_t n = io_utf8_put(piece, byte_char(b));
+        memcpy(piece + n, "</w>", 4);
+        const int32_t alone = find_piece(t, piece, n), last = find_piece(t, piece, n + 4);
+        t->of_byte[0][b] = alone < 0 ? t->unk : alone;
+        t->of_byte[1][b] = last < 0 ? t->unk : last;
+    }
+}
+
+/* ---- special tokens ---- */
+
+/* (PreTrainedTokenizerBase._from_pretrained, TokenizersBackend.__init__, AddedVocabulary) */
+
+/* A token as a config gives it: "text", or {"content": "text", "normalized": ..., ...}. */
+typedef struct token {
+    char text[TOKEN_MAX];
+    bool object, normalized, special;
+} token;
+
+/* Where in a config a token stands, for messages. */
+typedef struct place { const char *path, *key; } place;
+
+static int flag(json object, const char *name, bool *x, place p, saeuron_error *err)
+{
+    json v;
+    if (json_get(object, name, &v) && !json_bool(v, x))
+        return fail(err, SAEURON_EFORMAT, "%s: %s of %s must be true or false", p.path, name, p.key);
+    return SAEURON_OK;
+}
+
+/* Reads v. is_special: what an object counts as that does not say. By default a special token is not
+ * normalized, any other is. */
+static int read_token(token *out, json v, bool is_special, place p, saeuron_error *err)
+{
+    json content = v;
+    bool strip[3] = { false, false, false };
+    *out = (token){ .object = json_kind(v) == '{', .special = is_special };
+    int code = SAEURON_OK;
+    if (out->object) {
+        if (!json_get(v, "content", &content))
+            return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": save the tokenizer again",
+                        p.path, p.key);
+        static const char *const names[3] = { "lstrip", "rstrip", "single_word" };
+        code = is_special ? SAEURON_OK : flag(v, "special", &out->special, p, err);
+        out->normalized = !out->special;
+        code = code ? code : flag(v, "normalized", &out->normalized, p, err);
+        for (int i = 0; i < 3 && !code; i++) {
+            code = flag(v, names[i], &strip[i], p, err);
+            if (strip[i])
+                code = fail(err, SAEURON_EFORMAT,
+                            "%s: %s has \"%s\": true, which this program does not do: set it to false",
+                            p.path, p.key, names[i]);
+        }
+    } else {
+        out->special = true;
+    }
+    if (!code && (!json_string(content, out->text, sizeof out->text, NULL) || !out->text[0]))
+        return fail(err, SAEURON_EFORMAT, "%s: %s must be a text of 1 to %d bytes",
+                    p.path, p.key, TOKEN_MAX - 1);
+    return code;
+}
+
+/* Makes tk special; its text must have an id. The last one of a text decides how it is found. */
+static int add_special(tokenizer *t, const token *tk, const char *path, saeuron_error *err)
+{
+    special *s = t->specials, *end = s + t->special_count;
+    while (s < end && strcmp(s->text, tk->text) != 0)
+        s++;
+    if (s == t->specials + SPECIALS_MAX)
+        return fail(err, SAEURON_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
+    t->special_count += s == end;
+    uint32_t scratch[unicode_nfc_bound(TOKEN_MAX)];
+    memcpy(s->text, tk->text, sizeof s->text);
+    s->bytes = strlen(s->text);
+    s->id = find_piece(t, s->text, s->bytes);
+    s->normalized = tk->normalized;
+    s->count = normalize(s->points, scratch, s->text, s->bytes);
+    return SAEURON_OK;
+}
+
+/* One added token and its id: a member "49406": {...} of the config's added_tokens_decoder, whose key is the
+ * id, or an element {"id": 49406, ...} of tokenizer.json's added_tokens. */
+static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path,
+                      saeuron_error *err)
+{
+    char     number[32];
+    uint64_t n;
+    json     v;
+    bool     read;
+    if (key) {
+        read = json_string(*key, number, sizeof number, NULL) && io_parse_uint(number, &n) && n < PIECES_MAX;
+        *id = read ? (int64_t)n : -1;
+    } else {
+        read = json_get(value, "id", &v) && json_integer(v, id);
+    }
+    if (!read)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: an added token has no id that is a whole number: save the tokenizer again", path);
+    return read_token(tk, value, false, (place){ path, "an added token" }, err);
+}
+
+/* Appends a piece that the vocabulary does not have: ids go on after its own. */
+static int add_new_piece(tokenizer *t, const char *text, const char *path, saeuron_error *err)
+{
+    const size_t n = strlen(text);
+    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of both files */
+    return add_piece(t, (uint32_t)t->pieces, n, path, err);
+}
+
+/* One pass over the added tokens. Those whose text is a piece become special. Of the others, the one whose id
+ * is the next free one becomes a new piece. *left: how many are no pieces yet. */
+static int pass_added(tokenizer *t, const source *s, size_t *left, saeuron_error *err)
+{
+    json key, value;
+    const bool object = json_kind(s->tokens) == '{';
+    *left = 0;
+    for (json_iter it = json_begin(s->tokens); json_next(&it, &key, &value);) {
+        token   tk;
+        int64_t id;
+        int code = read_added(&tk, &id, object ? &key : NULL, value, s->tokens_path, err);
+        if (code)
+            return code;
+        int32_t known = find_piece(t, tk.text, strlen(tk.text));
+        if (known < 0 && (uint64_t)id == t->pieces) {
+            known = (int32_t)id;
+            code = add_new_piece(t, tk.text, s->tokens_path, err);
+        }
+        if (!code && known >= 0 && known != id)
+            code = fail(err, SAEURON_EFORMAT,
+                        "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: "
+                        "the files must be of one model",
+                        s->tokens_path, tk.text, (long)id, (int)known);
+        *left += known < 0;
+        if (!code && known >= 0)
+            code = add_special(t, &tk, s->tokens_path, err);
+        if (code)
+            return code;
+    }
+    return SAEURON_OK;
+}
+
+/* The added tokens, in as many passes as new ids need; each pass gives at least one. */
+static int read_tokens(tokenizer *t, const source *s, saeuron_error *err)
+{
+    size_t left, before = s->token_count + 1;
+    for (;; before = left) {
+        const int code = pass_added(t, s, &left, err);
+        if (code || left == 0)
+            return code;
+        if (left >= before)
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: the new ids of added tokens must go on from %zu without a hole",
+                        s->tokens_path, t->pieces);
+    }
+}
+
+static bool same_token(const token *a, const token *b)
+{
+    return a->object == b->object && a->normalized == b->normalized && a->special == b->special &&
+           !strcmp(a->text, b->text);
+}
+
+enum { BOS, EOS, UNK, PAD, NAMED };
+static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
+
+/* The file that gives a named token: special_tokens_map.json, else the config; the config alone if it has
+ * added_tokens_decoder. */
+static const io_file *named_value(json *v, const source *s, const char *key)
+{
+    if (s->tokens_path != s->config.path && json_get(s->map_json, key, v))
+        return &s->map;
+    return json_get(s->config_json, key, v) ? &s->config : NULL;
+}
+
+/* The four named tokens. Each makes its text special, unless it is among the added tokens, which are special
+ * already, or equal to a named token before it (a str equals a str, an AddedToken one with the same
+ * fields). */
+static int read_named(tokenizer *t, const source *s, saeuron_error *err)
+{
+    const size_t added = t->special_count;
+    int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
+    token named[NAMED];
+    for (int i = 0; i < NAMED; i++) {
+        json v;
+        const io_file *from = named_value(&v, s, named_keys[i]);
+        named[i] = (token){ .text = "<|endoftext|>", .special = true };
+        if (i == BOS)
+            named[i] = (token){ .text = "<|startoftext|>", .special = true };
+        int code = SAEURON_OK;
+        if (from)
+            code = read_token(&named[i], v, from == &s->map, (place){ from->path, named_keys[i] }, err);
+        if (code)
+            return code;
+        const char *path = from ? from->path : s->vocab.path;
+        *ids[i] = find_piece(t, named[i].text, strlen(named[i].text));
+        if (*ids[i] < 0)
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
+                        path, named_keys[i], named[i].text);
+        bool known = false;
+        for (size_t j = 0; j < added; j++)
+            known = known || !strcmp(t->specials[j].text, named[i].text);
+        for (int j = 0; j < i; j++)
+            known = known || same_token(&named[j], &named[i]);
+        code = known ? SAEURON_OK : add_special(t, &named[i], path, err);
+        if (code)
+            return code;
+    }
+    return SAEURON_OK;
+}
+
+/* ---- the other keys of tokenizer_config.json ---- */
+
+static bool is_named(const char *key)
+{
+    for (int i = 0; i < NAMED; i++)
+        if (!strcmp(key, named_keys[i]))
+            return true;
+    return false;
+}
+
+/* s ends with end. */
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), k = strlen(end);
+    return n >= k && !strcmp(s + n - k, end);
+}
+
+/* Refuses what would change ids and is not done here: other special tokens, padding or cutting on the left,
+ * no start or end token. */
+static int check_keys(json object, const char *path, saeuron_error *err)
+{
+    json key, value;
+    char name[64];
+    if (object.at && json_kind(object) != '{')
+        return fail(err, SAEURON_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
+    for (json_iter it = json_begin(object); json_next(&it, &key, &value);) {
+        if (!json_string(key, name, sizeof name, NULL))
+            continue;
+        const char first = json_kind(value);
+        const bool text = first == '"' || first == '{';
+        const bool list = (first == '[' || first == '{') && json_length(value) > 0;
+        const bool other_token = ends_with(name, "_token") && !is_named(name) && text;
+        /* additional_, extra_, split_special_tokens; padding_side, truncation_side */
+        const bool more_tokens = ends_with(name, "_special_tokens") && (list || first == 't');
+        const bool other_side = ends_with(name, "_side") && !json_equals(value, "right");
+        const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
+        if (other_token || more_tokens || other_side || other_ends)
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: %s has a value that this program does not support: "
+                        "take it out if the model works without",
+                        path, name);
+    }
+    return SAEURON_OK;
+}
+
+/* model_max_length, or max_len. transformers writes 1e30 for "no limit": then CLIP's 77. */
+static int read_max_length(tokenizer *t, const source *s, saeuron_error *err)
+{
+    json   v;
+    double x;
+    t->max_length = DEFAULT_LENGTH;
+    if (!json_get(s->config_json, "model_max_length", &v) && !json_get(s->config_json, "max_len", &v))
+        return SAEURON_OK;
+    if (json_kind(v) == 'n' || (json_number(v, &x) && x > 1e20))
+        return SAEURON_OK;
+    int64_t n;
+    if (!json_integer(v, &n) || n < 2 || n > TOKENIZER_LENGTH_MAX)
+        return fail(err, SAEURON_EFORMAT, "%s: model_max_length must be a whole number from 2 to %d",
+                    s->config.path, TOKENIZER_LENGTH_MAX);
+    t->max_length = (size_t)n;
+    return SAEURON_OK;
+}
+
+/* ---- opening ---- */
+
+/* Opens DIR/NAME. An optional file may be absent; then f->path is empty. */
+static int open_file(io_file *f, const saeuron_host *host, const char *dir, const char *name, bool optional,
+                     saeuron_error *err)
+{
+    char path[sizeof f->path];
+    if (!io_join(path, sizeof path, dir, name))
+        return fail(err, SAEURON_EUSAGE, "%.60s...: the path of this folder is too long", dir);
+    if (!io_exists(host, path)) {
+        if (optional)
+            return SAEURON_OK;
+        return fail(err, SAEURON_ENOENT,
+                    "%s: there is no such file; a tokenizer is vocab.json and merges.txt, or tokenizer.json: "
+                    "fetch them from the model's page", path);
+    }
+    const int code = io_open(f, host, path, err);
+    if (!code && f->size > FILE_MAX)
+        return fail(err, SAEURON_EFORMAT, "%s: %zu bytes are too many for a tokenizer's file: fetch it again",
+                    path, f->size);
+    return code;
+}
+
+static int open_json(io_file *f, json *v, const saeuron_host *host, const char *dir, const char *name,
+                     bool optional, saeuron_error *err)
+{
+    const int code = open_file(f, host, dir, name, optional, err);
+    if (code || !f->path[0])
+        return code;
+    return json_open(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
+}
+
+/* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */
+static int open_vocab(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
+{
+    json whole = { NULL, NULL }, model;
+    int code = open_json(&s->vocab, &whole, host, dir, "tokenizer.json", true, err);
+    if (!code && whole.at) {
+        if (!json_get(whole, "model", &model) || !json_get(model, "vocab", &s->pieces) ||
+            !json_get(model, "merges", &s->merge_list))
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
+        s->merge_count = json_length(s->merge_list);
+        if (json_get(whole, "added_tokens", &s->tokens))
+            s->tokens_path = s->vocab.path;
+        return SAEURON_OK;
+    }
+    code = code ? code : open_json(&s->vocab, &s->pieces, host, dir, "vocab.json", false, err);
+    code = code ? code : open_file(&s->merges, host, dir, "merges.txt", false, err);
+    if (code)
+        return code;
+    const char *at = (const char *)s->merges.data, *end = at + s->merges.size;
+    for (s->merge_count = 0; at < end; s->merge_count++)
+        line_end(at, end, &at);
+    return SAEURON_OK;
+}
+
+/* The files beside the vocabulary. added_tokens.json is what was written before added_tokens_decoder; it must
+ * be empty. */
+static int open_configs(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
+{
+    json added = { NULL, NULL };
+    int code = open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
+    code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
+    code = code ? code : open_json(&s->added, &added, host, dir, "added_tokens.json", true, err);
+    code = code ? code : check_keys(s->config_json, s->config.path, err);
+    code = code ? code : check_keys(s->map_json, s->map.path, err);
+    if (!code && added.at && json_length(added) > 0)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: tokens added in this way are not supported: "
+                    "save the tokenizer with transformers 4.34 or newer",
+                    s->added.path);
+    if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
+        s->tokens_path = s->config.path;
+    return code;
+}
+
+static int open_source(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
+{
+    int code = open_vocab(s, host, dir, err);
+    code = code ? code : open_configs(s, host, dir, err);
+    if (code)
+        return code;
+    s->piece_count = json_length(s->pieces);
+    s->token_count = json_length(s->tokens);
+    if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX ||
+        s->merge_count > PIECES_MAX)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: must have an object of 1 to %d pieces, and at most as many merges: "
+                    "fetch the file again",
+                    s->vocab.path, PIECES_MAX);
+    if (s->token_count > SPECIALS_MAX)
+        return fail(err, SAEURON_EFORMAT, "%s: has %zu added tokens, at most %d are possible",
+                    s->tokens_path, s->token_count, SPECIALS_MAX);
+    return SAEURON_OK;
+}
+
+static void close_source(source *s)
+{
+    io_close(&s->vocab);
+    io_close(&s->merges);
+    io_close(&s->config);
+    io_close(&s->map);
+    io_close(&s->added);
+}
+
+/* The least power of two that is at least 2 n: a table at most half full. */
+static size_t slots_for(size_t n)
+{
+    size_t slots = 2;
+    while (slots < 2 * n)
+        slots *= 2;
+    return slots;
+}
+
+/* A tokenizer in a, and room there for all that it points to. On an arena without memory it only measures,
+ * and uses spare. */
+static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
+{
+    tokenizer *t = arena_bytes(a, 1, sizeof *t);
+    if (!t)
+        t = spare;
+    memset(t, 0, sizeof *t);
+    t->pieces_room = s->piece_count + s->token_count;
+    t->slot_count = slots_for(t->pieces_room);
+    t->merge_slot_count = slots_for(s->merge_count);
+    t->text_size = s->vocab.size + s->config.size + 1; /* a piece and its NUL are shorter than their JSON */
+    t->text = arena_bytes(a, t->text_size, 1);
+    t->start = arena_bytes(a, t->pieces_room, sizeof *t->start);
+    t->slots = arena_bytes(a, t->slot_count, sizeof *t->slots);
+    t->merges = arena_bytes(a, s->merge_count, sizeof *t->merges);
+    t->merge_slots = arena_bytes(a, t->merge_slot_count, sizeof *t->merge_slots);
+    return t;
+}
+
+/* One block for a whole tokenizer, its tables empty. NULL when there is no memory. */
+static tokenizer *new_tokenizer(const source *s, const saeuron_host *host)
+{
+    arena plan = { 0 };
+    tokenizer spare;
+    lay_out(&plan, s, &spare);
+    void *memory = plan.failed ? NULL : io_alloc(host, plan.peak, 1);
+    if (!memory)
+        return NULL;
+    arena a = { .base = memory, .size = plan.peak };
+    tokenizer *t = lay_out(&a, s, &spare);
+    t->memory = memory;
+    if (host)
+        t->host = *host;
+    memset(t->start, 0xFF, t->pieces_room * sizeof *t->start); /* NO_PIECE, NO_RANK */
+    memset(t->slots, 0xFF, t->slot_count * sizeof *t->slots);
+    memset(t->merge_slots, 0xFF, t->merge_slot_count * sizeof *t->merge_slots);
+    return t;
+}
+
+/* The order matters: merges refer to the vocabulary only, named tokens to the added ones too. */
+static int read_source(tokenizer *t, const source *s, saeuron_error *err)
+{
+    int code = read_vocab(t, s, err);
+    code = code ? code : s->merge_list.at ? read_merge_list(t, s, err) : read_merge_lines(t, s, err);
+    code = code ? code : read_tokens(t, s, err);
+    code = code ? code : read_named(t, s, err);
+    code = code ? code : read_max_length(t, s, err);
+    if (!code)
+        find_bytes(t);
+    return code;
+}
+
+int tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err)
+{
+    source s;
+    memset(&s, 0, sizeof s);
+    *t = NULL;
+    int code = open_source(&s, host, dir, err);
+    if (!code) {
+        *t = new_tokenizer(&s, host);
+        if (*t)
+            code = read_source(*t, &s, err);
+        else
+            code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its tables", s.vocab.path);
+    }
+    close_source(&s);
+    if (code) {
+        tokenizer_close(*t);
+        *t = NULL;
+    }
+    return code;
+}
+
+void tokenizer_close(tokenizer *t)
+{
+    if (t) {
+        const saeuron_host host = t->host; /* t lies in the memory that goes */
+        io_free(&host, t->memory);
+    }
+}

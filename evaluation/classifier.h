@@ -1,5 +1,5 @@
-/* classifier.h: a classifier's folder opened; pictures resized, normalised and judged. Public entries: saeuron.h.
- * Not here: the network (vit.h), what answers are counted for (metrics.h). */
+/* classifier.h: a classifier's folder opened; pictures resized, normalised and judged.
+ * Not here: the public entries (saeuron.h), the network (vit.h), what answers are counted for (metrics.h). */
 #ifndef SAEURON_CLASSIFIER_H
 #define SAEURON_CLASSIFIER_H
 
@@ -16,8 +16,8 @@ struct saeuron_classifier {
     char     dir[1024];
     vit      net;
     tensors  file;
-    void    *memory;
-    const char **name;              /* [classes], in one block with their texts; NULL: the config names none */
+    void    *memory;                /* what bind_file converted or packed */
+    const char **name;              /* [classes], in one block with the texts; NULL: there are none */
     int      threads;
 };
 

@@ -1,17 +1,38 @@
 /* drawing.h: the pictures of one list after another: drawn or found, and judged.
- * Not here: what is counted on them (metrics.h), which lists there are (eval.h, sweep.h). */
+ *
+ *   list --list_enter--> its concept forgotten --list_check, list_draw--> pictures --list_classify--> answers
+ *
+ * Not here: what is counted on them (metrics.h), which lists there are (eval.c, sweep.c). */
 #ifndef SAEURON_DRAWING_H
 #define SAEURON_DRAWING_H
 
 #include "evaluation/metrics.h"
 #include "evaluation/picture.h"
 
-/* Draws images of one list after another from texts encoded once. */
+/* What a run tells its caller. */
+typedef struct watcher {
+    void *user;
+    /* Before anything is drawn: of how many images, how many are there. Not 0 stops. */
+    int (*plan)(void *user, size_t images, size_t there);
+    /* Before each call that draws or judges: how many are done, how many it is about, of how many. */
+    void (*next)(void *user, size_t done, size_t now, size_t images);
+    /* A row of the results: a concept's, or "average" of a domain; with and without forgetting. */
+    void (*result)(void *user, int domain, const char *concept, const rate with[METRICS],
+                   const rate without[METRICS]);
+} watcher;
+
+/* How many images a run has drawn, of how many, and whom it tells. */
+typedef struct tally { const watcher *watch; size_t done, images; } tally;
+void tell_next(const tally *s, size_t now);
+
+/* Draws images from texts encoded once, and judges them. */
 typedef struct maker {
     saeuron_context *x;
     const protocol *p;
+    saeuron_classifier *const *k;   /* [DOMAINS] */
     saeuron_generate_options options;   /* steps, guidance, residual, negative prompt, ... of every image */
-    size_t   W, H, latent, text, batch; /* pixels of an image, values of a latent and of a text, images a call */
+    size_t   W, H, latent, text;    /* pixels of an image; values of a latent, of a text */
+    size_t   batch;                 /* images a call */
     float  **embeds;                /* [entries] of [text], NULL until needed */
     float   *negative, *batch_embeds, *noise;
     unsigned char *rgb;             /* [batch,H,W,3] */
@@ -19,38 +40,46 @@ typedef struct maker {
     uint64_t digest;                /* the model's */
 } maker;
 
-int  maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err);
+/* Keeps x, p, k and what options point to. After an error there is nothing to close, and m->embeds is
+ * NULL. */
+int  maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifier *const k[DOMAINS],
+                const saeuron_generate_options *options, saeuron_error *err);
 void maker_close(maker *m);
-/* Draws count <= batch images into m->rgb. A job is the number of an image: seed's number * entries + place. */
-int  maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err);
 
-/* The images of one forgotten concept, or of none. */
+/* The images of one forgotten concept, or of none. A job is an image's number: that of its seed * entries +
+ * place. */
 typedef struct image_list {
-    char     name[96];              /* its folder: the concept, or "none" */
+    const char *dir;                /* DIR/images/NAME holds them; NULL: none is kept */
+    char     name[96];              /* the concept, or "none" */
     int      domain;
     uint32_t concept;               /* NO_LABEL: none */
-    char     forget[256];           /* what its images say under "forget" */
-    bool    *wanted, *there;        /* [seeds,entries]: asked for; found or made */
-    prediction *made;               /* [seeds,entries] */
+    char     forget[416];           /* what its images say under "forget" */
+    bool    *wanted, *there;        /* [jobs]: asked for; found, or made */
+    prediction *made;               /* [jobs] */
 } image_list;
 
-int  list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err);
+int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
+              saeuron_error *err);
 void list_close(image_list *l, const protocol *p);
-/* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). */
+/* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). The functions below are
+ * for the list that was entered last. */
 int  list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err);
-/* After list_enter: finds the wanted images below dir; those there must be whole and say that they are these. */
-int  list_check(image_list *l, maker *m, const char *dir, saeuron_error *err);
-/* After list_check: draws and saves one batch of the wanted images that are not there and that `mine` [seeds,entries] (NULL: all)
- * holds; *count of them, 0 when there is none left. */
-int  list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err);
-/* After list_check: the answers to all that are there. */
-int  list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err);
-/* Answers of both classifiers to count images rgb [count,H,W,3]. */
-int  classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err);
-/* The seed of the statistics in use, of their metadata; false when it is unknown. */
-bool statistics_seed(const saeuron_context *x, uint64_t *seed);
+/* Finds the wanted images in the list's folder; those there must be whole and say that they are these. */
+int  list_check(image_list *l, maker *m, saeuron_error *err);
+/* Draws the wanted images that are not there and that `mine` [jobs] (NULL: all) holds, in batches. Saves
+ * them; or, where none is kept, judges them at once. */
+int  list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error *err);
+/* Judges all that are there. */
+int  list_classify(image_list *l, maker *m, saeuron_error *err);
+/* UA, IRA, CRA of the list's concept by the answers in made, over what the list wants. */
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
+                 saeuron_error *err);
 
-/* UA, IRA, CRA of a list's concept on the answers in made, over what the list wants. */
-int  list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err);
+/* The answers to count images, from logits [count,classes] into domain d of out [count]: the class of the
+ * largest logit, between equal ones the first, and its softmax. scratch [classes]. */
+void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes);
+
+/* The seed that the metadata of the statistics in use name; false when there is none. */
+bool statistics_seed(const saeuron_context *x, uint64_t *seed);
 
 #endif

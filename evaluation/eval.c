@@ -1,323 +1,22 @@
-/* eval.c: draws the images of a protocol, asks the classifiers, writes what the counts say.
+/* eval.c: one evaluation: its lists, its shards, and the files that hold what was counted.
  *
- *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png --classifiers-->
- *   predictions.tsv --rules (metrics.c)--> eval.json, eval.tsv, confusion/
+ *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png
+ *            --classifiers--> predictions.tsv --rules--> eval.json, eval.tsv, confusion/
  *
- * Not here: what is counted (protocol.c), how a picture is drawn (pipeline.c), the choice of top K and strength (sweep.c).
- * A run can be stopped anywhere and goes on with what is there: a picture says how it was made (picture.c), so one that was made
- * otherwise is refused, not counted. The results' bytes depend on no interruption, shard, batch or thread.
- * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py, accuracy_unlearncanvas_*.py. */
+ * A run can be stopped anywhere and goes on with what is there. A picture says how it was made (picture.c),
+ * so one that was made otherwise is refused, not counted. No interruption, shard, batch or thread changes a
+ * byte.
+ *
+ * Not here: what is counted (protocol.c, metrics.c), how a list is drawn and judged (drawing.c), the choice
+ * of top K and strength (sweep.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sample_unlearning_*.py,
+ * accuracy_unlearncanvas_*.py. */
 #include "evaluation/eval.h"
-#include "arithmetic/rng.h"
 #include "files/decimal.h"
-#include "files/png.h"
-#include "forget.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- drawing ---- */
-
-int maker_open(maker *m, saeuron_context *x, const protocol *p, const saeuron_generate_options *options, saeuron_error *err)
-{
-    size_t large;
-    int    code;
-    *m = (maker){ .x = x, .p = p, .options = *options, .digest = saeuron_model_digest(x) };
-    m->options.noise_index = 0;
-    if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
-        return code;
-    m->latent = x->unet.in_channels * (m->W * m->H >> 2 * (x->vae.levels - 1));
-    m->text = saeuron_text_length(x) * saeuron_text_width(x);
-    m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
-    if (m->latent % 16)
-        return fail(err, SAEURON_EUSAGE, "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size", m->latent);
-    if (m->batch > 1024)
-        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
-    m->embeds = io_alloc(&x->host, p->entries, sizeof *m->embeds);
-    if (m->embeds)
-        memset(m->embeds, 0, p->entries * sizeof *m->embeds);
-    m->negative = io_alloc(&x->host, m->text, sizeof *m->negative);
-    m->batch_embeds = nn_mul(m->batch, m->text, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->noise = nn_mul(m->batch, m->latent, &large) ? io_alloc(&x->host, large, sizeof(float)) : NULL;
-    m->rgb = nn_mul(m->batch, m->W * m->H * 3, &large) ? io_alloc(&x->host, large, 1) : NULL;
-    m->prompts = io_alloc(&x->host, m->batch, sizeof *m->prompts);
-    if (!m->embeds || !m->negative || !m->batch_embeds || !m->noise || !m->rgb || !m->prompts)
-        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: a smaller --batch needs less", m->batch);
-    else
-        code = saeuron_encode_text(x, options->negative_prompt ? options->negative_prompt : "", m->negative, err);
-    if (code)
-        maker_close(m);
-    return code;
-}
-
-void maker_close(maker *m)
-{
-    const saeuron_host *host = &m->x->host;
-    for (size_t i = 0; m->embeds && i < m->p->entries; i++)
-        io_free(host, m->embeds[i]);
-    io_free(host, m->embeds);
-    io_free(host, m->negative);
-    io_free(host, m->batch_embeds);
-    io_free(host, m->noise);
-    io_free(host, m->rgb);
-    io_free(host, (void *)m->prompts);
-    m->embeds = NULL;
-}
-
-/* The text states of a place, encoded when it is first drawn. */
-static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
-{
-    float **at = &m->embeds[place];
-    int     code = SAEURON_OK;
-    if (!*at) {
-        if (!(*at = io_alloc(&m->x->host, m->text, sizeof **at)))
-            return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
-        if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
-            io_free(&m->x->host, *at);
-            *at = NULL;
-        }
-    }
-    *states = *at;
-    return code;
-}
-
-/* Image (seed, place) starts from elements [place * C h w, ...) of torch.randn(seed): it depends on no batch, shard or list. */
-int maker_draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
-{
-    saeuron_generate_options g = m->options;
-    for (size_t i = 0; i < count; i++) {
-        const size_t place = jobs[i] % m->p->entries;
-        const uint64_t seed = m->p->seed[jobs[i] / m->p->entries];
-        const float *states = NULL;
-        const int code = embed(m, place, &states, err);
-        if (code)
-            return code;
-        memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
-        if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
-            return fail(err, SAEURON_EUSAGE, "an image of %zu latent values is too small for torch.randn's stream", m->latent);
-        m->prompts[i] = m->p->entry[place].prompt;
-    }
-    g.prompts = m->prompts;
-    g.count = count;
-    g.prompt_embeds = m->batch_embeds;
-    g.negative_prompt_embeds = m->negative;
-    g.noise = m->noise;
-    return saeuron_generate(m->x, &g, m->rgb, err);
-}
-
-/* What the file of an image says of it. */
-static int describe(const maker *m, picture *d, size_t job, saeuron_error *err)
-{
-    saeuron_generate_options g = m->options;
-    const size_t place = job % m->p->entries;
-    g.prompts = (const char *const *)&m->p->entry[place].prompt;
-    g.count = 1;
-    g.seed = m->p->seed[job / m->p->entries];
-    g.noise_index = place;
-    return picture_describe(d, m->x, &g, 0, m->W, m->H, m->digest, "", err);
-}
-
-/* ---- lists ---- */
-
-int list_open(image_list *l, const protocol *p, int domain, uint32_t concept, saeuron_error *err)
-{
-    const size_t n = p->seeds * p->entries;
-    memset(l, 0, sizeof *l);
-    snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
-    l->domain = domain;
-    l->concept = concept;
-    l->wanted = io_alloc(p->host, 2 * n, sizeof *l->wanted);
-    l->made = io_alloc(p->host, n, sizeof *l->made);
-    if (!l->wanted || !l->made) {
-        list_close(l, p);
-        return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
-    }
-    memset(l->wanted, 0, 2 * n * sizeof *l->wanted);
-    l->there = l->wanted + n;
-    for (size_t i = 0; i < n; i++)
-        l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
-    return SAEURON_OK;
-}
-
-void list_close(image_list *l, const protocol *p)
-{
-    io_free(p->host, l->wanted);
-    io_free(p->host, l->made);
-    l->wanted = NULL;
-    l->made = NULL;
-}
-
-int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
-{
-    saeuron_forget_options   f = { 0 };
-    saeuron_generate_options g = m->options;
-    picture d;
-    size_t  work, weights;
-    int     code = SAEURON_OK;
-    rest_hooks(m->x);
-    if (how)
-        f = *how;
-    f.name = l->name;
-    g.prompts = (const char *const *)&m->p->entry[0].prompt;
-    g.count = 1;
-    if (l->concept != NO_LABEL)
-        code = saeuron_forget(m->x, &f, err);
-    if (!code)
-        code = saeuron_memory(m->x, &g, &work, &weights, err); /* what saeuron_generate would refuse, it refuses now */
-    if (code || (code = describe(m, &d, 0, err)) != SAEURON_OK)
-        return code;
-    snprintf(l->forget, sizeof l->forget, "%s", d.forget);
-    picture_free(&d, m->x);
-    return SAEURON_OK;
-}
-
-bool statistics_seed(const saeuron_context *x, uint64_t *seed)
-{
-    char text[32];
-    json v;
-    for (size_t i = 0; i < x->hooks; i++)
-        if (x->hook[i]->count && json_get(x->hook[i]->stats.file.metadata, "seed", &v) && json_string(v, text, sizeof text, NULL) && io_parse_uint(text, seed))
-            return true;
-    return false;
-}
-
-/* DIR/images/LIST, or with the name of an image. */
-static int image_path(char path[1024], const image_list *l, const protocol *p, const char *dir, size_t job, bool folder, saeuron_error *err)
-{
-    const int n = folder ? snprintf(path, 1024, "%s/images/%s", dir, l->name)
-                         : snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", dir, l->name, p->seed[job / p->entries], job % p->entries);
-    return n < 0 || n >= 1024 ? fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir) : SAEURON_OK;
-}
-
-/* The image of a job, which must be the one that the options describe. */
-static int load_image(const image_list *l, const maker *m, const char *dir, size_t job, unsigned char **rgb, saeuron_error *err)
-{
-    char    path[1024];
-    picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
-        return code;
-    code = picture_load(&d, &m->x->host, path, m->W, m->H, rgb, err);
-    picture_free(&d, m->x);
-    return code;
-}
-
-/* Tells the host's progress, now and then; it may stop the run. */
-static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
-{
-    if (x->host.progress && (done % 64 == 0 || done == total) && done && x->host.progress(x->host.user, stage, done, total))
-        return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
-    return SAEURON_OK;
-}
-
-int list_check(image_list *l, maker *m, const char *dir, saeuron_error *err)
-{
-    const size_t n = m->p->seeds * m->p->entries;
-    char path[1024];
-    int  code = SAEURON_OK;
-    for (size_t j = 0; j < n && !code; j++) {
-        unsigned char *rgb = NULL;
-        l->there[j] = false;
-        if (!l->wanted[j] || (code = image_path(path, l, m->p, dir, j, false, err)) != SAEURON_OK || !io_exists(&m->x->host, path))
-            continue;
-        code = load_image(l, m, dir, j, &rgb, err);
-        io_free(&m->x->host, rgb);
-        l->there[j] = !code;
-        if (!code)
-            code = tell(m->x, "checking", j + 1, n, err);
-    }
-    return code;
-}
-
-/* Saves image number i of the batch drawn last. */
-static int save_image(const image_list *l, const maker *m, const char *dir, size_t job, size_t i, saeuron_error *err)
-{
-    char    path[1024];
-    picture d;
-    int     code = image_path(path, l, m->p, dir, job, false, err);
-    if (code || (code = describe(m, &d, job, err)) != SAEURON_OK)
-        return code;
-    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, d.texts, err);
-    picture_free(&d, m->x);
-    return code;
-}
-
-int list_draw(image_list *l, maker *m, const char *dir, const bool *mine, size_t *count, saeuron_error *err)
-{
-    const size_t n = m->p->seeds * m->p->entries;
-    size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs);
-    char    path[1024];
-    int     code = jobs ? image_path(path, l, m->p, dir, 0, true, err) : fail(err, SAEURON_ENOMEM, "no memory for a batch");
-    *count = 0;
-    for (size_t j = 0; !code && j < n && *count < m->batch; j++)
-        if (l->wanted[j] && !l->there[j] && (!mine || mine[j]))
-            jobs[(*count)++] = j;
-    if (!code && *count && (code = io_make_dir(path, err)) == SAEURON_OK)
-        code = maker_draw(m, jobs, *count, err);
-    for (size_t i = 0; !code && i < *count; i++)
-        if ((code = save_image(l, m, dir, jobs[i], i, err)) == SAEURON_OK)
-            l->there[jobs[i]] = true;
-    io_free(&m->x->host, jobs);
-    return code;
-}
-
-/* ---- answers ---- */
-
-/* The class of the largest logit (between equal ones the first) and its share in the softmax, for one classifier. */
-static void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
-{
-    nn reference = { .kernels = &nn_reference, .threads = 1 };
-    for (size_t i = 0; i < count; i++) {
-        const float *z = logits + i * classes;
-        uint32_t best = 0;
-        for (uint32_t c = 1; c < classes; c++)
-            if (z[c] > z[best])
-                best = c;
-        nn_softmax(&reference, scratch, z, 1, classes);
-        out[i].label[d] = best;
-        out[i].probability[d] = scratch[best];
-    }
-}
-
-int classify(prediction *out, const maker *m, saeuron_classifier *const k[DOMAINS], const unsigned char *rgb, size_t count, saeuron_error *err)
-{
-    int code = SAEURON_OK;
-    for (int d = 0; d < DOMAINS && !code; d++) {
-        const size_t classes = saeuron_classes(k[d]);
-        float *logits = io_alloc(&m->x->host, (count + 1) * classes, sizeof *logits);
-        code = logits ? saeuron_classify(k[d], rgb, count, m->W, m->H, logits, err) : fail(err, SAEURON_ENOMEM, "no memory for the answers to %zu images", count);
-        if (!code)
-            answer(out, d, logits, logits + count * classes, count, classes);
-        io_free(&m->x->host, logits);
-    }
-    return code;
-}
-
-int list_classify(image_list *l, maker *m, const char *dir, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
-{
-    enum { AT_ONCE = 16 };
-    const size_t n = m->p->seeds * m->p->entries, pixels = m->W * m->H * 3;
-    unsigned char *rgb = io_alloc(&m->x->host, AT_ONCE, pixels), *one = NULL;
-    size_t     job[AT_ONCE], count = 0;
-    prediction made[AT_ONCE];
-    int        code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
-    for (size_t j = 0; j < n && !code; j++) {
-        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, dir, j, &one, err)) == SAEURON_OK) {
-            memcpy(rgb + count * pixels, one, pixels);
-            io_free(&m->x->host, one);
-            job[count++] = j;
-        }
-        if (!code && count && (count == AT_ONCE || j + 1 == n)) {
-            code = classify(made, m, k, rgb, count, err);
-            for (size_t i = 0; !code && i < count; i++)
-                l->made[job[i]] = made[i];
-            count = 0;
-        }
-    }
-    io_free(&m->x->host, rgb);
-    return code;
-}
 
 /* ---- a run ---- */
 
@@ -326,65 +25,65 @@ typedef struct run {
     maker  m;
     image_list *list;       /* the first forgets nothing */
     size_t lists;
-    bool  *mine;            /* [lists,seeds,entries]: the shard's; NULL: all are */
+    size_t jobs;            /* of a list: seeds * entries */
+    bool  *mine;            /* [lists,jobs]: the shard's; NULL: all are */
 } run;
 
-bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
+static size_t concepts_to_forget(const eval_options *o)
 {
-    bool counts = false;
-    for (int m = 0; m < METRICS; m++)
-        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
-    return counts;
+    size_t count = 0;
+    for (int d = 0; d < DOMAINS; d++)
+        for (size_t c = 0; c < o->p->label[d].count; c++)
+            count += o->concept[d] && o->concept[d][c];
+    return count;
 }
 
-/* Every place that counts; with quick, every third along the diagonals of objects and styles, so that each object and each style
- * keeps its third. */
-static bool place_wanted(const eval_options *o, const entry *e, int domain, uint32_t concept)
+/* A concept's list wants the places that count for it (quick: a third of them). The first list, which forgets
+ * nothing, wants what any other wants. */
+static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
 {
-    const size_t style = e->style == NO_LABEL ? o->p->label[STYLE].count : e->style, object = e->object == NO_LABEL ? 0 : e->object;
-    return place_counts(o->p, e, domain, concept) && !(o->quick && (style + object) % 3);
+    const protocol *p = r->o->p;
+    image_list *l = &r->list[r->lists];
+    const int code = list_open(l, p, r->o->dir, d, concept, err);
+    if (code)
+        return code;
+    r->lists++;
+    for (size_t j = 0; concept != NO_LABEL && j < r->jobs; j++) {
+        const entry *e = &p->entry[j % p->entries];
+        if (place_counts(p, e, d, concept) && (!r->o->quick || place_is_quick(p, e)))
+            l->wanted[j] = r->list[0].wanted[j] = true;
+    }
+    return SAEURON_OK;
 }
 
-/* The lists: none, then each concept; none draws what any other draws. */
 static int open_lists(run *r, saeuron_error *err)
 {
     const eval_options *o = r->o;
-    const protocol *p = o->p;
-    size_t count = 1;
-    int    code = SAEURON_OK;
-    for (int d = 0; d < DOMAINS; d++)
-        for (size_t c = 0; c < p->label[d].count; c++)
-            count += o->concept[d] && o->concept[d][c];
-    if (count == 1)
+    const size_t concepts = concepts_to_forget(o);
+    int code;
+    if (!concepts)
         return fail(err, SAEURON_EUSAGE, "there is no concept to forget");
-    if (!(r->list = io_alloc(p->host, count, sizeof *r->list)))
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", count);
-    if ((code = list_open(&r->list[r->lists], p, 0, NO_LABEL, err)) == SAEURON_OK)
-        r->lists++;
+    if (!(r->list = io_alloc(o->p->host, concepts + 1, sizeof *r->list)))
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", concepts + 1);
+    code = open_list(r, 0, NO_LABEL, err);
     for (int d = 0; d < DOMAINS; d++)
-        for (uint32_t c = 0; c < p->label[d].count && !code; c++) {
-            image_list *l = &r->list[r->lists];
-            if (!o->concept[d] || !o->concept[d][c] || (code = list_open(l, p, d, c, err)) != SAEURON_OK)
-                continue;
-            r->lists++;
-            for (size_t j = 0; j < p->seeds * p->entries; j++)
-                if (place_wanted(o, &p->entry[j % p->entries], d, c))
-                    l->wanted[j] = r->list[0].wanted[j] = true;
-        }
+        for (uint32_t c = 0; c < o->p->label[d].count && !code; c++)
+            if (o->concept[d] && o->concept[d][c])
+                code = open_list(r, d, c, err);
     return code;
 }
 
-/* Image number n of the whole run, in the order of lists, seeds and places, is shard n % N's. */
+/* Image number n of the whole run, in the order of lists, seeds and places, belongs to shard n % shards. */
 static int open_shard(run *r, saeuron_error *err)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t n = 0;
     if (!r->o->shards)
         return SAEURON_OK;
-    if (!(r->mine = io_alloc(r->o->p->host, r->lists * each, sizeof *r->mine)))
+    if (!(r->mine = io_alloc(r->o->p->host, r->lists * r->jobs, sizeof *r->mine)))
         return fail(err, SAEURON_ENOMEM, "no memory for a shard");
-    for (size_t i = 0; i < r->lists * each; i++)
-        r->mine[i] = r->list[i / each].wanted[i % each] && n++ % r->o->shards == r->o->shard;
+    for (size_t i = 0; i < r->lists; i++)
+        for (size_t j = 0; j < r->jobs; j++)
+            r->mine[i * r->jobs + j] = r->list[i].wanted[j] && n++ % r->o->shards == r->o->shard;
     return SAEURON_OK;
 }
 
@@ -399,35 +98,37 @@ static void close_run(run *r)
         maker_close(&r->m);
 }
 
-/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start from noise that the
- * statistics have seen. A protocol that wants them disjoint refuses. */
+/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start
+ * from noise that the statistics have seen. A protocol that wants them disjoint refuses. */
 static int check_seeds(const run *r, saeuron_error *err)
 {
+    const protocol *p = r->o->p;
     uint64_t seed;
-    if (!r->o->p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
+    if (!p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
         return SAEURON_OK;
-    for (size_t i = 0; i < r->o->p->seeds; i++)
-        if (r->o->p->seed[i] == seed)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a test seed of protocol %s: make them with another, name other "
-                        "--seeds, or measure all the same with --allow-overlap", seed, r->o->p->name);
+    for (size_t i = 0; i < p->seeds; i++)
+        if (p->seed[i] == seed)
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a "
+                        "test seed of protocol %s: make them with another, name other seeds, or allow the "
+                        "overlap", seed, p->name);
     return SAEURON_OK;
 }
 
-/* Images of the run (mine: the shard's) that are wanted; *there: how many of them are there. */
+/* How many images the run (mine: this shard of it) wants; *there: how many of them are there. */
 static size_t count_images(const run *r, bool mine, size_t *there)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
     size_t n = 0;
     *there = 0;
-    for (size_t i = 0; i < r->lists * each; i++)
-        if (r->list[i / each].wanted[i % each] && (!mine || !r->mine || r->mine[i])) {
-            n++;
-            *there += r->list[i / each].there[i % each];
-        }
+    for (size_t i = 0; i < r->lists; i++)
+        for (size_t j = 0; j < r->jobs; j++)
+            if (r->list[i].wanted[j] && (!mine || !r->mine || r->mine[i * r->jobs + j])) {
+                n++;
+                *there += r->list[i].there[j];
+            }
     return n;
 }
 
-/* Looks at every list: can it be forgotten, what is there? */
+/* Looks at every list before anything is drawn: can its concept be forgotten, which images are there? */
 static int check_lists(run *r, saeuron_error *err)
 {
     int code = SAEURON_OK;
@@ -436,45 +137,36 @@ static int check_lists(run *r, saeuron_error *err)
         if (!code && i)
             code = check_seeds(r, err);
         if (!code)
-            code = list_check(&r->list[i], &r->m, r->o->dir, err);
+            code = list_check(&r->list[i], &r->m, err);
     }
     return code;
 }
 
-static int draw_lists(run *r, size_t images, size_t there, saeuron_error *err)
+static int draw_lists(run *r, size_t missing, saeuron_error *err)
 {
-    const watcher *w = &r->o->watch;
-    const size_t each = r->o->p->seeds * r->o->p->entries, missing = images - there;
-    size_t done = 0, count;
-    int    code = SAEURON_OK;
-    for (size_t i = 0; i < r->lists && !code && done < missing; i++) {
-        image_list *l = &r->list[i];
-        const bool *mine = r->mine ? r->mine + i * each : NULL;
-        code = list_enter(l, &r->m, &r->o->how, err);
-        for (count = 1; !code && count; done += count) {
-            if (w->next)
-                w->next(w->user, done, missing - done < r->m.batch ? missing - done : r->m.batch, missing);
-            code = list_draw(l, &r->m, r->o->dir, mine, &count, err);
-        }
+    tally s = { .watch = &r->o->watch, .images = missing };
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < r->lists && !code && s.done < missing; i++) {
+        code = list_enter(&r->list[i], &r->m, &r->o->how, err);
+        if (!code)
+            code = list_draw(&r->list[i], &r->m, r->mine ? r->mine + i * r->jobs : NULL, &s, err);
     }
     return code;
 }
 
 static int classify_lists(run *r, saeuron_error *err)
 {
-    const size_t each = r->o->p->seeds * r->o->p->entries;
-    size_t images, there, done = 0;
-    int    code = SAEURON_OK;
-    images = count_images(r, false, &there);
+    size_t   there;
+    tally s = { .watch = &r->o->watch, .images = count_images(r, false, &there) };
+    int      code = SAEURON_OK;
     for (size_t i = 0; i < r->lists && !code; i++) {
         size_t now = 0;
-        for (size_t j = 0; j < each; j++)
+        for (size_t j = 0; j < r->jobs; j++)
             now += r->list[i].wanted[j];
-        if (r->o->watch.next)
-            r->o->watch.next(r->o->watch.user, done, now, images);
-        done += now;
+        tell_next(&s, now);
+        s.done += now;
         if ((code = list_enter(&r->list[i], &r->m, &r->o->how, err)) == SAEURON_OK)
-            code = list_classify(&r->list[i], &r->m, r->o->dir, r->o->k, err);
+            code = list_classify(&r->list[i], &r->m, err);
     }
     return code;
 }
@@ -492,23 +184,28 @@ static int save(text_out *t, const char *dir, const char *name, saeuron_error *e
     return text_save(t, path, err);
 }
 
-static const char *class_name(const protocol *p, int d, uint32_t label) { return label == NO_LABEL ? "-" : p->label[d].name[label]; }
+static const char *class_name(const protocol *p, int d, uint32_t label)
+{
+    return label == NO_LABEL ? "-" : p->label[d].name[label];
+}
 
-/* One row an image: what a person needs to count again. */
+/* predictions.tsv, a row an image: enough to count again by other means. */
 static int save_predictions(const run *r, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     text_out t = { .host = p->host };
     char number[32];
-    text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
+    text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle");
+    text_add(&t, "\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
     for (size_t i = 0; i < r->lists; i++)
-        for (size_t j = 0; j < p->seeds * p->entries; j++) {
+        for (size_t j = 0; j < r->jobs; j++) {
             const image_list *l = &r->list[i];
             const entry *e = &p->entry[j % p->entries];
             if (!l->wanted[j])
                 continue;
-            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, i ? domain_names[l->domain] : "-", p->seed[j / p->entries], j % p->entries, e->prompt,
-                     class_name(p, OBJECT, e->object), class_name(p, STYLE, e->style));
+            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, i ? domain_names[l->domain] : "-",
+                     p->seed[j / p->entries], j % p->entries, e->prompt, class_name(p, OBJECT, e->object),
+                     class_name(p, STYLE, e->style));
             for (int d = OBJECT; d >= STYLE; d--) {
                 io_format_float(number, sizeof number, l->made[j].probability[d]);
                 text_add(&t, "\t%s\t%s", class_name(p, d, l->made[j].label[d]), number);
@@ -518,7 +215,7 @@ static int save_predictions(const run *r, saeuron_error *err)
     return save(&t, r->o->dir, "predictions.tsv", err);
 }
 
-/* Rows: what was asked for; columns: what the classifier sees. */
+/* A table of counts: its rows are what was asked for, its columns what the classifier sees. */
 static int save_confusion(const run *r, const image_list *l, int d, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -530,7 +227,7 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     if (!cell)
         return fail(err, SAEURON_ENOMEM, "no memory for a confusion matrix");
     memset(cell, 0, n * n * sizeof *cell);
-    for (size_t j = 0; j < p->seeds * p->entries; j++) {
+    for (size_t j = 0; j < r->jobs; j++) {
         const entry *e = &p->entry[j % p->entries];
         const uint32_t truth = d == STYLE ? e->style : e->object;
         if (l->wanted[j] && truth != NO_LABEL && l->made[j].label[d] != NO_LABEL)
@@ -548,12 +245,6 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     io_free(p->host, cell);
     snprintf(name, sizeof name, "confusion/%s.%s.tsv", l->name, domain_names[d]);
     return save(&t, r->o->dir, name, err);
-}
-
-double per_cent(double x)
-{
-    const double scaled = x * 1e6;
-    return (double)(int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5) / 1e4;
 }
 
 /* "UA": 96.5, "UA_interval": [91.2, 98.6], "UA_images": 100. */
@@ -597,38 +288,46 @@ static void add_cells(text_out *t, const rate s[METRICS])
     }
 }
 
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made, saeuron_error *err)
+/* Number m of a domain, with or without forgetting: its unweighted mean over concepts. */
+static int average(rate *out, const run *r, int d, int m, bool forgetting, saeuron_error *err)
 {
-    int code = SAEURON_OK;
-    for (int m = 0; m < METRICS && !code; m++) {
-        code = rate_rule(&out[m], p, &p->rules[l->domain][m], l->domain, l->concept, made, l->wanted, err);
-        if (!code && m == UA && out[m].images)
-            out[m] = rate_opposite(out[m]);
+    const protocol *p = r->o->p;
+    const rule *counted = &p->rules[d][m];
+    const size_t most = strata_most(p, counted);
+    stratum *s = io_alloc(p->host, r->lists, most * sizeof *s);
+    size_t   n = 0;
+    if (!s)
+        return fail(err, SAEURON_ENOMEM, "no memory for an average");
+    for (size_t i = 1; i < r->lists; i++) {
+        const image_list *l = &r->list[i];
+        if (l->domain == d)
+            n += strata_of(s + n, p, counted, d, l->concept, (forgetting ? l : &r->list[0])->made, l->wanted);
     }
-    return code;
+    *out = rate_of(s, n);
+    if (m == UA && out->images)
+        *out = rate_opposite(*out);
+    io_free(p->host, s);
+    return SAEURON_OK;
 }
 
-/* The numbers of a domain: [lists] with and without forgetting; entry 0 the unweighted means over concepts. */
-static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], rate *column, double *one, saeuron_error *err)
+/* The numbers of a domain with and without forgetting [lists]: entry i is list i's, entry 0 the averages. */
+static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
+                          saeuron_error *err)
 {
     int code = SAEURON_OK;
-    for (size_t i = 1; i < r->lists && !code; i++)
-        if (r->list[i].domain == d && (code = list_measure(with[i], &r->list[i], r->o->p, r->list[i].made, err)) == SAEURON_OK)
-            code = list_measure(without[i], &r->list[i], r->o->p, r->list[0].made, err);
+    for (size_t i = 1; i < r->lists && !code; i++) {
+        const image_list *l = &r->list[i];
+        if (l->domain == d && (code = list_measure(with[i], l, r->o->p, l->made, err)) == SAEURON_OK)
+            code = list_measure(without[i], l, r->o->p, r->list[0].made, err);
+    }
     for (int m = 0; m < METRICS && !code; m++)
-        for (int w = 0; w < 2; w++) {
-            size_t n = 0;
-            for (size_t i = 1; i < r->lists; i++)
-                if (r->list[i].domain == d) {
-                    one[n] = 1;
-                    column[n++] = (w ? without : with)[i][m];
-                }
-            (w ? without : with)[0][m] = rate_sum(column, one, n);
-        }
+        if ((code = average(&with[0][m], r, d, m, true, err)) == SAEURON_OK)
+            code = average(&without[0][m], r, d, m, false, err);
     return code;
 }
 
-static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS], text_out *json_out, text_out *tsv)
+static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
+                       text_out *json_out, text_out *tsv)
 {
     const protocol *p = r->o->p;
     bool first = true;
@@ -673,60 +372,71 @@ static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*withou
     text_add(tsv, "\n");
 }
 
-/* What the numbers depend on, and the share of right answers where nothing is forgotten. */
-static int add_head(const run *r, text_out *t, text_out *tsv, saeuron_error *err)
+/* The head of eval.json: what the numbers depend on, and the shares of right answers with nothing
+ * forgotten. */
+static int add_head(const run *r, text_out *t, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     const saeuron_generate_options *g = &r->m.options;
-    char  guidance[32];
+    const float guidance = g->has_guidance ? (float)g->guidance : r->m.x->default_guidance;
+    char  text[32];
     int   code = SAEURON_OK;
-    io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : r->m.x->default_guidance);
     text_add(t, "{\"protocol\": ");
     text_quote(t, p->name);
-    text_add(t, ", \"quick\": %s, \"unit\": \"percent\", \"interval\": \"95 %%\",\n \"model\": \"%016" PRIx64 "\", \"classifiers\": {", r->o->quick ? "true" : "false", r->m.digest);
+    text_add(t, ", \"quick\": %s", r->o->quick ? "true" : "false");
+    text_add(t, ", \"unit\": \"percent\", \"interval\": \"95 %%\",\n");
+    text_add(t, " \"model\": \"%016" PRIx64 "\", \"classifiers\": {", r->m.digest);
     for (int d = 0; d < DOMAINS; d++)
-        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d], saeuron_classifier_digest(r->o->k[d]));
-    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s, \"size\": \"%zux%zu\", \"seeds\": [", saeuron_contract(), g->steps ? g->steps : r->m.x->default_steps,
-             guidance, r->m.W, r->m.H);
+        text_add(t, "%s\"%s\": \"%016" PRIx64 "\"", d ? ", " : "", domain_names[d],
+                 saeuron_classifier_digest(r->o->k[d]));
+    io_format_float(text, sizeof text, guidance);
+    text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s", saeuron_contract(),
+             g->steps ? g->steps : r->m.x->default_steps, text);
+    text_add(t, ", \"size\": \"%zux%zu\", \"seeds\": [", r->m.W, r->m.H);
     for (size_t i = 0; i < p->seeds; i++)
         text_add(t, "%s%" PRIu64, i ? ", " : "", p->seed[i]);
     text_add(t, "],\n \"none\": {");
     for (int d = 0; d < DOMAINS && !code; d++) {
         const rule everything = { d, OF_ALL, MEAN_IMAGES, 1, 1 };
-        char  name[32];
         rate s = { 0 };
         code = rate_rule(&s, p, &everything, d, NO_LABEL, r->list[0].made, NULL, err);
-        snprintf(name, sizeof name, "%s_accuracy", domain_names[d]);
+        snprintf(text, sizeof text, "%s_accuracy", domain_names[d]);
         text_add(t, d ? ", " : "");
-        add_share(t, name, s);
+        add_share(t, text, s);
     }
     text_add(t, "}");
+    return code;
+}
+
+/* The first line of eval.tsv. */
+static void add_columns(text_out *tsv)
+{
     text_add(tsv, "domain\tconcept\tforget");
     for (int w = 0; w < 2; w++)
         for (int m = 0; m < METRICS; m++) {
             const char *const n = metric_names[m], *const z = w ? "without_" : "";
-            text_add(tsv, "\t%s%s\t%s%s_low\t%s%s_high\t%s%s_right\t%s%s_images", z, n, z, n, z, n, z, n, z, n);
+            text_add(tsv, "\t%s%s\t%s%s_low\t%s%s_high", z, n, z, n, z, n);
+            text_add(tsv, "\t%s%s_right\t%s%s_images", z, n, z, n);
         }
     text_add(tsv, "\n");
-    return code;
 }
 
 static int save_results(const run *r, saeuron_error *err)
 {
     const saeuron_host *host = r->o->p->host;
     text_out t = { .host = host }, tsv = { .host = host };
-    rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with), (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
-    rate  *column = io_alloc(host, r->lists, sizeof *column);
-    double *one = io_alloc(host, r->lists, sizeof *one);
+    rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with);
+    rate (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
     char    path[1024];
-    int     code = with && without && column && one ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
+    int     code = with && without ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
     if (!code)
-        code = add_head(r, &t, &tsv, err);
+        code = add_head(r, &t, err);
+    add_columns(&tsv);
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)
             any |= r->list[i].domain == d;
-        if (any && (code = measure_domain(r, d, with, without, column, one, err)) == SAEURON_OK)
+        if (any && (code = measure_domain(r, d, with, without, err)) == SAEURON_OK)
             add_domain(r, d, with, without, &t, &tsv);
     }
     text_add(&t, "}\n");
@@ -745,8 +455,6 @@ static int save_results(const run *r, saeuron_error *err)
         code = save(&t, r->o->dir, "eval.json", err);
     text_free(&t);
     text_free(&tsv);
-    io_free(host, one);
-    io_free(host, column);
     io_free(host, without);
     io_free(host, with);
     return code;
@@ -754,9 +462,9 @@ static int save_results(const run *r, saeuron_error *err)
 
 int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err)
 {
-    run    r = { .o = o };
+    run    r = { .o = o, .jobs = o->p->seeds * o->p->entries };
     size_t images, there, all;
-    int    code = maker_open(&r.m, x, o->p, &o->sampling, err);
+    int    code = maker_open(&r.m, x, o->p, o->k, &o->sampling, err);
     *left = 0;
     if (!code)
         code = open_lists(&r, err);
@@ -771,7 +479,7 @@ int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_er
         if (o->watch.plan && o->watch.plan(o->watch.user, images, there))
             code = fail(err, SAEURON_ECANCEL, "stopped before anything was drawn");
         if (!code && !o->dry)
-            code = draw_lists(&r, images, there, err);
+            code = draw_lists(&r, images - there, err);
         all = count_images(&r, false, &there);
         *left = all - there;
     }

@@ -1,10 +1,10 @@
 /* metrics.c: from answers to numbers: shares of right answers, their means and their 95 % intervals.
  *
- *   predictions, rules (protocol.c) --> right and total of each stratum --> UA, IRA, CRA with intervals
+ *   answers, a rule (protocol.c) --strata_of--> right answers, images, weight --rate_of--> UA, IRA, CRA
  *
- * Not here: what counts (protocol.c), who answers (eval.c).
- * A stratum is a set of images that weigh alike in one share: those of one class, or all of them. Every number here is a mean
- * of p_i = right_i / n_i with fixed weights c_i over independent strata, in double, strata ascending; only sqrt is the library's. */
+ * Not here: what a rule counts (protocol.c), who answers (drawing.c).
+ * Letters: a stratum has n images, the share v of right answers, and weight w; all w add up to 1. V = sum w v
+ * is the mean. All in double, strata ascending; of libm only sqrt. */
 #include "evaluation/metrics.h"
 
 #include <math.h>
@@ -12,100 +12,146 @@
 
 #define Z 0x1.f5c0331eeff84p+0 /* 1.959963984540054: 97.5 % of a normal distribution lie below */
 
-/* Wilson, 1927: the p that put v at most Z standard deviations, sqrt(p (1 - p) / N), off p. Unlike v +- Z sqrt(v (1 - v) / N) it
- * is no point at 0 and 1, where many of these shares lie, and never leaves [0,1]. */
-static void wilson(rate *r)
-{
-    const double N = r->effective, v = r->value, z2 = Z * Z, scale = 1 + z2 / N;
-    const double centre = (v + z2 / (2 * N)) / scale, half = Z * sqrt(v * (1 - v) / N + z2 / (4 * N * N)) / scale;
-    r->low = v > 0 && centre > half ? centre - half : 0;
-    r->high = v < 1 && centre + half < 1 ? centre + half : 1;
-}
+/* ---- a mean of shares, and its interval ---- */
 
-rate rate_of(size_t right, size_t n)
+static double weight_of(const stratum *s) { return s->images && s->weight > 0 ? s->weight : 0; }
+
+/* Whether V lies Z standard deviations or more above theta, a mean that is tried instead. The standard
+ * deviation is that of V if the strata's shares were p, the likeliest with mean theta: they maximise the sum
+ * of m (v log p + (1 - v) log(1 - p)), so by Lagrange there is one lambda > 0 for all strata with
+ *
+ *     v - p = lambda w / m * p (1 - p), so V - theta = lambda * variance, variance = sum w^2 p (1 - p) / m.
+ *
+ * theta falls as lambda grows; lambda is given, *theta follows. m = n - 1 + w takes the place of n:
+ * v (1 - v) is on average (n - 1) / n of p (1 - p), but a stratum that stands alone (w = 1) has p = theta.
+ * total: the sum of the weights as given. wrong: take the shares of wrong answers. */
+static bool too_low(double *theta, const stratum *s, size_t n, double total, bool wrong, double lambda)
 {
-    rate r = { .images = n, .right = right, .effective = (double)n };
-    if (n) {
-        r.value = (double)right / (double)n;
-        wilson(&r);
+    double squared = 0; /* (V - theta)^2 / variance = lambda^2 * variance */
+    *theta = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double w = weight_of(&s[i]) / total;
+        if (w <= 0)
+            continue;
+        const double m = (double)s[i].images - 1 + w, a = lambda * w / m;
+        const double v = (double)(wrong ? s[i].images - s[i].right : s[i].right) / (double)s[i].images;
+        const double root = sqrt((1 - a) * (1 - a) + 4 * a * (1 - v)); /* of v - p = a p (1 - p) */
+        const double p = 2 * v / (1 + a + root);
+        *theta += w * p;
+        squared += a * a * m * p * (1 - p);
     }
-    return r;
+    return squared >= Z * Z;
 }
 
-/* v = sum c_i p_i / sum c_i, with Wilson's interval at N = 1 / sum (c_i / sum c)^2 / N_i, Kish's effective number of images: of one
- * stratum, or of equal ones that weigh alike, the images themselves. The variance assumed is that of N images with one p, which
- * is never less than the strata's own (p (1 - p) is concave), so the interval errs towards the wide: tried on made-up truths it
- * holds 95 % and more, where a normal approximation of the strata's variances falls short near 1 (tests/check_eval.py prints both).
- * It is about the images' noise: prompts and concepts are fixed, not sampled. */
-rate rate_sum(const rate *s, const double *c, size_t n)
+/* The lower end of the interval: the least theta that is not too low. lambda is found by doubling, then
+ * halving. V > 0. */
+static double low_end(const stratum *s, size_t n, double total, bool wrong)
 {
-    double total = 0, variance = 0;
+    double theta, below = 0, above = 1;
+    for (; !too_low(&theta, s, n, total, wrong, above) && above < 1e300; above *= 2)
+        below = above;
+    for (;;) {
+        const double lambda = below + (above - below) / 2;
+        const bool   past = too_low(&theta, s, n, total, wrong, lambda);
+        if (lambda <= below || lambda >= above)
+            return theta;
+        *(past ? &above : &below) = lambda;
+    }
+}
+
+/* EQ 36: the score interval. Of one stratum it is Wilson's (1927); unlike V +- Z sqrt(V (1 - V) / n) it is no point
+ * at 0 and 1, where many of these shares lie. Of several it takes the likeliest shares, as Miettinen and
+ * Nurminen (1985) do, so strata may differ in share, size and weight; tests/test_metrics.c shows how often it
+ * holds the truth. It speaks of the images' noise: prompts and concepts are fixed, not sampled. */
+rate rate_of(const stratum *s, size_t n)
+{
+    double total = 0;
     rate   out = { .images = 0 };
     for (size_t i = 0; i < n; i++)
-        if (s[i].images && c[i] > 0) {
-            total += c[i];
-            variance += c[i] * c[i] / s[i].effective;
-            out.value += c[i] * s[i].value;
+        if (weight_of(&s[i]) > 0) {
+            total += s[i].weight;
+            out.value += s[i].weight * ((double)s[i].right / (double)s[i].images);
             out.images += s[i].images;
             out.right += s[i].right;
         }
-    if (out.images) {
-        out.value /= total;
-        out.effective = total * total / variance;
-        wilson(&out);
-    }
+    if (!out.images)
+        return out;
+    out.value /= total;
+    out.low = out.right ? low_end(s, n, total, false) : 0;
+    out.high = out.right < out.images ? 1 - low_end(s, n, total, true) : 1;
     return out;
 }
 
 rate rate_opposite(rate s)
 {
-    return (rate){ .value = 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = s.images - s.right, .effective = s.effective };
+    const size_t wrong = s.images - s.right;
+    return (rate){ 1 - s.value, .low = 1 - s.high, .high = 1 - s.low, .images = s.images, .right = wrong };
 }
 
-/* Right answers and answers of the strata [2 G]: group g unstyled at 2 g + 1 where it weighs otherwise, else all at 2 g. */
-static void count_strata(size_t (*strata)[2], const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use)
+/* ---- a rule's strata ---- */
+
+static size_t groups(const protocol *p, const rule *r)
 {
-    for (size_t s = 0; s < p->seeds; s++)
-        for (size_t i = 0; i < p->entries; i++) {
-            const entry *e = &p->entry[i];
-            const uint32_t answer = made[s * p->entries + i].label[r->judge], truth = r->judge == STYLE ? e->style : e->object;
-            const uint32_t group = r->mean == MEAN_STYLES ? e->style : r->mean == MEAN_OBJECTS ? e->object : 0;
-            if ((use && !use[s * p->entries + i]) || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
-                continue;
-            size_t *at = strata[2 * group + (e->plain && r->plain != r->styled)];
-            at[0] += answer == truth;
-            at[1]++;
-        }
+    return r->mean == MEAN_IMAGES ? 1 : p->label[r->mean == MEAN_STYLES ? STYLE : OBJECT].count;
 }
 
-int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, saeuron_error *err)
+size_t strata_most(const protocol *p, const rule *r) { return 2 * groups(p, r); }
+
+/* Right answers and images of each group: at 2 g; its unstyled images, where they weigh otherwise, at 2 g +
+ * 1. */
+static void count(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+                  const prediction *made, const bool *use)
 {
-    const size_t G = r->mean == MEAN_IMAGES ? 1 : p->label[r->mean == MEAN_STYLES ? STYLE : OBJECT].count;
-    size_t (*strata)[2] = io_alloc(p->host, 2 * G, sizeof *strata);
-    rate   *s = io_alloc(p->host, 2 * G, sizeof *s);
-    double  *c = io_alloc(p->host, 2 * G, sizeof *c);
-    int      code = SAEURON_OK;
-    if (strata && s && c) {
-        memset(strata, 0, 2 * G * sizeof *strata);
-        count_strata(strata, p, r, domain, concept, made, use);
-        for (size_t g = 0; g < G; g++) {
-            const double styled = r->styled * (double)strata[2 * g][1], plain = r->plain * (double)strata[2 * g + 1][1];
-            for (size_t i = 2 * g; i < 2 * g + 2; i++)
-                s[i] = rate_of(strata[i][0], strata[i][1]);
-            if (r->styled <= 0 || r->styled == r->plain) { /* one stratum: of unstyled images alone, or of all */
-                c[2 * g] = strata[2 * g][1] ? 1 : 0;
-                c[2 * g + 1] = strata[2 * g + 1][1] ? 1 : 0;
-            } else {
-                c[2 * g] = styled > 0 ? styled / (styled + plain) : 0;
-                c[2 * g + 1] = plain > 0 ? plain / (styled + plain) : 0;
-            }
-        }
-        *out = rate_sum(s, c, 2 * G);
-    } else {
-        code = fail(err, SAEURON_ENOMEM, "no memory to count");
+    for (size_t j = 0; j < p->seeds * p->entries; j++) {
+        const entry   *e = &p->entry[j % p->entries];
+        const uint32_t answer = made[j].label[r->judge], truth = r->judge == STYLE ? e->style : e->object;
+        const uint32_t group = r->mean == MEAN_STYLES ? e->style : r->mean == MEAN_OBJECTS ? e->object : 0;
+        const bool     used = !use || use[j];
+        if (!used || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
+            continue;
+        stratum *s = &out[2 * group + (e->plain && r->plain != r->styled)];
+        s->right += answer == truth;
+        s->images++;
     }
-    io_free(p->host, c);
+}
+
+size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+                 const prediction *made, const bool *use)
+{
+    const size_t G = groups(p, r);
+    size_t n = 0, counted = 0;
+    memset(out, 0, 2 * G * sizeof *out);
+    count(out, p, r, domain, concept, made, use);
+    for (size_t g = 0; g < G; g++)
+        counted += out[2 * g].images || out[2 * g + 1].images;
+    for (size_t g = 0; g < G; g++) {
+        stratum both[2] = { out[2 * g], out[2 * g + 1] };
+        const double styled = r->styled * (double)both[0].images, plain = r->plain * (double)both[1].images;
+        both[0].weight = both[1].images && r->styled > 0 ? styled / (styled + plain) : 1;
+        both[1].weight = r->styled > 0 ? plain / (styled + plain) : 1;
+        for (int i = 0; i < 2; i++)
+            if (both[i].images) {
+                both[i].weight /= (double)counted;
+                out[n++] = both[i];
+            }
+    }
+    return n;
+}
+
+/* EQ 35: one number of UA (its opposite), IRA, CRA: which images count is the rule's. */
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+              const prediction *made, const bool *use, saeuron_error *err)
+{
+    stratum *s = io_alloc(p->host, strata_most(p, r), sizeof *s);
+    if (!s)
+        return fail(err, SAEURON_ENOMEM, "no memory to count");
+    *out = rate_of(s, strata_of(s, p, r, domain, concept, made, use));
     io_free(p->host, s);
-    io_free(p->host, strata);
-    return code;
+    return SAEURON_OK;
+}
+
+double per_cent(double x)
+{
+    const double scaled = x * 1e6;
+    return (double)(int64_t)(scaled < 0 ? scaled - 0.5 : scaled + 0.5) / 1e4;
 }

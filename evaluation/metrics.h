@@ -5,20 +5,32 @@
 
 #include "evaluation/protocol.h"
 
-/* A classifier's answer to an image: the class of the largest logit and its softmax. label NO_LABEL: not asked. */
+/* Both classifiers' answers to an image: the class of the largest logit, and its softmax. NO_LABEL: not
+ * asked. */
 typedef struct prediction { uint32_t label[DOMAINS]; float probability[DOMAINS]; } prediction;
 
-/* A share with its 95 % interval; images == 0: nothing counts, and the rest means nothing. */
-typedef struct rate { double value, low, high; size_t images, right; double effective; } rate; /* effective: metrics.c, rate_sum */
+/* Images whose answers weigh alike in a mean, as those of one class; weight: that of their share of right
+ * answers. */
+typedef struct stratum { double weight; size_t right, images; } stratum;
 
-/* Wilson's interval of right out of n. */
-rate rate_of(size_t right, size_t n);
-/* The mean of s with weights c, and its interval (metrics.c); skips those without images. */
-rate rate_sum(const rate *s, const double *c, size_t n);
-/* One number of one forgotten concept. prediction [seeds,entries], of which those with an answer count; use [seeds,entries] (or NULL):
- * only these. right, n: how many images were counted, whatever their weight. */
-int  rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept, const prediction *made, const bool *use, saeuron_error *err);
+/* A share with its 95 % interval; images == 0: nothing counts, and the rest means nothing. */
+typedef struct rate { double value, low, high; size_t images, right; } rate;
+
+/* The weighted mean of the strata's shares, and its interval (metrics.c). Strata without images or weight
+ * count nothing. right and images are plain sums over the others. */
+rate rate_of(const stratum *s, size_t n);
 rate rate_opposite(rate s);         /* 1 - s */
+
+/* The share that a rule counts for one forgotten concept, by the answers made [seeds,entries]. Images that
+ * were not asked about do not count, nor those outside use [seeds,entries] (NULL: all are inside). */
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+              const prediction *made, const bool *use, saeuron_error *err);
+/* The strata of that share, into out [strata_most]; their weights add up to 1. Returns how many: 0 where
+ * nothing counts. */
+size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+                 const prediction *made, const bool *use);
+size_t strata_most(const protocol *p, const rule *r);
+
 /* Per cent with four digits after the point: enough to tell one image among a million. */
 double per_cent(double x);
 

@@ -1,4 +1,6 @@
-/* picture.c: the texts that a picture carries, written and compared (picture.h). */
+/* picture.c: the texts that a picture carries, written and compared (picture.h).
+ *
+ * Not here: PNG itself (png.c), which pictures there are (drawing.c, program/command_generate.c). */
 #include "evaluation/picture.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
@@ -23,33 +25,46 @@ uint64_t digest_floats(const float *v, size_t n)
     return h;
 }
 
-/* "Sketch top 3 strength -1 sae DIGEST; Cats ..." as it goes into the picture; to be freed. NULL: no memory. */
+/* "top 3" or "percentile 99.99", with " min-density 0.5" where that is asked for, " strength -1". */
+static void describe_choice(char out[192], const choice *how)
+{
+    char number[32], density[32], strength[32];
+    io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);
+    io_format_double(density, sizeof density, how->min_density);
+    io_format_float(strength, sizeof strength, how->strength);
+    const bool dense = how->min_density > 0;
+    snprintf(out, 192, "%s %s%s%s strength %s", how->top ? "top" : "percentile", number,
+             dense ? " min-density " : "", dense ? density : "", strength);
+}
+
+/* "Sketch top 3 strength -1 sae DIGEST statistics DIGEST; Cats ..." as it goes into the picture: all that
+ * decides which latents are edited, and how. To be freed. NULL: no memory. */
 static char *describe_forgetting(const saeuron_context *x)
 {
     size_t at = 0, size = 1;
     for (size_t i = 0; i < x->hooks; i++)
-        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 128);
+        size += x->hook[i]->count * (sizeof x->hook[i]->forget[0].concept + 320);
     char *out = io_alloc(&x->host, size, 1);
     if (!out)
         return NULL;
     out[0] = 0;
     for (size_t i = 0; i < x->hooks; i++)
         for (size_t j = 0; j < x->hook[i]->count; j++) {
-            const selection *s = &x->hook[i]->forget[j];
-            char number[32], strength[32], density[48] = "";
-            io_format_double(number, sizeof number, s->how.top ? (double)s->how.top : s->how.percentile);
-            io_format_float(strength, sizeof strength, s->how.strength);
-            if (s->how.min_density > 0) {
-                memcpy(density, " min-density ", 14);
-                io_format_double(density + 13, sizeof density - 13, s->how.min_density);
-            }
-            at += (size_t)snprintf(out + at, size - at, "%s%s %s %s%s strength %s sae %016" PRIx64, at ? "; " : "", s->concept,
-                                   s->how.top ? "top" : "percentile", number, density, strength, x->hook[i]->sae.digest);
+            const ablation  *a = x->hook[i];
+            const selection *s = &a->forget[j];
+            char how[192], density[32] = "";
+            describe_choice(how, &s->how);
+            if (s->how.min_density > 0)
+                snprintf(density, sizeof density, " density %016" PRIx64, a->stats.density_digest);
+            at += (size_t)snprintf(out + at, size - at,
+                                   "%s%s %s sae %016" PRIx64 " statistics %016" PRIx64 "%s", at ? "; " : "",
+                                   s->concept, how, a->sae.digest, a->stats.digest, density);
         }
     return out;
 }
 
-/* "HOOK:LATENT=FACTOR sae DIGEST; ..." (as --steer takes it) and "HOOK sae DIGEST; ..."; to be freed. NULL: no memory. */
+/* "HOOK:LATENT=FACTOR sae DIGEST; ..." of what is steered, or "HOOK sae DIGEST; ..." of what is
+ * reconstructed. To be freed. NULL: no memory. */
 static char *describe_steering(const saeuron_context *x, bool reconstruction)
 {
     size_t at = 0, size = 1;
@@ -64,16 +79,18 @@ static char *describe_steering(const saeuron_context *x, bool reconstruction)
         for (size_t j = 0; !reconstruction && j < a->steers; j++) {
             char factor[32];
             io_format_float(factor, sizeof factor, a->steer[j].factor);
-            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "", a->hook, a->steer[j].latent, factor, a->sae.digest);
+            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "",
+                                   a->hook, a->steer[j].latent, factor, a->sae.digest);
         }
         if (reconstruction && a->reconstruct)
-            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook, a->sae.digest);
+            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook,
+                                   a->sae.digest);
     }
     return out;
 }
 
-int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j, size_t W, size_t H, uint64_t digest,
-                     const char *inject, saeuron_error *err)
+int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j,
+                     size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
@@ -142,11 +159,15 @@ static const char *wanted(const picture *p, const char *keyword)
     return NULL;
 }
 
-/* The first keyword under which the file and p differ, and what the file has there; SAEURON_OK when there is none. */
-static int compare_texts(const picture *p, const saeuron_host *host, const char *path, char *text, size_t size, saeuron_error *err)
+/* Whether the file at path says what p says; else the error names the first keyword that differs. text
+ * [size]: scratch, which a picture's longest text must fit. */
+static int compare_texts(const picture *p, const saeuron_host *host, const char *path, char *text,
+                         size_t size, saeuron_error *err)
 {
-    static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt", "negative_prompt", "size", "noise", "residual",
-                                        "shared", "map_steps", "steer", "reconstruct", "inject", "contract" };
+    static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt",
+        "negative_prompt", "size", "noise", "residual", "shared", "map_steps", "steer", "reconstruct",
+        "inject", "contract" };
+    static const char remedy[] = "use another folder, or delete this one";
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);
         saeuron_error inner;
@@ -154,16 +175,20 @@ static int compare_texts(const picture *p, const saeuron_host *host, const char 
         if (code && code != SAEURON_ENOENT)
             return fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
         if (code && want)
-            return fail(err, SAEURON_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": use another folder, or delete this one", path, keys[i], want);
+            return fail(err, SAEURON_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": %s",
+                        path, keys[i], want, remedy);
         if (!code && !want)
-            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has none: use another folder, or delete this one", path, keys[i], text);
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has none: %s", path,
+                        keys[i], text, remedy);
         if (!code && strcmp(text, want))
-            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has \"%.120s\": use another folder, or delete this one", path, keys[i], text, want);
+            return fail(err, SAEURON_EFORMAT, "%s: made with %s \"%.120s\", but this run has \"%.120s\": %s",
+                        path, keys[i], text, want, remedy);
     }
     return SAEURON_OK;
 }
 
-int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H, unsigned char **rgb, saeuron_error *err)
+int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H,
+                 unsigned char **rgb, saeuron_error *err)
 {
     saeuron_error inner;
     char  *text = io_alloc(host, 65536, 1);
@@ -178,7 +203,9 @@ int picture_load(const picture *p, const saeuron_host *host, const char *path, s
     else
         code = compare_texts(p, host, path, text, 65536, err);
     if (!code && (w != W || h != H))
-        code = fail(err, SAEURON_EFORMAT, "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again", path, w, h, W, H);
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again",
+                    path, w, h, W, H);
     io_free(host, text);
     if (code) {
         io_free(host, *rgb);

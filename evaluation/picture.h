@@ -1,28 +1,31 @@
 /* picture.h: what a picture says about how it was made, and whether a file says the same.
  *
- *   saeuron_generate's options, what the context forgets --picture_describe--> texts of a PNG --picture_load--> is it that picture?
+ *   what saeuron_generate is given, what the context forgets --picture_describe--> texts of a PNG
+ *   a PNG, the texts it should have --picture_load--> its pixels, or an error that names what differs
  *
- * Not here: PNG itself (png.c), where pictures go (saeuron.c, eval.c). Keywords: docs/formats.md, PNG. */
+ * Not here: PNG itself (png.h), where pictures go (drawing.h, program/). Keywords: docs/formats.md, PNG. */
 #ifndef SAEURON_PICTURE_H
 #define SAEURON_PICTURE_H
 
 #include "context.h"
 
 typedef struct picture {
-    const char *texts[40];          /* keyword, text, keyword, text, ..., NULL: as png_save takes them; some point into the members below */
+    const char *texts[40];          /* keyword, text, ..., NULL, for png_save; some lie below */
     char seed[24], index[24], noise[24], steps[24], cfg[32], model[24], contract[16], size[48];
     char *forget, *steer, *reconstruct;
 } picture;
 
-/* The texts of image j of a call, W x H pixels, of the model with this digest; inject: as the keyword has it, or "" (kept, not
- * copied). Enough to make the image again to the byte; never the program's version, threads, paths or time. To be freed. */
-int  picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j, size_t W, size_t H, uint64_t digest,
-                      const char *inject, saeuron_error *err);
+/* The texts of image j of a call, W x H pixels, of the model with this digest. inject: the text under that
+ * keyword, or ""; it is kept, not copied. The texts are enough to make the image again to the byte, and never
+ * speak of the program's version, threads, paths or time. To be freed. */
+int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j,
+                     size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err);
 void picture_free(picture *p, const saeuron_context *x);
 
-/* Loads the pixels at path (rgb for io_free), whose texts must be p's and whose size W x H. SAEURON_EFORMAT names what differs or is
- * damaged, and what to do. */
-int  picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H, unsigned char **rgb, saeuron_error *err);
+/* Loads the pixels at path (rgb for io_free), whose texts must be p's and whose size W x H. SAEURON_EFORMAT
+ * names what differs or is damaged, and what to do. */
+int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H,
+                 unsigned char **rgb, saeuron_error *err);
 
 /* The digest of values as float32, little-endian. */
 uint64_t digest_floats(const float *v, size_t n);

@@ -1,15 +1,14 @@
-/* protocol.c: what an evaluation draws and what each of its numbers counts, as data; text being built.
+/* protocol.c: what an evaluation draws and what each of its numbers counts, as data.
  *
- *   concepts.json, classifiers --classes--> protocol: places (prompt, object, style) x seeds, rules <--JSON file
+ *   concepts.json, classifiers --> classes;  a name or a JSON file --> places, seeds, rules
  *
- * Not here: counting by the rules (metrics.c), drawing and classifying (eval.c).
- * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/accuracy_unlearncanvas_*.py, avg_accuracy_*.py at commit
- * 1a4302a; UnlearnCanvas, arXiv 2402.11846. Where they part: docs/audit.md A7, A11, A15 to A17, A22. */
+ * Not here: counting by the rules (metrics.c), drawing and judging (drawing.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/accuracy_unlearncanvas_*.py,
+ * avg_accuracy_*.py at commit 1a4302a; UnlearnCanvas, arXiv 2402.11846. Where they part: docs/audit.md A7,
+ * A11, A15 to A17, A22. */
 #include "evaluation/protocol.h"
-#include "files/decimal.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,83 +17,17 @@ const char *const metric_names[METRICS] = { "UA", "IRA", "CRA" };
 static const char *const of_names[] = { "forgotten", "others", "all" };
 static const char *const mean_names[] = { "images", "styles", "objects" };
 
-/* ---- text ---- */
-
-/* Room for n more bytes and a NUL. */
-static bool text_room(text_out *t, size_t n)
-{
-    if (t->failed || n > SIZE_MAX / 4 || t->n > SIZE_MAX / 4)
-        return !(t->failed = true);
-    if (t->n + n + 1 <= t->size)
-        return true;
-    const size_t size = 2 * (t->n + n + 512);
-    char *more = io_alloc(t->host, size, 1);
-    if (!more)
-        return !(t->failed = true);
-    if (t->n)
-        memcpy(more, t->at, t->n);
-    io_free(t->host, t->at);
-    t->at = more;
-    t->size = size;
-    return true;
-}
-
-void text_add(text_out *t, const char *format, ...)
-{
-    va_list args, again;
-    va_start(args, format);
-    va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0)
-        t->failed = true;
-    else if (text_room(t, (size_t)n)) {
-        vsnprintf(t->at + t->n, (size_t)n + 1, format, again);
-        t->n += (size_t)n;
-    }
-    va_end(again);
-    va_end(args);
-}
-
-void text_quote(text_out *t, const char *s)
-{
-    const size_t n = json_quote(NULL, 0, s);
-    if (text_room(t, n)) {
-        json_quote(t->at + t->n, n, s);
-        t->n += n;
-        t->at[t->n] = 0;
-    }
-}
-
-void text_real(text_out *t, double x)
-{
-    char number[40];
-    io_format_double(number, sizeof number, x);
-    text_add(t, "%s", number);
-}
-
-void text_free(text_out *t)
-{
-    io_free(t->host, t->at);
-    *t = (text_out){ .host = t->host };
-}
-
-int text_save(text_out *t, const char *path, saeuron_error *err)
-{
-    const int code = t->failed ? fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path) : io_write_file(t->host, path, t->at ? t->at : "", t->n, err);
-    text_free(t);
-    return code;
-}
-
 /* ---- the named protocols ---- */
 
 #define HALF (-1.0) /* plain weight: as many as there are styles, so that unstyled images weigh half */
 static const uint64_t test_seeds[] = { 188, 288, 588, 688, 888 };
 
-/* AUDIT A16: the released code writes each unstyled image once a style, over itself, so that the last style's noise survives; here
- * it is one image, at its own place of the list. AUDIT A15: the released code saves JPEG of quality 75 before it classifies; here PNG.
- * AUDIT A17: the released tables of sequential unlearning overwrite RA, so that row i < 5 is scored on the last model; here every
- * list of forgotten concepts has a folder and counts of its own. AUDIT A7: UnlearnCanvas' own prompts are worded otherwise; here
- * they are concepts.json's templates in every protocol, or what a protocol file says. */
+/* AUDIT A16: the released code writes each unstyled image once a style, over itself, so that the last style's
+ * noise survives; here it is one image, at its own place of the list. AUDIT A15: the released code saves JPEG
+ * of quality 75 before it classifies; here PNG. AUDIT A17: the released tables of sequential unlearning
+ * overwrite RA, so that row i < 5 is scored on the last model; here every list of forgotten concepts has a
+ * folder and counts of its own. AUDIT A7: UnlearnCanvas' own prompts are worded otherwise; here they are
+ * concepts.json's templates in every protocol, or what a protocol file says. */
 static const struct named {
     const char *name;
     size_t steps;
@@ -103,29 +36,37 @@ static const struct named {
     rule   rules[DOMAINS][METRICS];
 } named_protocols[] = {
     { "emojicanvas", 0, 0, true,
-      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 }, { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 }, { OBJECT, OF_OTHERS, MEAN_IMAGES, 1, 0 } },
-        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 }, { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 }, { STYLE, OF_OTHERS, MEAN_IMAGES, 1, 1 } } } },
-    /* Objects as scored before October 2025: the unstyled image of an object and seed is listed once a style. CRA of objects is
-     * over all objects, the forgotten one too. */
+      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_OTHERS, MEAN_IMAGES, 1, 0 } },
+        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
+          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
+          { STYLE, OF_OTHERS, MEAN_IMAGES, 1, 1 } } } },
+    /* Objects as scored before October 2025: the unstyled image of an object and seed is listed once a style.
+     * CRA of objects is over all objects, the forgotten one too. */
     { "paper", 100, 9, false,
-      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 }, { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 }, { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
-        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, HALF }, { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, HALF }, { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
+      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
+        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, HALF },
+          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, HALF },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
     { "released", 100, 9, false,
-      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 }, { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 }, { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
-        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 }, { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 }, { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
+      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
+        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
+          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
     { "unlearncanvas", 100, 9, false,
-      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 }, { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 }, { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
-        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 }, { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 }, { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
+      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
+        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
+          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
 };
 #define NAMED (sizeof named_protocols / sizeof *named_protocols)
-
-static int find_name(const char *const *names, size_t count, const char *name)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(names[i], name))
-            return (int)i;
-    return -1;
-}
 
 /* ---- classes ---- */
 
@@ -137,7 +78,7 @@ uint32_t label_find(const labels *l, const char *name)
     return NO_LABEL;
 }
 
-/* n bytes of the pool, or NULL: the pool is measured first, so that would be a bug. */
+/* n bytes of the pool; NULL would be a bug, since the pool is measured first. */
 static char *pool_take(protocol *p, size_t n)
 {
     char *at = p->pool + p->pool_used;
@@ -157,7 +98,7 @@ static const char *pool_string(protocol *p, json v)
     return pool_take(p, n + 1);
 }
 
-/* Concepts name folders and columns: no slash, no control character, not "none". */
+/* Concepts name folders and columns: no slash or control character, no leading dot, not "none". */
 static bool name_ok(const char *s)
 {
     const size_t n = strlen(s);
@@ -175,12 +116,14 @@ static int read_classes(protocol *p, int d, json domain, const char *path, saeur
     labels *l = &p->label[d];
     json    list, one;
     if (!json_get(domain, "classes", &list) && !json_get(domain, "concepts", &list))
-        return fail(err, SAEURON_EFORMAT, "%s: domain %s has neither \"classes\" nor \"concepts\"", path, domain_names[d]);
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has neither \"classes\" nor \"concepts\"", path,
+                    domain_names[d]);
     for (json_iter it = json_begin(list); json_next(&it, NULL, &one);) {
         const char *name = l->count < LABELS ? pool_string(p, one) : NULL;
         if (!name || !name_ok(name) || label_find(l, name) != NO_LABEL)
-            return fail(err, SAEURON_EFORMAT, "%s: \"classes\" of domain %s must be at most %d names, no two alike, without slashes; element %zu is not",
-                        path, domain_names[d], LABELS, l->count);
+            return fail(err, SAEURON_EFORMAT, "%s: \"classes\" of domain %s must be at most %d names, no two "
+                        "alike, without slashes; element %zu is not", path, domain_names[d], LABELS,
+                        l->count);
         l->name[l->count++] = name;
     }
     if (!json_get(domain, "concepts", &list))
@@ -189,13 +132,17 @@ static int read_classes(protocol *p, int d, json domain, const char *path, saeur
         const char *name = pool_string(p, one);
         const uint32_t i = name ? label_find(l, name) : NO_LABEL;
         if (i == NO_LABEL)
-            return fail(err, SAEURON_EFORMAT, "%s: concept %.80s of domain %s is none of its classes", path, name ? name : "?", domain_names[d]);
+            return fail(err, SAEURON_EFORMAT, "%s: concept %.80s of domain %s is none of its classes", path,
+                        name ? name : "?", domain_names[d]);
         l->concept[i] = true;
     }
-    return l->count ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: domain %s has no classes", path, domain_names[d]);
+    if (!l->count)
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has no classes", path, domain_names[d]);
+    return SAEURON_OK;
 }
 
-/* Without concepts.json: what the classifier itself is trained on; all but Seed_Images can be forgotten. */
+/* Without concepts.json: the classes that the classifier names itself; all but Seed_Images can be
+ * forgotten. */
 static int take_classes(protocol *p, int d, const saeuron_classifier *k, saeuron_error *err)
 {
     labels *l = &p->label[d];
@@ -211,29 +158,38 @@ static int take_classes(protocol *p, int d, const saeuron_classifier *k, saeuron
         l->concept[l->count++] = strcmp(name, PLAIN_STYLE) != 0;
     }
     if (!k || l->count != saeuron_classes(k))
-        return fail(err, SAEURON_EFORMAT, "the %s classes are unknown: the model has no concepts.json, and the %s classifier's config.json no usable label_names: add one of them",
-                    domain_names[d], domain_names[d]);
+        return fail(err, SAEURON_EFORMAT, "the %s classes are unknown: the model has no concepts.json, and "
+                    "the %s classifier's config.json no usable label_names: add one of them", domain_names[d],
+                    domain_names[d]);
     return SAEURON_OK;
 }
 
-/* The classifier must mean the same by its outputs. */
-static int match_classes(const labels *l, int d, const saeuron_classifier *k, const char *path, saeuron_error *err)
+/* The classifier's own names for its outputs, where it has any, must be these. */
+static int match_classes(const labels *l, int d, const saeuron_classifier *k, const char *path,
+                         saeuron_error *err)
 {
     if (saeuron_classes(k) != l->count)
-        return fail(err, SAEURON_EFORMAT, "%s: domain %s has %zu classes, its classifier %zu: they belong to different models", path, domain_names[d], l->count, saeuron_classes(k));
-    for (size_t i = 0; i < l->count; i++)
-        if (saeuron_class_name(k, i) && strcmp(saeuron_class_name(k, i), l->name[i]))
-            return fail(err, SAEURON_EFORMAT, "%s: class %zu of domain %s is %.80s, its classifier's label_names say %.80s: they belong to different models", path, i,
-                        domain_names[d], l->name[i], saeuron_class_name(k, i));
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has %zu classes, its classifier %zu: they belong to "
+                    "different models", path, domain_names[d], l->count, saeuron_classes(k));
+    for (size_t i = 0; i < l->count; i++) {
+        const char *name = saeuron_class_name(k, i);
+        if (name && strcmp(name, l->name[i]))
+            return fail(err, SAEURON_EFORMAT, "%s: class %zu of domain %s is %.80s, its classifier's "
+                        "label_names say %.80s: they belong to different models", path, i, domain_names[d],
+                        l->name[i], name);
+    }
     return SAEURON_OK;
 }
 
-static int open_classes(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS], saeuron_error *err)
+static int open_classes(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS],
+                        saeuron_error *err)
 {
     json domains, domain;
     for (int d = 0; d < DOMAINS; d++) {
-        const bool listed = json_get(x->concepts, "domains", &domains) && json_get(domains, domain_names[d], &domain);
-        int code = listed ? read_classes(p, d, domain, x->concepts_file.path, err) : take_classes(p, d, k[d], err);
+        const bool listed = json_get(x->concepts, "domains", &domains) &&
+                            json_get(domains, domain_names[d], &domain);
+        int code = listed ? read_classes(p, d, domain, x->concepts_file.path, err)
+                          : take_classes(p, d, k[d], err);
         if (!code && listed && k[d])
             code = match_classes(&p->label[d], d, k[d], x->concepts_file.path, err);
         if (code)
@@ -244,17 +200,23 @@ static int open_classes(protocol *p, const saeuron_context *x, saeuron_classifie
 
 /* ---- the list of a named protocol ---- */
 
+enum { TEMPLATE = 1024 };
+
 /* A template of concepts.json, or its default. */
-static int read_template(const saeuron_context *x, const char *key, const char *absent, char *out, size_t size, saeuron_error *err)
+static int read_template(const saeuron_context *x, const char *key, const char *absent, char out[TEMPLATE],
+                         saeuron_error *err)
 {
     json v;
-    snprintf(out, size, "%s", absent);
-    if (json_get(x->concepts, "templates", &v) && json_get(v, key, &v) && !json_string(v, out, size, NULL))
-        return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %zu bytes", x->concepts_file.path, key, size);
+    snprintf(out, TEMPLATE, "%s", absent);
+    const bool given = json_get(x->concepts, "templates", &v) && json_get(v, key, &v);
+    if (given && !json_string(v, out, TEMPLATE, NULL))
+        return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %d bytes",
+                    x->concepts_file.path, key, TEMPLATE);
     return SAEURON_OK;
 }
 
-/* The template with {object} and {style} filled in; underscores of a style become spaces. Returns its length; out may be NULL. */
+/* The template with {object} and {style} filled in, into out (NULL: only measured); underscores of a style
+ * become spaces. Returns its length. */
 static size_t fill_template(char *out, const char *template, const char *object, const char *style)
 {
     size_t n = 0;
@@ -272,8 +234,9 @@ static size_t fill_template(char *out, const char *template, const char *object,
     return n;
 }
 
-/* Every object in every style that can be forgotten and in none: objects outermost, styles in their classes' order (unstyled images
- * where Seed_Images stands there, else last). out NULL: measures. Returns the number of places; *bytes: of their prompts. */
+/* The places, into out (NULL: only counted): every object in every style that can be forgotten, and in none.
+ * Objects are outermost; styles stand in the order of their classes, unstyled images where Seed_Images stands
+ * there, else last. Returns how many places there are; *bytes: of their prompts. */
 static size_t list_places(protocol *p, entry *out, size_t *bytes, const char *styled, const char *plain)
 {
     const labels *styles = &p->label[STYLE], *objects = &p->label[OBJECT];
@@ -290,7 +253,7 @@ static size_t list_places(protocol *p, entry *out, size_t *bytes, const char *st
             if (out) {
                 char *prompt = pool_take(p, length);
                 fill_template(prompt, template, objects->name[o], style);
-                out[n] = (entry){ .prompt = prompt, .style = is_plain ? none : s, .object = o, .plain = is_plain };
+                out[n] = (entry){ prompt, .style = is_plain ? none : s, .object = o, .plain = is_plain };
             }
             *bytes += length;
             n++;
@@ -298,7 +261,7 @@ static size_t list_places(protocol *p, entry *out, size_t *bytes, const char *st
     return n;
 }
 
-/* More room in the pool; what points into it moves along. */
+/* Makes room for more in the pool; the names that lie in it move along. */
 static bool pool_grow(protocol *p, size_t more)
 {
     char *pool = io_alloc(p->host, p->pool_size + more, 1);
@@ -316,11 +279,11 @@ static bool pool_grow(protocol *p, size_t more)
 
 static int build_named(protocol *p, const saeuron_context *x, const struct named *n, saeuron_error *err)
 {
-    char   styled[1024], plain[1024];
+    char   styled[TEMPLATE], plain[TEMPLATE];
     size_t bytes, styles = 0;
-    int    code = read_template(x, "styled", "An image of {object} in {style} style.", styled, sizeof styled, err);
+    int    code = read_template(x, "styled", "An image of {object} in {style} style.", styled, err);
     if (!code)
-        code = read_template(x, "plain", "An image of {object}.", plain, sizeof plain, err);
+        code = read_template(x, "plain", "An image of {object}.", plain, err);
     if (code)
         return code;
     p->entries = list_places(p, NULL, &bytes, styled, plain);
@@ -350,52 +313,58 @@ static int build_named(protocol *p, const saeuron_context *x, const struct named
 
 /* ---- a protocol file ---- */
 
-static int read_rule(rule *r, json v, const char *path, const char *where, saeuron_error *err)
+/* Where the text under key stands among the names; anything else is an error. */
+static int one_of(config *c, const char *key, const char *const *names, int count)
 {
-    static const char *const keys[] = { "judge", "of", "mean", "styled", "plain" };
     char word[16];
-    json one, key;
-    int  found[3] = { -1, -1, -1 };
-    const struct { const char *const *names; size_t count; } sets[3] = { { domain_names, DOMAINS }, { of_names, 3 }, { mean_names, 3 } };
-    for (json_iter it = json_begin(v); json_next(&it, &key, &one);) {
-        bool known = false;
-        for (size_t i = 0; i < 5; i++)
-            known |= json_equals(key, keys[i]);
-        if (!known)
-            return fail(err, SAEURON_EFORMAT, "%s: %s has a key that is none of judge, of, mean, styled, plain", path, where);
-    }
-    for (size_t i = 0; i < 3; i++)
-        if (json_get(v, keys[i], &one) && json_string(one, word, sizeof word, NULL))
-            found[i] = find_name(sets[i].names, sets[i].count, word);
-    if (found[0] < 0 || found[1] < 0 || found[2] < 0)
-        return fail(err, SAEURON_EFORMAT, "%s: %s wants \"judge\": style or object, \"of\": forgotten, others or all, \"mean\": images, styles or objects", path, where);
-    *r = (rule){ .judge = found[0], .of = found[1], .mean = found[2], .styled = 1, .plain = 1 };
-    if ((json_get(v, "styled", &one) && !json_number(one, &r->styled)) || (json_get(v, "plain", &one) && !json_number(one, &r->plain)) ||
-        !(r->styled >= 0 && r->styled <= 1e6) || !(r->plain >= 0 && r->plain <= 1e6) || r->styled + r->plain <= 0)
-        return fail(err, SAEURON_EFORMAT, "%s: %s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, not both 0", path, where);
-    return SAEURON_OK;
+    config_string(c, key, "", word, sizeof word);
+    for (int i = 0; i < count; i++)
+        if (!strcmp(word, names[i]))
+            return i;
+    if (!c->code)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be %s%s%s or %s", c->path, key, names[0],
+                       count > 2 ? ", " : "", count > 2 ? names[1] : "", names[count - 1]);
+    return 0;
+}
+
+/* where: the file and the rule, for messages. */
+static int read_rule(rule *r, json v, const char *where, saeuron_error *err)
+{
+    static const char *const keys[] = { "judge", "of", "mean", "styled", "plain", NULL };
+    config c = { .object = v, .path = where, .err = err };
+    config_known(&c, keys, NULL);
+    r->judge = one_of(&c, "judge", domain_names, DOMAINS);
+    r->of = one_of(&c, "of", of_names, 3);
+    r->mean = one_of(&c, "mean", mean_names, 3);
+    r->styled = config_double(&c, "styled", 1);
+    r->plain = config_double(&c, "plain", 1);
+    const bool in_range = r->styled >= 0 && r->styled <= 1e6 && r->plain >= 0 && r->plain <= 1e6;
+    if (!c.code && !(in_range && r->styled + r->plain > 0))
+        c.code = fail(err, SAEURON_EFORMAT, "%s: the weights \"styled\" and \"plain\" must be from 0 to 1e6, "
+                      "not both 0", where);
+    return c.code;
 }
 
 static int read_rules(protocol *p, json object, const char *path, saeuron_error *err)
 {
-    json domains, domain, v;
-    char where[32];
-    if (!json_get(object, "domains", &domains) || json_kind(domains) != '{')
-        return fail(err, SAEURON_EFORMAT, "%s: \"domains\" is missing: {\"style\": {\"UA\": {...}, \"IRA\": {...}, \"CRA\": {...}}, \"object\": {...}}", path);
+    json domains = { NULL, NULL }, domain, v;
+    char where[1100];
+    json_get(object, "domains", &domains);
     for (int d = 0; d < DOMAINS; d++) {
-        if (!json_get(domains, domain_names[d], &domain))
-            continue;
-        p->measured[d] = true;
-        for (int m = 0; m < METRICS; m++) {
-            snprintf(where, sizeof where, "domains.%s.%s", domain_names[d], metric_names[m]);
+        p->measured[d] = json_get(domains, domain_names[d], &domain);
+        for (int m = 0; p->measured[d] && m < METRICS; m++) {
+            snprintf(where, sizeof where, "%s: domains.%s.%s", path, domain_names[d], metric_names[m]);
             if (!json_get(domain, metric_names[m], &v))
-                return fail(err, SAEURON_EFORMAT, "%s: %s is missing", path, where);
-            const int code = read_rule(&p->rules[d][m], v, path, where, err);
+                return fail(err, SAEURON_EFORMAT, "%s is missing", where);
+            const int code = read_rule(&p->rules[d][m], v, where, err);
             if (code)
                 return code;
         }
     }
-    return p->measured[STYLE] || p->measured[OBJECT] ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"domains\" holds neither style nor object", path);
+    if (p->measured[STYLE] || p->measured[OBJECT])
+        return SAEURON_OK;
+    return fail(err, SAEURON_EFORMAT, "%s: \"domains\" must hold style, object or both, each with UA, IRA "
+                "and CRA", path);
 }
 
 static int read_seeds(protocol *p, json object, const char *path, saeuron_error *err)
@@ -409,7 +378,8 @@ static int read_seeds(protocol *p, json object, const char *path, saeuron_error 
         for (size_t i = 0; fresh && i < p->seeds; i++)
             fresh = p->seed[i] != (uint64_t)s;
         if (!fresh)
-            return fail(err, SAEURON_EFORMAT, "%s: \"seeds\" must be at most %d whole numbers from 0, no two alike", path, SEEDS);
+            return fail(err, SAEURON_EFORMAT, "%s: \"seeds\" must be at most %d whole numbers from 0, no two "
+                        "alike", path, SEEDS);
         p->seed[p->seeds++] = (uint64_t)s;
     }
     return p->seeds ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"seeds\" is missing or empty", path);
@@ -423,14 +393,16 @@ static int read_entry(protocol *p, entry *e, json v, size_t number, const char *
     for (const char *s = ok ? e->prompt : ""; *s; s++)
         ok &= (unsigned char)*s >= 32 && *s != 127;
     if (!ok)
-        return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"prompt\" must be a text without control characters", path, number);
+        return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"prompt\" must be a text without control "
+                    "characters", path, number);
     uint32_t *const to[DOMAINS] = { &e->style, &e->object };
     for (int d = 0; d < DOMAINS; d++) {
         const bool given = json_get(v, domain_names[d], &names[d]) && json_kind(names[d]) != 'n';
         const char *name = given ? pool_string(p, names[d]) : NULL;
         *to[d] = name ? label_find(&p->label[d], name) : NO_LABEL;
         if (given && *to[d] == NO_LABEL)
-            return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"%s\": %.80s is no class of the %s classifier", path, number, domain_names[d], name ? name : "?", domain_names[d]);
+            return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"%s\": %.80s is no class of the %s classifier",
+                        path, number, domain_names[d], name ? name : "?", domain_names[d]);
     }
     if (e->style == NO_LABEL)
         e->style = label_find(&p->label[STYLE], PLAIN_STYLE);
@@ -443,8 +415,10 @@ static int read_entries(protocol *p, json object, const char *path, saeuron_erro
     json   list, one;
     size_t n = 0;
     int    code = SAEURON_OK;
-    if (!json_get(object, "images", &list) || json_kind(list) != '[' || !(p->entries = json_length(list)) || p->entries > 1000000)
-        return fail(err, SAEURON_EFORMAT, "%s: \"images\" must be a list of 1 to 1000000 {\"prompt\", \"object\", \"style\"}", path);
+    if (!json_get(object, "images", &list) || json_kind(list) != '[' || !(p->entries = json_length(list)) ||
+        p->entries > 1000000)
+        return fail(err, SAEURON_EFORMAT, "%s: \"images\" must be a list of 1 to 1000000 objects, each with "
+                    "prompt, object and style", path);
     if (!(p->entry = io_alloc(p->host, p->entries, sizeof *p->entry)))
         return fail(err, SAEURON_ENOMEM, "%s: no memory for its %zu images", path, p->entries);
     for (json_iter it = json_begin(list); !code && json_next(&it, NULL, &one); n++)
@@ -454,12 +428,14 @@ static int read_entries(protocol *p, json object, const char *path, saeuron_erro
 
 static int build_from_file(protocol *p, json object, const char *path, saeuron_error *err)
 {
-    static const char *const keys[] = { "name", "seeds", "steps", "guidance", "disjoint", "domains", "images", NULL };
+    static const char *const keys[] = { "name", "seeds", "steps", "guidance", "disjoint", "domains", "images",
+                                        NULL };
     config c = { .object = object, .path = path, .err = err };
     json   v;
     int    code;
     if (json_kind(object) != '{')
-        return fail(err, SAEURON_EFORMAT, "%s: a protocol is a JSON object with seeds, domains and images", path);
+        return fail(err, SAEURON_EFORMAT, "%s: a protocol is a JSON object with seeds, domains and images",
+                    path);
     config_known(&c, keys, NULL);
     config_string(&c, "name", "file", p->name, sizeof p->name);
     p->steps = config_size(&c, "steps", 0, 0, 999);
@@ -470,14 +446,16 @@ static int build_from_file(protocol *p, json object, const char *path, saeuron_e
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", path);
     if (!c.code && json_get(object, "name", &v) && !name_ok(p->name))
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"name\" must be a short text without slashes", path);
-    if ((code = c.code) != SAEURON_OK || (code = read_seeds(p, object, path, err)) != SAEURON_OK || (code = read_rules(p, object, path, err)) != SAEURON_OK)
+    if ((code = c.code) != SAEURON_OK || (code = read_seeds(p, object, path, err)) != SAEURON_OK ||
+        (code = read_rules(p, object, path, err)) != SAEURON_OK)
         return code;
     return read_entries(p, object, path, err);
 }
 
 /* ---- opening and printing ---- */
 
-/* Room for the strings of concepts.json, of classifiers and of a protocol file: none is longer there than here. */
+/* Room for the strings of concepts.json, of the classifiers and of a protocol file: no string is longer here
+ * than it is written there. */
 static size_t pool_bytes(const saeuron_context *x, saeuron_classifier *const k[DOMAINS], const io_file *f)
 {
     size_t n = 2 * x->concepts_file.size + f->size + 64;
@@ -487,7 +465,8 @@ static size_t pool_bytes(const saeuron_context *x, saeuron_classifier *const k[D
     return n;
 }
 
-int protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS], const char *named, saeuron_error *err)
+int protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *const k[DOMAINS],
+                  const char *named, saeuron_error *err)
 {
     char    name[64] = "emojicanvas";
     io_file f = { .data = NULL };
@@ -497,12 +476,14 @@ int protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *con
     memset(p, 0, sizeof *p);
     p->host = &x->host;
     if (!named && json_get(x->concepts, "protocol", &v) && !json_string(v, name, sizeof name, NULL))
-        return fail(err, SAEURON_EFORMAT, "%s: \"protocol\" must be the name of a protocol", x->concepts_file.path);
+        return fail(err, SAEURON_EFORMAT, "%s: \"protocol\" must be the name of a protocol",
+                    x->concepts_file.path);
     for (size_t i = 0; i < NAMED; i++)
         if (!strcmp(named ? named : name, named_protocols[i].name))
             found = &named_protocols[i];
     if (!found && (!named || (!strchr(named, '.') && !strchr(named, '/'))))
-        return fail(err, SAEURON_EUSAGE, "there is no protocol %.60s: emojicanvas, paper, released, unlearncanvas, or a JSON file", named ? named : name);
+        return fail(err, SAEURON_EUSAGE, "there is no protocol %.60s: emojicanvas, paper, released, "
+                    "unlearncanvas, or a JSON file", named ? named : name);
     if (!found && (code = io_open(&f, &x->host, named, err)) != SAEURON_OK)
         return code;
     if (!found)
@@ -531,19 +512,38 @@ void protocol_close(protocol *p)
 
 double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept)
 {
-    const uint32_t own = domain == STYLE ? e->style : e->object, asked = r->judge == STYLE ? e->style : e->object;
-    if (asked == NO_LABEL || (r->of == OF_FORGOTTEN && own != concept) || (r->of == OF_OTHERS && own == concept))
+    const uint32_t own = domain == STYLE ? e->style : e->object;
+    const uint32_t asked = r->judge == STYLE ? e->style : e->object;
+    if (asked == NO_LABEL || (r->of == OF_FORGOTTEN && own != concept) ||
+        (r->of == OF_OTHERS && own == concept))
         return 0;
     return e->plain ? r->plain : r->styled;
+}
+
+bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
+{
+    bool counts = false;
+    for (int m = 0; m < METRICS; m++)
+        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
+    return counts;
+}
+
+bool place_is_quick(const protocol *p, const entry *e)
+{
+    const size_t style = e->style == NO_LABEL ? p->label[STYLE].count : e->style;
+    const size_t object = e->object == NO_LABEL ? 0 : e->object;
+    return (style + object) % 3 == 0;
 }
 
 void rule_print(const protocol *p, int domain, int metric, text_out *out)
 {
     const rule *r = &p->rules[domain][metric];
-    text_add(out, "%saccuracy of the %s classifier on %s%simages", metric == UA ? "1 - " : "", domain_names[r->judge], r->of == OF_ALL ? "all " : "",
-             r->plain <= 0 ? "styled " : r->styled <= 0 ? "unstyled " : "");
+    const char *some = r->plain <= 0 ? "styled " : r->styled <= 0 ? "unstyled " : "";
+    text_add(out, "%saccuracy of the %s classifier on %s%simages", metric == UA ? "1 - " : "",
+             domain_names[r->judge], r->of == OF_ALL ? "all " : "", some);
     if (r->of != OF_ALL)
-        text_add(out, r->of == OF_FORGOTTEN ? " of the forgotten %s" : " of the other %ss", domain_names[domain]);
+        text_add(out, r->of == OF_FORGOTTEN ? " of the forgotten %s" : " of the other %ss",
+                 domain_names[domain]);
     if (r->styled > 0 && r->plain > 0 && r->styled < r->plain) {
         text_add(out, " (unstyled ones weighing ");
         text_real(out, r->plain / r->styled);
@@ -553,7 +553,8 @@ void rule_print(const protocol *p, int domain, int metric, text_out *out)
         text_real(out, r->styled / r->plain);
         text_add(out, " times as much)");
     }
-    text_add(out, r->mean == MEAN_IMAGES ? ", mean over images" : ", unweighted mean over %s", mean_names[r->mean]);
+    text_add(out, r->mean == MEAN_IMAGES ? ", mean over images" : ", unweighted mean over %s",
+             mean_names[r->mean]);
 }
 
 void protocol_print(const protocol *p, text_out *out)
@@ -578,8 +579,9 @@ void protocol_print(const protocol *p, text_out *out)
         text_add(out, "%s\"%s\": {", first ? "" : ",\n  ", domain_names[d]);
         for (int m = 0; m < METRICS; m++) {
             const rule *r = &p->rules[d][m];
-            text_add(out, "%s\"%s\": {\"judge\": \"%s\", \"of\": \"%s\", \"mean\": \"%s\", \"styled\": ", m ? ",\n   " : "\n   ", metric_names[m], domain_names[r->judge],
-                     of_names[r->of], mean_names[r->mean]);
+            text_add(out, "%s\"%s\": {\"judge\": \"%s\", \"of\": \"%s\", \"mean\": \"%s\", \"styled\": ",
+                     m ? ",\n   " : "\n   ", metric_names[m], domain_names[r->judge], of_names[r->of],
+                     mean_names[r->mean]);
             text_real(out, r->styled);
             text_add(out, ", \"plain\": ");
             text_real(out, r->plain);

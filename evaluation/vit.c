@@ -1,23 +1,21 @@
-/* vit.c: the classifier of the evaluation: timm's Vision Transformer, what a picture is made into for it, and its folder.
+/* vit.c: timm's Vision Transformer, which judges pictures (vit.h).
  *
- *   pixels [H,W,3] --resize_bilinear--> [S,S,3] --vit_pixels--> x in about [-1,1] --vit_forward--> logits [classes]
  *   config.json --vit_configure--> sizes --vit_bind--> views into model.safetensors
+ *   x [B,S,S,3] in about [-1,1] --vit_forward--> logits [B,classes]
  *
- * Not here: whose pictures are judged, accuracies, confusion (eval.c). Training: weights/train/classifier.py.
- * Source: timm.models.vision_transformer (VisionTransformer, Block), timm.layers.Attention and Mlp, timm.models._hub for the
- * config; UnlearnCanvas' evaluation for the preprocessing (Resize, ToTensor, Normalize); Pillow's Image.resize.
- * Letters: B pictures, S side of the network's picture, P patches, N = P and the class token, D embed_dim, F width of the MLP;
- * W, H sides of a picture as it comes, w, h as it goes. */
+ * Not here: the folder, and how a picture becomes x (classifier.c).
+ * Source: timm.models.vision_transformer (VisionTransformer, Block), timm.layers.Attention and Mlp,
+ * timm.models._hub for the config.
+ * Letters: B pictures, S side of the network's picture, P patches, N = P and the class token, D embed_dim, F
+ * width of the MLP. */
 #include "evaluation/vit.h"
-#include "arithmetic/rng.h"
-#include "evaluation/classifier.h"
 
 #include <stdio.h>
 #include <string.h>
 
 /* ---- config.json ---- */
 
-/* The sizes of timm's functions of these names, and of its class where a config names only that. */
+/* The sizes that timm's functions of these names have, and its class, where a config names only that. */
 static const struct { const char *name; size_t S, patch, D, layers, heads; } architectures[] = {
     { "vision_transformer",    224, 16,  768, 12, 12 },
     { "vit_tiny_patch16_224",  224, 16,  192, 12,  3 },
@@ -26,10 +24,10 @@ static const struct { const char *name; size_t S, patch, D, layers, heads; } arc
     { "vit_large_patch16_224", 224, 16, 1024, 24, 16 },
 };
 
-/* The objects that may hold a key, in timm's order: model_args, the config itself, pretrained_cfg. */
+/* The objects that may hold a key, as timm looks for it: model_args, the config itself, pretrained_cfg. */
 typedef struct places { config c; json at[3]; } places;
 
-/* A reader of the first place that has key. */
+/* The reader, set to the first of the objects that has key. */
 static config *holder(places *p, const char *key)
 {
     for (size_t i = 0; i < 3; i++) {
@@ -51,30 +49,39 @@ static json inner(config *c, const char *key)
     return v;
 }
 
+/* Refuses keys that are unknown, and values that mean another network than the one here. */
 static void check_keys(places *p)
 {
-    static const char *const read[] = { "architecture", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
-        "mlp_ratio", "qkv_bias", "class_token", "global_pool", "fc_norm", "norm_eps", "num_classes", "label_names", "mean", "std",
-        "interpolation", "crop_pct", "model_args", "pretrained_cfg",
-        /* each in one variant only */
-        "qk_norm", "scale_attn_norm", "scale_mlp_norm", "proj_bias", "init_values", "pos_embed", "no_embed_class", "reg_tokens", "pre_norm",
-        "final_norm", "pool_include_prefix", "dynamic_img_pad", "embed_layer", "embed_norm_layer", "norm_layer", "act_layer", "block_fn",
-        "mlp_layer", "attn_layer", "label_offset", NULL };
+    static const char *const read[] = {
+        "architecture", "img_size", "input_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads",
+        "mlp_ratio", "qkv_bias", "class_token", "global_pool", "fc_norm", "norm_eps", "num_classes",
+        "label_names", "mean", "std", "interpolation", "crop_pct", "model_args", "pretrained_cfg",
+        /* with timm's default value only: variants, below */
+        "qk_norm", "scale_attn_norm", "scale_mlp_norm", "proj_bias", "init_values", "pos_embed",
+        "no_embed_class", "reg_tokens", "pre_norm", "final_norm", "pool_include_prefix", "dynamic_img_pad",
+        "embed_layer", "embed_norm_layer", "norm_layer", "act_layer", "block_fn", "mlp_layer", "attn_layer",
+        "label_offset", NULL
+    };
     static const char *const ignored[] = {
         /* training and initialisation */
-        "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate", "weight_init", "fix_init",
+        "drop_rate", "pos_drop_rate", "patch_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
+        "weight_init", "fix_init",
         /* other sizes than the network's own, which every picture is resized to */
-        "dynamic_img_size", "strict_img_size", "fixed_input_size", "test_input_size", "min_input_size", "test_crop_pct", "crop_mode",
-        "pool_size", "test_pool_size",
-        /* said again by other keys or by the tensors' names; where the weights come from; what the classes mean */
-        "num_features", "first_conv", "classifier", "custom_load", "url", "file", "hf_hub_id", "hf_hub_filename", "source", "tag",
-        "label_descriptions", "license", "description", "origin_url", "paper_name", "paper_ids", "notes", NULL };
+        "dynamic_img_size", "strict_img_size", "fixed_input_size", "test_input_size", "min_input_size",
+        "test_crop_pct", "crop_mode", "pool_size", "test_pool_size",
+        /* repeat other keys or the tensors' names; say where the weights come from, what the classes mean */
+        "num_features", "first_conv", "classifier", "custom_load", "url", "file", "hf_hub_id",
+        "hf_hub_filename", "source", "tag", "label_descriptions", "license", "description", "origin_url",
+        "paper_name", "paper_ids", "notes", NULL
+    };
     static const struct { const char *key, *only; } variants[] = {
-        { "in_chans", "3" }, { "qk_norm", "false" }, { "scale_attn_norm", "false" }, { "scale_mlp_norm", "false" }, { "proj_bias", "true" },
-        { "init_values", "null" }, { "pos_embed", "\"learn\"" }, { "no_embed_class", "false" }, { "reg_tokens", "0" }, { "pre_norm", "false" },
-        { "final_norm", "true" }, { "pool_include_prefix", "false" }, { "dynamic_img_pad", "false" }, { "embed_layer", "null" },
-        { "embed_norm_layer", "null" }, { "norm_layer", "null" }, { "act_layer", "null" }, { "block_fn", "null" }, { "mlp_layer", "null" },
-        { "attn_layer", "null" }, { "label_offset", "null" },
+        { "in_chans", "3" }, { "qk_norm", "false" }, { "scale_attn_norm", "false" },
+        { "scale_mlp_norm", "false" }, { "proj_bias", "true" }, { "init_values", "null" },
+        { "pos_embed", "\"learn\"" }, { "no_embed_class", "false" }, { "reg_tokens", "0" },
+        { "pre_norm", "false" }, { "final_norm", "true" }, { "pool_include_prefix", "false" },
+        { "dynamic_img_pad", "false" }, { "embed_layer", "null" }, { "embed_norm_layer", "null" },
+        { "norm_layer", "null" }, { "act_layer", "null" }, { "block_fn", "null" },
+        { "mlp_layer", "null" }, { "attn_layer", "null" }, { "label_offset", "null" },
     };
     for (size_t i = 0; i < 3; i++) {
         p->c.object = p->at[i];
@@ -84,7 +91,8 @@ static void check_keys(places *p)
     }
 }
 
-/* The side of a square that a key gives as one number or as [height, width] (input_size: [channels, height, width]). */
+/* The side of a square that a key gives as one number or as [height, width] (input_size: [channels, height,
+ * width]). */
 static size_t square(places *p, const char *key, size_t absent, size_t high)
 {
     const size_t n = strcmp(key, "input_size") ? 2 : 3;
@@ -94,11 +102,12 @@ static size_t square(places *p, const char *key, size_t absent, size_t high)
         return absent;
     config_sizes(c, key, absent, list, n);
     if (!c->code && (list[n - 1] != list[n - 2] || (n == 3 && list[0] != 3) || list[n - 1] > high))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side", c->path, key, n == 3 ? ", after 3 channels," : "", high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a square%s of at most %zu pixels a side",
+                       c->path, key, n == 3 ? ", after 3 channels," : "", high);
     return list[n - 1];
 }
 
-/* Three numbers, one a channel. They must be there: timm's own default depends on where the config came from. */
+/* Three numbers, one a channel. They must be there: timm's default depends on where the config came from. */
 static void channels(places *p, const char *key, float out[3])
 {
     config *c = holder(p, key);
@@ -115,24 +124,28 @@ static void channels(places *p, const char *key, float out[3])
         else
             n = 3;
     if (json_kind(list) != '[' || n != 3)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be three numbers, for red, green and blue, "
+                       "as the classifier was trained: timm's ViTs have 0.5 each", c->path, key);
 }
 
-/* How pictures come to the network's side. timm's own evaluation may enlarge and crop; UnlearnCanvas' does not, nor is it done here. */
+/* How pictures are brought to the network's size. timm's own evaluation may enlarge and crop them;
+ * UnlearnCanvas' does not, and so nothing is cropped here. */
 static void check_preprocessing(places *p)
 {
     char how[32];
     config *c = holder(p, "interpolation");
     config_string(c, "interpolation", "bilinear", how, sizeof how);
     if (!c->code && strcmp(how, "bilinear"))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"interpolation\" is %.20s, but pictures are resized "
+                       "by Pillow's bilinear filter: write bilinear if the classifier shall see them so",
                        c->path, how);
     c = holder(p, "crop_pct");
     if (config_double(c, "crop_pct", 1) != 1 && !c->code)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: write 1 if the classifier shall see them so", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"crop_pct\" is not 1, but pictures are resized whole: "
+                       "write 1 if the classifier shall see them so", c->path);
 }
 
-/* What stands behind the blocks: the pool, and which side of it the last norm is on. */
+/* What follows the blocks: the pool, and the last norm before or behind it. */
 static void configure_head(vit *v, places *p)
 {
     char pool[32];
@@ -140,10 +153,12 @@ static void configure_head(vit *v, places *p)
     config_string(c, "global_pool", "token", pool, sizeof pool);
     v->average = !strcmp(pool, "avg");
     if (!c->code && !v->average && strcmp(pool, "token"))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported", c->path, pool);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is %.20s; token and avg are supported",
+                       c->path, pool);
     v->prefix = config_bool(holder(p, "class_token"), "class_token", true);
     if (!c->code && !v->average && !v->prefix)
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false", c->path);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"global_pool\" is token, but \"class_token\" is false",
+                       c->path);
     v->fc_norm = config_bool(holder(p, "fc_norm"), "fc_norm", v->average);
     v->classes = config_size(holder(p, "num_classes"), "num_classes", 1000, 1, 1u << 16);
 }
@@ -157,14 +172,16 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
 
     memset(v, 0, sizeof *v);
     if (!config_has(c, "architecture"))
-        return fail(err, SAEURON_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as timm saves it", path);
+        return fail(err, SAEURON_EFORMAT, "%s: it names no \"architecture\", so this is no classifier as "
+                    "timm saves it", path);
     config_string(c, "architecture", "", name, sizeof name);
     p.at[0] = inner(c, "model_args");
     p.at[2] = inner(c, "pretrained_cfg");
     while (a < sizeof architectures / sizeof *architectures && strcmp(architectures[a].name, name))
         a++;
     if (!c->code && a == sizeof architectures / sizeof *architectures)
-        return fail(err, SAEURON_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
+        return fail(err, SAEURON_EFORMAT, "%s: \"architecture\" %.40s is not supported; there are "
+                    "vit_{tiny,small,base,large}_patch16_224, and vision_transformer with sizes of its own",
                     path, name);
     if (c->code)
         return c->code;
@@ -182,11 +199,14 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
     channels(&p, "mean", v->mean);
     channels(&p, "std", v->std);
     if (!c->code && v->patch > v->S)
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path, v->patch, v->S);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"patch_size\" %zu exceeds the picture's side %zu", path,
+                       v->patch, v->S);
     if (!c->code && v->D % v->heads)
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu", path, v->D, v->heads);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"embed_dim\" %zu is no multiple of \"num_heads\" %zu",
+                       path, v->D, v->heads);
     if (!c->code && !(F >= 1 && F <= 1 << 20))
-        c->code = fail(err, SAEURON_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d wide", path, 1 << 20);
+        c->code = fail(err, SAEURON_EFORMAT, "%s: \"mlp_ratio\" makes the MLP less than 1 or more than %d "
+                       "wide", path, 1 << 20);
     if (!c->code && !(v->std[0] > 0 && v->std[1] > 0 && v->std[2] > 0))
         c->code = fail(err, SAEURON_EFORMAT, "%s: \"std\" must be above 0", path);
     v->F = c->code ? 0 : (size_t)F; /* Python's int() */
@@ -195,7 +215,7 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
 
 /* ---- the network ---- */
 
-/* Patches a side; what is left of the picture at the right and the bottom is not looked at. */
+/* Patches a side. Pixels at the right and the bottom that fill no patch are not looked at. */
 static size_t patches(const vit *v) { return v->S / v->patch; }
 
 static size_t tokens(const vit *v) { return v->prefix + patches(v) * patches(v); }
@@ -235,7 +255,7 @@ void vit_bind(binder *b, void *network)
 /* n * m, or a size that no arena has. */
 static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX; }
 
-/* Shows a module's output; true when the tap wants no more. */
+/* Shows a module's output to the tap; true when the tap wants no more. */
 static bool show(const tap *watch, const char *name, float *x, size_t B, size_t N, size_t C)
 {
     return watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, C, SAEURON_TAP_TOKENS);
@@ -266,7 +286,8 @@ static void split(float *q, float *k, float *v, const float *qkv, size_t M, size
 /* x += attn(norm1(x)), then x += mlp(norm2(x))   (Block.forward). x [B,N,D]. */
 static void block(nn *c, const vit *v, const vit_block *l, float *x, size_t B, size_t N)
 {
-    const size_t D = v->D, M = times(B, N), n = times(M, D), wide = 3 * D > v->F ? 3 * D : v->F, mark = arena_mark(c->work);
+    const size_t D = v->D, M = times(B, N), n = times(M, D), mark = arena_mark(c->work);
+    const size_t wide = 3 * D > v->F ? 3 * D : v->F;
     float *h = arena_floats(c->work, n);
     float *q = arena_floats(c->work, n);
     float *k = arena_floats(c->work, n);
@@ -288,7 +309,8 @@ static void block(nn *c, const vit *v, const vit_block *l, float *x, size_t B, s
     arena_release(c->work, mark);
 }
 
-/* y [B,D] of x [B,N,D]: the class token, or the mean of all patches, a double from +0 for each channel (global_pool_nlc; contract 4). */
+/* y [B,D] of x [B,N,D]: the class token, or the mean of all patches   (timm's global_pool_nlc). A channel's
+ * sum is one double from +0: contract 4. */
 static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
 {
     const size_t D = v->D;
@@ -309,7 +331,8 @@ static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
 void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch)
 {
     const size_t D = v->D, N = tokens(v), P = N - v->prefix, M = times(B, N), mark = arena_mark(c->work);
-    const conv_shape s = { .B = B, .H = v->S, .W = v->S, .ci = 3, .co = D, .k = v->patch, .stride = v->patch };
+    const conv_shape s = { .B = B, .H = v->S, .W = v->S, .ci = 3, .co = D, .k = v->patch,
+                           .stride = v->patch };
     float *y = arena_floats(c->work, times(M, D));
     float *p = arena_floats(c->work, times(times(B, P), D));
     float *pooled = arena_floats(c->work, times(B, D));
@@ -337,308 +360,4 @@ void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, c
     if (!stop)
         show(watch, "head", logits, B, 1, v->classes);
     arena_release(c->work, mark);
-}
-
-/* ---- preprocessing ---- */
-
-#define FRACTION 22 /* bits behind the point of a coefficient: 32 less 8 of the byte and 2 to spare */
-
-/* How one side of n pixels is made of another: for each of the new pixels which old ones it takes, and how much of each. */
-typedef struct filter { size_t taps, *first, *count; uint32_t *k; } filter; /* k [n,taps] */
-
-/* The triangle of width 2 (in old pixels; when shrinking, in new ones) around each new pixel's centre, its parts divided by their
- * sum and rounded to FRACTION bits: contract 5, Resize. old, n at least 1. */
-static filter make_filter(arena *a, size_t old, size_t n)
-{
-    const double scale = (double)old / (double)n, width = scale < 1 ? 1 : scale, inverse = 1 / width;
-    filter f = { .taps = 2 * ((old + n - 1) / n) + 3 };
-    double *part = arena_bytes(a, f.taps, sizeof *part);
-    f.first = arena_bytes(a, n, sizeof *f.first);
-    f.count = arena_bytes(a, n, sizeof *f.count);
-    f.k = arena_bytes(a, times(n, f.taps), sizeof *f.k); /* the last: if it is there, all are */
-    for (size_t i = 0; f.k && i < n; i++) {
-        const double centre = ((double)i + 0.5) * scale, low = centre - width + 0.5, high = centre + width + 0.5;
-        const size_t first = low < 0 ? 0 : (size_t)low, end = high < (double)old ? (size_t)high : old;
-        double sum = 0;
-        for (size_t j = 0; j < end - first; j++) {
-            const double at = ((double)(j + first) - centre + 0.5) * inverse, away = at < 0 ? -at : at;
-            part[j] = away < 1 ? 1 - away : 0;
-            sum += part[j];
-        }
-        for (size_t j = 0; j < end - first; j++)
-            f.k[i * f.taps + j] = (uint32_t)(0.5 + part[j] / sum * (double)(1 << FRACTION));
-        f.first[i] = first;
-        f.count[i] = end - first;
-    }
-    return f;
-}
-
-/* The byte of a sum that began at one half. Coefficients are rounded, so their sum is not exactly one: Pillow, too, stops at 255. */
-static unsigned char byte_of(uint32_t sum) { return (unsigned char)(sum >> FRACTION > 255 ? 255 : sum >> FRACTION); }
-
-/* y [H,w,3] from x [H,W,3]. */
-static void resize_rows(unsigned char *y, size_t w, const unsigned char *x, size_t W, size_t H, const filter *f)
-{
-    for (size_t row = 0; row < H; row++, x += 3 * W)
-        for (size_t i = 0; i < w; i++, y += 3)
-            for (size_t channel = 0; channel < 3; channel++) {
-                const unsigned char *from = x + 3 * f->first[i] + channel;
-                uint32_t sum = 1u << (FRACTION - 1);
-                for (size_t j = 0; j < f->count[i]; j++)
-                    sum += from[3 * j] * f->k[i * f->taps + j];
-                y[channel] = byte_of(sum);
-            }
-}
-
-/* y [h,n] from x [H,n]; sum [n] is scratch. */
-static void resize_columns(unsigned char *y, size_t h, const unsigned char *x, size_t n, const filter *f, uint32_t *sum)
-{
-    for (size_t row = 0; row < h; row++, y += n) {
-        for (size_t i = 0; i < n; i++)
-            sum[i] = 1u << (FRACTION - 1);
-        for (size_t j = 0; j < f->count[row]; j++) {
-            const unsigned char *from = x + (f->first[row] + j) * n;
-            const uint32_t k = f->k[row * f->taps + j];
-            for (size_t i = 0; i < n; i++)
-                sum[i] += from[i] * k;
-        }
-        for (size_t i = 0; i < n; i++)
-            y[i] = byte_of(sum[i]);
-    }
-}
-
-/* y [H,w,3] from x [H,W,3]; y NULL plans. */
-static void resize_width(arena *a, unsigned char *y, size_t w, const unsigned char *x, size_t W, size_t H)
-{
-    const size_t mark = arena_mark(a);
-    const filter f = make_filter(a, W, w);
-    if (y && f.k)
-        resize_rows(y, w, x, W, H, &f);
-    arena_release(a, mark);
-}
-
-/* y [h,W,3] from x [H,W,3]; y NULL plans. */
-static void resize_height(arena *a, unsigned char *y, size_t h, const unsigned char *x, size_t W, size_t H)
-{
-    const size_t mark = arena_mark(a);
-    const filter f = make_filter(a, H, h);
-    uint32_t *sum = arena_bytes(a, times(W, 3), sizeof *sum);
-    if (y && sum)
-        resize_columns(y, h, x, 3 * W, &f, sum);
-    arena_release(a, mark);
-}
-
-void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned char *x, size_t W, size_t H)
-{
-    arena *a = c->work;
-    const size_t mark = arena_mark(a);
-    /* Bytes are rounded between the passes, so their order shows: Pillow 13 takes the height first where it shrinks by more than
-     * twice what the width does (before, it did so only for pictures 100 times higher than wide). */
-    const bool height_first = h < H && (w >= W || H - h > 2 * (W - w));
-    if (w != W && h != H) {
-        unsigned char *between = arena_bytes(a, height_first ? times(h, W) : times(H, w), 3);
-        if (height_first) {
-            resize_height(a, between, h, x, W, H);
-            resize_width(a, between ? y : NULL, w, between, W, h);
-        } else {
-            resize_width(a, between, w, x, W, H);
-            resize_height(a, between ? y : NULL, h, between, w, H);
-        }
-    } else if (w != W) {
-        resize_width(a, y, w, x, W, H);
-    } else if (h != H) {
-        resize_height(a, y, h, x, W, H);
-    } else if (y) {
-        memcpy(y, x, 3 * w * h);
-    }
-    arena_release(a, mark);
-}
-
-void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n)
-{
-    for (size_t i = 0; i < 3 * n; i++)
-        x[i] = ((float)rgb[i] / 255.0f - v->mean[i % 3]) / v->std[i % 3];
-}
-
-/* ---- a classifier's folder ---- */
-
-/* label_names, one a class, into one block of memory. */
-static int read_names(saeuron_classifier *k, json object, const char *path, saeuron_error *err)
-{
-    const size_t n = k->net.classes;
-    json   list, v, cfg;
-    char   text[256];
-    size_t length, bytes = 0, count = 0;
-    if ((!json_get(object, "label_names", &list) || json_kind(list) == 'n') &&
-        (!json_get(object, "pretrained_cfg", &cfg) || !json_get(cfg, "label_names", &list) || json_kind(list) == 'n'))
-        return SAEURON_OK;
-    for (json_iter it = json_begin(list); json_next(&it, NULL, &v); count++) {
-        if (json_kind(list) != '[' || !json_string(v, text, sizeof text, &length))
-            return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" must be a list of names of at most 255 bytes each", path);
-        bytes += length + 1;
-    }
-    if (json_kind(list) != '[' || count != n)
-        return fail(err, SAEURON_EFORMAT, "%s: \"label_names\" has %zu names for %zu classes: one for each is wanted, in the order of the outputs", path, count, n);
-    char *to = io_alloc(&k->host, 1, n * sizeof *k->name + bytes);
-    if (!to)
-        return fail(err, SAEURON_ENOMEM, "%s: no memory for %zu names", path, n);
-    k->name = (const char **)(void *)to;
-    to += n * sizeof *k->name;
-    count = 0;
-    for (json_iter it = json_begin(list); json_next(&it, NULL, &v); to += length + 1) {
-        json_string(v, to, sizeof text, &length);
-        k->name[count++] = to;
-    }
-    return SAEURON_OK;
-}
-
-static int read_config(saeuron_classifier *k, saeuron_error *err)
-{
-    char    path[1024];
-    io_file f;
-    json    object;
-    int     code;
-    if (!io_join(path, sizeof path, k->dir, "config.json"))
-        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", k->dir);
-    if ((code = io_open(&f, &k->host, path, err)) != SAEURON_OK)
-        return code;
-    code = json_open(&object, (const char *)f.data, f.size, path, err);
-    if (!code)
-        code = vit_configure(&k->net, object, path, err);
-    if (!code)
-        code = read_names(k, object, path, err);
-    io_close(&f);
-    return code;
-}
-
-/* config.json, then the tensors; packed when host.pack allows it, as the UNet's are. */
-static int open_folder(saeuron_classifier *k, saeuron_error *err)
-{
-    size_t weights = 0;
-    nn     c;
-    int    code = read_config(k, err);
-    if (!code)
-        code = tensors_open_model(&k->file, &k->host, k->dir, "model", err);
-    if (code)
-        return code;
-    nn_init(&c, k->host.isa, k->threads, NULL);
-    for (size_t i = 0; i < k->file.count; i++)
-        weights += k->file.list[i].count;
-    code = bind_file(&k->host, &k->file, &c, weights <= k->host.pack / sizeof(float), vit_bind, &k->net, &k->memory, err);
-    tensors_release(&k->file); /* every value was read, to check it; what is used will come back */
-    return code;
-}
-
-static int check_environment(int threads, saeuron_error *err)
-{
-    return nn_environment_ok() && nn_team_environment_ok(threads) ? SAEURON_OK :
-        fail(err, SAEURON_EENV, "the floating-point environment, here or in a thread of OpenMP's pool, flushes subnormals or does not round to nearest: "
-                            "restore it before calling, or give the classifier 1 thread");
-}
-
-int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, const char *dir, saeuron_error *err)
-{
-    saeuron_classifier *k;
-    nn  c;
-    int code;
-    *out = NULL;
-    if (err)
-        *err = (saeuron_error){ 0 };
-    if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
-        return fail(err, SAEURON_EUSAGE, "kernels \"%.20s\" are not built in or not for this CPU; there are: %s", host->isa, nn_isa_list());
-    if (strlen(dir) >= sizeof k->dir)
-        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
-    if (!(k = io_alloc(host, 1, sizeof *k)))
-        return fail(err, SAEURON_ENOMEM, "no memory to open %.200s", dir);
-    memset(k, 0, sizeof *k);
-    if (host)
-        k->host = *host;
-    k->threads = k->host.threads > 0 ? k->host.threads : os_cores();
-    memcpy(k->dir, dir, strlen(dir) + 1);
-    if ((code = check_environment(k->threads, err)) != SAEURON_OK || (code = open_folder(k, err)) != SAEURON_OK) {
-        saeuron_classifier_close(k);
-        return code;
-    }
-    *out = k;
-    return SAEURON_OK;
-}
-
-void saeuron_classifier_close(saeuron_classifier *k)
-{
-    if (!k)
-        return;
-    const saeuron_host host = k->host;
-    tensors_close(&k->file);
-    io_free(&host, k->memory);
-    io_free(&host, k->name);
-    io_free(&host, k);
-}
-
-size_t saeuron_classes(const saeuron_classifier *k) { return k->net.classes; }
-
-const char *saeuron_class_name(const saeuron_classifier *k, size_t i) { return k->name && i < k->net.classes ? k->name[i] : NULL; }
-
-uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < k->file.count; i++)
-        h = nn_hash(h, k->file.list[i].data, k->file.list[i].bytes);
-    tensors_release(&k->file);
-    return h;
-}
-
-/* Logits of B pictures; on an arena without memory it plans. */
-static void judge(nn *c, const vit *v, float *logits, const unsigned char *rgb, size_t B, size_t W, size_t H)
-{
-    const size_t n = v->S * v->S, mark = arena_mark(c->work);
-    float *x = arena_floats(c->work, times(B, 3 * n));
-    unsigned char *small = arena_bytes(c->work, n, 3);
-    for (size_t i = 0; i < (x ? B : 1); i++) {
-        resize_bilinear(c, small, v->S, v->S, rgb ? rgb + i * 3 * W * H : NULL, W, H);
-        if (x && small)
-            vit_pixels(v, x + i * 3 * n, small, n);
-    }
-    vit_forward(c, v, logits, x, B, NULL);
-    arena_release(c->work, mark);
-}
-
-/* All pictures, VIT_IMAGES at a time, in work. */
-static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H, float *logits, saeuron_error *err)
-{
-    const size_t classes = k->net.classes;
-    for (size_t i = 0, B; i < count; i += B) {
-        B = count - i < VIT_IMAGES ? count - i : VIT_IMAGES;
-        float *y = logits + i * classes;
-        judge(c, &k->net, y, rgb + i * 3 * W * H, B, W, H);
-        if (c->work->failed)
-            return fail(err, SAEURON_ENOMEM, "the plan of a classifier's memory was too small: this is a bug");
-        const size_t bad = nn_first_bad(y, B * classes);
-        if (bad < B * classes)
-            return fail(err, SAEURON_ENAN, "%.300s: picture %zu of %zu: its logits are not finite: the weights are too large", k->dir, i + bad / classes + 1, count);
-        if (k->host.progress && k->host.progress(k->host.user, "classifying", i + B, count))
-            return fail(err, SAEURON_ECANCEL, "stopped after %zu of %zu pictures were classified", i + B, count);
-    }
-    return SAEURON_OK;
-}
-
-int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width, size_t height, float *logits, saeuron_error *err)
-{
-    enum { LARGEST = 32768 };
-    arena  work = { 0 };
-    size_t bytes;
-    nn     c;
-    int    code;
-    if ((code = check_environment(k->threads, err)) != SAEURON_OK)
-        return code;
-    if (!count || !width || !height || width > LARGEST || height > LARGEST || !nn_mul(count, 3 * width * height, &bytes))
-        return fail(err, SAEURON_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least one, of 1 to %d a side", count, width, height, LARGEST);
-    nn_init(&c, k->host.isa, k->threads, &work);
-    judge(&c, &k->net, NULL, NULL, count < VIT_IMAGES ? count : VIT_IMAGES, width, height);
-    void *memory = work.failed || work.peak > SIZE_MAX - 64 ? NULL : io_alloc(&k->host, work.peak + 64, 1);
-    if (!memory)
-        return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu pixels needs", work.peak / 1000000 + 1, width, height);
-    work = (arena){ .base = memory, .size = work.peak + 64 };
-    code = judge_all(k, &c, rgb, count, width, height, logits, err);
-    io_free(&k->host, memory);
-    return code;
 }

@@ -8,8 +8,8 @@
 
 #include "saeuron_host.h"
 
-/* Writes the message into err (which may be NULL) and returns code: `return fail(err, SAEURON_EFORMAT, "...", ...)`.
- * Control characters become '?', so that a hostile name can neither break the line nor talk to the terminal. */
+/* Writes the message into err (which may be NULL) and returns code. Control characters become '?': the name
+ * of a hostile file can neither end the line nor send commands to the terminal. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif

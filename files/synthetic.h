@@ -1,4 +1,5 @@
-/* synthetic.h: the files of a model without weights: configs and a tokenizer, served from memory as a folder would be.
+/* synthetic.h: the files of a model without weights: configs and a tokenizer, served from memory as a folder
+ * would be.
  * Not here: the filling of weights (layers/bind.h), who asks for it (context.c). */
 #ifndef SAEURON_SYNTHETIC_H
 #define SAEURON_SYNTHETIC_H
@@ -10,7 +11,9 @@ typedef struct synthetic synthetic;
 
 /* The model "sd15"; NULL and a message when there is none of that name, or no memory. For synthetic_close. */
 synthetic *synthetic_open(const saeuron_host *host, const char *name, saeuron_error *err);
-const saeuron_host *synthetic_host(const synthetic *s); /* serves configs and tokenizer by their paths; memory is host's */
+/* A host whose files are the configs and the tokenizer under SYNTHETIC; its memory is that of
+ * synthetic_open's host. */
+const saeuron_host *synthetic_host(const synthetic *s);
 void synthetic_close(synthetic *s);
 
 #endif

@@ -1,8 +1,11 @@
-/* system.h: the operating system: memory, whole files in, whole files out, clock, terminal, Ctrl-C. Only system.c knows it.
+/* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C. Only system.c
+ * calls it.
  *
  *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: all or nothing--> path
  *
- * Not here: what the bytes mean (the other files of this room). Every function has a plain C99 twin (-DSAEURON_PLAIN_C). */
+ * Not here: what the bytes mean (the other files of this room). All of it can be built of C99 alone
+ * (-DSAEURON_PLAIN_C): docs/porting.md says what is then missing. host may be NULL everywhere: malloc and the
+ * operating system. */
 #ifndef SAEURON_SYSTEM_H
 #define SAEURON_SYSTEM_H
 
@@ -12,10 +15,18 @@
 
 /* ---- memory through the host ---- */
 
-void *io_alloc(const saeuron_host *host, size_t count, size_t size); /* product checked; NULL when there is none */
+void *io_alloc(const saeuron_host *host, size_t count, size_t size); /* count * size bytes; or NULL */
 void  io_free(const saeuron_host *host, void *p);
 
+/* ---- paths ---- */
+
+/* "dir/name" into out [size]; false when it does not fit. */
+bool io_join(char *out, size_t size, const char *dir, const char *name);
+/* path into out [size]; SAEURON_EUSAGE when it does not fit. */
+int  io_copy_path(char *out, size_t size, const char *path, saeuron_error *err);
+
 /* ---- whole files in ---- */
+
 /* A whole file held in memory: mapped, read, or the caller's own (saeuron_host.map). */
 typedef struct io_file {
     const unsigned char *data;
@@ -25,33 +36,33 @@ typedef struct io_file {
     enum { IO_NONE, IO_HOST, IO_MAPPED, IO_READ } origin; /* how io_close gives the bytes back */
 } io_file;
 
-/* SAEURON_ENOENT when absent, SAEURON_EIO when unreadable or a folder. host may be NULL here and everywhere below (malloc and the
- * operating system), and must outlive f. f needs no io_close after an error, and may have one. */
+/* SAEURON_ENOENT when absent, SAEURON_EIO when unreadable or a folder. host must outlive f. After an error f
+ * needs no io_close, and may have one. */
 int  io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err);
 void io_close(io_file *f);
-/* The pages of a mapped file leave this process until they are read again. */
+/* Says that a mapped file is not needed for now: its pages leave this process until they are read again. */
 void io_release(const io_file *f);
 bool io_exists(const saeuron_host *host, const char *path); /* a file that can be read */
-/* "dir/name" into out [size]; false when it does not fit. */
-bool io_join(char *out, size_t size, const char *dir, const char *name);
 
 /* ---- whole files out ---- */
 
-/* A file being written: all or nothing. Bytes go to a temporary file beside path; commit flushes it to the disk and
- * renames it over path. After any error, and after abort, the temporary file is gone, path is as it was, and further
- * writes and commits only repeat an error. A path that exists and is no regular file (/dev/stdout) is written directly. */
+/* A file being written, all or nothing. Bytes go to a temporary file beside path; commit flushes it to the
+ * disk and renames it over path. After any error, and after abort, the temporary file is gone, path is as it
+ * was, and writes and commits only fail again. A path that exists and is no regular file (/dev/stdout) is
+ * written directly. */
 typedef struct io_out { void *file; char path[1024], temporary[1088]; } io_out;
 int  io_out_open(io_out *o, const char *path, saeuron_error *err);
 int  io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err);
 int  io_out_commit(io_out *o, saeuron_error *err);
 void io_out_abort(io_out *o);       /* does nothing after commit */
-/* The four above in one. */
-int  io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n, saeuron_error *err);
-int io_make_dir(const char *path, saeuron_error *err);  /* and its parents; fine when it exists */
+/* The whole file at once. */
+int io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n,
+                  saeuron_error *err);
+int io_make_dir(const char *path, saeuron_error *err);  /* and the folders above it; fine when it exists */
 
-/* ---- the operating system (plain C99 fallbacks exist for all) ---- */
+/* ---- clock, terminal, Ctrl-C ---- */
 
-double os_seconds(void);                 /* monotonic if there is such a clock */
+double os_seconds(void);                 /* from some moment on, never back if the system has such a clock */
 int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal */
 void   os_catch_interrupt(void);         /* Ctrl-C sets a flag from now on; a second one ends the program */
 bool   os_interrupted(void);

@@ -1,4 +1,4 @@
-/* text.h: text being built in memory: tables and JSON, saved whole.
+/* text.h: text being built in memory: tables, JSON, headers.
  * Not here: reading (json.h, decimal.h). */
 #ifndef SAEURON_TEXT_H
 #define SAEURON_TEXT_H
@@ -8,12 +8,15 @@
 
 #include "files/error.h"
 
+/* Begins as { .host = host }. at [n], ended with NUL once something was added. After a failed allocation
+ * failed is set and nothing more is added; text_save reports it. */
 typedef struct text_out { const saeuron_host *host; char *at; size_t n, size; bool failed; } text_out;
 
+/* printf's format. (printf writes real numbers by the locale: text_real.) */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-void text_add(text_out *t, const char *format, ...);    /* no real numbers: text_real */
+void text_add(text_out *t, const char *format, ...);
 void text_quote(text_out *t, const char *s);            /* as a JSON string */
 void text_real(text_out *t, double x);                  /* the shortest decimal that reads back the same */
 int  text_save(text_out *t, const char *path, saeuron_error *err);  /* writes it whole, and frees it */

@@ -2,8 +2,8 @@
  *
  *   UTF-8 --decompose--> code points --order marks--> NFD --compose--> NFC
  *
- * Not here: UTF-8 (io_utf8 in json.c), what a tokenizer does with all this (tokenizer.c); the tables (unicode_tables.h,
- * written by tests/unicode_tables.py from what the tokenizers library answers).
+ * Not here: UTF-8 (utf8.c), what a tokenizer does with all this (tokenizer.c), the tables
+ * (unicode_tables.h, written by tests/unicode_tables.py from what the tokenizers library answers).
  * Source: The Unicode Standard, section 3.11 (normalization forms) and 3.12 (Hangul). */
 #include "files/unicode.h"
 #include "files/utf8.h"
@@ -78,7 +78,8 @@ size_t unicode_lower(uint32_t *out, uint32_t c)
 
 /* ---- NFC ---- */
 
-enum { S_FIRST = 0xAC00, L_FIRST = 0x1100, V_FIRST = 0x1161, T_BEFORE = 0x11A7, L_COUNT = 19, V_COUNT = 21, T_COUNT = 28,
+enum { S_FIRST = 0xAC00, L_FIRST = 0x1100, V_FIRST = 0x1161, T_BEFORE = 0x11A7, L_COUNT = 19, V_COUNT = 21,
+       T_COUNT = 28,
        S_COUNT = L_COUNT * V_COUNT * T_COUNT };
 
 /* The canonical decomposition of c into y [4]; its length. */
@@ -133,8 +134,8 @@ static uint32_t compose_pair(uint32_t a, uint32_t b)
     return 0;
 }
 
-/* Sorts a run of combining marks y [n] by class, equal classes as they stand. A counting sort: a prompt may be one
- * megabyte of marks. */
+/* Sorts a run of combining marks y [n] by class, equal classes as they stand. A counting sort: a prompt may
+ * be one megabyte of marks. */
 static void order_run(uint32_t *y, uint32_t *scratch, size_t n)
 {
     size_t place[257] = { 0 };
@@ -160,8 +161,8 @@ static void order_marks(uint32_t *y, uint32_t *scratch, size_t n)
     }
 }
 
-/* Canonical composition of y [n] in place; the new length. A character joins the last starter unless one of the same or
- * a higher class, or another starter, stands between. */
+/* Canonical composition of y [n] in place; the new length. A character joins the last starter unless one of
+ * the same or a higher class, or another starter, stands between. */
 static size_t compose(uint32_t *y, size_t n)
 {
     size_t   length = 0, starter = SIZE_MAX;

@@ -1,6 +1,7 @@
-/* unicode.h: what the tokenizer needs of Unicode: NFC, lower case, and what is a letter, a number or white space.
- *
- * Not here: UTF-8 (io.h), locales, grapheme clusters, compatibility forms. Tables: unicode_tables.h, made from the tokenizers library. */
+/* unicode.h: what the tokenizer needs of Unicode: NFC, lower case, and which characters are letters, numbers,
+ * white space.
+ * Not here: UTF-8 (utf8.h), locales, grapheme clusters, compatibility forms. Tables: unicode_tables.h, made
+ * from the tokenizers library. */
 #ifndef SAEURON_UNICODE_H
 #define SAEURON_UNICODE_H
 
@@ -10,10 +11,11 @@
 
 /* Code points that n bytes of UTF-8 may decompose into: 3 for 2 bytes at most (U+0390). */
 #define unicode_nfc_bound(n) ((n) + (n) / 2)
-/* NFC of s [n], valid UTF-8, into y; returns its length. y and scratch [unicode_nfc_bound(n)]. Time O(n log n). */
+/* NFC of s [n], valid UTF-8, into y; returns its length. y and scratch [unicode_nfc_bound(n)]. Time O(n log
+ * n). */
 size_t unicode_nfc(uint32_t *y, uint32_t *scratch, const char *s, size_t n);
 
-/* Lower case of c into out [2], without regard to its neighbours; 1, or 2 for U+0130. */
+/* Lower case of c into out [2], without regard to its neighbours; returns 1, or 2 for U+0130. */
 size_t unicode_lower(uint32_t *out, uint32_t c);
 
 bool unicode_is_letter(uint32_t c); /* \p{L} */

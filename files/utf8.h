@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The character at text, of which n bytes are there: its code into *code, its length returned; 0 when it is no UTF-8
- * (RFC 3629: no overlong form, no surrogate, at most U+10FFFF) or n is 0. */
+/* Reads the character at text, of which n bytes are there, into *code; returns its length. 0 when n is 0 or
+ * it is not UTF-8: an overlong form, a surrogate, above U+10FFFF, cut short. */
 size_t io_utf8(const char *text, size_t n, uint32_t *code);
-size_t io_utf8_put(char out[4], uint32_t code);        /* the way back: 1 to 4 bytes */
+size_t io_utf8_put(char out[4], uint32_t code);        /* writes it; 1 to 4 bytes */
 
 #endif

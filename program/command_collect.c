@@ -1,151 +1,225 @@
-/* command_collect.c: the commands that look at hooks while sampling: collect, stats; and merge, which joins their parts.
+/* command_collect.c: the commands `collect` and `stats`, which look at hooks while sampling, and `merge`,
+ * which joins parts.
  *
- *   options --collect.c--> activations, statistics --> their paths on stdout
+ *   prompts --collect_run--> activations    concepts --stats_make--> statistics    parts --merge--> a file
  *
- * Not here: what is sampled and counted (collect.c), the options' table (saeuron.c). */
-#include "program/command.h"
+ * Not here: what is sampled and counted (training/). */
+#include "program/messages.h"
+#include "program/opening.h"
+#include "training/collect.h"
 #include "training/merge.h"
 #include "training/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
 
-int read_type(dtype *type, const char *text, dtype otherwise, saeuron_error *err)
+static const char *prompts, *out, *shard_text, *concept_file, *density;
+static list   hooks, parts;
+static size_t every, first, lines;
+static uint64_t collect_seed, stats_seed = 188;
+static int    type = -1;            /* of "F32|F16"; -1: not given */
+static bool   diff, per_prompt;
+
+/* Of collect and stats. */
+static const option part_options[] = {
+    { "--shard", "I/N", "part I (from 0) of N: of the prompts, or of the concepts; merge joins them",
+      .text = &shard_text },
+    { "--dtype", "F32|F16", "of the tensors written (default F32; with --per-prompt F16)", .choice = &type },
+    { 0 },
+};
+
+static dtype type_or(dtype otherwise) { return type < 0 ? otherwise : type ? DT_F16 : DT_F32; }
+
+static int read_part(shard *part, saeuron_error *err)
 {
-    *type = !text ? otherwise : !strcmp(text, "F32") ? DT_F32 : !strcmp(text, "F16") ? DT_F16 : DT_NONE;
-    return *type != DT_NONE ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
+    *part = (shard){ 0, 1 };
+    return shard_text ? read_shard(shard_text, &part->i, &part->N, err) : SAEURON_OK;
 }
 
-/* Progress over all images of a run: the library counts them (recorder). */
-static void expect(talk *t, size_t images)
+/* How many of count things part p has. */
+static size_t share_of(shard p, size_t count)
 {
-    t->start = t->last = os_seconds();
-    t->images = t->now = images ? images : 1;
+    return shard_first((shard){ p.i + 1, p.N }, count) - shard_first(p, count);
 }
 
-/* What part p has of count things. */
-static size_t share_of(shard p, size_t count) { return shard_first((shard){ p.i + 1, p.N }, count) - shard_first(p, count); }
+/* The library counts the images of a whole run. */
+static void expect_all(size_t images) { expect(images ? images : 1, 0, images ? images : 1); }
 
-/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors; made in *memory. */
-static int activation_paths(const options *o, const saeuron_context *x, const char ***paths, char **memory, saeuron_error *err)
+/* ---- collect ---- */
+
+static const option collect_table[] = {
+    { "--hook", "HOOK", "where to look, as up_blocks.1.attentions.2; several may be named", .list = &hooks },
+    { "--prompts", "FILE", "sample each line of FILE", .text = &prompts },
+    { "--out", "FILE.safetensors", "the file to write; of several hooks a folder, HOOK.safetensors for each",
+      .brief = "-o", .text = &out },
+    { "--every", "N", "steps 0, N, 2N, ... only (default 1)", .size = &every },
+    { "--first", "N", "the first N steps only; the others are not sampled (default: all)", .size = &first },
+    { "--diff", NULL, "the hook's output less its input", .flag = &diff },
+    { .group = part_options },
+    { "--seed", "S", "the seed of torch.randn (default 0)", .whole = &collect_seed },
+    { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
+    { 0 },
+};
+
+static int check_collect(saeuron_error *err)
 {
-    const size_t n = strlen(o->out);
-    const bool folder = o->hooks.count > 1 || o->out[n - 1] == '/';
+    if (!hooks.count)
+        return fail(err, SAEURON_EUSAGE, "--hook HOOK is missing: where should it look?");
+    if (!prompts)
+        return fail(err, SAEURON_EUSAGE, "--prompts FILE is missing: what should be sampled?");
+    if (!out || !*out)
+        return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the activations go?");
+    if (every > 1000 || first > 1000)
+        return fail(err, SAEURON_EUSAGE, "%s must be from 1 to 1000", every > 1000 ? "--every" : "--first");
+    return SAEURON_OK;
+}
+
+/* Where the activations of each hook go: the file named, or DIR/HOOK.safetensors. Arrays [hooks.count]. */
+static int name_files(char (*paths)[1024], const char **path, const saeuron_context *x, saeuron_error *err)
+{
+    const bool folder = hooks.count > 1 || is_folder(out);
     char name[120];
-    *paths = io_alloc(&x->host, o->hooks.count, sizeof **paths);
-    *memory = io_alloc(&x->host, o->hooks.count, 1024);
-    if (!*paths || !*memory)
-        return fail(err, SAEURON_ENOMEM, "no memory for the paths of %zu hooks", o->hooks.count);
-    for (size_t i = 0; i < o->hooks.count; i++) {
-        const char *hook = o->hooks.item[i];
-        (*paths)[i] = *memory + 1024 * i;
+    for (size_t i = 0; i < hooks.count; i++) {
+        const char *hook = hooks.item[i];
         if (!unet_hook_width(&x->unet, hook, NULL))
-            return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, as up_blocks.1.attentions.2", hook);
+            return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, "
+                                             "as up_blocks.1.attentions.2", hook);
         snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
-        if (folder ? !io_join(*memory + 1024 * i, 1024, o->out, name) : (size_t)snprintf(*memory + 1024 * i, 1024, "%s", o->out) >= 1024)
-            return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
+        if (output_path(paths[i], out, folder ? name : NULL, err))
+            return SAEURON_EUSAGE;
+        path[i] = paths[i];
     }
-    return folder ? io_make_dir(o->out, err) : SAEURON_OK;
+    return folder ? io_make_dir(out, err) : SAEURON_OK;
 }
 
-int run_collect(const options *o)
+/* Collects at the hooks into the files path [hooks.count], and prints their names. */
+static int collect_into(const char *const *path, saeuron_context *x, collect_options *c, saeuron_error *err)
+{
+    prompt_lines p = { 0 };
+    int code = read_prompts(&p, prompts, &x->host, err);
+    c->sampling = sampling();
+    c->sampling.seed = collect_seed;
+    c->sampling.prompts = p.line;
+    c->sampling.count = p.count;
+    c->paths = path;
+    expect_all(share_of(c->part, p.count));
+    if (!code)
+        code = collect_run(x, c, err);
+    clear_line();
+    for (size_t i = 0; !code && i < hooks.count; i++)
+        printf("%s\n", path[i]);
+    free_prompts(&p, &x->host);
+    return code;
+}
+
+static int run_collect(saeuron_error *err)
 {
     saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk   t;
-    char  *buffer = NULL, *memory = NULL;
-    const char **prompts = NULL, **paths = NULL;
-    float *noise = NULL;
-    collect_options c = { .part = { 0, 1 }, .hooks = o->hooks.item, .hook_count = o->hooks.count, .diff = o->diff, .every = (size_t)o->every, .first = (size_t)o->first };
-
-    if (!o->hooks.count)
-        return usage("collect", "%s is missing: where should it look?", "--hook HOOK");
-    if (!o->prompts)
-        return usage("collect", "%s is missing: what should be sampled?", "--prompts FILE");
-    if (!o->out || !*o->out)
-        return usage("collect", "%s is missing: where should the activations go?", "--out FILE");
-    if (o->every > 1000)
-        return usage("collect", "%s must be from 1 to 1000", "--every");
-    if (o->first > 1000)
-        return usage("collect", "%s must be from 1 to 1000", "--first");
-    if ((o->shard && read_shard(o->shard, &c.part.i, &c.part.N, &err)) || read_type(&c.type, o->type, DT_F32, &err))
-        return complain(&err);
-    int code = open_model(&x, o, &t);
-    if (code)
+    collect_options  c = { .hooks = hooks.item, .hook_count = hooks.count, .diff = diff, .every = every,
+                           .first = first, .type = type_or(DT_F32) };
+    int code = check_collect(err);
+    if (!code)
+        code = read_part(&c.part, err);
+    if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
-    code = read_prompts(o, &x->host, &buffer, &prompts, &c.sampling.count, &err);
-    c.sampling.prompts = prompts;
+    char (*paths)[1024] = io_alloc(&x->host, hooks.count, sizeof *paths);
+    const char **path = io_alloc(&x->host, hooks.count, sizeof *path);
+    code = paths && path ? name_files(paths, path, x, err)
+                         : fail(err, SAEURON_ENOMEM, "no memory for the paths of %zu hooks", hooks.count);
     if (!code)
-        code = sampling(&c.sampling, o, x, &noise, &err);
-    if (!code)
-        code = activation_paths(o, x, &paths, &memory, &err);
-    c.paths = paths;
-    expect(&t, share_of(c.part, c.sampling.count));
-    if (!code)
-        code = collect_run(x, &c, &err);
-    clear_line();
-    for (size_t i = 0; !code && i < c.hook_count; i++)
-        printf("%s\n", paths[i]);
-    io_free(&x->host, (void *)paths);
-    io_free(&x->host, memory);
-    io_free(&x->host, (void *)prompts);
-    io_free(&x->host, buffer);
+        code = collect_into(path, x, &c, err);
+    io_free(&x->host, path);
+    io_free(&x->host, paths);
     saeuron_close(x);
-    return code ? complain(&err) : 0;
+    return code;
 }
 
-int run_stats(const options *o)
+const command command_collect = {
+    "collect", "--hook HOOK --prompts FILE -o FILE",
+    "activations of hooks while sampling, to train an SAE on", collect_table, .run = run_collect,
+};
+
+/* ---- stats ---- */
+
+static const option stats_table[] = {
+    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2", .list = &hooks },
+    { .group = sae_options },
+    { "--concepts", "FILE.json", "{\"CONCEPT\": [\"a prompt\", ...], ...} (default: concepts.json's "
+                                 "calibration prompts)", .text = &concept_file },
+    { "--lines", "N", "at most N prompts a concept (default: all)", .size = &lines },
+    { "--out", "FILE.safetensors", "the file to write", .brief = "-o", .text = &out },
+    { "--density", "FILE.safetensors", "also write how often each latent fires, for --min-density",
+      .text = &density },
+    { "--per-prompt", NULL, "[prompts, steps, latents] in F16, as the released dictionaries, not means",
+      .flag = &per_prompt },
+    { .group = part_options },
+    { "--seed", "S", "the seed of torch.randn (default 188, the paper's)", .whole = &stats_seed },
+    { .group = sampling_options }, { .group = batch_options }, { .group = model_options },
+    { 0 },
+};
+
+static size_t images_of(const concept_set *c, shard part)
+{
+    size_t images = 0;
+    for (size_t i = 0; i < share_of(part, c->count); i++)
+        images += c->list[shard_first(part, c->count) + i].count;
+    return images;
+}
+
+static int run_stats(saeuron_error *err)
 {
     saeuron_context *x = NULL;
-    saeuron_error err = { 0 };
-    talk   t;
-    float *noise = NULL;
-    concept_set concepts = { 0 };
-    options paper = *o;
-    stats_options s = { .part = { 0, 1 }, .concepts = &concepts, .path = o->out, .density = o->density, .per_prompt = o->per_prompt, .half = o->half };
-
-    if (o->hooks.count != 1)
-        return usage("stats", "one %s is wanted: each domain has its own", "--hook HOOK");
-    if (!o->out || !*o->out)
-        return usage("stats", "%s is missing: where should the statistics go?", "--out FILE");
-    if ((o->shard && read_shard(o->shard, &s.part.i, &s.part.N, &err)) || read_type(&s.type, o->type, o->per_prompt ? DT_F16 : DT_F32, &err))
-        return complain(&err);
-    int code = open_model(&x, o, &t);
-    if (code)
+    concept_set   concepts = { 0 };
+    stats_options s = { .concepts = &concepts, .path = out, .density = density, .per_prompt = per_prompt,
+                        .type = type_or(per_prompt ? DT_F16 : DT_F32), .sampling = sampling() };
+    if (hooks.count != 1)
+        return fail(err, SAEURON_EUSAGE, "one --hook HOOK is wanted: each domain has its own");
+    if (!out || !*out)
+        return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the statistics go?");
+    int code = read_part(&s.part, err);
+    if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
-    if (!o->has_seed)
-        paper.seed = 188;
-    s.hook = o->hooks.item[0];
-    code = place_saes(x, o, &err);
+    s.sampling.seed = stats_seed;
+    s.hook = hooks.item[0];
+    code = place_saes(x, err);
     if (!code)
-        code = sampling(&s.sampling, &paper, x, &noise, &err);
+        code = concepts_open(&concepts, x, s.hook, concept_file, lines, err);
+    expect_all(images_of(&concepts, s.part));
     if (!code)
-        code = concepts_open(&concepts, x, s.hook, o->concept_file, (size_t)o->lines, &err);
-    size_t images = 0;
-    for (size_t i = 0; !code && i < share_of(s.part, concepts.count); i++)
-        images += concepts.list[shard_first(s.part, concepts.count) + i].count;
-    expect(&t, images);
-    if (!code)
-        code = stats_make(x, &s, &err);
+        code = stats_make(x, &s, err);
     clear_line();
     if (!code)
-        printf("%s\n", s.path);
-    if (!code && s.density)
-        printf("%s\n", s.density);
+        printf(density ? "%s\n%s\n" : "%s\n", out, density);
     concepts_close(&concepts, &x->host);
     saeuron_close(x);
-    return code ? complain(&err) : 0;
+    return code;
 }
 
-int run_merge(const options *o)
+const command command_stats = {
+    "stats", "--hook HOOK -o FILE",
+    "how an SAE's latents fire on each concept, step by step", stats_table, .run = run_stats,
+};
+
+/* ---- merge ---- */
+
+static const option merge_table[] = {
+    { "--out", "FILE.safetensors", "the file to write", .brief = "-o", .text = &out },
+    { 0 },
+};
+
+static int run_merge(saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    if (!o->rest.count)
-        return usage("merge", "%s", "no part is named");
-    if (!o->out || !*o->out)
-        return usage("merge", "%s is missing: where should the whole go?", "--out FILE");
-    if (merge_parts(NULL, (const char *const *)(void *)o->rest.item, o->rest.count, o->out, &err))
-        return complain(&err);
-    printf("%s\n", o->out);
-    return 0;
+    if (!parts.count)
+        return fail(err, SAEURON_EUSAGE, "no part is named");
+    if (!out || !*out)
+        return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the whole go?");
+    const int code = merge_parts(NULL, parts.item, parts.count, out, err);
+    if (!code)
+        printf("%s\n", out);
+    return code;
 }
+
+const command command_merge = {
+    "merge", "PART... -o FILE",
+    "join the parts that collect and stats made", merge_table, &parts, .run = run_merge,
+};

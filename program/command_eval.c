@@ -2,31 +2,50 @@
  *
  *   options --> model, classifiers, protocol --eval_run, sweep_run--> DIR, and a table or JSON on stdout
  *
- * Not here: the options' names and help (saeuron.c), what is drawn and counted (protocol.c, eval.c, sweep.c). */
+ * Not here: what is drawn and counted (evaluation/). */
 #include "evaluation/sweep.h"
 #include "files/decimal.h"
 #include "forget.h"
-#include "program/command.h"
+#include "program/messages.h"
+#include "program/opening.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- eval ---- */
+static const char *out, *protocol_name, *concepts, *seeds, *classifier;
+static int  domain = -1;            /* of "style|object", STYLE and OBJECT; -1: both */
+static bool overlap;
 
-/* What both measuring commands open: the model, both classifiers, the protocol; and how images are drawn. */
+/* Of both commands. */
+static const option measured_options[] = {
+    { "--protocol", "NAME|FILE", "emojicanvas, paper, released, unlearncanvas or a JSON file (default: "
+                                 "concepts.json's, else emojicanvas)", .text = &protocol_name },
+    { "--domain", "style|object", "concepts of this domain only", .choice = &domain },
+    { "--concepts", "A[,B...]", "these concepts only, each forgotten alone", .text = &concepts },
+    { "--classifier", "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)",
+      .text = &classifier },
+    { "--allow-overlap", NULL, "measure although the statistics were made with a test seed (docs/audit.md "
+                               "A22)", .flag = &overlap },
+    { .group = sampling_options }, { .group = batch_options }, { .group = edit_options },
+    { .group = model_options },
+    { .group = json_options }, { 0 },
+};
+
+/* ---- what both open ---- */
+
+/* The model, both classifiers, the protocol; and how images are drawn. */
 typedef struct measuring {
     saeuron_context *x;
     saeuron_classifier *k[DOMAINS];
     protocol p;
     bool    concept[DOMAINS][LABELS];
-    talk    t;
     saeuron_generate_options g;
-    bool    json, open, begun;      /* begun: the table's head is printed */
+    bool    open, begun;            /* of p; the table's head is printed */
 } measuring;
 
-/* The pieces of "A,B,C", one at a time: into piece; false at the end. An empty piece is one, so that it can be refused. */
+/* The next piece of "A,B,C"; false at the end. An empty piece is one, so that it can be refused. */
 static bool next_piece(const char **names, char *piece, size_t size)
 {
     if (!*names)
@@ -47,27 +66,27 @@ static int read_seeds(protocol *p, const char *names, saeuron_error *err)
         for (size_t i = 0; ok && i < p->seeds; i++)
             ok = p->seed[i] != p->seed[p->seeds];
         if (!ok)
-            return fail(err, SAEURON_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as 188,288; not \"%s\"", SEEDS, piece);
+            return fail(err, SAEURON_EUSAGE, "--seeds wants at most %d whole numbers, no two alike, as "
+                                             "188,288; not \"%s\"", SEEDS, piece);
         p->seeds++;
     }
     return SAEURON_OK;
 }
 
 /* --domain and --concepts: which are forgotten, each alone. */
-static int choose_concepts(measuring *w, const options *o, saeuron_error *err)
+static int choose_concepts(measuring *w, saeuron_error *err)
 {
-    const char *names = o->concepts;
+    const char *names = concepts;
     char piece[128];
     bool asked[DOMAINS];
     for (int d = 0; d < DOMAINS; d++) {
-        asked[d] = w->p.measured[d] && (!o->domain || !strcmp(o->domain, domain_names[d]));
+        asked[d] = w->p.measured[d] && (domain < 0 || domain == d);
         for (size_t c = 0; asked[d] && !names && c < w->p.label[d].count; c++)
             w->concept[d][c] = w->p.label[d].concept[c];
     }
-    if (o->domain && strcmp(o->domain, "style") && strcmp(o->domain, "object"))
-        return fail(err, SAEURON_EUSAGE, "--domain must be style or object");
     if (!asked[STYLE] && !asked[OBJECT])
-        return fail(err, SAEURON_EUSAGE, "protocol %s measures no %s", w->p.name, o->domain);
+        return fail(err, SAEURON_EUSAGE, "protocol %s measures no %s", w->p.name,
+                    domain < 0 ? "concept" : domain_names[domain]);
     while (next_piece(&names, piece, sizeof piece)) {
         bool found = false;
         for (int d = 0; d < DOMAINS; d++) {
@@ -76,21 +95,24 @@ static int choose_concepts(measuring *w, const options *o, saeuron_error *err)
                 found = w->concept[d][c] = true;
         }
         if (!found)
-            return fail(err, SAEURON_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: concepts.json and the classifiers name them", piece,
-                        o->domain ? " in domain " : "", o->domain ? o->domain : "");
+            return fail(err, SAEURON_EUSAGE, "--concepts: there is no concept \"%s\" to forget%s%s: "
+                        "concepts.json and the classifiers name them",
+                        piece, domain < 0 ? "" : " in domain ", domain < 0 ? "" : domain_names[domain]);
     }
     return SAEURON_OK;
 }
 
-static int open_classifiers(measuring *w, const options *o, saeuron_error *err)
+static int open_classifiers(measuring *w, saeuron_error *err)
 {
     char dir[1024], path[1024];
     int  code = SAEURON_OK;
-    if (o->classifier ? (size_t)snprintf(dir, sizeof dir, "%s", o->classifier) >= sizeof dir : !io_join(dir, sizeof dir, w->x->dir, "classifier"))
+    if (!(classifier ? (size_t)snprintf(dir, sizeof dir, "%s", classifier) < sizeof dir
+                     : io_join(dir, sizeof dir, w->x->dir, "classifier")))
         return fail(err, SAEURON_EUSAGE, "--classifier: the path is too long");
     for (int d = 0; d < DOMAINS && !code; d++)
-        code = io_join(path, sizeof path, dir, domain_names[d]) ? saeuron_classifier_open(&w->k[d], &w->x->host, path, err)
-                                                                : fail(err, SAEURON_EUSAGE, "--classifier: the path is too long");
+        code = io_join(path, sizeof path, dir, domain_names[d])
+             ? saeuron_classifier_open(&w->k[d], &w->x->host, path, err)
+             : fail(err, SAEURON_EUSAGE, "--classifier: the path is too long");
     return code;
 }
 
@@ -103,92 +125,118 @@ static void close_measuring(measuring *w)
     saeuron_close(w->x);
 }
 
-/* Opens all of it; after an error, too, it wants close_measuring. The model's own errors are told at once, as *status. */
-static int open_measuring(measuring *w, const options *o, int *status, saeuron_error *err)
+/* How images are drawn: as the options say, else the protocol, else the model. */
+static saeuron_generate_options drawn_as(const protocol *p)
 {
-    float *noise;
-    int    code;
-    *w = (measuring){ .json = o->json };
-    if ((*status = open_model(&w->x, o, &w->t)) != 0)
-        return SAEURON_EUSAGE;
-    if ((code = open_classifiers(w, o, err)) != SAEURON_OK || (code = protocol_open(&w->p, w->x, w->k, o->protocol, err)) != SAEURON_OK)
+    saeuron_generate_options g = sampling();
+    if (!g.steps)
+        g.steps = p->steps;
+    if (!g.has_guidance && p->has_guidance) {
+        g.guidance = p->guidance;
+        g.has_guidance = true;
+    }
+    return g;
+}
+
+/* Opens all of it; after an error, too, it wants close_measuring. */
+static int open_measuring(measuring *w, saeuron_error *err)
+{
+    int code = open_model(&w->x, NULL, err);
+    if (!code)
+        code = open_classifiers(w, err);
+    if (!code)
+        code = protocol_open(&w->p, w->x, w->k, protocol_name, err);
+    if (code)
         return code;
     w->open = true;
-    if ((code = choose_concepts(w, o, err)) != SAEURON_OK || (code = place_saes(w->x, o, err)) != SAEURON_OK || (code = sampling(&w->g, o, w->x, &noise, err)) != SAEURON_OK)
-        return code;
-    if (!o->steps)
-        w->g.steps = w->p.steps;
-    if (!o->has_guidance && w->p.has_guidance) {
-        w->g.guidance = w->p.guidance;
-        w->g.has_guidance = true;
-    }
+    w->g = drawn_as(&w->p);
+    if ((code = choose_concepts(w, err)) == SAEURON_OK)
+        code = place_saes(w->x, err);
     return code;
 }
 
-/* Seconds that so many images take, reckoned from a small batch of one step and one of two, the quicker of two runs each. Nothing is
- * forgotten meanwhile. */
+/* ---- progress ---- */
+
+/* Seconds that so many images take, by a small batch of one step and one of two, the quicker of two runs
+ * each. Nothing is forgotten meanwhile. */
 static double plan_seconds(measuring *w, size_t images)
 {
     saeuron_generate_options g = w->g;
-    const bool quiet = w->t.quiet;
-    const size_t steps = g.steps ? g.steps : w->x->default_steps, most = w->x->unet.sample_size <= 32 ? 8 : 1, batch = images < most ? images : most;
+    const bool   quiet = talk.quiet;
+    const size_t steps = g.steps ? g.steps : w->x->default_steps, most = w->x->unet.sample_size <= 32 ? 8 : 1;
+    const size_t batch = images < most ? images : most;
     size_t W, H;
     double took[2] = { 0, 0 };
-    unsigned char *rgb = saeuron_image_size(w->x, &g, &W, &H, NULL) ? NULL : io_alloc(&w->x->host, batch, W * H * 3);
+    unsigned char *rgb = saeuron_image_size(w->x, &g, &W, &H, NULL) ? NULL
+                       : io_alloc(&w->x->host, batch, W * H * 3);
     const char **prompts = io_alloc(&w->x->host, batch, sizeof *prompts);
     bool ok = rgb && prompts && images;
     for (size_t i = 0; ok && i < batch; i++)
         prompts[i] = w->p.entry[0].prompt;
     g.prompts = prompts;
     g.count = batch;
-    w->t.quiet = true;
+    talk.quiet = true;
     rest_hooks(w->x);
     for (size_t i = 0; ok && i < 4; i++) {
         const double start = os_seconds();
         g.steps = i % 2 + 1;
         ok = saeuron_generate(w->x, &g, rgb, NULL) == SAEURON_OK;
-        if (i < 2 || os_seconds() - start < took[i % 2])
-            took[i % 2] = os_seconds() - start;
+        const double seconds = os_seconds() - start;
+        if (i < 2 || seconds < took[i % 2])
+            took[i % 2] = seconds;
     }
-    w->t.quiet = quiet;
+    talk.quiet = quiet;
     io_free(&w->x->host, (void *)prompts);
     io_free(&w->x->host, rgb);
-    return ok ? (took[0] + (double)(steps - 1) * (took[1] > took[0] ? took[1] - took[0] : 0)) * ((double)images / (double)batch) : 0;
+    const double step = took[1] > took[0] ? took[1] - took[0] : 0;
+    return ok ? (took[0] + (double)(steps - 1) * step) * ((double)images / (double)batch) : 0;
 }
 
 /* Says what is to be done before it is begun. */
 static int show_plan(void *user, size_t images, size_t there)
 {
-    measuring *w = user;
-    const double seconds = w->t.quiet ? 0 : plan_seconds(w, images - there);
-    clear_line();
+    const double seconds = talk.quiet ? 0 : plan_seconds(user, images - there);
     if (os_interrupted())
         return 1;
-    if (!w->t.quiet)
-        fprintf(stderr, "saeuron: %zu images, %zu of them there; about %.0f s to draw the others\n", images, there, seconds);
+    remark("%zu images, %zu of them there; about %.0f s to draw the others", images, there, seconds);
     return 0;
 }
 
 static int show_dry_plan(void *user, size_t images, size_t there)
 {
-    measuring *w = user;
-    const double seconds = plan_seconds(w, images - there);
+    const double seconds = plan_seconds(user, images - there);
     clear_line();
     if (os_interrupted())
         return 1;
-    printf(w->json ? "{\"images\": %zu, \"there\": %zu, \"seconds\": %.0f}\n" : "images\t%zu\nthere\t%zu\nseconds\t%.0f\n", images, there, seconds);
+    printf(as_json ? "{\"images\": %zu, \"there\": %zu, \"seconds\": %.0f}\n"
+                   : "images\t%zu\nthere\t%zu\nseconds\t%.0f\n", images, there, seconds);
     return 0;
 }
 
 static void show_next(void *user, size_t done, size_t now, size_t images)
 {
-    measuring *w = user;
-    if (!done)
-        w->t.start = w->t.last = os_seconds();
-    w->t.done = done;
-    w->t.now = now;
-    w->t.images = images;
+    (void)user;
+    expect(images, done, now);
 }
+
+/* ---- eval ---- */
+
+static const char *shard_text;
+static bool quick, dry_run, print_only;
+
+static const option eval_table[] = {
+    { "--out", "DIR", "the folder of images and results", .brief = "-o", .text = &out },
+    { .group = choice_options },
+    { "--seeds", "S[,S...]", "instead of the protocol's", .text = &seeds },
+    { "--quick", NULL, "the first seed, and a third of the places", .flag = &quick },
+    { "--shard", "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing",
+      .text = &shard_text },
+    { "--dry-run", NULL, "only say how many images there are to draw, and how long that takes",
+      .flag = &dry_run },
+    { "--print-protocol", NULL, "print the protocol as a JSON file that --protocol reads",
+      .flag = &print_only },
+    { .group = measured_options }, { 0 },
+};
 
 static void print_share(rate s)
 {
@@ -198,17 +246,18 @@ static void print_share(rate s)
         printf("\t-");
 }
 
-static void show_result(void *user, int domain, const char *concept, const rate with[METRICS], const rate without[METRICS])
+static void show_result(void *user, int d, const char *concept, const rate with[METRICS],
+                        const rate without[METRICS])
 {
     measuring *w = user;
     clear_line();
-    if (w->json)
+    if (as_json)
         return;
     if (!w->begun)
         printf("domain\tconcept\tUA\tIRA\tCRA\twithout: UA\tIRA\tCRA\n");
     w->begun = true;
-    printf("%s\t", domain_names[domain]);
-    print_name(concept);
+    printf("%s\t", domain_names[d]);
+    print_text(concept);
     for (int m = 0; m < METRICS; m++)
         print_share(with[m]);
     for (int m = 0; m < METRICS; m++)
@@ -216,84 +265,106 @@ static void show_result(void *user, int domain, const char *concept, const rate 
     putchar('\n');
 }
 
-/* DIR/NAME as it is, to stdout: the product as JSON. */
-static int print_file(const saeuron_host *host, const char *dir, const char *name, saeuron_error *err)
+/* DIR/eval.json to stdout, as it is. */
+static int print_results(const saeuron_host *host, saeuron_error *err)
 {
     char    path[1024];
     io_file f;
-    int     code = io_join(path, sizeof path, dir, name) ? io_open(&f, host, path, err) : fail(err, SAEURON_EUSAGE, "--out: the path is too long");
-    if (code)
+    int     code = output_path(path, out, "eval.json", err);
+    if (code || (code = io_open(&f, host, path, err)) != SAEURON_OK)
         return code;
     fwrite(f.data, 1, f.size, stdout);
     io_close(&f);
     return SAEURON_OK;
 }
 
-/* Everything that saeuron_forget takes but the concept's name, checked as `generate` checks it. */
-static int read_choice(saeuron_forget_options *f, const options *o, saeuron_error *err)
-{
-    *f = (saeuron_forget_options){ .top = (size_t)o->top, .percentile = o->percentile, .strength = o->strength, .has_strength = o->has_strength };
-    if (o->has_percentile && o->top)
-        return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
-    if (o->has_percentile && !(o->percentile > 0 && o->percentile <= 100))
-        return fail(err, SAEURON_EUSAGE, "--percentile must be above 0 and at most 100");
-    return SAEURON_OK;
-}
-
-static int print_protocol(const protocol *p)
+static int print_protocol(const protocol *p, saeuron_error *err)
 {
     text_out t = { .host = p->host };
     protocol_print(p, &t);
     if (!t.failed)
         fwrite(t.at, 1, t.n, stdout);
-    const bool failed = t.failed;
+    const int code = t.failed ? fail(err, SAEURON_ENOMEM, "no memory to print a protocol") : SAEURON_OK;
     text_free(&t);
-    return failed ? SAEURON_ENOMEM : SAEURON_OK;
+    return code;
 }
 
-int run_eval(const options *o)
+static int measure(measuring *w, saeuron_error *err)
 {
-    measuring w;
-    saeuron_error err = { 0 };
-    size_t    left = 0;
-    int       status;
-    if ((!o->out || !*o->out) && !o->print_protocol)
-        return usage("eval", "%s is missing: in which folder should images and results be?", "--out DIR");
-    int code = open_measuring(&w, o, &status, &err);
-    eval_options e = { .p = &w.p, .k = { w.k[STYLE], w.k[OBJECT] }, .dir = o->out, .sampling = w.g, .concept = { w.concept[STYLE], w.concept[OBJECT] }, .quick = o->quick,
-                       .dry = o->dry_run, .overlap = o->overlap, .watch = { &w, o->dry_run ? show_dry_plan : show_plan, show_next, show_result } };
-    if (!code && o->seeds)
-        code = read_seeds(&w.p, o->seeds, &err);
-    if (!code && o->quick)
-        w.p.seeds = 1;
-    if (!code && o->shard)
-        code = read_shard(o->shard, &e.shard, &e.shards, &err);
+    eval_options e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
+                       .concept = { w->concept[STYLE], w->concept[OBJECT] }, .quick = quick, .dry = dry_run,
+                       .overlap = overlap,
+                       .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
+    size_t left = 0;
+    int    code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
+    if (!code && quick)
+        w->p.seeds = 1;
+    if (!code && shard_text)
+        code = read_shard(shard_text, &e.shard, &e.shards, err);
     if (!code)
-        code = read_choice(&e.how, o, &err);
-    if (!code && o->print_protocol) {
-        code = print_protocol(&w.p) ? fail(&err, SAEURON_ENOMEM, "no memory to print a protocol") : SAEURON_OK;
-    } else if (!code) {
-        code = eval_run(w.x, &e, &left, &err);
-        clear_line();
-        if (!code && o->shard && !o->dry_run)
-            printf(o->json ? "{\"left\": %zu}\n" : "images still to draw, by other shards\t%zu\n", left);
-        if (!code && o->json && !o->shard && !o->dry_run)
-            code = print_file(&w.x->host, o->out, "eval.json", &err);
-    }
-    close_measuring(&w);
-    return !code ? 0 : status ? status : complain(&err);
+        code = read_choice(&e.how, err);
+    if (!code && print_only)
+        return print_protocol(&w->p, err);
+    if (!code)
+        code = eval_run(w->x, &e, &left, err);
+    clear_line();
+    if (code || dry_run)
+        return code;
+    if (shard_text)
+        printf(as_json ? "{\"left\": %zu}\n" : "images still to draw, by other shards\t%zu\n", left);
+    else if (as_json)
+        code = print_results(&w->x->host, err);
+    return code;
 }
+
+static int run_eval(saeuron_error *err)
+{
+    static measuring w;
+    if ((!out || !*out) && !print_only)
+        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should images and results "
+                                         "be?");
+    int code = open_measuring(&w, err);
+    if (!code)
+        code = measure(&w, err);
+    close_measuring(&w);
+    return code;
+}
+
+const command command_eval = {
+    "eval", "-o DIR",
+    "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on",
+    eval_table, .run = run_eval,
+};
 
 /* ---- sweep ---- */
 
+static const char *tops, *percentiles, *strengths;
+static bool install;
+
+static const option sweep_table[] = {
+    { "--out", "DIR", "the folder of results", .brief = "-o", .text = &out },
+    { "--tops", "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)",
+      .text = &tops },
+    { "--percentiles", "P[,P...]", "grid: latents scored above a percentile; the paper's: "
+                                   "99.99,99.995,99.999", .text = &percentiles },
+    { "--strengths", "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; "
+                                 "styles -1)", .text = &strengths },
+    { "--seeds", "S[,S...]", "the first chooses, the others validate (default 1188,1288,1588)",
+      .text = &seeds },
+    { "--write", NULL, "put the choice into forget.json beside the SAE, too", .flag = &install },
+    { .group = measured_options }, { 0 },
+};
+
 /* The numbers of "A,B,C", each within [low, high]; how many, or 0 and an error. */
-static size_t read_reals(const char *option_name, const char *names, double low, double high, double *out, size_t size, saeuron_error *err)
+static size_t read_reals(const char *option_name, const char *names, double low, double high, double *to,
+                         size_t size, saeuron_error *err)
 {
     char   piece[40];
     size_t n = 0;
     while (next_piece(&names, piece, sizeof piece)) {
-        if (n == size || !io_parse_double(piece, &out[n]) || !(out[n] >= low && out[n] <= high)) {
-            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"", option_name, size, low, high, piece);
+        if (n == size || !io_parse_double(piece, &to[n]) || !(to[n] >= low && to[n] <= high)) {
+            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"",
+                 option_name, size, low, high, piece);
             return 0;
         }
         n++;
@@ -301,30 +372,45 @@ static size_t read_reals(const char *option_name, const char *names, double low,
     return n;
 }
 
-/* Tops, then percentiles, each with every strength: where scores tie, the first stays. */
-static int read_grid(sweep_options *s, const options *o, saeuron_error *err)
+/* One more point of the grid, unless it is there. */
+static int add_point(sweep_options *s, choice c, saeuron_error *err)
 {
-    double tops[16], percentiles[16], strengths[32];
-    const char *const paper = s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
-    size_t t = 0, p = 0;
-    const size_t g = read_reals("--strengths", o->strengths ? o->strengths : paper, -1e6, 1e6, strengths, 32, err);
-    if (!g || (o->percentiles && !(p = read_reals("--percentiles", o->percentiles, 1e-9, 100, percentiles, 16, err))))
-        return SAEURON_EUSAGE;
-    if ((o->tops || !o->percentiles) && !(t = read_reals("--tops", o->tops ? o->tops : "1,2,4,8", 1, 1 << 20, tops, 16, err)))
-        return SAEURON_EUSAGE;
-    if ((t + p) * g > GRID)
-        return fail(err, SAEURON_EUSAGE, "a grid of %zu points is too large: at most %d", (t + p) * g, GRID);
-    for (size_t i = 0; i < t + p; i++)
-        for (size_t j = 0; j < g; j++) {
-            const choice c = { .top = i < t ? (size_t)tops[i] : 0, .percentile = i < t ? 0 : percentiles[i - t], .strength = (float)strengths[j] };
-            if (i < t && (double)c.top < tops[i])
-                return fail(err, SAEURON_EUSAGE, "--tops wants whole numbers");
-            for (size_t k = 0; k < s->points; k++)
-                if (s->grid[k].top == c.top && s->grid[k].strength == c.strength && !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
-                    return fail(err, SAEURON_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
-            s->grid[s->points++] = c;
-        }
+    if (s->points == GRID)
+        return fail(err, SAEURON_EUSAGE, "a grid of so many points is too large: at most %d", GRID);
+    for (size_t k = 0; k < s->points; k++)
+        if (s->grid[k].top == c.top && s->grid[k].strength == c.strength &&
+            !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
+            return fail(err, SAEURON_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
+    s->grid[s->points++] = c;
     return SAEURON_OK;
+}
+
+/* Tops, then percentiles, each with every strength: where scores tie, the first stays. */
+static int read_grid(sweep_options *s, saeuron_error *err)
+{
+    const char *const paper = s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
+    double top[16], percentile[16], strength[32];
+    size_t t = 0, p = 0;
+    int    code = SAEURON_OK;
+    const size_t n = read_reals("--strengths", strengths ? strengths : paper, -1e6, 1e6, strength, 32, err);
+    if (percentiles)
+        p = read_reals("--percentiles", percentiles, 1e-9, 100, percentile, 16, err);
+    if (tops || !percentiles)
+        t = read_reals("--tops", tops ? tops : "1,2,4,8", 1, 1 << 20, top, 16, err);
+    if (!n || (percentiles && !p) || ((tops || !percentiles) && !t))
+        return SAEURON_EUSAGE;
+    for (size_t i = 0; i < t; i++)
+        if ((double)(size_t)top[i] < top[i])
+            return fail(err, SAEURON_EUSAGE, "--tops wants whole numbers");
+    for (size_t i = 0; !code && i < (t + p) * n; i++) {
+        choice c = { .strength = (float)strength[i % n] };
+        if (i / n < t)
+            c.top = (size_t)top[i / n];
+        else
+            c.percentile = percentile[i / n - t];
+        code = add_point(s, c, err);
+    }
+    return code;
 }
 
 static void show_choice(void *user, const char *concept, const choice *c, const double numbers[4], bool kept)
@@ -334,47 +420,68 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
     io_format_double(value, sizeof value, c->top ? (double)c->top : c->percentile);
     io_format_float(strength, sizeof strength, c->strength);
     clear_line();
-    if (!w->json && !w->begun)
+    if (!as_json && !w->begun)
         printf("concept\tchoice\tstrength\tUA\tIRA\tCRA\twithout: CRA\tCRA kept\n");
     w->begun = true;
-    print_concept(concept, w->json);
-    printf(w->json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, \"without_CRA\": %.4f, \"kept\": %s}\n"
+    print_concept(concept);
+    printf(as_json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, "
+                     "\"without_CRA\": %.4f, \"kept\": %s}\n"
                    : "\t%s %s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\n",
-           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA], numbers[3], w->json ? (kept ? "true" : "false") : kept ? "yes" : "no");
+           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA],
+           numbers[3], as_json ? (kept ? "true" : "false") : kept ? "yes" : "no");
     fflush(stdout);
 }
 
-int run_sweep(const options *o)
+/* The one domain whose concepts are swept. */
+static int swept_domain(const measuring *w, int *d, saeuron_error *err)
+{
+    bool any[DOMAINS] = { false, false };
+    for (int i = 0; i < DOMAINS; i++)
+        for (size_t c = 0; c < LABELS; c++)
+            any[i] |= w->concept[i][c];
+    *d = any[OBJECT] ? OBJECT : STYLE;
+    if (any[STYLE] && any[OBJECT])
+        return fail(err, SAEURON_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
+    return SAEURON_OK;
+}
+
+static int sweep(measuring *w, saeuron_error *err)
 {
     static sweep_options s; /* a grid is large for a stack */
-    measuring w;
-    saeuron_error err = { 0 };
-    char      installed[1024] = "";
-    uint64_t  test_seed[SEEDS];
-    int       status;
-    if (!o->out || !*o->out)
-        return usage("sweep", "%s is missing: in which folder should the results be?", "--out DIR");
-    int code = open_measuring(&w, o, &status, &err);
-    bool any[DOMAINS] = { false, false };
-    for (int d = 0; d < DOMAINS; d++)
-        for (size_t c = 0; c < LABELS; c++)
-            any[d] |= w.concept[d][c];
-    if (!code && any[STYLE] && any[OBJECT])
-        code = fail(&err, SAEURON_EUSAGE, "--domain style or object is missing: a sweep is of one of them");
-    s = (sweep_options){ .e = { .p = &w.p, .k = { w.k[STYLE], w.k[OBJECT] }, .dir = o->out, .sampling = w.g, .concept = { w.concept[STYLE], w.concept[OBJECT] },
-                                .overlap = o->overlap, .watch = { &w, show_plan, show_next, NULL } },
-                         .domain = any[OBJECT] ? OBJECT : STYLE, .test_seed = test_seed, .test_seeds = w.p.seeds, .retained = 40, .finalists = 3,
-                         .install = o->install, .chose = show_choice };
-    memcpy(test_seed, w.p.seed, sizeof test_seed);
+    char     installed[1024] = "";
+    uint64_t test_seed[SEEDS];
+    s = (sweep_options){ .e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
+                                .concept = { w->concept[STYLE], w->concept[OBJECT] }, .overlap = overlap,
+                                .watch = { w, show_plan, show_next, NULL } },
+                         .test_seed = test_seed, .test_seeds = w->p.seeds, .retained = 40, .finalists = 3,
+                         .install = install, .chose = show_choice };
+    memcpy(test_seed, w->p.seed, sizeof test_seed);
+    int code = swept_domain(w, &s.domain, err);
     if (!code)
-        code = read_seeds(&w.p, o->seeds ? o->seeds : "1188,1288,1588", &err);
+        code = read_seeds(&w->p, seeds ? seeds : "1188,1288,1588", err);
     if (!code)
-        code = read_grid(&s, o, &err);
+        code = read_grid(&s, err);
     if (!code)
-        code = sweep_run(w.x, &s, installed, &err);
+        code = sweep_run(w->x, &s, installed, err);
     clear_line();
-    if (!code && !o->json)
-        printf("%s/forget.json\n%s%s", o->out, installed, *installed ? "\n" : "");
-    close_measuring(&w);
-    return !code ? 0 : status ? status : complain(&err);
+    if (!code && !as_json)
+        printf("%s/forget.json\n%s%s", out, installed, *installed ? "\n" : "");
+    return code;
 }
+
+static int run_sweep(saeuron_error *err)
+{
+    static measuring w;
+    if (!out || !*out)
+        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the results be?");
+    int code = open_measuring(&w, err);
+    if (!code)
+        code = sweep(&w, err);
+    close_measuring(&w);
+    return code;
+}
+
+const command command_sweep = {
+    "sweep", "--domain D -o DIR",
+    "the top K and the strength that forget each concept best", sweep_table, .run = run_sweep,
+};

@@ -1,11 +1,12 @@
-/* command_train.c: the commands `train` and `measure`: an SAE made from activations, and an SAE tried on others.
+/* command_train.c: the commands `train` and `measure`: an SAE made from activations, and tried on others.
  *
- *   options --> files of activations, or a model to sample --training_run--> DIR; progress on stderr, a summary on stdout
- *   options --> an SAE's folder, files of activations --measure_sae--> a table or JSON on stdout
+ *   files of activations, or a model to sample --training_run--> DIR; progress on stderr, a summary on stdout
+ *   an SAE's folder, files of activations --measure_sae--> a table or JSON on stdout
  *
- * Not here: the options' names and help (saeuron.c), training (training.c, train.c), maps (activations.c). */
+ * Not here: training (training/run.c, train.c), measuring (training/measure.c), maps (training/source.c). */
 #include "files/decimal.h"
-#include "program/command.h"
+#include "program/messages.h"
+#include "program/opening.h"
 #include "training/measure.h"
 #include "training/run.h"
 
@@ -13,45 +14,179 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- progress ---- */
+static list hooks, data, folders;
 
-/* What the progress of a run knows: the line is about the step done last. */
-typedef struct telling { talk *t; size_t first; double start; bool begun; } telling; /* first: steps done before this process began */
+/* ---- train: options ---- */
 
-/* "step 120 of 5000, 51200 tokens/s, FVU 0.2101, ..., 35 s left". */
-static void tell_step(const telling *w, const training_step *s, double now)
+static training_options run;        /* most options below are its fields */
+static const char *prompts;
+static size_t expansion, latents, every, buffer = 1600;
+static uint64_t noise_seed;
+static int  type, topk, auxk;       /* of "F32|F16", "batch|token", "paper|released" */
+static bool online, diff;
+
+static const option train_table[] = {
+    { "--hook", "HOOK", "where the SAE belongs, as up_blocks.1.attentions.2 (default: the data's)",
+      .list = &hooks },
+    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
+      .list = &data },
+    { "--online", NULL, "sample --prompts while training, instead of --data: nothing is stored",
+      .flag = &online },
+    { "--prompts", "FILE", "with --online: sample each line of FILE", .text = &prompts },
+    { "--buffer", "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)",
+      .size = &buffer },
+    { "--noise-seed", "S", "with --online: the seed of torch.randn (default 0)", .whole = &noise_seed },
+    { "--every", "N", "with --online: steps 0, N, 2N, ... only (default 1)", .size = &every },
+    { "--diff", NULL, "with --online: the hook's output less its input", .flag = &diff },
+    { "--out", "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json",
+      .brief = "-o", .text = &run.dir },
+    { "--resume", NULL, "go on from the checkpoint in --out, or begin where there is none",
+      .flag = &run.resume },
+    { "--latents", "N", "number of latents (default: by --expansion)", .size = &latents },
+    { "--expansion", "E", "E times as many latents as the activation is wide (default 16)",
+      .size = &expansion },
+    { "--k", "K", "latents kept a token (default 32)", .size = &run.config.k },
+    { "--topk", "batch|token", "keep the largest of the whole batch, K a token on average, or K of each "
+                               "token (default batch)", .choice = &topk },
+    { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)", .size = &run.config.batch },
+    { "--epochs", "N", "times over all maps (default 5; the paper's styles 10)", .size = &run.epochs },
+    { "--lr", "RATE", "learning rate of the first step, falling to 0 (default 4e-4)",
+      .real = &run.config.lr },
+    { "--beta1", "B", "of Adam (default 0.9)", .real = &run.config.beta1 },
+    { "--beta2", "B", "of Adam (default 0.999)", .real = &run.config.beta2 },
+    { "--adam-eps", "EPS", "of Adam (default 6.25e-10)", .real = &run.config.eps },
+    { "--clip", "NORM", "most that the gradients' joint norm may be (default 1)", .real = &run.config.clip },
+    { "--auxk-alpha", "A", "weight of the dead latents' loss; 0: none (default 1/32)",
+      .real = &run.config.auxk_alpha },
+    { "--auxk", "paper|released", "what dead latents are to explain (docs/audit.md A2; default paper)",
+      .choice = &auxk },
+    { "--multi-topk", NULL, "add an eighth of the loss with 4 K latents", .flag = &run.config.multi_topk },
+    { "--dead-feature-threshold", "TOKENS", "a latent that has not fired for more is dead (default 10000000)",
+      .whole = &run.config.dead_threshold },
+    { "--seed", "S", "the seed of the start and of the maps' order (default 42)", .whole = &run.config.seed },
+    { "--checkpoint-every", "STEPS", "write a checkpoint so often; changes no bit (default 1000)",
+      .size = &run.checkpoint_every },
+    { "--log-every", "STEPS", "a row of train.tsv so often (default 10)", .size = &run.log_every },
+    { "--dtype", "F32|F16", "of the SAE's tensors (default F32)", .choice = &type },
+    { .group = sampling_options }, { .group = model_options }, { .group = synthetic_options },
+    { .group = json_options }, { 0 },
+};
+
+static void set_defaults(void)
 {
-    const train_report *p = s->report;
-    const double done = (double)(s->step - w->first), seconds = now - w->start;
-    fprintf(stderr, "step %zu of %zu", s->step, s->steps);
-    if (seconds > 0 && done > 0)
-        fprintf(stderr, ", %.0f tokens/s", done * (double)p->tokens / seconds);
-    fprintf(stderr, ", FVU %.4f, explained %.4f, L0 %.1f, auxk %.4f, dead %.1f %%", p->fvu, p->explained, p->l0, p->auxk, 100 * (double)p->dead / (double)s->latents);
-    if (done > 0)
-        fprintf(stderr, ", %.0f s left", seconds / done * (double)(s->steps - s->step));
+    train_defaults(&run.config, 1);
+    expansion = run.config.n;
+    run.epochs = 5;
+    run.checkpoint_every = 1000;
+    run.log_every = 10;
 }
 
+/* What only means something while sampling. */
+static const char *const only_online[] = { "--prompts", "--buffer", "--noise-seed", "--every", "--diff",
+                                           "--steps", "--cfg", "--negative", "--height", "--width",
+                                           "--synthetic", "--model", NULL };
+
+static int check_train(saeuron_error *err)
+{
+    if (online && data.count)
+        return fail(err, SAEURON_EUSAGE, "--data and --online exclude each other");
+    if (!online && !data.count)
+        return fail(err, SAEURON_EUSAGE, "there is nothing to train on: --data FILE... or --online is "
+                    "missing");
+    if (!run.dir || !*run.dir)
+        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the SAE be?");
+    if (hooks.count > 1 || (online && !hooks.count))
+        return fail(err, SAEURON_EUSAGE, "one --hook HOOK is wanted: an SAE belongs to one");
+    if (online && !prompts)
+        return fail(err, SAEURON_EUSAGE, "--prompts FILE is missing: what should be sampled?");
+    if (!online && first_given(only_online))
+        return fail(err, SAEURON_EUSAGE, "%s means nothing without --online", first_given(only_online));
+    if (every > 1000)
+        return fail(err, SAEURON_EUSAGE, "--every must be from 1 to 1000");
+    return SAEURON_OK;
+}
+
+/* The rest of run, of an SAE for activations of width d. */
+static int complete(size_t d, saeuron_error *err)
+{
+    train_config *c = &run.config;
+    if (given("--latents") && given("--expansion"))
+        return fail(err, SAEURON_EUSAGE, "--latents and --expansion exclude each other");
+    if (latents > (1u << 26) || expansion > 4096 || !expansion || (given("--latents") && !latents))
+        return fail(err, SAEURON_EUSAGE, "--latents must be from 1 to 67108864, --expansion from 1 to 4096");
+    c->d = d;
+    c->n = latents ? latents : d * expansion;
+    if (!c->k || c->k > c->n || c->k > 2048)
+        return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu",
+                    c->n);
+    if (c->batch > (1u << 24) || run.epochs > 1000000)
+        return fail(err, SAEURON_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
+    c->batch_topk = topk == 0;
+    c->released_auxk = auxk == 1;
+    run.type = type ? DT_F16 : DT_F32;
+    return SAEURON_OK;
+}
+
+/* ---- train: where maps come from ---- */
+
+/* The files of --data; of the hook named, if one is. */
+static int open_files(map_source *s, saeuron_error *err)
+{
+    const char *hook = hooks.count ? hooks.item[0] : NULL;
+    const int code = source_open(s, NULL, data.item, data.count, err);
+    if (!code && hook && strcmp(strncmp(hook, "unet.", 5) ? hook : hook + 5, s->hook))
+        return fail(err, SAEURON_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or "
+                                         "other data", hook, data.item[0], s->hook);
+    return code;
+}
+
+/* The model and its prompts, which outlive the source that samples them. */
+typedef struct sampled { saeuron_context *x; prompt_lines p; } sampled;
+
+static int open_online(sampled *w, map_source *s, saeuron_error *err)
+{
+    sampler_options o = { .hook = hooks.item[0], .diff = diff, .every = every, .sampling = sampling() };
+    int code = open_model(&w->x, NULL, err);
+    if (code || (code = read_prompts(&w->p, prompts, &w->x->host, err)) != SAEURON_OK)
+        return code;
+    o.sampling.seed = noise_seed;
+    o.sampling.prompts = w->p.line;
+    o.sampling.count = w->p.count;
+    return source_open_online(s, w->x, &o, buffer, err);
+}
+
+static void close_online(sampled *w)
+{
+    if (w->x)
+        free_prompts(&w->p, &w->x->host);
+    saeuron_close(w->x);
+}
+
+/* ---- train: progress and summary ---- */
+
+/* When this process began, after how many steps of the run. */
+typedef struct pace { size_t first; double start; bool begun; } pace;
+
+/* "step 120 of 5000, 51200 tokens/s, FVU 0.2101, ..., 35 s left": of the last step. The first step of a
+ * process also takes what comes before all steps, so it counts for no rate. */
 static int show_step(void *user, const training_step *s)
 {
-    telling *w = user;
-    talk *t = w->t;
+    pace *w = user;
+    const train_report *r = s->report;
     const double now = os_seconds();
-    const int width = os_terminal_width();
     if (os_interrupted())
         return 1;
-    if (!w->begun) { /* the first step is part of no rate: with it goes the start */
-        *w = (telling){ .t = t, .first = s->step, .start = now, .begun = true };
-        t->last = t->start = now;
-        return 0;
+    talk.start = now; /* what is sampled next counts from here */
+    if (!w->begun) {
+        *w = (pace){ .first = s->step, .start = now, .begun = true };
+        talk.last = now;
     }
-    t->start = now; /* what is sampled next is counted from here */
-    if (t->quiet || now - t->last < (width ? 0.2 : 10))
+    if (s->step == w->first || !line_is_due())
         return 0;
-    if (width)
-        fprintf(stderr, "\r");
-    tell_step(w, s, now);
-    fprintf(stderr, width ? "   " : "\n");
-    t->last = now;
+    const double rate = (double)(s->step - w->first) / (now - w->start);
+    show_line("step %zu of %zu, %.0f tokens/s, FVU %.4f, explained %.4f, L0 %.1f, auxk %.4f, dead %.1f %%, "
+              "%.0f s left", s->step, s->steps, rate * (double)r->tokens, r->fvu, r->explained, r->l0,
+              r->auxk, 100 * (double)r->dead / (double)s->latents, (double)(s->steps - s->step) / rate);
     return 0;
 }
 
@@ -59,93 +194,6 @@ static int heed(void *user, const char *stage, size_t done, size_t total)
 {
     (void)user, (void)stage, (void)done, (void)total;
     return os_interrupted();
-}
-
-/* ---- train ---- */
-
-static int read_config(training_options *r, const options *o, size_t d, saeuron_error *err)
-{
-    train_config *c = &r->config;
-    train_defaults(c, d);
-    if (o->has_sae_latents && o->has_expansion)
-        return fail(err, SAEURON_EUSAGE, "--latents and --expansion exclude each other");
-    if (o->sae_latents > (1u << 26) || o->expansion > 4096 || !o->expansion || (o->has_sae_latents && !o->sae_latents))
-        return fail(err, SAEURON_EUSAGE, "--latents must be from 1 to 67108864, --expansion from 1 to 4096");
-    c->n = o->has_sae_latents ? (size_t)o->sae_latents : d * (size_t)o->expansion;
-    if (!o->k || o->k > c->n || o->k > 2048)
-        return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu", c->n);
-    if (o->tokens > (1u << 24) || o->epochs > 1000000 || o->checkpoint_every > SIZE_MAX / 2 || o->log_every > SIZE_MAX / 2)
-        return fail(err, SAEURON_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
-    c->k = (size_t)o->k;
-    c->batch = (size_t)o->tokens;
-    c->lr = o->lr;
-    c->beta1 = o->beta1;
-    c->beta2 = o->beta2;
-    c->eps = o->adam_eps;
-    c->clip = o->clip;
-    c->auxk_alpha = o->auxk_alpha;
-    c->dead_threshold = o->dead_threshold;
-    c->seed = o->seed;
-    c->multi_topk = o->multi_topk;
-    if (o->topk && strcmp(o->topk, "batch") && strcmp(o->topk, "token"))
-        return fail(err, SAEURON_EUSAGE, "--topk must be batch or token");
-    if (o->auxk && strcmp(o->auxk, "paper") && strcmp(o->auxk, "released"))
-        return fail(err, SAEURON_EUSAGE, "--auxk must be paper or released");
-    c->batch_topk = !o->topk || !strcmp(o->topk, "batch");
-    c->released_auxk = o->auxk && !strcmp(o->auxk, "released");
-    r->epochs = (size_t)o->epochs;
-    r->checkpoint_every = (size_t)o->checkpoint_every;
-    r->log_every = (size_t)o->log_every;
-    return read_type(&r->type, o->type, DT_F32, err);
-}
-
-/* What only means something while sampling, when it was given with files. */
-static const char *only_online(const options *o)
-{
-    return o->prompts ? "--prompts" : o->steps ? "--steps" : o->has_guidance ? "--cfg" : o->negative ? "--negative" : o->height ? "--height" : o->width ? "--width"
-         : o->every ? "--every" : o->diff ? "--diff" : o->noise_seed ? "--noise-seed" : o->synthetic ? "--synthetic" : o->model ? "--model" : NULL;
-}
-
-/* The files of --data; of the hook named, if one is. */
-static int open_files(map_source *s, const options *o, saeuron_error *err)
-{
-    const char *hook = o->hooks.count ? o->hooks.item[0] : NULL;
-    const int code = source_open(s, NULL, (const char *const *)(void *)o->data.item, o->data.count, err);
-    if (!code && hook && strcmp(strncmp(hook, "unet.", 5) ? hook : hook + 5, s->hook))
-        return fail(err, SAEURON_EUSAGE, "--hook %.80s: %s holds activations of %.80s: name that hook, or other data", hook, o->data.item[0], s->hook);
-    return code;
-}
-
-/* The model and its prompts, to be sampled. */
-typedef struct online { saeuron_context *x; char *buffer; const char **prompts; } online;
-
-static int open_online(online *w, map_source *s, const options *o, int *status, talk *t, saeuron_error *err)
-{
-    sampler_options p = { .hook = o->hooks.item[0], .diff = o->diff, .every = (size_t)o->every };
-    options noise = *o;
-    float  *none = NULL;
-    size_t  count = 0;
-    int     code;
-    if (o->every > 1000)
-        return fail(err, SAEURON_EUSAGE, "--every must be from 1 to 1000");
-    if ((*status = open_model(&w->x, o, t)) != 0)
-        return SAEURON_EUSAGE;
-    noise.seed = o->noise_seed;
-    noise.batch = 0;
-    if ((code = read_prompts(o, &w->x->host, &w->buffer, &w->prompts, &count, err)) != SAEURON_OK || (code = sampling(&p.sampling, &noise, w->x, &none, err)) != SAEURON_OK)
-        return code;
-    p.sampling.prompts = w->prompts;
-    p.sampling.count = count;
-    return source_open_online(s, w->x, &p, o->buffer > SIZE_MAX ? SIZE_MAX : (size_t)o->buffer, err);
-}
-
-static void close_online(online *w)
-{
-    if (!w->x)
-        return;
-    io_free(&w->x->host, (void *)w->prompts);
-    io_free(&w->x->host, w->buffer);
-    saeuron_close(w->x);
 }
 
 static void print_member(json object, const char *key)
@@ -160,26 +208,27 @@ static void print_member(json object, const char *key)
         io_format_double(text, sizeof text, x);
     }
     printf("%s\t", key);
-    print_name(text);
+    print_text(text);
     putchar('\n');
 }
 
 /* DIR/train.json: as it is, or the most of it as a table. */
-static int print_summary(const char *dir, bool as_json, saeuron_error *err)
+static int print_summary(const char *dir, saeuron_error *err)
 {
-    static const char *const of_run[] = { "hook", "latents", "k", "steps", "tokens" }, *const of_sae[] = { "fvu", "l0", "dead" };
+    static const char *const of_run[] = { "hook", "latents", "k", "steps", "tokens" };
+    static const char *const of_sae[] = { "fvu", "l0", "dead" };
     char    path[1024];
     io_file f;
     json    root, measured;
-    int     code = io_join(path, sizeof path, dir, TRAINING_SUMMARY) ? io_open(&f, NULL, path, err) : fail(err, SAEURON_EUSAGE, "--out: the path is too long");
-    if (code)
+    int     code = output_path(path, dir, TRAINING_SUMMARY, err);
+    if (code || (code = io_open(&f, NULL, path, err)) != SAEURON_OK)
         return code;
     code = json_open(&root, (const char *)f.data, f.size, path, err);
     if (!code && as_json)
         fwrite(f.data, 1, f.size, stdout);
     else if (!code) {
         printf("sae\t");
-        print_name(dir);
+        print_text(dir);
         putchar('\n');
         for (size_t i = 0; i < sizeof of_run / sizeof *of_run; i++)
             print_member(root, of_run[i]);
@@ -190,59 +239,57 @@ static int print_summary(const char *dir, bool as_json, saeuron_error *err)
     return code;
 }
 
-int run_train(const options *o)
+static int run_train(saeuron_error *err)
 {
-    saeuron_error err = { 0 };
-    talk      t = { .quiet = o->quiet, .images = 1, .now = 1 };
-    telling   told = { .t = &t };
-    map_source s = { .rows = 0 };
-    online    w = { NULL, NULL, NULL };
-    int       status = 0, code;
     const saeuron_host host = { .progress = heed };
-    training_options r = { .dir = o->out, .resume = o->resume, .threads = o->threads ? (int)(o->threads > 1024 ? 1024 : o->threads) : os_cores(), .isa = o->isa, .watch = show_step, .user = &told };
-
-    if (o->online == (o->data.count > 0))
-        return usage("train", "%s", o->online ? "--data and --online exclude each other" : "there is nothing to train on: --data FILE..., or --online --prompts FILE");
-    if (!o->out || !*o->out)
-        return usage("train", "%s is missing: in which folder should the SAE be?", "--out DIR");
-    if (o->hooks.count > 1 || (o->online && !o->hooks.count))
-        return usage("train", "one %s is wanted: an SAE belongs to one", "--hook HOOK");
-    if (o->online && !o->prompts)
-        return usage("train", "%s is missing: what should be sampled?", "--prompts FILE");
-    if (!o->online && only_online(o))
-        return usage("train", "%s means nothing without --online", only_online(o));
-    if (o->has_threads && !o->threads)
-        return usage("train", "%s must be at least 1", "--threads");
-    code = o->online ? open_online(&w, &s, o, &status, &t, &err) : open_files(&s, o, &err);
+    map_source s = { .rows = 0 };
+    sampled    w = { .x = NULL };
+    pace       p = { .begun = false };
+    int code = check_train(err);
+    if (code || (code = machine(&run.threads, &run.isa, err)) != SAEURON_OK)
+        return code;
+    run.watch = show_step;
+    run.user = &p;
+    code = online ? open_online(&w, &s, err) : open_files(&s, err);
     if (!code)
-        code = read_config(&r, o, s.d, &err);
+        code = complete(s.d, err);
     if (!code)
-        code = training_run(&s, &host, &r, &err);
+        code = training_run(&s, &host, &run, err);
     clear_line();
     if (!code)
-        code = print_summary(o->out, o->json, &err);
+        code = print_summary(run.dir, err);
     source_close(&s);
     close_online(&w);
-    return !code ? 0 : status ? status : complain(&err);
+    return code;
 }
+
+const command command_train = {
+    "train", "--data FILE... -o DIR",
+    "an SAE, trained on activations or, with --online, while sampling",
+    train_table, .defaults = set_defaults, .run = run_train,
+};
 
 /* ---- measure ---- */
 
-static int show_measuring(void *user, const char *stage, size_t done, size_t total)
+static const option measure_table[] = {
+    { "--data", "FILE...", "activations that collect wrote: one list of maps, in the order given",
+      .list = &data },
+    { .group = machine_options },
+    { .group = json_options }, { 0 },
+};
+
+static int show_maps(void *user, const char *stage, size_t done, size_t total)
 {
-    talk *t = user;
-    const double now = os_seconds();
-    const int width = os_terminal_width();
+    (void)user;
     if (os_interrupted())
         return 1;
-    if (t->quiet || now - t->last < (width ? 0.2 : 10))
-        return 0;
-    fprintf(stderr, "%s%s %zu of %zu maps, %.0f s left%s", width ? "\r" : "", stage, done, total, (now - t->start) / (double)done * (double)(total - done), width ? "   " : "\n");
-    t->last = now;
+    if (line_is_due())
+        show_line("%s %zu of %zu maps, %.0f s left", stage, done, total,
+                  (os_seconds() - talk.start) / (double)done * (double)(total - done));
     return 0;
 }
 
-static int print_measurement(const measurement *m, const char *dir, const map_source *s, bool as_json, saeuron_error *err)
+static int print_measurement(const measurement *m, const char *dir, const map_source *s, saeuron_error *err)
 {
     text_out t = { .host = NULL };
     if (as_json) {
@@ -270,27 +317,36 @@ static int print_measurement(const measurement *m, const char *dir, const map_so
     return SAEURON_OK;
 }
 
-int run_measure(const options *o)
+static int run_measure(saeuron_error *err)
 {
-    saeuron_error   err = { 0 };
-    talk        t = { .quiet = o->quiet, .start = os_seconds(), .last = os_seconds() };
+    const saeuron_host host = { .progress = show_maps };
+    measure_options p = { 0 };
     map_source  s = { .rows = 0 };
     measurement m;
-    const saeuron_host host = { .user = &t, .progress = show_measuring };
-
-    if (o->rest.count != 1)
-        return usage("measure", "%s", o->rest.count ? "one SAE's folder at a time; activations follow --data" : "no SAE's folder is named; it goes first: saeuron measure DIR --data FILE...");
-    if (!o->data.count)
-        return usage("measure", "%s is missing: on which activations?", "--data FILE...");
-    if (o->has_threads && !o->threads)
-        return usage("measure", "%s must be at least 1", "--threads");
-    int code = source_open(&s, NULL, (const char *const *)(void *)o->data.item, o->data.count, &err);
-    const measure_options p = { .dir = o->rest.item[0], .count = s.rows, .threads = o->threads ? (int)(o->threads > 1024 ? 1024 : o->threads) : os_cores(), .isa = o->isa };
+    if (folders.count != 1)
+        return fail(err, SAEURON_EUSAGE, folders.count
+                    ? "one SAE's folder at a time; activations follow --data"
+                    : "no SAE's folder is named; it goes first: saeuron measure DIR --data FILE...");
+    if (!data.count)
+        return fail(err, SAEURON_EUSAGE, "--data FILE... is missing: on which activations?");
+    int code = machine(&p.threads, &p.isa, err);
+    if (code)
+        return code;
+    expect(1, 0, 1);
+    code = source_open(&s, NULL, data.item, data.count, err);
+    p.dir = folders.item[0];
+    p.count = s.rows;
     if (!code)
-        code = measure_sae(&m, &s, &host, &p, &err);
+        code = measure_sae(&m, &s, &host, &p, err);
     clear_line();
     if (!code)
-        code = print_measurement(&m, p.dir, &s, o->json, &err);
+        code = print_measurement(&m, p.dir, &s, err);
     source_close(&s);
-    return code ? complain(&err) : 0;
+    return code;
 }
+
+const command command_measure = {
+    "measure", "DIR --data FILE...",
+    "an SAE on activations it has not seen: FVU, L0, dead latents, densities",
+    measure_table, &folders, .run = run_measure,
+};

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The classifier, live: vit.c against Pillow and timm on sizes drawn by the day's date.
+"""The classifier, live: classifier.c against Pillow, vit.c against timm, on sizes drawn by the day's date.
 
     check_classifier.py [--date YYYY-MM-DD] [--sizes 600] [--networks 12]
 
 Resized bytes must equal Pillow's for every pair of sizes drawn. Networks of drawn sizes are saved by timm itself, hash-filled, and their
 logits must lie as near to timm's in float64 as docs/contract.md section 9 asks. Everything follows from the date alone, so a failure
-of CI is repeated with its --date. vit.c is built with $CC (gcc) as twin.py builds it. The last line is "N passed, N failed"."""
+of CI is repeated with its --date. They are built with $CC (gcc) as twin.py builds them. The last line is "N passed, N failed"."""
 
 import argparse
 import ctypes

@@ -5,10 +5,10 @@ diffusers' answers.
     check_eval.py [--model weights/emojicanvas] [--saeuron ./saeuron] [--seed 288] [--steps 4] [--sample 3] [--folder DIR]
 
 Every protocol, cut to three objects, is run on few steps: the pictures are poor, which makes the answers various. UA, IRA, CRA are
-then counted here as docs/method.md words them, not by the protocol's rules, and every interval from scipy's Wilson. The style and
-object that ./saeuron says a picture shows are what timm says of the PNG; --sample pictures at the model's own steps are drawn again by
-diffusers, forgetting as golden/make.py writes it, and must lie within one level of ours and be told alike. The 95 % interval is
-tried on made-up truths: how often does it hold them? With --folder an evaluation that is there is recounted, and nothing is drawn.
+then counted here as docs/method.md words them, not by the protocol's rules; every interval is found from its definition by scipy's
+optimize, of one class by scipy's Wilson. The style and object that ./saeuron says a picture shows are what timm says of the PNG; --sample pictures at the model's own steps are drawn again by
+diffusers, forgetting as golden/make.py writes it, and must lie within one level of ours and be told alike. With --folder an
+evaluation that is there is recounted, and nothing is drawn.
 The last line is "N passed, N failed"."""
 
 import argparse
@@ -20,6 +20,7 @@ import sys
 import tempfile
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binomtest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -37,27 +38,44 @@ def check(good, text):
 
 # ---- counting ----
 
-def wilson(value, n):
-    """Of n images, which need not be whole: an effective number. Where it is whole, scipy's."""
-    z2 = 1.959963984540054 ** 2
-    middle, half = (value + z2 / (2 * n)) / (1 + z2 / n), (z2 * (value * (1 - value) / n + z2 / (4 * n * n))) ** 0.5 / (1 + z2 / n)
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    if abs(n - round(n)) < 1e-9 and abs(n * value - round(n * value)) < 1e-9:
-        c = binomtest(round(n * value), round(n)).proportion_ci(0.95, "wilson")
-        assert abs(c.low - low) < 1e-9 and abs(c.high - high) < 1e-9, (c, low, high)
-    return value, low, high, n
+def lower(w, v, n):
+    """The theta below the mean w v that lies 1.96 standard deviations away, the shares p being the likeliest with mean theta: those for
+    which the slope of the likelihood, m (v - p) / (p (1 - p)) / w, is one number for all classes."""
+    m, mean = n - 1 + w, w @ v
+    if mean == 0:
+        return 0.0
+
+    def shares(slope):
+        b = 1 + slope * w / m
+        return 2 * v / (b + np.sqrt(b * b - 4 * (b - 1) * v))
+
+    def apart(theta):
+        slope = np.exp(brentq(lambda t: w @ shares(np.exp(t)) - theta, -20, 40, xtol=1e-13))
+        p = shares(slope)
+        return (mean - theta) / np.sqrt(w * w @ (p * (1 - p) / m)) - 1.959963984540054
+
+    return brentq(apart, mean * 1e-9, mean * (1 - 1e-7), xtol=1e-12)
 
 
-def mean_of(parts):
-    """[(weight, (value, low, high, n))]: the weighted mean, its interval Wilson's at Kish's effective number."""
-    w = np.array([p[0] for p in parts], float)
-    v, _, _, n = np.array([p[1] for p in parts]).T
-    return wilson(float(np.average(v, weights=w)), float(w.sum() ** 2 / (w * w / n).sum()))
+def interval(parts):
+    """(value, low, high) of [(weight, right answers, pictures)]."""
+    w, right, n = np.array(parts, float).T
+    w = w / w.sum()
+    value, low, high = w @ (right / n), lower(w, right / n, n), 1 - lower(w, 1 - right / n, n)
+    if len(parts) == 1:
+        c = binomtest(int(right[0]), int(n[0])).proportion_ci(0.95, "wilson")
+        assert abs(c.low - low) < 1e-7 and abs(c.high - high) < 1e-7, (c, low, high)
+    return value, low, high
+
+
+def mean_of(numbers):
+    """The mean of [(weight, parts)], as parts."""
+    return [(weight * w / sum(p[0] for p in parts), right, n) for weight, parts in numbers for w, right, n in parts]
 
 
 def accuracy(rows, kind):
     """Of rows that weigh alike."""
-    return wilson(sum(r["predicted_" + kind] == r[kind] for r in rows) / len(rows), len(rows))
+    return [(1, sum(r["predicted_" + kind] == r[kind] for r in rows), len(rows))]
 
 
 def over_classes(rows, kind, judge=None):
@@ -73,7 +91,7 @@ def halves(rows, styles):
 
 
 def count(protocol, domain, concept, rows, styles):
-    """(UA, IRA, CRA) as (value, low, high, effective number), per docs/method.md."""
+    """(1 - UA, IRA, CRA) as parts, per docs/method.md."""
     styled = [r for r in rows if r["style"] != PLAIN]
     plain = [r for r in rows if r["style"] == PLAIN]
     if domain == "style":
@@ -88,13 +106,19 @@ def count(protocol, domain, concept, rows, styles):
         else:
             ua, ira = accuracy(own, "object"), over_classes(others, "object")
         cra = accuracy(others, "style") if protocol == "emojicanvas" else over_classes(styled, "style")
-    return (1 - ua[0], 1 - ua[2], 1 - ua[1], ua[3]), ira, cra
+    return ua, ira, cra
+
+
+def number(name, parts):
+    """(value, low, high); UA is one less the accuracy."""
+    value, low, high = interval(parts)
+    return (1 - value, 1 - high, 1 - low) if name == "UA" else (value, low, high)
 
 
 def same(text, got, name, want):
     """got[name], got[name_interval]: in per cent, four digits after the point."""
     values = [got[name], *got[name + "_interval"]]
-    apart = max(abs(a - 100 * b) for a, b in zip(values, want[:3]))
+    apart = max(abs(a - 100 * b) for a, b in zip(values, want))
     check(apart <= 5.1e-5, f"{text} {name}: eval.json has {values}, counted here {[100 * x for x in want]}")
 
 
@@ -112,7 +136,7 @@ def recount(folder):
     for r in rows:
         lists.setdefault(r["list"], []).append(r)
     for kind in ("style", "object"):
-        same(f"{protocol} none", report["none"], kind + "_accuracy", accuracy(lists["none"], kind))
+        same(f"{protocol} none", report["none"], kind + "_accuracy", interval(accuracy(lists["none"], kind)))
     for domain in ("style", "object"):
         if domain not in report:
             continue
@@ -123,13 +147,13 @@ def recount(folder):
             for with_, mine in ((True, lists[concept]), (False, [r for r in lists["none"] if (r["seed"], r["place"]) in places])):
                 want = count(protocol, domain, concept, mine, styles)
                 every[with_].append(want)
-                for name, w in zip(("UA", "IRA", "CRA"), want):
+                for name, w in ((name, number(name, parts)) for name, parts in zip(("UA", "IRA", "CRA"), want)):
                     same(f"{protocol} {concept}{'' if with_ else ' (without)'}", got if with_ else got["without_forgetting"], name, w)
                     cells = [float(table[domain, concept][("" if with_ else "without_") + name + e]) for e in ("", "_low", "_high")]
-                    check(max(abs(c - 100 * x) for c, x in zip(cells, w[:3])) <= 5.1e-5, f"{protocol} {concept} {name}: eval.tsv has {cells}")
+                    check(max(abs(c - 100 * x) for c, x in zip(cells, w)) <= 5.1e-5, f"{protocol} {concept} {name}: eval.tsv has {cells}")
         for with_, where in ((True, report[domain]["average"]), (False, report[domain]["without_forgetting"])):
             for i, name in enumerate(("UA", "IRA", "CRA")):
-                same(f"{protocol} {domain} average", where, name, mean_of([(1, w[i]) for w in every[with_]]))
+                same(f"{protocol} {domain} average", where, name, number(name, mean_of([(1, w[i]) for w in every[with_]])))
     for name, mine in lists.items():
         for kind in ("style", "object"):
             with open(os.path.join(folder, "confusion", f"{name}.{kind}.tsv")) as f:
@@ -203,22 +227,6 @@ def drawn_alike(a, folder, rows):
         print(f"{r['list']}, {r['prompt']} place {r['place']}: {int((apart > 0).sum())} of {apart.size} bytes differ from diffusers', at most by {apart.max()}", flush=True)
 
 
-# ---- intervals ----
-
-def coverage(rng, trials=20000):
-    """How often the interval of a mean over classes holds a made-up truth, and, beside it, a normal approximation's."""
-    for groups, n, at in ((1, 100, (0.02, 0.98)), (9, 20, (0.7, 1)), (9, 100, (0.95, 1)), (19, 55, (0.5, 1)), (9, 6, (0.7, 1))):
-        truth = rng.uniform(*at, (trials, groups))
-        p = rng.binomial(n, truth) / n
-        value, want, N, z2 = p.mean(1), truth.mean(1), groups * n, 1.959963984540054 ** 2
-        middle, half = (value + z2 / (2 * N)) / (1 + z2 / N), np.sqrt(z2 * (value * (1 - value) / N + z2 / (4 * N * N))) / (1 + z2 / N)
-        normal = np.sqrt(z2 * (p * (1 - p) / n).sum(1)) / groups
-        held, other = float((np.abs(want - middle) <= half).mean()), float((np.abs(want - value) <= normal).mean())
-        print(f"{groups} classes of {n} pictures, shares of {at[0]} to {at[1]}: the interval holds the truth in {100 * held:.1f} % of trials; a normal approximation {100 * other:.1f} %",
-              flush=True)
-        check(0.945 <= held <= 0.99, f"the 95 % interval holds {100 * held:.1f} %")
-
-
 # ---- runs ----
 
 def saeuron(a, *arguments):
@@ -252,7 +260,6 @@ def main():
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--folder")
     a = p.parse_args()
-    coverage(np.random.default_rng(a.seed))
     if a.folder:
         recount(a.folder)
     else:

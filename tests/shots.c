@@ -7,38 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-tiny files;
-
-saeuron_context *opened(const char *isa, int threads)
-{
-    saeuron_context *x = NULL;
-    saeuron_error e = { 0 };
-    saeuron_host  host = tiny_host(&files);
-    host.isa = isa;
-    host.threads = threads;
-    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
-    return x;
-}
-
-saeuron_context *fresh(void)
-{
-    tiny_make(&files);
-    saeuron_context *x = opened(NULL, 1);
-    if (!x) { /* not even the model as it was made: every test of this suite would crash */
-        printf("the tiny model does not open; 0 passed, 1 failed\n");
-        exit(1);
-    }
-    return x;
-}
-
-void done(saeuron_context *x)
-{
-    saeuron_close(x);
-    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0,
-          "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
-    tiny_free(&files);
-}
-
 int try_forget(saeuron_context *x, const char *concept, size_t top, double percentile, saeuron_error *e)
 {
     const saeuron_forget_options o = { .name = concept, .top = top, .percentile = percentile };
@@ -71,13 +39,6 @@ void must_shoot(saeuron_context *x, saeuron_generate_options o, shot *s)
 }
 
 bool same(const shot *a, const shot *b) { return !memcmp(a, b, sizeof *a); }
-
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
-{
-    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') &&
-              strlen(e->text) > 8,
-          "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
-}
 
 void open_fails(const char *what, int wanted, const char *words)
 {

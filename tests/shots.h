@@ -7,7 +7,7 @@
 #ifndef SAEURON_SHOTS_H
 #define SAEURON_SHOTS_H
 
-#include "tiny.h"
+#include "opened.h"
 
 #define MOST 6 /* images of one call */
 #define UNET "unet/diffusion_pytorch_model.safetensors"
@@ -17,18 +17,8 @@
 #define STYLES "sae/" TINY_STYLES
 #define ROWS (SAE_TOKENS + 6) /* more than the encoder's block of tokens */
 
-extern tiny files; /* the folder at hand: each test makes and frees its own */
 extern const char *const prompts[MOST];
 
-/* Opens the folder; a failure fails the test, and NULL comes back. */
-saeuron_context *opened(const char *isa, int threads);
-/* The tidy folder, opened with one thread. */
-saeuron_context *fresh(void);
-/* Closes and drops the folder, and checks that nothing stays: no memory, no mapping, nothing written outside
- * its block. */
-void done(saeuron_context *x);
-/* An error is one line that names what it is about: it holds words, separated by '|'. */
-void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words);
 /* saeuron_open of the folder must fail, leave nothing behind, and say so. */
 void open_fails(const char *what, int wanted, const char *words);
 

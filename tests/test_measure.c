@@ -2,9 +2,9 @@
  *
  *   hash-filled SAE, made-up activations --measure_add, cut in every way--> measurement == the definition's
  *
- * Not here: maps of a source (test_training.c). */
+ * Not here: which map of a source comes when (test_source.c). */
 #include "test.h"
-#include "tiny.h"
+#include "recorded.h"
 #include "arithmetic/rng.h"
 #include "training/measure.h"
 
@@ -144,32 +144,83 @@ static void nothing_to_measure(void)
  * is touched. */
 static void allocations_fail(void)
 {
-    static tiny files;
+    static tiny counted_host;
     static float x[300 * D], bias[N];
     void *memory = NULL;
     sae s;
     make_sae(&s, bias, &memory);
     make_activations(x, 300);
     for (long n = 1; n <= 3; n++) {
-        const saeuron_host host = tiny_host(&files);
+        const saeuron_host host = tiny_host(&counted_host);
         measure *m = NULL;
         saeuron_error e = { 0 };
-        files.allocs = 0;
-        files.fail_at = n;
+        counted_host.allocs = 0;
+        counted_host.fail_at = n;
         const int code = measure_open(&m, &host, &s, 1, NULL, &e);
         CHECK(code == (n < 3 ? SAEURON_ENOMEM : SAEURON_OK) &&
                   (n == 3 || (test_holds(e.text, "memory") && !m)),
               "allocation %ld: code %d, \"%s\"", n, code, e.text);
         if (m)
             CHECK(measure_add(m, x, 300, &e) == SAEURON_OK, "%s", e.text);
-        CHECK(files.allocs <= 2 + (n < 3), "%ld allocations", files.allocs);
+        CHECK(counted_host.allocs <= 2 + (n < 3), "%ld allocations", counted_host.allocs);
         measure_close(m);
-        CHECK(files.live == 0 && files.torn == 0, "%ld blocks are left, %ld torn", files.live, files.torn);
+        CHECK(counted_host.live == 0 && counted_host.torn == 0, "%ld blocks are left, %ld torn",
+              counted_host.live, counted_host.torn);
     }
     free(memory);
 }
 
+static const char *at(const char *name) { return suite_path("measure", name); }
+static const char *data(const char *name) { return suite_path("training", name); } /* of prepare */
+
+/* Maps of a source: whole, in parts, with one thread and three: the same numbers; densities count every
+ * latent once; a part alone is another number. */
+static void maps_of_a_source(void)
+{
+    static const char *const parts[] = { "part0.safetensors", "part1.safetensors", "part2.safetensors" };
+    measurement m[4];
+    map_source s;
+    saeuron_error e = { 0 };
+    prepare();
+    tiny_make(&files);
+    tiny_write(&files, at("model"));
+    tiny_free(&files);
+    const char *const dir = at("model/sae/" TINY_STYLES);
+    memset(m, 0, sizeof m);
+    for (size_t i = 0; i < 4; i++) {
+        const char *paths[3] = { data(i == 1 ? parts[0] : i == 3 ? parts[1] : "whole.safetensors"),
+                                 data(parts[1]), data(parts[2]) };
+        CHECK(source_open(&s, NULL, paths, i == 1 ? 3 : 1, &e) == SAEURON_OK, "%s", e.text);
+        const measure_options o = { .dir = dir, .count = s.rows, .threads = i == 2 ? 3 : 1 };
+        CHECK(measure_sae(&m[i], &s, NULL, &o, &e) == SAEURON_OK, "%s", e.text);
+        source_close(&s);
+        size_t latents = 0;
+        for (size_t b = 0; b < DENSITY_BINS; b++)
+            latents += m[i].bin[b];
+        CHECK(latents == LATENTS && m[i].n == LATENTS && m[i].bin[0] == m[i].dead &&
+              m[i].tokens == m[i].maps * TOKENS && m[i].l0 > 0 && m[i].l0 <= 8, "%zu latents in bins",
+              latents);
+    }
+    CHECK(m[0].maps == ROWS && !memcmp(&m[0], &m[1], sizeof m[0]) && !memcmp(&m[0], &m[2], sizeof m[0]),
+          "cut or threaded otherwise the numbers differ");
+    CHECK(m[3].maps < ROWS && (m[3].fvu < m[0].fvu || m[3].fvu > m[0].fvu), "a part has the whole's FVU");
+    const char *whole = data("whole.safetensors"); /* the same maps as part 1, out of the whole */
+    CHECK(source_open(&s, NULL, &whole, 1, &e) == SAEURON_OK, "%s", e.text);
+    const measure_options some = { .dir = dir, .first = STEPS * (PROMPTS / 3), .count = m[3].maps,
+                                   .threads = 1 };
+    CHECK(measure_sae(&m[1], &s, NULL, &some, &e) == SAEURON_OK && !memcmp(&m[1], &m[3], sizeof m[1]),
+          "rows %zu to %zu of the whole are not part 1", some.first, some.first + some.count);
+    source_close(&s);
+    const char *narrow = at("narrow");
+    make_file(narrow, 3, 0, 2, 3, NULL, NULL, DT_F32);
+    CHECK(source_open(&s, NULL, &narrow, 1, &e) == SAEURON_OK, "%s", e.text);
+    const measure_options o = { .dir = dir, .count = s.rows, .threads = 1 };
+    const int code = measure_sae(&m[0], &s, NULL, &o, &e);
+    check_error("another width", code, SAEURON_EFORMAT, &e, "32 wide|3 wide");
+    source_close(&s);
+}
+
 const test_case measure_tests[] = {
     { "measured_is_counted", measured_is_counted }, { "nothing_to_measure", nothing_to_measure },
-    { "allocations_fail", allocations_fail }, { NULL, NULL },
+    { "allocations_fail", allocations_fail }, { "maps_of_a_source", maps_of_a_source }, { NULL, NULL },
 };

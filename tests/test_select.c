@@ -570,9 +570,46 @@ static void ablation_edits(void)
     sae_close_goldens(&r, "ablate.");
 }
 
+/* s_i = mu_i / (sum mu + 1e-8) - others_i / (sum others + 1e-8): at a sum of 1e-8 half of what it would be
+ * without. */
+static void epsilon(void)
+{
+    enum { N = 128 };
+    static const struct { double mu, others, score[2]; } cases[] = {
+        { 1e-8, 0, { 0.5, 0 } },        { 3e-8, 0, { 0.75, 0 } }, { 0, 1e-8, { 0, -0.5 } },
+        { 1e-8, 3e-8, { 0.5, -0.75 } }, { 0, 0, { 0, 0 } },       { 1e-9, 1e-9, { 1 / 11.0, -1 / 11.0 } },
+    };
+    static const char *const names[] = { "Sketch", "Van Gogh", "Watercolor" };
+    static tiny_list l;
+    float score[N];
+    double scratch[2 * N];
+    saeuron_error e = { 0 };
+    tiny_make(&files);
+    const saeuron_host served = tiny_host(&files);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        stats s;
+        for (size_t c = 0; c < 3; c++) { /* one latent of the concept's, another of each of the others' */
+            tiny_tensor *t = tiny_tensor_add(&l, names[c], DT_F32, 2, (const size_t[]){ TINY_STEPS, N });
+            for (size_t step = 0; step < TINY_STEPS; step++)
+                t->values[step * N + (c ? 9 : 5)] = (float)(c ? cases[i].others : cases[i].mu);
+        }
+        tiny_save(&files, "sae/" TINY_STYLES "/stats.safetensors", &l, 0, 3,
+                  "{\"hook\":\"unet." TINY_STYLES "\",\"steps\":\"4\",\"timesteps\":\"751, 501, 251, 1\","
+                  "\"prompts\":\"{\\\"Sketch\\\": 2, \\\"Van Gogh\\\": 3, \\\"Watercolor\\\": 4}\"}");
+        tiny_drop(&l);
+        CHECK(stats_load(&s, &served, "tiny/sae/" TINY_STYLES "/stats.safetensors", &e) == SAEURON_OK, "%s",
+              e.text);
+        latent_scores(&s, score, (size_t)stats_find(&s, "Sketch"), 1, scratch);
+        CHECK(fabs(score[5] - cases[i].score[0]) < 1e-6 && fabs(score[9] - cases[i].score[1]) < 1e-6,
+              "means %g and %g: scores %.9g and %.9g", cases[i].mu, cases[i].others, score[5], score[9]);
+        stats_unload(&s, &served);
+    }
+    tiny_free(&files);
+}
+
 const test_case select_tests[] = {
     { "nothing_selected", nothing_selected }, { "residual_forms", residual_forms },
     { "shared_latents", shared_latents }, { "min_density", min_density }, { "steer_forms", steer_forms },
     { "few_latents", few_latents }, { "scores_and_selection", scores_and_selection },
-    { "ablation_edits", ablation_edits }, { NULL, NULL },
+    { "ablation_edits", ablation_edits }, { "epsilon", epsilon }, { NULL, NULL },
 };

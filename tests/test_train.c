@@ -2,7 +2,7 @@
  * double; ties, zeros, the dead; the same bytes from every kernel set, any threads, and after state was
  * carried over; errors; every allocation failing once.
  *
- * Not here: commands and files (test_training.c). Letters: train.h. */
+ * Not here: commands and runs and files (test_run.c). Letters: train.h. */
 #include "test.h"
 #include "goldens.h"
 #include "tiny.h"

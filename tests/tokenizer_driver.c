@@ -1,7 +1,9 @@
 /* tokenizer_driver.c: the tokenizer behind a pipe, for tests/check_tokenizer.py.
  *
- *   tokenizer_driver DIR [MAX_LENGTH]      stdin: prompts, each ended with a zero byte. stdout: a line of ids for each,
- *                                          without the padding; "error: ..." where there are none. */
+ *   tokenizer_driver DIR [MAX_LENGTH]
+ *
+ * stdin: prompts, each ended with a zero byte. stdout: a line of ids for each, without the padding; "error:
+ * ..." where there are none. */
 #include "tokenizer.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes unicode_tables.h, the tables of unicode.c, by asking the tokenizers library about every code point.
 
-    python tests/unicode_tables.py > unicode_tables.h         (development only; needs tokenizers, a minute)
-    python tests/unicode_tables.py --check unicode_tables.h   (exit 1 and a line where the library answers otherwise)
+    python tests/unicode_tables.py > files/unicode_tables.h   (development only; needs tokenizers, a minute)
+    python tests/unicode_tables.py --check files/unicode_tables.h   (exit 1 and a line where the library answers otherwise)
 
 The library, not one version of the Unicode database, is the truth: tokenizers 0.23.3 carries three of them.
     NFC          crate unicode-normalization-alignments 0.1.12    Unicode 12.1: U+11938 (13.0) has no decomposition
@@ -106,7 +106,7 @@ def lowercase():
     return [[a, b, s or 1, d] for a, b, s, d in runs]
 
 
-def table(declaration, comment, items, width=120):
+def table(declaration, comment, items, width=110):
     """One C array, its items packed into lines."""
     lines, line = [], "   "
     for item in items:
@@ -130,10 +130,10 @@ def text():
     by_class = []
     for k in sorted(set(classes.values())):
         by_class += [(a, b, k) for a, b in ranges(c for c in classes if classes[c] == k)]
-    out = ["""/* unicode_tables.h: what unicode.c knows of Unicode. Written by tests/unicode_tables.py, which says how; do not edit.
+    out = ["""/* unicode_tables.h: what unicode.c knows of Unicode. Written by tests/unicode_tables.py; do not edit.
  *
- * Asked of tokenizers %s, whose parts carry different Unicode versions:
- * canonical decomposition, composition and order 12.1; letters, numbers, white space 16.0; lower case 17.0. */
+ * Asked of tokenizers %s, whose parts carry different versions of Unicode: canonical decomposition,
+ * composition and order 12.1; letters, numbers, white space 16.0; lower case 17.0. */
 #ifndef SAEURON_UNICODE_TABLES_H
 #define SAEURON_UNICODE_TABLES_H
 
@@ -144,16 +144,16 @@ typedef struct unicode_class { uint32_t first, last; unsigned char order; } unic
 typedef struct unicode_step  { uint32_t c, a, b; } unicode_step;
 typedef struct unicode_lower_run { uint32_t first, last, stride; int32_t delta; } unicode_lower_run;
 """ % tokenizers.__version__]
-    out.append(table("unicode_step unicode_steps", "c decomposes canonically into a b (b 0: a alone), one step; by c. Hangul syllables: by arithmetic.",
+    out.append(table("unicode_step unicode_steps", "c decomposes canonically, in one step, into a b, or (b 0) a; sorted by c. Hangul: by arithmetic.",
                      ["{0x%X,0x%X,0x%X}" % (c, *steps[c]) for c in sorted(steps)]))
-    out.append(table("uint16_t unicode_composed", "Places in unicode_steps of what NFC composes again; by a, then b.",
+    out.append(table("uint16_t unicode_composed", "Places in unicode_steps of what NFC composes again; sorted by a, then b.",
                      [str(index[c]) for c in compositions(steps)]))
-    out.append(table("unicode_class unicode_classes", "Canonical combining classes that are not 0; by first.",
+    out.append(table("unicode_class unicode_classes", "Canonical combining classes that are not 0; sorted by first.",
                      ["{0x%X,0x%X,%d}" % r for r in sorted(by_class)]))
     out.append(table("unicode_range unicode_letters", "\\p{L}", pairs(matching(r"\p{L}"))))
     out.append(table("unicode_range unicode_numbers", "\\p{N}", pairs(matching(r"\p{N}"))))
     out.append(table("unicode_range unicode_spaces", "\\s", pairs(matching(r"\s"))))
-    out.append(table("unicode_lower_run unicode_lower_runs", "first, first + stride, ..., last: lower case is delta away. U+0130 has two characters: in unicode.c.",
+    out.append(table("unicode_lower_run unicode_lower_runs", "first, first + stride, ..., last: lower case is delta away. U+0130 becomes two: unicode.c.",
                      ["{0x%X,0x%X,%d,%d}" % tuple(r) for r in lowercase()]))
     out.append("#endif\n")
     return "\n".join(out)

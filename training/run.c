@@ -1,16 +1,17 @@
-/* training.c: a training run: batches in order, checkpoints to go on from, and the folder that is left at the end.
+/* run.c: a training run: batches in order, checkpoints to go on from, and the folder that is left at the end.
  *
- *   map_source --maps--> batch x [M,d] --trainer_step--> ... --every so many steps--> DIR/checkpoint.safetensors
- *     `--the same steps, from the checkpoint's on--'            `--the end--> cfg.json, sae.safetensors, train.tsv, density.tsv, train.json
+ *   map_source --maps--> batch x [M,d] --trainer_step--> trainer --now and then--> DIR/checkpoint.safetensors
+ *     trainer, after the last step --> DIR/cfg.json, sae.safetensors, train.tsv, density.tsv, train.json
  *
- * Not here: the arithmetic of a step (train.c), where maps come from and their order (activations.c), printing (command_train.c).
- * Source: SAeUron, arXiv 2501.18052, section 4 and appendix; released SAE/train.py, SAE/trainer.py, SAE/config.py.
- * Letters: N tokens a map, M tokens of a batch, S steps of the learning rate.
+ * Not here: the arithmetic of a step (train.c), where maps come from and their order (source.c), densities
+ * (measure.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4 and appendix; released scripts/train.py, SAE/trainer.py,
+ * SAE/config.py.
+ * Letters: N tokens of a map, d its width, M tokens of a batch.
  *
- * All of a run's state is in its checkpoint, the table of its steps too: a run that was killed does the same steps again and ends in
- * the same bytes. Nothing that is written holds a time, a path or the number of threads. */
+ * The checkpoint holds all of a run's state, the table of its steps too. A run that was killed does the same
+ * steps again and ends in the same bytes: no file holds a time, a path or the number of threads. */
 #include "training/run.h"
-#include "files/decimal.h"
 #include "training/measure.h"
 
 #include <inttypes.h>
@@ -20,13 +21,10 @@
 #define CHECKPOINT_FORMAT "saeuron-checkpoint-1"
 #define SAE_FORMAT        "saeuron-sae-1"
 #define LOG_TENSOR        "train.tsv"
-#define MEASURED          1024      /* maps at the end of the last epoch that densities are counted on */
+#define MEASURED          1024      /* densities are counted on so many maps, the last of the last epoch */
 
-static const char log_head[] = "step\tepoch\ttokens\tloss\tfvu\tauxk\tmulti\texplained_variance\texplained_variance_deviation\tl0\tdead\tfired\tgradient_norm\tlr\n";
-
-/* What makes a run this one and no other: key, value, ..., NULL, the metadata of its checkpoint and of its SAE. */
-#define FACTS 32
-typedef struct facts { const char *pair[2 * FACTS + 1]; char number[FACTS][32]; size_t n; } facts;
+static const char log_head[] = "step\tepoch\ttokens\tloss\tfvu\tauxk\tmulti\texplained_variance\t"
+    "explained_variance_deviation\tl0\tdead\tfired\tgradient_norm\tlr\n";
 
 typedef struct run {
     map_source *s;
@@ -36,127 +34,129 @@ typedef struct run {
     trainer *t;
     trainer_tensor state[TRAINER_TENSORS];
     size_t  maps, batches, total;   /* maps of a batch, batches of an epoch, steps of the run */
-    size_t  step, saved;            /* steps done; those that the checkpoint holds (0: there is none) */
+    size_t  step, saved;            /* steps done; those in the checkpoint (0: there is none) */
     float  *x;                      /* [maps N,d] */
     text_out log;                   /* train.tsv so far */
-    facts   facts;
-    char    checkpoint[1024], sae[1024], summary[1024], config[1024], table[1024], density[1024];
+    metadata facts;                 /* what makes a run this one: of its checkpoint, SAE, summary */
+    char    checkpoint[1024], sae[1024], summary[1024], config[1024], table[1024], density[1024]; /* paths */
 } run;
 
 /* ---- what makes a run ---- */
 
-static void put_text(facts *f, const char *key, const char *text)
-{
-    f->pair[2 * f->n] = key;
-    f->pair[2 * f->n++ + 1] = text;
-    f->pair[2 * f->n] = NULL;
-}
-
-static void put_whole(facts *f, const char *key, uint64_t x)
-{
-    snprintf(f->number[f->n], sizeof f->number[0], "%" PRIu64, x);
-    put_text(f, key, f->number[f->n]);
-}
-
-static void put_real(facts *f, const char *key, double x)
-{
-    io_format_double(f->number[f->n], sizeof f->number[0], x);
-    put_text(f, key, f->number[f->n]);
-}
-
 static void put_facts(run *r)
 {
-    facts *f = &r->facts;
+    metadata *f = &r->facts;
     const train_config *c = &r->c;
-    put_text(f, "hook", r->s->hook);
-    put_text(f, "model", r->s->model);
-    snprintf(f->number[f->n], sizeof f->number[0], "%016" PRIx64, r->s->digest);
-    put_text(f, "data", f->number[f->n]);
-    put_whole(f, "maps", r->s->rows);
-    put_whole(f, "buffer", r->s->buffer);
-    put_whole(f, "tokens_a_map", r->s->N);
-    put_whole(f, "width", c->d);
-    put_whole(f, "latents", c->n);
-    put_whole(f, "k", c->k);
-    put_whole(f, "batch", c->batch);
-    put_whole(f, "epochs", r->o->epochs);
-    put_text(f, "topk", c->batch_topk ? "batch" : "token");
-    put_whole(f, "multi_topk", c->multi_topk);
-    put_text(f, "auxk", c->released_auxk ? "released" : "paper");
-    put_real(f, "auxk_alpha", c->auxk_alpha);
-    put_whole(f, "dead_feature_threshold", c->dead_threshold);
-    put_real(f, "lr", c->lr);
-    put_real(f, "beta1", c->beta1);
-    put_real(f, "beta2", c->beta2);
-    put_real(f, "adam_eps", c->eps);
-    put_real(f, "clip", c->clip);
-    put_whole(f, "seed", c->seed);
-    put_whole(f, "log_every", r->o->log_every);
-    put_text(f, "dtype", io_dtype_name(r->o->type));
-    put_whole(f, "contract", SAEURON_CONTRACT_VERSION);
+    metadata_text(f, "hook", r->s->hook);
+    metadata_text(f, "model", r->s->model);
+    metadata_add(f, "data", "%016" PRIx64, r->s->digest);
+    metadata_add(f, "maps", "%zu", r->s->rows);
+    metadata_add(f, "buffer", "%zu", r->s->buffer);
+    metadata_add(f, "tokens_a_map", "%zu", r->s->N);
+    metadata_add(f, "width", "%zu", c->d);
+    metadata_add(f, "latents", "%zu", c->n);
+    metadata_add(f, "k", "%zu", c->k);
+    metadata_add(f, "batch", "%zu", c->batch);
+    metadata_add(f, "epochs", "%zu", r->o->epochs);
+    metadata_text(f, "topk", c->batch_topk ? "batch" : "token");
+    metadata_add(f, "multi_topk", "%d", c->multi_topk);
+    metadata_text(f, "auxk", c->released_auxk ? "released" : "paper");
+    metadata_real(f, "auxk_alpha", c->auxk_alpha);
+    metadata_add(f, "dead_feature_threshold", "%" PRIu64, c->dead_threshold);
+    metadata_real(f, "lr", c->lr);
+    metadata_real(f, "beta1", c->beta1);
+    metadata_real(f, "beta2", c->beta2);
+    metadata_real(f, "adam_eps", c->eps);
+    metadata_real(f, "clip", c->clip);
+    metadata_add(f, "seed", "%" PRIu64, c->seed);
+    metadata_add(f, "log_every", "%zu", r->o->log_every);
+    metadata_text(f, "dtype", io_dtype_name(r->o->type));
+    metadata_add(f, "contract", "%d", SAEURON_CONTRACT_VERSION);
 }
 
 /* Refuses metadata of another run: the first fact that differs is named. */
 static int compare_facts(const run *r, const tensors *t, saeuron_error *err)
 {
     char text[96];
-    json v;
     for (size_t i = 0; i < r->facts.n; i++) {
         const char *key = r->facts.pair[2 * i], *now = r->facts.pair[2 * i + 1];
-        const bool there = json_get(t->metadata, key, &v) && json_string(v, text, sizeof text, NULL);
-        if (!there)
-            return fail(err, SAEURON_EFORMAT, "%s: its metadata does not say its %s: it is not of this run; name another --out", t->path, key);
+        if (!metadata_get(t->metadata, key, text, sizeof text))
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: its metadata does not say its %s: it is not of this run; name another folder",
+                        t->path, key);
         if (strcmp(text, now))
-            return fail(err, SAEURON_EFORMAT, "%s: was made with %s %s, but this run has %s: give the same options and data as before, or another --out", t->path, key, text, now);
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: was made with %s %s, but this run has %s: "
+                        "give the same options and data as before, or another folder",
+                        t->path, key, text, now);
     }
     return SAEURON_OK;
 }
 
 /* ---- checkpoints ---- */
 
-/* Writes the whole state beside the last checkpoint, then over it: after an error the last one is as it was. */
+/* A tensor of the trainer as one of a file. */
+static tensor_out described(const trainer_tensor *t, dtype type)
+{
+    return (tensor_out){ .name = t->name, .type = type, .ndim = t->ndim,
+                         .shape = { t->shape[0], t->ndim > 1 ? t->shape[1] : 0 } };
+}
+
+/* Progress of a checkpoint. The host's wish to stop is not heeded: whoever stops wants the checkpoint. */
+static void tell_saved(const run *r, size_t done)
+{
+    if (r->host && r->host->progress)
+        r->host->progress(r->host->user, "checkpoint", done, TRAINER_SAVED + 1);
+}
+
+/* Writes the whole state. The last checkpoint is replaced when the new one is whole: after an error it is as
+ * it was. */
 static int save_checkpoint(run *r, saeuron_error *err)
 {
     tensor_out list[TRAINER_SAVED + 1];
-    facts  f = r->facts;
-    char   step[32];
+    metadata f = r->facts;
     io_out out;
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
     for (size_t i = 0; i < TRAINER_SAVED; i++)
-        list[i] = (tensor_out){ .name = r->state[i].name, .type = r->state[i].type, .ndim = r->state[i].ndim, .shape = { r->state[i].shape[0], r->state[i].ndim > 1 ? r->state[i].shape[1] : 0 } };
+        list[i] = described(&r->state[i], r->state[i].type);
     list[TRAINER_SAVED] = (tensor_out){ .name = LOG_TENSOR, .type = DT_U8, .ndim = 1, .shape = { r->log.n } };
-    put_text(&f, "format", CHECKPOINT_FORMAT);
-    snprintf(step, sizeof step, "%zu", r->step);
-    put_text(&f, "step", step);
+    metadata_text(&f, "format", CHECKPOINT_FORMAT);
+    metadata_add(&f, "step", "%zu", r->step);
     int code = tensors_begin(&out, r->host, r->checkpoint, list, TRAINER_SAVED + 1, f.pair, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
-        code = r->state[i].type == DT_F32 ? tensors_put(&out, &list[i], 0, r->state[i].data, r->state[i].count, err)
-                                          : tensors_put_whole(&out, r->state[i].data, r->state[i].count, err);
-        if (r->host && r->host->progress)
-            r->host->progress(r->host->user, "checkpoint", i + 1, TRAINER_SAVED + 1); /* whatever it answers: a stop wants a checkpoint */
+        const trainer_tensor *t = &r->state[i];
+        code = t->type == DT_F32 ? tensors_put(&out, &list[i], 0, t->data, t->count, err)
+                                 : tensors_put_whole(&out, t->data, t->count, err);
+        tell_saved(r, i + 1);
     }
     if (!code)
         code = io_out_write(&out, r->log.at, r->log.n, err);
     if (!code)
         code = io_out_commit(&out, err);
     io_out_abort(&out);
-    if (!code)
-        r->saved = r->step;
-    if (!code && r->host && r->host->progress)
-        r->host->progress(r->host->user, "checkpoint", TRAINER_SAVED + 1, TRAINER_SAVED + 1);
-    return code;
+    if (code)
+        return code;
+    r->saved = r->step;
+    tell_saved(r, TRAINER_SAVED + 1);
+    return SAEURON_OK;
 }
 
 /* One tensor of the checkpoint into the trainer. */
 static int load_tensor(const trainer_tensor *to, const tensors *t, saeuron_error *err)
 {
     const tensor *from = tensors_find(t, to->name);
-    if (!from || from->type != to->type || from->count != to->count || from->ndim != to->ndim || from->shape[0] != to->shape[0])
-        return fail(err, SAEURON_EFORMAT, "%s: tensor %s is missing or of another shape: remove the file and train again", t->path, to->name);
+    if (!from || from->type != to->type || from->count != to->count || from->ndim != to->ndim ||
+        from->shape[0] != to->shape[0])
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: tensor %s is missing or of another shape: remove the file and train again", t->path,
+                    to->name);
     if (to->type == DT_F32) {
         nn_widen(to->data, (weight){ .data = from->data, .type = DT_F32 }, 0, to->count);
-        return nn_first_bad(to->data, to->count) == to->count ? SAEURON_OK : fail(err, SAEURON_ENAN, "%s: tensor %s is not finite: remove the file and train again", t->path, to->name);
+        if (nn_first_bad(to->data, to->count) < to->count)
+            return fail(err, SAEURON_ENAN, "%s: tensor %s is not finite: remove the file and train again",
+                        t->path, to->name);
+        return SAEURON_OK;
     }
     for (size_t i = 0; i < to->count; i++) {
         uint64_t x = 0;
@@ -167,33 +167,42 @@ static int load_tensor(const trainer_tensor *to, const tensors *t, saeuron_error
     return SAEURON_OK;
 }
 
+/* The checkpoint's step, and its table of steps into r->log: it begins with log_head and has no zero. */
+static int load_steps(run *r, const tensors *t, saeuron_error *err)
+{
+    const uint64_t trained = *(uint64_t *)r->state[TRAINER_SAVED - 1].data;
+    const tensor *log = tensors_find(t, LOG_TENSOR);
+    const size_t head = sizeof log_head - 1;
+    uint64_t step = 0;
+    if (!metadata_uint(t->metadata, "step", &step) || !step || step > r->total || trained != step || !log ||
+        log->type != DT_U8 || log->bytes < head || memcmp(log->data, log_head, head) ||
+        memchr(log->data, 0, log->bytes))
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its step or its table of steps is not whole: remove the file and train again",
+                    r->checkpoint);
+    r->step = r->saved = (size_t)step;
+    for (size_t at = 0, some; at < log->bytes; at += some) { /* in pieces: text_add's precision is an int */
+        some = log->bytes - at < 4096 ? log->bytes - at : 4096;
+        text_add(&r->log, "%.*s", (int)some, (const char *)log->data + at);
+    }
+    return SAEURON_OK;
+}
+
 static int load_checkpoint(run *r, saeuron_error *err)
 {
     tensors t;
-    char    text[64] = "";
-    json    v;
-    uint64_t step = 0;
     int code = tensors_open(&t, r->host, r->checkpoint, err);
-    if (!code && (!json_get(t.metadata, "format", &v) || !json_equals(v, CHECKPOINT_FORMAT)))
-        code = fail(err, SAEURON_EFORMAT, "%s: is no checkpoint of this program: remove it and train again", r->checkpoint);
+    if (!code && !metadata_is(t.metadata, "format", CHECKPOINT_FORMAT))
+        code = fail(err, SAEURON_EFORMAT, "%s: is no checkpoint of this program: remove it and train again",
+                    r->checkpoint);
     if (!code)
         code = compare_facts(r, &t, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
         code = load_tensor(&r->state[i], &t, err);
         tensors_release(&t); /* its pages are not needed twice */
     }
-    const tensor *log = code ? NULL : tensors_find(&t, LOG_TENSOR);
-    if (!code && (!json_get(t.metadata, "step", &v) || !json_string(v, text, sizeof text, NULL) || !io_parse_uint(text, &step) || !step || step > r->total ||
-                  *(uint64_t *)r->state[TRAINER_SAVED - 1].data != step || !log || log->type != DT_U8 || log->bytes < sizeof log_head - 1 ||
-                  memcmp(log->data, log_head, sizeof log_head - 1) || memchr(log->data, 0, log->bytes)))
-        code = fail(err, SAEURON_EFORMAT, "%s: its step or its table of steps is not whole: remove the file and train again", r->checkpoint);
-    if (!code) {
-        r->step = r->saved = (size_t)step;
-        for (size_t at = 0, some; at < log->bytes; at += some) { /* pieces: text_add formats */
-            some = log->bytes - at < 4096 ? log->bytes - at : 4096;
-            text_add(&r->log, "%.*s", (int)some, (const char *)log->data + at);
-        }
-    }
+    if (!code)
+        code = load_steps(r, &t, err);
     tensors_close(&t);
     return code;
 }
@@ -216,11 +225,13 @@ static void log_step(run *r, const training_step *s)
     text_add(&r->log, "\n");
 }
 
-/* The next step: its batch is maps [b maps, (b+1) maps) of the epoch, the last batch perhaps fewer. *stop: the watcher wants no more. */
+/* The next step. Its batch b is maps [b maps, (b+1) maps) of the epoch's order; the last may have fewer.
+ * *stop: the watcher wants no more. */
 static int one_step(run *r, bool *stop, saeuron_error *err)
 {
     map_source *s = r->s;
-    const size_t epoch = r->step / r->batches, first = r->step % r->batches * r->maps, count = s->rows - first < r->maps ? s->rows - first : r->maps;
+    const size_t epoch = r->step / r->batches, first = r->step % r->batches * r->maps;
+    const size_t count = s->rows - first < r->maps ? s->rows - first : r->maps;
     train_report report;
     int code = SAEURON_OK;
     for (size_t i = 0; i < count && !code; i++)
@@ -232,21 +243,29 @@ static int one_step(run *r, bool *stop, saeuron_error *err)
     if (code)
         return code;
     r->step++;
-    const training_step now = { .step = r->step, .steps = r->total, .epoch = epoch + 1, .epochs = r->o->epochs, .tokens = (epoch * s->rows + first + count) * s->N, .latents = r->c.n, .report = &report };
+    const training_step now = { .step = r->step,
+                                .steps = r->total,
+                                .epoch = epoch + 1,
+                                .epochs = r->o->epochs,
+                                .tokens = (epoch * s->rows + first + count) * s->N,
+                                .latents = r->c.n,
+                                .report = &report };
     if ((r->step - 1) % r->o->log_every == 0 || r->step == r->total)
         log_step(r, &now);
     *stop = r->o->watch && r->o->watch(r->o->user, &now);
     return SAEURON_OK;
 }
 
-/* A checkpoint of where a stopped run is, and the words for it. */
+/* Ends a run that is to stop: with a checkpoint, if there was a step, and SAEURON_ECANCEL. */
 static int stopped(run *r, saeuron_error *err)
 {
     const int code = r->step > r->saved ? save_checkpoint(r, err) : SAEURON_OK;
     if (code)
         return code;
-    return r->step ? fail(err, SAEURON_ECANCEL, "stopped after step %zu of %zu: --resume goes on from there", r->step, r->total)
-                   : fail(err, SAEURON_ECANCEL, "stopped before the first step");
+    if (!r->step)
+        return fail(err, SAEURON_ECANCEL, "stopped before the first step");
+    return fail(err, SAEURON_ECANCEL, "stopped after step %zu of %zu: resume goes on from there", r->step,
+                r->total);
 }
 
 static int all_steps(run *r, saeuron_error *err)
@@ -263,25 +282,29 @@ static int all_steps(run *r, saeuron_error *err)
 
 /* ---- the end ---- */
 
-/* sparsify's SaeConfig. batch_topk is a fact of training: readers force it off (AUDIT A4). */
+/* sparsify's SaeConfig. AUDIT A4: batch_topk says how the SAE was trained; at use TopK is per token. */
 static int save_config(const run *r, saeuron_error *err)
 {
     text_out t = { .host = r->host };
     const train_config *c = &r->c;
-    text_add(&t, "{\n  \"activation\": \"topk\",\n  \"expansion_factor\": %zu,\n  \"normalize_decoder\": true,\n  \"num_latents\": %zu,\n  \"k\": %zu,\n  \"batch_topk\": %s,\n"
-             "  \"sample_topk\": false,\n  \"input_unit_norm\": false,\n  \"multi_topk\": %s,\n  \"d_in\": %zu\n}\n",
-             c->n / c->d ? c->n / c->d : 1, c->n, c->k, c->batch_topk ? "true" : "false", c->multi_topk ? "true" : "false", c->d);
+    text_add(&t, "{\n  \"activation\": \"topk\",\n  \"expansion_factor\": %zu,\n",
+             c->d <= c->n ? c->n / c->d : 1);
+    text_add(&t, "  \"normalize_decoder\": true,\n  \"num_latents\": %zu,\n  \"k\": %zu,\n", c->n, c->k);
+    text_add(&t, "  \"batch_topk\": %s,\n  \"sample_topk\": false,\n", c->batch_topk ? "true" : "false");
+    text_add(&t, "  \"input_unit_norm\": false,\n  \"multi_topk\": %s,\n", c->multi_topk ? "true" : "false");
+    text_add(&t, "  \"d_in\": %zu\n}\n", c->d);
     return text_save(&t, r->config, err);
 }
 
 static int save_sae(const run *r, saeuron_error *err)
 {
     tensor_out list[4];
-    facts f = r->facts;
-    put_text(&f, "format", SAE_FORMAT);
-    for (size_t i = 0; i < 4; i++)
-        list[i] = (tensor_out){ .name = r->state[i].name, .type = r->o->type, .ndim = r->state[i].ndim, .shape = { r->state[i].shape[0], r->state[i].ndim > 1 ? r->state[i].shape[1] : 0 },
-                                .values = r->state[i].data };
+    metadata f = r->facts;
+    metadata_text(&f, "format", SAE_FORMAT);
+    for (size_t i = 0; i < 4; i++) { /* encoder.weight, encoder.bias, W_dec, b_dec */
+        list[i] = described(&r->state[i], r->o->type);
+        list[i].values = r->state[i].data;
+    }
     return tensors_save(r->host, r->sae, list, 4, f.pair, err);
 }
 
@@ -290,38 +313,44 @@ static int save_summary(const run *r, const measurement *m, saeuron_error *err)
     text_out t = { .host = r->host };
     text_add(&t, "{");
     for (size_t i = 0; i < r->facts.n; i++) {
+        const char *key = r->facts.pair[2 * i], *value = r->facts.pair[2 * i + 1];
         text_add(&t, "%s", i ? ", " : "");
-        text_quote(&t, r->facts.pair[2 * i]);
+        text_quote(&t, key);
         text_add(&t, ": ");
-        if (r->facts.pair[2 * i + 1] == r->facts.number[i] && strcmp(r->facts.pair[2 * i], "data"))
-            text_add(&t, "%s", r->facts.number[i]);
+        if (value == r->facts.value[i] && strcmp(key, "data")) /* was formatted, so a number; or the digest */
+            text_add(&t, "%s", value);
         else
-            text_quote(&t, r->facts.pair[2 * i + 1]);
+            text_quote(&t, value);
     }
-    text_add(&t, ",\n \"steps\": %zu, \"tokens\": %zu,\n \"measured\": {", r->total, r->s->rows * r->s->N * r->o->epochs);
+    text_add(&t, ",\n \"steps\": %zu, \"tokens\": %zu,\n \"measured\": {", r->total,
+             r->s->rows * r->s->N * r->o->epochs);
     measurement_json(m, &t);
     text_add(&t, "}}\n");
     return text_save(&t, r->summary, err);
 }
 
-/* The folder, its summary last, then the checkpoint goes: whoever is killed in between does this again. */
+/* Writes the folder, the summary last; then removes the checkpoint. A run killed in between does all this
+ * again. */
 static int finish(run *r, saeuron_error *err)
 {
     map_source *s = r->s;
     const size_t tail = source_tail(s), first = s->rows - tail > MEASURED ? s->rows - MEASURED : tail;
-    const measure_options o = { .dir = r->o->dir, .first = first, .count = s->rows - first, .ordered = true, .threads = r->o->threads, .isa = r->o->isa };
+    const measure_options o = { .dir = r->o->dir, .first = first, .count = s->rows - first, .ordered = true,
+                                .threads = r->o->threads, .isa = r->o->isa };
     measurement m;
     text_out density = { .host = r->host };
     int code;
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
-    if ((code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK || (code = io_write_file(r->host, r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
+    if ((code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK ||
+        (code = io_write_file(r->host, r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
         return code;
     code = measure_sae(&m, s, r->host, &o, err);
     if (code)
         return code == SAEURON_ECANCEL ? stopped(r, err) : code;
     density_table(&m, &density);
-    if ((code = text_save(&density, r->density, err)) != SAEURON_OK || (code = save_summary(r, &m, err)) != SAEURON_OK)
+    if ((code = text_save(&density, r->density, err)) != SAEURON_OK ||
+        (code = save_summary(r, &m, err)) != SAEURON_OK)
         return code;
     remove(r->checkpoint);
     return SAEURON_OK;
@@ -335,38 +364,44 @@ static int check_options(run *r, saeuron_error *err)
     const map_source *s = r->s;
     const train_config *c = &r->c;
     if (!o->epochs || !o->checkpoint_every || !o->log_every)
-        return fail(err, SAEURON_EUSAGE, "--epochs, --checkpoint-every and --log-every must be at least 1");
+        return fail(err, SAEURON_EUSAGE, "epochs, checkpoint_every and log_every must be at least 1");
     if (o->type != DT_F32 && o->type != DT_F16)
-        return fail(err, SAEURON_EUSAGE, "--dtype must be F32 or F16");
+        return fail(err, SAEURON_EUSAGE, "type must be F32 or F16");
     if (!c->n || !c->k || c->k > c->n)
-        return fail(err, SAEURON_EUSAGE, "--k %zu: must be from 1 to the number of latents, %zu", c->k, c->n);
+        return fail(err, SAEURON_EUSAGE, "k %zu: must be from 1 to the number of latents, %zu", c->k, c->n);
     if (!(c->lr > 0 && c->lr <= 1))
-        return fail(err, SAEURON_EUSAGE, "--lr must be above 0 and at most 1");
+        return fail(err, SAEURON_EUSAGE, "lr must be above 0 and at most 1");
     if (!(c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1))
-        return fail(err, SAEURON_EUSAGE, "--beta1 and --beta2 must be from 0 to below 1");
+        return fail(err, SAEURON_EUSAGE, "beta1 and beta2 must be from 0 to below 1");
     if (!(c->eps > 0 && c->eps <= 1) || !(c->clip > 0 && c->clip <= 1e30))
-        return fail(err, SAEURON_EUSAGE, "--adam-eps must be above 0 and at most 1, --clip above 0");
+        return fail(err, SAEURON_EUSAGE, "eps must be above 0 and at most 1, clip above 0");
     if (!(c->auxk_alpha >= 0 && c->auxk_alpha <= 1e6))
-        return fail(err, SAEURON_EUSAGE, "--auxk-alpha must be from 0 to a million");
+        return fail(err, SAEURON_EUSAGE, "auxk_alpha must be from 0 to a million");
     if (r->c.batch < s->N || r->c.batch % s->N)
-        return fail(err, SAEURON_EUSAGE, "--batch %zu: must be a multiple of the %zu tokens of a map", r->c.batch, s->N);
+        return fail(err, SAEURON_EUSAGE, "batch %zu: must be a multiple of the %zu tokens of a map",
+                    r->c.batch, s->N);
     r->maps = r->c.batch / s->N;
     if (s->rows < r->maps)
-        return fail(err, SAEURON_EUSAGE, "the data has %zu maps, fewer than a batch's %zu: collect more, or give a smaller --batch", s->rows, r->maps);
+        return fail(err, SAEURON_EUSAGE,
+                    "the data has %zu maps, fewer than a batch's %zu: collect more, or give a smaller batch",
+                    s->rows, r->maps);
     r->batches = (s->rows + r->maps - 1) / r->maps;
-    if (!nn_mul(r->batches, o->epochs, &r->total) || !nn_mul(s->rows / r->maps, o->epochs, &r->c.steps) || r->total > SIZE_MAX / r->c.batch)
-        return fail(err, SAEURON_EUSAGE, "--epochs %zu: too many", o->epochs);
+    if (!nn_mul(r->batches, o->epochs, &r->total) || !nn_mul(s->rows / r->maps, o->epochs, &r->c.steps) ||
+        r->total > SIZE_MAX / r->c.batch)
+        return fail(err, SAEURON_EUSAGE, "epochs %zu: too many", o->epochs);
     r->c.d = s->d;
     return SAEURON_OK;
 }
 
 static int name_files(run *r, saeuron_error *err)
 {
-    static const char *const names[] = { "checkpoint.safetensors", "sae.safetensors", TRAINING_SUMMARY, "cfg.json", "train.tsv", "density.tsv" };
+    static const char *const names[] = {
+        "checkpoint.safetensors", "sae.safetensors", TRAINING_SUMMARY, "cfg.json", "train.tsv", "density.tsv"
+    };
     char *const paths[] = { r->checkpoint, r->sae, r->summary, r->config, r->table, r->density };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!io_join(paths[i], sizeof r->sae, r->o->dir, names[i]))
-            return fail(err, SAEURON_EUSAGE, "--out: the path is too long");
+            return fail(err, SAEURON_EUSAGE, "dir: the path is too long");
     return SAEURON_OK;
 }
 
@@ -379,7 +414,9 @@ static int look_at_folder(run *r, bool *done, saeuron_error *err)
     *done = false;
     for (size_t i = 0; i < sizeof ours / sizeof *ours && !r->o->resume; i++)
         if (io_exists(r->host, ours[i]))
-            return fail(err, SAEURON_EUSAGE, "%s: is there already: --resume goes on with that run; else name another --out", ours[i]);
+            return fail(err, SAEURON_EUSAGE,
+                        "%s: is there already: resume goes on with that run; else name another folder",
+                        ours[i]);
     if (io_exists(r->host, r->checkpoint) || !io_exists(r->host, r->sae))
         return SAEURON_OK;
     code = tensors_open(&t, r->host, r->sae, err);
@@ -400,7 +437,8 @@ static int run_steps(run *r, saeuron_error *err)
     put_facts(r);
     if ((code = look_at_folder(r, &done, err)) != SAEURON_OK || done)
         return code;
-    if ((code = trainer_open(&r->t, r->host, &r->c, r->o->threads, r->o->isa, err)) != SAEURON_OK || (code = source_shuffle(r->s, r->c.seed, err)) != SAEURON_OK)
+    if ((code = trainer_open(&r->t, r->host, &r->c, r->o->threads, r->o->isa, err)) != SAEURON_OK ||
+        (code = source_shuffle(r->s, r->c.seed, err)) != SAEURON_OK)
         return code;
     trainer_tensors(r->t, r->state);
     if (!nn_mul(r->maps * r->s->N, r->s->d, &values) || !(r->x = io_alloc(r->host, values, sizeof *r->x)))

@@ -1,11 +1,14 @@
-/* activations.c: what an SAE is trained and measured on, as one list of maps: files of `collect`, or sampled as they are needed.
+/* source.c: what an SAE is trained and measured on, as one list of maps: in files, or sampled when they are
+ * needed.
  *
- *   files, mapped --rows as they lie--> map [N,d], widened            prompts --sampler_maps--> a window of prompts' maps in memory
- *            order of an epoch: all rows shuffled                              order: prompts shuffled, then each window's maps
+ *   files, mapped --> map [N,d], widened         an epoch's order: all rows, shuffled
+ *   prompts --sampler_maps--> a window's maps    an epoch's order: prompts shuffled, then each window's maps
  *
- * Not here: sampling itself (collect.c), what is done with a map (training.c, measure.c).
- * Source: SAeUron, arXiv 2501.18052, section 4; released SAE/train.py, which stores all maps and shuffles their rows once.
- * Letters: N tokens a map, d width, T maps of a prompt. */
+ * Not here: the sampling itself (collect.c), what is done with a map (run.c, measure.c).
+ * Source: SAeUron, arXiv 2501.18052, section 4; released scripts/train.py, which stores all maps and shuffles
+ * their rows once.
+ * Letters: N tokens of a map, d its width, T maps of a prompt. A window is some prompts that are sampled
+ * together. */
 #include "training/source.h"
 #include "arithmetic/rng.h"
 
@@ -15,7 +18,7 @@
 
 /* ---- the order ---- */
 
-/* Streams are named as those of hash-filled weights are: window w of the maps continues the digest from w. Files are window 0. */
+/* Streams of random numbers (contract 6): of the maps of window w, and of the prompts. Files are window 0. */
 static uint64_t map_stream(size_t w) { return nn_hash(w, "shuffle", 7); }
 static uint64_t prompt_stream(void)  { return nn_hash(0, "prompts", 7); }
 
@@ -33,31 +36,23 @@ int source_shuffle(map_source *s, uint64_t seed, saeuron_error *err)
 
 /* ---- files ---- */
 
-/* What files must have alike to be one list, by their metadata. Which steps of the sampling they hold may differ: more maps of the
- * first steps (collect --first) make an SAE that tells concepts apart where pictures begin. */
+/* Metadata in which files must be alike. They may hold other steps of the sampling: more maps
+ * of its first steps make an SAE that tells concepts apart where pictures begin. */
 static const char *const alike[] = { "hook", "model", "diff", "steps", "size", "cfg", "negative_prompt" };
 
 #define TEXT_BYTES 8192
 
-static void meta_text(const tensors *t, const char *key, char *out, size_t size)
-{
-    json v;
-    if (!json_get(t->metadata, key, &v) || !json_string(v, out, size, NULL))
-        out[0] = 0;
-}
-
 static int open_file(activation_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
 {
-    char format[64];
-    int  code = tensors_open(&f->t, host, path, err);
+    const int code = tensors_open(&f->t, host, path, err);
     if (code)
         return code;
-    meta_text(&f->t, "format", format, sizeof format);
     f->a = tensors_find(&f->t, "activations");
-    if (strcmp(format, ACTIVATIONS_FORMAT) || f->t.count != 1 || !f->a)
-        return fail(err, SAEURON_EFORMAT, "%s: holds no activations: name what saeuron collect wrote", path);
+    if (!metadata_is(f->t.metadata, "format", ACTIVATIONS_FORMAT) || f->t.count != 1 || !f->a)
+        return fail(err, SAEURON_EFORMAT, "%s: holds no activations: name files that collect wrote", path);
     if (f->a->ndim != 3 || (f->a->type != DT_F32 && f->a->type != DT_F16))
-        return fail(err, SAEURON_EFORMAT, "%s: tensor activations must be [rows, tokens, width] in F32 or F16", path);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: tensor activations must be [rows, tokens, width] in F32 or F16", path);
     if (!f->a->shape[0] || !f->a->shape[1] || !f->a->shape[2])
         return fail(err, SAEURON_EFORMAT, "%s: tensor activations is empty: collect some first", path);
     return SAEURON_OK;
@@ -69,15 +64,18 @@ static int compare_files(const map_source *s, size_t i, char *text, saeuron_erro
     const activation_file *a = &s->file[0], *b = &s->file[i];
     char *const other = text + TEXT_BYTES;
     for (size_t k = 0; k < sizeof alike / sizeof *alike; k++) {
-        meta_text(&a->t, alike[k], text, TEXT_BYTES);
-        meta_text(&b->t, alike[k], other, TEXT_BYTES);
+        metadata_get(a->t.metadata, alike[k], text, TEXT_BYTES);
+        metadata_get(b->t.metadata, alike[k], other, TEXT_BYTES);
         if (strcmp(text, other))
-            return fail(err, SAEURON_EFORMAT, "%s: its metadata has %s \"%.60s\", but that of %s has \"%.60s\": they cannot be mixed; name files of one kind", b->t.path, alike[k],
-                        other, a->t.path, text);
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: its metadata has %s \"%.60s\", but that of %s has \"%.60s\": "
+                        "they cannot be mixed; name files of one kind",
+                        b->t.path, alike[k], other, a->t.path, text);
     }
     if (b->a->shape[1] != a->a->shape[1] || b->a->shape[2] != a->a->shape[2])
-        return fail(err, SAEURON_EFORMAT, "%s: its maps are %zu x %zu, but those of %s are %zu x %zu: they cannot be mixed", b->t.path, b->a->shape[1], b->a->shape[2], a->t.path,
-                    a->a->shape[1], a->a->shape[2]);
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its maps are %zu x %zu, but those of %s are %zu x %zu: they cannot be mixed",
+                    b->t.path, b->a->shape[1], b->a->shape[2], a->t.path, a->a->shape[1], a->a->shape[2]);
     return SAEURON_OK;
 }
 
@@ -97,13 +95,14 @@ static activation_file *find_row(map_source *s, size_t row)
 
 #define DIGESTED 1024 /* rows that the digest looks at */
 
-/* Of hook, model, sampling, the maps' size, and of the bytes of at most DIGESTED rows, evenly spread; however files are cut. */
+/* Of hook, model, sampling, the maps' size, and of the bytes of at most DIGESTED rows, evenly spread. The
+ * same however the rows are cut into files. */
 static void digest_files(map_source *s, char *text)
 {
     const size_t some = s->rows < DIGESTED ? s->rows : DIGESTED;
     uint64_t h = 0;
     for (size_t k = 0; k < sizeof alike / sizeof *alike; k++) {
-        meta_text(&s->file[0].t, alike[k], text, TEXT_BYTES);
+        metadata_get(s->file[0].t.metadata, alike[k], text, TEXT_BYTES);
         h = nn_hash(h, text, strlen(text));
     }
     snprintf(text, TEXT_BYTES, "%zu %zu %zu", s->rows, s->N, s->d);
@@ -117,13 +116,14 @@ static void digest_files(map_source *s, char *text)
     s->digest = h;
 }
 
-int source_open(map_source *s, const saeuron_host *host, const char *const *paths, size_t count, saeuron_error *err)
+int source_open(map_source *s, const saeuron_host *host, const char *const *paths, size_t count,
+                saeuron_error *err)
 {
     char *text = NULL;
     int   code = SAEURON_OK;
     *s = (map_source){ .host = host };
     if (!count)
-        return fail(err, SAEURON_EUSAGE, "there are no activations: name files of saeuron collect");
+        return fail(err, SAEURON_EUSAGE, "there are no activations: name files that collect wrote");
     s->file = io_alloc(host, count, sizeof *s->file);
     text = io_alloc(host, 2, TEXT_BYTES);
     if (!s->file || !text)
@@ -141,8 +141,8 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
     if (!code) {
         s->N = s->file[0].a->shape[1];
         s->d = s->file[0].a->shape[2];
-        meta_text(&s->file[0].t, "hook", s->hook, sizeof s->hook);
-        meta_text(&s->file[0].t, "model", s->model, sizeof s->model);
+        metadata_get(s->file[0].t.metadata, "hook", s->hook, sizeof s->hook);
+        metadata_get(s->file[0].t.metadata, "model", s->model, sizeof s->model);
         digest_files(s, text);
     }
     io_free(host, text);
@@ -158,7 +158,9 @@ int source_row(map_source *s, float *x, size_t row, saeuron_error *err)
     nn_widen(x, (weight){ .data = f->a->data, .type = f->a->type }, (row - f->first) * n, n);
     const size_t bad = nn_first_bad(x, n);
     if (bad < n)
-        return fail(err, SAEURON_ENAN, "%s: tensor activations: row %zu, token %zu, channel %zu is not finite: collect it again", f->t.path, row - f->first, bad / s->d, bad % s->d);
+        return fail(err, SAEURON_ENAN,
+                    "%s: tensor activations: row %zu, token %zu, channel %zu is not finite: collect it again",
+                    f->t.path, row - f->first, bad / s->d, bad % s->d);
     s->read += n * dtype_size(f->a->type);
     if (s->read > RELEASE) {
         for (size_t i = 0; i < s->files; i++)
@@ -170,7 +172,8 @@ int source_row(map_source *s, float *x, size_t row, saeuron_error *err)
 
 /* ---- sampling ---- */
 
-int source_open_online(map_source *s, saeuron_context *x, const sampler_options *o, size_t buffer, saeuron_error *err)
+int source_open_online(map_source *s, saeuron_context *x, const sampler_options *o, size_t buffer,
+                       saeuron_error *err)
 {
     sampler_facts f;
     size_t values;
@@ -180,7 +183,9 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
     if (code)
         return code;
     if (buffer < f.rows)
-        return fail(err, SAEURON_EUSAGE, "a buffer of %zu maps cannot hold one prompt's %zu: --buffer must be at least that", buffer, f.rows);
+        return fail(err, SAEURON_EUSAGE,
+                    "a buffer of %zu maps cannot hold one prompt's %zu: buffer must be at least that", buffer,
+                    f.rows);
     memcpy(s->hook, f.hook, sizeof s->hook);
     snprintf(s->model, sizeof s->model, "%016" PRIx64, f.model);
     s->prompts = f.prompts;
@@ -191,17 +196,22 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
     s->window = buffer / f.rows < f.prompts ? buffer / f.rows : f.prompts;
     snprintf(text, sizeof text, "window %zu", s->window);
     s->digest = nn_hash(f.digest, text, strlen(text));
-    if (!nn_mul(s->prompts, s->T, &s->rows) || !nn_mul(s->window * s->T, s->N * s->d, &values) || !(s->maps = io_alloc(s->host, values, sizeof(float))) ||
+    if (!nn_mul(s->prompts, s->T, &s->rows) || !nn_mul(s->window * s->T, s->N * s->d, &values) ||
+        !(s->maps = io_alloc(s->host, values, sizeof(float))) ||
         !(s->place = io_alloc(s->host, s->window * s->T, sizeof *s->place)))
-        return fail(err, SAEURON_ENOMEM, "no memory for a buffer of %zu maps, %zu x %zu each: a smaller --buffer needs less", s->window * s->T, s->N, s->d);
+        return fail(err, SAEURON_ENOMEM,
+                    "no memory for %zu maps, %zu x %zu each: a smaller buffer needs less", s->window * s->T,
+                    s->N, s->d);
     return SAEURON_OK;
 }
 
-/* Samples window w: prompts [w W, (w+1) W) of their order, by ascending number, so that one window of all is in the files' order. */
+/* Samples window w: prompts [w W, (w+1) W) of their order, W being s->window, by ascending number: one window
+ * of all prompts then has the order of files. */
 static int fill_window(map_source *s, size_t w, saeuron_error *err)
 {
-    const size_t first = w * s->window, count = s->prompts - first < s->window ? s->prompts - first : s->window;
-    uint32_t *const now = s->place; /* the prompts' numbers meanwhile: window <= window T */
+    const size_t first = w * s->window,
+                 count = s->prompts - first < s->window ? s->prompts - first : s->window;
+    uint32_t *const now = s->place; /* first the prompts' numbers, which fit: window <= window T */
     for (size_t i = 0; i < count; i++) {
         size_t j = i;
         for (; j && now[j - 1] > s->order[first + i]; j--)
@@ -214,7 +224,6 @@ static int fill_window(map_source *s, size_t w, saeuron_error *err)
         return code;
     rng_shuffle(s->place, count * s->T, s->seed, map_stream(w));
     s->held = w + 1;
-    s->held_rows = count * s->T;
     return SAEURON_OK;
 }
 
@@ -228,7 +237,10 @@ int source_next(map_source *s, float *x, size_t place, saeuron_error *err)
         return code;
     memcpy(x, s->maps + s->place[at] * n, n * sizeof *x);
     const size_t bad = nn_first_bad(x, n);
-    return bad < n ? fail(err, SAEURON_ENAN, "the activations at %s are not finite: token %zu, channel %zu of a map", s->hook, bad / s->d, bad % s->d) : SAEURON_OK;
+    return bad < n ? fail(err, SAEURON_ENAN,
+                          "the activations at %s are not finite: token %zu, channel %zu of a map", s->hook,
+                          bad / s->d, bad % s->d)
+                   : SAEURON_OK;
 }
 
 size_t source_tail(const map_source *s)

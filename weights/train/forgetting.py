@@ -146,9 +146,10 @@ class Facts:
 
     @staticmethod
     def choice(row):
-        """("top 8", "-5", SAE) of eval.json's "Cats top 8 strength -5 sae 0123456789abcdef"."""
-        words = row["forget"].split()
-        return f"{words[-6]} {float(words[-5]):g}", f"{float(words[-3]):g}", words[-1]
+        """("top 8", "-5", SAE) of eval.json's "Cats top 8 strength -5 sae 0123456789abcdef statistics 0123456789abcdef"."""
+        choice, _, digests = row["forget"].rpartition(" sae ")
+        words = choice.split()
+        return f"{words[-4]} {float(words[-3]):g}", f"{float(words[-1]):g}", digests.split()[0]
 
 
 def hooks(f):

@@ -1,15 +1,15 @@
-"""check_io.py: what the programs people have think of our files, and we of theirs.
+"""check_files.py: what the programs people have think of our files, and we of theirs.
 
-    python tests/check_io.py [--cc gcc] [--count 100000] [--seed 1]
+    python tests/check_files.py [--cc gcc] [--count 100000] [--seed 1]
 
-Needs numpy, safetensors, Pillow. Builds tests/io_driver.c with the library's sources. Checks:
+Needs numpy, safetensors, Pillow. Builds tests/files_driver.c with the library's sources. Checks:
   numbers      decimal text -> double against float(), double and float -> shortest text against repr() and numpy
   json         valid texts and broken ones: we accept a text exactly when Python's json does (where both follow RFC 8259)
   safetensors  written by the library, read by us, and the other way round: names, shapes, values, metadata
   npy          the same with numpy.save and numpy.load; our bytes equal numpy's
-  png          Pillow's files of every kind read by us, ours by Pillow: equal pixels and texts; size against zlib level 6
+  png          Pillow's files of every kind read by us, ours by Pillow: equal pixels and texts; stored, so of known size
 Prints one line a check and exits 1 when any fails. Nothing here is needed to build or use saeuron."""
-import argparse, io, json, math, os, random, struct, subprocess, sys, tempfile, zlib
+import argparse, io, json, math, os, random, re, struct, subprocess, sys, tempfile, zlib
 from decimal import Decimal, getcontext
 
 import numpy as np
@@ -23,9 +23,9 @@ ROOT = os.path.dirname(HERE)
 
 
 def build(cc, folder):
-    driver = os.path.join(folder, "io_driver")
+    driver = os.path.join(folder, "files_driver")
     flags = [cc, "-std=c99", "-O2", "-ffp-contract=off", "-I" + ROOT]
-    subprocess.run(flags + [f"{HERE}/io_driver.c", *library.sources(), "-o", driver, "-lm"], check=True)
+    subprocess.run(flags + [f"{HERE}/files_driver.c", *library.sources(), "-o", driver, "-lm"], check=True)
     return driver
 
 
@@ -93,7 +93,9 @@ class Check:
         def accepts(data):
             try:
                 text = data.decode("utf-8")
-                json.loads(text, object_pairs_hook=pairs, parse_constant=refuse)
+                value = json.loads(text, object_pairs_hook=pairs, parse_constant=refuse)
+                if re.search("[\ud800-\udfff]", json.dumps(value, ensure_ascii=False)):
+                    return None  # Python takes half of a surrogate pair, we do not
             except (ValueError, RecursionError):
                 return False
             return not text.startswith("\ufeff")
@@ -116,9 +118,7 @@ class Check:
             files.append(self.path(f"j{i}.json"))
             with open(files[-1], "wb") as f:
                 f.write(data)
-            # Python takes a lone surrogate's escape and we do not; no seed has one that one change could break.
-            broken = any(s in bytes(data).lower() for s in (b"\\ud83d", b"\\ude00")) and b"\\ud83d\\ude00" not in bytes(data)
-            expected.append((None if broken else accepts(bytes(data)), bytes(data)))
+            expected.append((accepts(bytes(data)), bytes(data)))
         lines = self.run("json", *files).splitlines()
         good = 0
         for (want, data), line in zip(expected, lines):
@@ -191,8 +191,8 @@ class Check:
         a = np.asarray(im.convert("RGBA")).astype(int)
         return (a[..., :3] * a[..., 3:] + 255 * (255 - a[..., 3:]) + 127) // 255
 
-    def filtered(self, path):
-        """The decompressed IDAT of a PNG: what a compressor got."""
+    def check_size(self, path, size):
+        """The pixels are stored: rows with filter 0, in as few blocks as there can be."""
         with open(path, "rb") as f:
             data = f.read()
         at, idat = 8, b""
@@ -200,11 +200,11 @@ class Check:
             n, kind = struct.unpack(">I4s", data[at:at + 8])
             idat += data[at + 8:at + 8 + n] if kind == b"IDAT" else b""
             at += 12 + n
-        return zlib.decompress(idat), len(idat)
+        raw = size[1] * (3 * size[0] + 1)
+        assert len(idat) == 2 + raw + 5 * -(-raw // 65535) + 4 and len(zlib.decompress(idat)) == raw, (size, len(idat))
 
     def png(self):
-        ours = zlibs = pictures = 0
-        worst = 0
+        pictures = 0
         for i in range(120):
             im = self.a_drawing(self.random.choice([1, 2, 3, 31, 64, 64, 64, 100, 256]))
             mode = ["RGBA", "RGB", "L", "LA", "P", "1", "PA"][i % 7]
@@ -225,16 +225,14 @@ class Check:
             want = self.over_white(Image.open(self.path("a.png")))
             assert back.mode == "RGB" and (np.asarray(back) == want).all(), (mode, im.size)
             assert back.text == {"prompt": "An image\nof Cats.", "title": "žluť 😀"}, back.text
-            raw, n = self.filtered(self.path("b.png"))
-            z = len(zlib.compress(raw, 6))
-            ours, zlibs, pictures = ours + n, zlibs + z, pictures + 1
-            worst = max(worst, n / z) if n > 500 else worst
+            self.check_size(self.path("b.png"), im.size)
+            pictures += 1
         for kind in (self.np.integers(0, 256, (200, 300, 3)), np.zeros((400, 300, 3)), np.indices((256, 256)).sum(0)[..., None] * [1, 2, 3]):
             Image.fromarray((kind % 256).astype(np.uint8)).save(self.path("a.png"))
             self.run("png", self.path("a.png"), self.path("b.png"))
             assert (np.asarray(Image.open(self.path("b.png"))) == kind % 256).all()
-        assert ours < 1.15 * zlibs, (ours, zlibs)
-        return f"{pictures} pictures; compressed size {ours / zlibs:.3f} of zlib -6 on the same rows, at worst {worst:.3f} (bar 1.15)"
+            pictures += 1
+        return f"{pictures} pictures"
 
 
 def main():

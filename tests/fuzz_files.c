@@ -1,17 +1,23 @@
-/* fuzz_io.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers; and for a classifier's folder.
+/* fuzz_files.c: hostile bytes for every reader: JSON, safetensors, .npy, PNG, numbers; and a classifier's
+ * folder.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/fuzz_io.c io.c json.c png.c nn.c rng.c model.c vit.c ... -o fuzz -lm
+ *   clang -std=c99 -g -O1 -fsanitize=fuzzer,address,undefined -I. -o fuzz SOURCES -lm
  *   ./fuzz -max_total_time=60 -max_len=4096 CORPUS_DIR
- *   cc -DFUZZ_STANDALONE ... -o replay ; ./replay FILE...       the same without libFuzzer: replays files, any compiler
- *   ./replay --seeds DIR                                        writes a first corpus: one small valid file a format
+ *   cc -std=c99 -I. -DFUZZ_STANDALONE -o replay SOURCES -lm    without libFuzzer, any compiler
+ *   ./replay FILE...                                            gives these files to their readers
+ *   ./replay --seeds DIR                                        writes a first corpus: small valid files
  *
- * The first byte chooses the reader, the rest is the file, handed over through saeuron_host.map in memory exactly as long as
- * it is; of a classifier the config up to the first zero byte, then the tensors. Beyond not crashing, what was accepted must hold: views lie inside the file, values can be walked, what we
- * write we read back the same. Memory is limited, so that a length that is trusted shows. */
+ * SOURCES: this file, every .c of files, arithmetic and layers, and evaluation/vit.c (as in .ci/run, fuzz).
+ *
+ * The first byte chooses the reader, the rest is the file, in memory exactly as long as it is, given through
+ * saeuron_host.map. Of a classifier it is the config up to the first zero byte, then the tensors. It must not
+ * crash, and what was accepted must hold: views lie inside the file, values can be walked, what we write
+ * reads back the same. Memory is limited, so that a reader that trusts a length fails. */
 #include "evaluation/classifier.h"
 #include "files/decimal.h"
 #include "files/npy.h"
 #include "files/png.h"
+#include "tests/squeezed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,7 +113,8 @@ static void fuzz_tensors(const saeuron_host *host, const input *in)
     if (tensors_open(&t, host, "in", &e) == SAEURON_OK)
         for (size_t i = 0; i < t.count; i++) {
             const tensor *x = &t.list[i];
-            require(x->data >= in->data && x->bytes <= (size_t)(in->data + in->size - x->data), "a tensor lies in its file");
+            require(x->data >= in->data && x->bytes <= (size_t)(in->data + in->size - x->data),
+                    "a tensor lies in its file");
             require(x->bytes == x->count * dtype_size(x->type), "bytes");
             require(tensors_find(&t, x->name) == x, "a tensor is found by its name");
         }
@@ -170,7 +177,8 @@ static void fuzz_number(const input *in)
     char quoted[4096];
     json v;
     const size_t length = json_quote(quoted, sizeof quoted, text);
-    require(length <= sizeof quoted && json_open(&v, quoted, length, "quoted", NULL) == SAEURON_OK, "a quoted text is JSON");
+    require(length <= sizeof quoted && json_open(&v, quoted, length, "quoted", NULL) == SAEURON_OK,
+            "a quoted text is JSON");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -178,9 +186,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
-    uint8_t *tight = malloc(size); /* data + 1 may not be the start of a block: give the sanitizer both ends */
+    uint8_t *tight = malloc(size); /* a block of its own, so that the sanitizer knows both ends */
     input in = { memcpy(tight, data + 1, size - 1), size - 1 };
-    const saeuron_host host = { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free, .threads = 1 };
+    const saeuron_host host =
+        { .user = &in, .map = map, .alloc = limited_alloc, .free = plain_free, .threads = 1 };
     in.data = realloc(tight, size > 1 ? size - 1 : 1);
     switch (data[0]) {
     case 'j': fuzz_json(&in); break;
@@ -203,7 +212,8 @@ static int seed(const char *dir, const char *name, char letter, const char *byte
     char path[1024], *all = malloc(n + 1);
     all[0] = letter;
     memcpy(all + 1, bytes, n);
-    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(NULL, path, all, n + 1, NULL) : SAEURON_EUSAGE;
+    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(NULL, path, all, n + 1, NULL)
+        : SAEURON_EUSAGE;
     free(all);
     return code;
 }
@@ -222,18 +232,30 @@ static int seed_file(const char *dir, const char *name, char letter, const char 
 /* A classifier's config, a zero byte, and its tensors. */
 static int seed_classifier(const char *dir, const char *path)
 {
-    static const char config[] = "{\"architecture\":\"vision_transformer\",\"img_size\":[4,4],\"patch_size\":2,\"embed_dim\":2,\"depth\":1,\"num_heads\":1,"
-                                 "\"num_classes\":2,\"label_names\":[\"a\",\"b\"],\"model_args\":{\"mlp_ratio\":1.5},\"pretrained_cfg\":{\"mean\":[0,0,0],\"std\":[1,1,1]}}";
+    static const char config[] =
+        "{\"architecture\":\"vision_transformer\",\"img_size\":[4,4],\"patch_size\":2,\"embed_dim\":2,"
+        "\"depth\":1,\"num_heads\":1,\"num_classes\":2,\"label_names\":[\"a\",\"b\"],"
+        "\"model_args\":{\"mlp_ratio\":1.5},"
+        "\"pretrained_cfg\":{\"mean\":[0,0,0],\"std\":[1,1,1]}}";
     static const float values[36] = { 0.5f, -1, 0.25f, 2 };
     static const tensor_out list[] = {
-        { "cls_token", DT_F16, 3, { 1, 1, 2 }, values }, { "pos_embed", DT_F16, 3, { 1, 5, 2 }, values }, { "patch_embed.proj.weight", DT_F16, 4, { 2, 3, 2, 2 }, values },
-        { "patch_embed.proj.bias", DT_F16, 1, { 2 }, values }, { "blocks.0.norm1.weight", DT_F16, 1, { 2 }, values }, { "blocks.0.norm1.bias", DT_F16, 1, { 2 }, values },
-        { "blocks.0.attn.qkv.weight", DT_F16, 2, { 6, 2 }, values }, { "blocks.0.attn.qkv.bias", DT_F16, 1, { 6 }, values },
-        { "blocks.0.attn.proj.weight", DT_F16, 2, { 2, 2 }, values }, { "blocks.0.attn.proj.bias", DT_F16, 1, { 2 }, values },
-        { "blocks.0.norm2.weight", DT_F16, 1, { 2 }, values }, { "blocks.0.norm2.bias", DT_F16, 1, { 2 }, values },
-        { "blocks.0.mlp.fc1.weight", DT_F16, 2, { 3, 2 }, values }, { "blocks.0.mlp.fc1.bias", DT_F16, 1, { 3 }, values },
-        { "blocks.0.mlp.fc2.weight", DT_F16, 2, { 2, 3 }, values }, { "blocks.0.mlp.fc2.bias", DT_F16, 1, { 2 }, values },
-        { "norm.weight", DT_F16, 1, { 2 }, values }, { "norm.bias", DT_F16, 1, { 2 }, values }, { "head.weight", DT_F16, 2, { 2, 2 }, values }, { "head.bias", DT_F16, 1, { 2 }, values },
+        { "cls_token", DT_F16, 3, { 1, 1, 2 }, values }, { "pos_embed", DT_F16, 3, { 1, 5, 2 }, values },
+        { "patch_embed.proj.weight", DT_F16, 4, { 2, 3, 2, 2 }, values },
+        { "patch_embed.proj.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.norm1.weight", DT_F16, 1, { 2 }, values },
+        { "blocks.0.norm1.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.attn.qkv.weight", DT_F16, 2, { 6, 2 }, values },
+        { "blocks.0.attn.qkv.bias", DT_F16, 1, { 6 }, values },
+        { "blocks.0.attn.proj.weight", DT_F16, 2, { 2, 2 }, values },
+        { "blocks.0.attn.proj.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.norm2.weight", DT_F16, 1, { 2 }, values },
+        { "blocks.0.norm2.bias", DT_F16, 1, { 2 }, values },
+        { "blocks.0.mlp.fc1.weight", DT_F16, 2, { 3, 2 }, values },
+        { "blocks.0.mlp.fc1.bias", DT_F16, 1, { 3 }, values },
+        { "blocks.0.mlp.fc2.weight", DT_F16, 2, { 2, 3 }, values },
+        { "blocks.0.mlp.fc2.bias", DT_F16, 1, { 2 }, values },
+        { "norm.weight", DT_F16, 1, { 2 }, values }, { "norm.bias", DT_F16, 1, { 2 }, values },
+        { "head.weight", DT_F16, 2, { 2, 2 }, values }, { "head.bias", DT_F16, 1, { 2 }, values },
     };
     io_file f;
     char   *all;
@@ -252,11 +274,16 @@ static int seed_classifier(const char *dir, const char *path)
 
 static int write_seeds(const char *dir)
 {
-    static const char text[] = "{\"weight_map\":{\"a\":\"b\\u00e9\"},\"n\":[-1.5e-3,0,true,null,[{}]],\"__metadata__\":{}}", number[] = "-123.456e-7";
-    static const char *const texts[] = { "prompt", "An image of Cats.", "title", "\xC3\xA9", NULL }, *const metadata[] = { "hook", "up.1", NULL };
+    static const char text[] =
+        "{\"weight_map\":{\"a\":\"b\\u00e9\"},\"n\":[-1.5e-3,0,true,null,[{}]],\"__metadata__\":{}}",
+        number[] = "-123.456e-7";
+    static const char *const texts[] = { "prompt", "An image of Cats.", "title", "\xC3\xA9", NULL },
+        *const metadata[] = { "hook", "up.1", NULL };
     const float values[6] = { 1, 2, 3, 4, 5, 6 };
     const size_t shape[2] = { 2, 3 };
-    const tensor_out list[] = { { "b", DT_F32, 2, { 2, 3 }, values }, { "a", DT_F16, 1, { 4 }, values }, { "none", DT_F32, 1, { 0 }, values } };
+    const tensor_out list[] =
+        { { "b", DT_F32, 2, { 2, 3 }, values }, { "a", DT_F16, 1, { 4 }, values },
+          { "none", DT_F32, 1, { 0 }, values } };
     unsigned char rgb[3 * 12 * 12];
     char path[1024];
     for (size_t i = 0; i < sizeof rgb; i++)
@@ -272,6 +299,9 @@ static int write_seeds(const char *dir)
     code = code ? code : seed_file(dir, "npy", 'n', path);
     code = code ? code : png_save(NULL, path, rgb, 12, 12, texts, NULL);
     code = code ? code : seed_file(dir, "png", 'p', path);
+    code = code ? code : seed(dir, "png-fixed", 'p', (const char *)squeezed_fixed, sizeof squeezed_fixed);
+    code = code ? code : seed(dir, "png-dynamic", 'p', (const char *)squeezed_dynamic,
+                              sizeof squeezed_dynamic);
     return code ? code : seed_classifier(dir, path);
 }
 

@@ -1,10 +1,13 @@
-/* io_driver.c: our readers and writers for tests/check_io.py, which compares them with safetensors, NumPy, Pillow and
- * Python's own json and float.
+/* files_driver.c: our readers and writers for tests/check_files.py, which compares them with safetensors,
+ * NumPy, Pillow and Python's own json and float.
  *
- *   io_driver safetensors IN OUT DTYPE      every tensor widened to float32, written again as F32 or F16, metadata kept
- *   io_driver npy IN OUT                    io_driver png IN OUT [KEYWORD TEXT]...        io_driver text IN KEYWORD
- *   io_driver numbers                       a line in: decimal text; out: bits of the double, its text, its float's text
- *   io_driver json FILE...                  a line each: ok, or what is wrong */
+ *   files_driver safetensors IN OUT DTYPE    tensors widened to float32, written as F32 or F16, metadata kept
+ *   files_driver npy IN OUT
+ *   files_driver png IN OUT [KEYWORD TEXT]...
+ *   files_driver text IN KEYWORD
+ *   files_driver numbers                     a line in: decimal text
+ *                                            a line out: bits and text of the double, text of its float
+ *   files_driver json FILE...                a line each: ok, or what is wrong */
 #include "arithmetic/nn.h"
 #include "files/decimal.h"
 #include "files/npy.h"
@@ -139,8 +142,8 @@ int main(int argc, char **argv)
     else if (!strcmp(what, "json"))
         code = check_json(argv, &err);
     else
-        fail(&err, code, "usage: the head of tests/io_driver.c");
+        fail(&err, code, "usage: the head of tests/files_driver.c");
     if (code)
-        fprintf(stderr, "io_driver: %s\n", err.text);
+        fprintf(stderr, "files_driver: %s\n", err.text);
     return code != 0;
 }

@@ -1,0 +1,398 @@
+/* drawing.c: the pictures of one list after another: drawn or found, and judged (drawing.h).
+ *
+ *   places, seeds --draw--> pixels --save_image--> images/LIST/SEED-PLACE.png --load_image, judge--> answers
+ *
+ * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), how an
+ * image is sampled (saeuron.c). */
+#include "evaluation/drawing.h"
+#include "arithmetic/rng.h"
+#include "files/decimal.h"
+#include "files/png.h"
+#include "forget.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void tell_next(const tally *s, size_t now)
+{
+    if (s->watch->next)
+        s->watch->next(s->watch->user, s->done, now, s->images);
+}
+
+/* Tells the host's progress, now and then; it may stop the run. */
+static int tell(const saeuron_context *x, const char *stage, size_t done, size_t total, saeuron_error *err)
+{
+    if (!x->host.progress || !done || (done % 64 && done != total) ||
+        !x->host.progress(x->host.user, stage, done, total))
+        return SAEURON_OK;
+    return fail(err, SAEURON_ECANCEL, "stopped while %s; the same command goes on from here", stage);
+}
+
+/* ---- the maker ---- */
+
+static bool allocate(maker *m)
+{
+    const saeuron_host *host = &m->x->host;
+    size_t texts, latents, pixels;
+    if (!nn_mul(m->batch, m->text, &texts) || !nn_mul(m->batch, m->latent, &latents) ||
+        !nn_mul(m->batch, m->W * m->H * 3, &pixels))
+        return false;
+    m->negative = io_alloc(host, m->text, sizeof *m->negative);
+    m->batch_embeds = io_alloc(host, texts, sizeof *m->batch_embeds);
+    m->noise = io_alloc(host, latents, sizeof *m->noise);
+    m->rgb = io_alloc(host, pixels, 1);
+    m->prompts = io_alloc(host, m->batch, sizeof *m->prompts);
+    m->embeds = io_alloc(host, m->p->entries, sizeof *m->embeds);
+    if (m->embeds)
+        memset(m->embeds, 0, m->p->entries * sizeof *m->embeds);
+    return m->embeds && m->negative && m->batch_embeds && m->noise && m->rgb && m->prompts;
+}
+
+int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifier *const k[DOMAINS],
+               const saeuron_generate_options *options, saeuron_error *err)
+{
+    const char *negative = options->negative_prompt;
+    int code;
+    *m = (maker){ .x = x, .p = p, .k = k, .options = *options, .digest = saeuron_model_digest(x) };
+    m->options.noise_index = 0;
+    if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
+        return code;
+    m->latent = x->unet.in_channels * (m->W * m->H >> 2 * (x->vae.levels - 1));
+    m->text = saeuron_text_length(x) * saeuron_text_width(x);
+    m->batch = options->batch ? options->batch : usual_batch(x, m->W, m->H);
+    if (m->latent % 16)
+        return fail(err, SAEURON_EUSAGE,
+                    "a latent of %zu values is no multiple of 16, torch.randn's block: choose another size",
+                    m->latent);
+    if (m->batch > 1024)
+        return fail(err, SAEURON_EUSAGE, "the batch must be at most 1024 images");
+    if (!allocate(m))
+        code = fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: try a smaller batch", m->batch);
+    else
+        code = saeuron_encode_text(x, negative ? negative : "", m->negative, err);
+    if (code)
+        maker_close(m);
+    return code;
+}
+
+void maker_close(maker *m)
+{
+    const saeuron_host *host = &m->x->host;
+    for (size_t i = 0; m->embeds && i < m->p->entries; i++)
+        io_free(host, m->embeds[i]);
+    io_free(host, m->embeds);
+    io_free(host, m->negative);
+    io_free(host, m->batch_embeds);
+    io_free(host, m->noise);
+    io_free(host, m->rgb);
+    io_free(host, (void *)m->prompts);
+    m->embeds = NULL;
+}
+
+/* The text states of a place, encoded when it is first drawn. */
+static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
+{
+    float **at = &m->embeds[place];
+    int     code = SAEURON_OK;
+    if (!*at) {
+        if (!(*at = io_alloc(&m->x->host, m->text, sizeof **at)))
+            return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
+        if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
+            io_free(&m->x->host, *at);
+            *at = NULL;
+        }
+    }
+    *states = *at;
+    return code;
+}
+
+/* Draws count <= batch images into m->rgb. Image (seed, place) starts from elements [place * C h w, ...) of
+ * torch.randn(seed): it depends on no batch, shard or list. */
+static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
+{
+    saeuron_generate_options g = m->options;
+    for (size_t i = 0; i < count; i++) {
+        const size_t place = jobs[i] % m->p->entries;
+        const uint64_t seed = m->p->seed[jobs[i] / m->p->entries];
+        const float *states = NULL;
+        const int code = embed(m, place, &states, err);
+        if (code)
+            return code;
+        memcpy(m->batch_embeds + i * m->text, states, m->text * sizeof *states);
+        if (!rng_randn(m->noise + i * m->latent, seed, (place + 1) * m->latent, place * m->latent, m->latent))
+            return fail(err, SAEURON_EUSAGE,
+                        "an image of %zu latent values is too small for torch.randn's stream", m->latent);
+        m->prompts[i] = m->p->entry[place].prompt;
+    }
+    g.prompts = m->prompts;
+    g.count = count;
+    g.prompt_embeds = m->batch_embeds;
+    g.negative_prompt_embeds = m->negative;
+    g.noise = m->noise;
+    return saeuron_generate(m->x, &g, m->rgb, err);
+}
+
+/* What the file of an image must say of it. */
+static int describe(const maker *m, picture *said, size_t job, saeuron_error *err)
+{
+    saeuron_generate_options g = m->options;
+    const size_t place = job % m->p->entries;
+    g.prompts = (const char *const *)&m->p->entry[place].prompt;
+    g.count = 1;
+    g.seed = m->p->seed[job / m->p->entries];
+    g.noise_index = place;
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->digest, "", err);
+}
+
+/* ---- lists ---- */
+
+int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
+              saeuron_error *err)
+{
+    const size_t n = p->seeds * p->entries;
+    memset(l, 0, sizeof *l);
+    l->dir = dir;
+    snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
+    l->domain = domain;
+    l->concept = concept;
+    l->wanted = io_alloc(p->host, 2 * n, sizeof *l->wanted);
+    l->made = io_alloc(p->host, n, sizeof *l->made);
+    if (!l->wanted || !l->made) {
+        list_close(l, p);
+        return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
+    }
+    memset(l->wanted, 0, 2 * n * sizeof *l->wanted);
+    l->there = l->wanted + n;
+    for (size_t i = 0; i < n; i++)
+        l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
+    return SAEURON_OK;
+}
+
+void list_close(image_list *l, const protocol *p)
+{
+    io_free(p->host, l->wanted);
+    io_free(p->host, l->made);
+    l->wanted = NULL;
+    l->made = NULL;
+}
+
+int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
+{
+    saeuron_forget_options   f = { 0 };
+    saeuron_generate_options g = m->options;
+    picture said;
+    size_t  work, weights;
+    int     code = SAEURON_OK;
+    rest_hooks(m->x);
+    if (how)
+        f = *how;
+    f.name = l->name;
+    g.prompts = (const char *const *)&m->p->entry[0].prompt;
+    g.count = 1;
+    if (l->concept != NO_LABEL)
+        code = saeuron_forget(m->x, &f, err);
+    if (!code)
+        code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */
+    if (code || (code = describe(m, &said, 0, err)) != SAEURON_OK)
+        return code;
+    snprintf(l->forget, sizeof l->forget, "%s", said.forget);
+    picture_free(&said, m->x);
+    return SAEURON_OK;
+}
+
+bool statistics_seed(const saeuron_context *x, uint64_t *seed)
+{
+    char text[32];
+    json v;
+    for (size_t i = 0; i < x->hooks; i++)
+        if (x->hook[i]->count && json_get(x->hook[i]->stats.file.metadata, "seed", &v) &&
+            json_string(v, text, sizeof text, NULL) && io_parse_uint(text, seed))
+            return true;
+    return false;
+}
+
+/* ---- a list's files ---- */
+
+static int path_fits(int n, const image_list *l, saeuron_error *err)
+{
+    if (n >= 0 && n < 1024)
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir);
+}
+
+static int folder_path(char path[1024], const image_list *l, saeuron_error *err)
+{
+    const int n = snprintf(path, 1024, "%s/images/%s", l->dir, l->name);
+    return path_fits(n, l, err);
+}
+
+static int image_path(char path[1024], const image_list *l, const protocol *p, size_t job, saeuron_error *err)
+{
+    const int n = snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", l->dir, l->name,
+                           p->seed[job / p->entries], job % p->entries);
+    return path_fits(n, l, err);
+}
+
+/* Loads the image of a job; it must say that it was made as this run would make it. */
+static int load_image(const image_list *l, const maker *m, size_t job, unsigned char **rgb,
+                      saeuron_error *err)
+{
+    char    path[1024];
+    picture said;
+    int     code = image_path(path, l, m->p, job, err);
+    if (code || (code = describe(m, &said, job, err)) != SAEURON_OK)
+        return code;
+    code = picture_load(&said, &m->x->host, path, m->W, m->H, rgb, err);
+    picture_free(&said, m->x);
+    return code;
+}
+
+/* Saves image number i of the batch drawn last. */
+static int save_image(const image_list *l, const maker *m, size_t job, size_t i, saeuron_error *err)
+{
+    char    path[1024];
+    picture said;
+    int     code = image_path(path, l, m->p, job, err);
+    if (code || (code = describe(m, &said, job, err)) != SAEURON_OK)
+        return code;
+    code = png_save(&m->x->host, path, m->rgb + i * m->W * m->H * 3, m->W, m->H, said.texts, err);
+    picture_free(&said, m->x);
+    return code;
+}
+
+int list_check(image_list *l, maker *m, saeuron_error *err)
+{
+    const size_t n = m->p->seeds * m->p->entries;
+    char path[1024];
+    int  code = SAEURON_OK;
+    for (size_t j = 0; j < n && !code; j++) {
+        unsigned char *rgb = NULL;
+        l->there[j] = false;
+        if (!l->wanted[j] || (code = image_path(path, l, m->p, j, err)) != SAEURON_OK ||
+            !io_exists(&m->x->host, path))
+            continue;
+        code = load_image(l, m, j, &rgb, err);
+        io_free(&m->x->host, rgb);
+        l->there[j] = !code;
+        if (!code)
+            code = tell(m->x, "checking", j + 1, n, err);
+    }
+    return code;
+}
+
+/* ---- answers ---- */
+
+void answer(prediction *out, int d, const float *logits, float *scratch, size_t count, size_t classes)
+{
+    nn reference = { .kernels = &nn_reference, .threads = 1 };
+    for (size_t i = 0; i < count; i++) {
+        const float *z = logits + i * classes;
+        uint32_t best = 0;
+        for (uint32_t c = 1; c < classes; c++)
+            if (z[c] > z[best])
+                best = c;
+        nn_softmax(&reference, scratch, z, 1, classes);
+        out[i].label[d] = best;
+        out[i].probability[d] = scratch[best];
+    }
+}
+
+/* Answers of both classifiers to rgb [count,H,W,3], the images of these jobs. */
+static int judge(image_list *l, const maker *m, const unsigned char *rgb, const size_t *jobs, size_t count,
+                 saeuron_error *err)
+{
+    const saeuron_host *host = &m->x->host;
+    prediction *made = io_alloc(host, count, sizeof *made);
+    int code = made ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %zu answers", count);
+    for (int d = 0; d < DOMAINS && !code; d++) {
+        const size_t classes = saeuron_classes(m->k[d]);
+        float *logits = io_alloc(host, (count + 1) * classes, sizeof *logits); /* and one row of scratch */
+        code = logits ? saeuron_classify(m->k[d], rgb, count, m->W, m->H, logits, err)
+                      : fail(err, SAEURON_ENOMEM, "no memory for %zu answers", count);
+        if (!code)
+            answer(made, d, logits, logits + count * classes, count, classes);
+        io_free(host, logits);
+    }
+    for (size_t i = 0; i < count && !code; i++)
+        l->made[jobs[i]] = made[i];
+    io_free(host, made);
+    return code;
+}
+
+int list_classify(image_list *l, maker *m, saeuron_error *err)
+{
+    enum { AT_ONCE = 16 };
+    const size_t n = m->p->seeds * m->p->entries, pixels = m->W * m->H * 3;
+    unsigned char *rgb = io_alloc(&m->x->host, AT_ONCE, pixels), *one = NULL;
+    size_t jobs[AT_ONCE], count = 0;
+    int    code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
+    for (size_t j = 0; j < n && !code; j++) {
+        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, j, &one, err)) == SAEURON_OK) {
+            memcpy(rgb + count * pixels, one, pixels);
+            io_free(&m->x->host, one);
+            jobs[count++] = j;
+        }
+        if (!code && count && (count == AT_ONCE || j + 1 == n)) {
+            code = judge(l, m, rgb, jobs, count, err);
+            count = 0;
+        }
+    }
+    io_free(&m->x->host, rgb);
+    return code;
+}
+
+/* ---- drawing a list ---- */
+
+/* One batch: drawn, then saved, or judged where none is kept. */
+static int draw_batch(image_list *l, maker *m, const size_t *jobs, size_t count, saeuron_error *err)
+{
+    int code = draw(m, jobs, count, err);
+    if (!code && !l->dir)
+        code = judge(l, m, m->rgb, jobs, count, err);
+    for (size_t i = 0; i < count && !code; i++) {
+        if (l->dir)
+            code = save_image(l, m, jobs[i], i, err);
+        l->there[jobs[i]] = !code;
+    }
+    return code;
+}
+
+int list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error *err)
+{
+    const size_t n = m->p->seeds * m->p->entries;
+    size_t *jobs = io_alloc(&m->x->host, m->batch, sizeof *jobs), count = 0;
+    char    path[1024];
+    bool    folder = false;
+    int     code = jobs ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for a batch");
+    for (size_t j = 0; j <= n && !code; j++) {
+        if (j < n && l->wanted[j] && !l->there[j] && (!mine || mine[j]))
+            jobs[count++] = j;
+        if (!count || (j < n && count < m->batch))
+            continue;
+        if (l->dir && !folder && (code = folder_path(path, l, err)) == SAEURON_OK)
+            folder = (code = io_make_dir(path, err)) == SAEURON_OK;
+        if (code)
+            break;
+        tell_next(s, count);
+        code = draw_batch(l, m, jobs, count, err);
+        s->done += count;
+        count = 0;
+    }
+    io_free(&m->x->host, jobs);
+    return code;
+}
+
+/* ---- counting a list ---- */
+
+int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
+                 saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    for (int m = 0; m < METRICS && !code; m++) {
+        code = rate_rule(&out[m], p, &p->rules[l->domain][m], l->domain, l->concept, made, l->wanted, err);
+        if (!code && m == UA && out[m].images)
+            out[m] = rate_opposite(out[m]);
+    }
+    return code;
+}

@@ -1,0 +1,468 @@
+/* system.c: memory, whole files in and out, and the only lines that touch the operating system.
+ *
+ *   path --io_open: mapped, read, or the host's--> bytes
+ *   bytes --io_out_*: a temporary file, renamed--> path
+ *
+ * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c).
+ * Everything but the last section is C99; that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
+#ifndef SAEURON_PLAIN_C
+#define _DEFAULT_SOURCE /* POSIX, and madvise */
+#endif
+#include "files/system.h"
+#include "arithmetic/memory.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifndef SAEURON_PLAIN_C
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#endif
+
+/* ---- memory through the host ---- */
+
+static void os_expect(void *p, size_t n);
+
+#define LARGE ((size_t)8 << 20) /* bytes of a block that is worth larger pages */
+
+void *io_alloc(const saeuron_host *host, size_t count, size_t size)
+{
+    size_t n;
+    if (!nn_mul(count, size, &n))
+        return NULL;
+    n += n == 0;
+    if (host && host->alloc)
+        return host->alloc(host->user, n);
+    void *p = malloc(n);
+    if (p && n >= LARGE)
+        os_expect(p, n);
+    return p;
+}
+
+void io_free(const saeuron_host *host, void *p)
+{
+    if (p && host && host->alloc && host->free)
+        host->free(host->user, p);
+    else if (!host || !host->alloc)
+        free(p);
+}
+
+/* ---- paths ---- */
+
+bool io_join(char *out, size_t size, const char *dir, const char *name)
+{
+    const size_t n = strlen(dir);
+    const char  *slash = n > 0 && dir[n - 1] != '/' ? "/" : "";
+    const int    length = snprintf(out, size, "%s%s%s", dir, slash, name);
+    return length >= 0 && (size_t)length < size;
+}
+
+int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
+{
+    const size_t n = strlen(path);
+    if (n >= size)
+        return fail(err, SAEURON_EUSAGE, "%.60s...: this path is %zu bytes long, at most %zu are possible",
+                    path, n, size - 1);
+    memcpy(out, path, n + 1);
+    return SAEURON_OK;
+}
+
+/* ---- the operating system: declared here, defined at the end ---- */
+
+/* Tries to map the regular file f->path into f. SAEURON_OK with f->data still NULL: read it instead. */
+static int os_map(io_file *f, saeuron_error *err);
+static void os_unmap(io_file *f);
+static void os_release(const io_file *f);
+/* Creates o->temporary beside o->path and opens it, or o->path itself when it is a device. */
+static int os_create(io_out *o, saeuron_error *err);
+/* Asks the system to put on the disk what the C library was told to. 0, or -1 with errno. */
+static int os_sync(FILE *f);
+/* Renames over what is there. 0, or -1 with errno. */
+static int os_rename(const char *from, const char *to);
+
+/* ---- reading a file ---- */
+
+static int read_failed(const char *path, saeuron_error *err)
+{
+    if (errno == ENOENT)
+        return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
+    return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(errno));
+}
+
+/* Reads a whole stream of unknown length into memory that doubles as it goes. */
+static int read_stream(io_file *f, FILE *in, saeuron_error *err)
+{
+    size_t room = 0, n = 0, got;
+    unsigned char *data = NULL;
+    do {
+        if (n == room) {
+            const size_t more = room ? 2 * room : 65536;
+            unsigned char *grown = more > room ? io_alloc(f->host, more, 1) : NULL;
+            if (!grown) {
+                io_free(f->host, data);
+                return fail(err, SAEURON_ENOMEM, "%s: not enough memory for the file's content", f->path);
+            }
+            if (n)
+                memcpy(grown, data, n);
+            io_free(f->host, data);
+            data = grown;
+            room = more;
+        }
+        errno = EIO;
+        got = fread(data + n, 1, room - n, in);
+        n += got;
+    } while (got > 0);
+    if (ferror(in)) {
+        io_free(f->host, data);
+        return read_failed(f->path, err);
+    }
+    f->data = data;
+    f->size = n;
+    f->origin = IO_READ;
+    return SAEURON_OK;
+}
+
+int io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
+{
+    *f = (io_file){ .host = host };
+    int code = io_copy_path(f->path, sizeof f->path, path, err);
+    if (code)
+        return code;
+    if (host && host->map) {
+        f->data = host->map(host->user, path, &f->size);
+        if (!f->data)
+            return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
+        f->origin = IO_HOST;
+        return SAEURON_OK;
+    }
+    code = os_map(f, err);
+    if (code || f->data)
+        return code;
+    errno = EIO;
+    FILE *in = fopen(path, "rb");
+    if (!in)
+        return read_failed(path, err);
+    code = read_stream(f, in, err);
+    fclose(in);
+    return code;
+}
+
+void io_close(io_file *f)
+{
+    if (f->origin == IO_HOST && f->host->unmap)
+        f->host->unmap(f->host->user, f->data, f->size);
+    if (f->origin == IO_MAPPED)
+        os_unmap(f);
+    if (f->origin == IO_READ)
+        io_free(f->host, (void *)(uintptr_t)f->data);
+    *f = (io_file){ .host = f->host };
+}
+
+void io_release(const io_file *f)
+{
+    if (f->origin == IO_MAPPED)
+        os_release(f);
+}
+
+bool io_exists(const saeuron_host *host, const char *path)
+{
+    if (host && host->map) {
+        size_t size;
+        const void *data = host->map(host->user, path, &size);
+        if (data && host->unmap)
+            host->unmap(host->user, data, size);
+        return data != NULL;
+    }
+    FILE *f = fopen(path, "rb");
+    if (f)
+        fclose(f);
+    return f != NULL;
+}
+
+/* ---- writing a file: all or nothing ---- */
+
+/* Closes and removes what was written so far; the error is in errno. */
+static int write_failed(io_out *o, saeuron_error *err)
+{
+    const int reason = errno;
+    io_out_abort(o);
+    if (reason == ENOSPC)
+        return fail(err, SAEURON_EIO,
+                    "%s: disk full (%s): free some space and run again; nothing was changed", o->path,
+                    strerror(reason));
+    return fail(err, SAEURON_EIO, "%s: cannot be written: %s", o->path, strerror(reason));
+}
+
+int io_out_open(io_out *o, const char *path, saeuron_error *err)
+{
+    *o = (io_out){ .file = NULL };
+    const int code = io_copy_path(o->path, sizeof o->path, path, err);
+    return code ? code : os_create(o, err);
+}
+
+int io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err)
+{
+    errno = EIO;
+    if (!o->file || (n > 0 && fwrite(bytes, 1, n, o->file) != n))
+        return write_failed(o, err);
+    return SAEURON_OK;
+}
+
+int io_out_commit(io_out *o, saeuron_error *err)
+{
+    errno = EIO;
+    if (!o->file || fflush(o->file) != 0)
+        return write_failed(o, err);
+    if (o->temporary[0] && os_sync(o->file) != 0)
+        return write_failed(o, err);
+    FILE *f = o->file;
+    o->file = NULL;
+    if (fclose(f) != 0 || (o->temporary[0] && os_rename(o->temporary, o->path) != 0))
+        return write_failed(o, err);
+    o->temporary[0] = 0;
+    return SAEURON_OK;
+}
+
+void io_out_abort(io_out *o)
+{
+    if (o->file)
+        fclose(o->file);
+    if (o->temporary[0])
+        remove(o->temporary);
+    o->file = NULL;
+    o->temporary[0] = 0;
+}
+
+int io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n, saeuron_error *err)
+{
+    io_out o;
+    (void)host;
+    int code = io_out_open(&o, path, err);
+    if (!code)
+        code = io_out_write(&o, bytes, n, err);
+    return code ? code : io_out_commit(&o, err);
+}
+
+/* ---- the operating system ---- */
+
+static volatile sig_atomic_t interrupted; /* a global, because a signal handler can reach nothing else */
+
+bool os_interrupted(void) { return interrupted != 0; }
+
+#ifndef SAEURON_PLAIN_C
+
+static int os_map(io_file *f, saeuron_error *err)
+{
+    struct stat s;
+    const int fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return read_failed(f->path, err);
+    int code = SAEURON_OK;
+    if (fstat(fd, &s) != 0)
+        code = read_failed(f->path, err);
+    else if (S_ISDIR(s.st_mode))
+        code = fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", f->path);
+    else if (S_ISREG(s.st_mode) && s.st_size > 0 && (uintmax_t)s.st_size <= SIZE_MAX) {
+        void *data = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data != MAP_FAILED) {
+            f->data = data;
+            f->size = (size_t)s.st_size;
+            f->origin = IO_MAPPED;
+        }
+    }
+    close(fd);
+    return code;
+}
+
+static void os_unmap(io_file *f) { munmap((void *)(uintptr_t)f->data, f->size); }
+
+/* Only a hint: nothing depends on its success. The system's file cache keeps the pages. */
+static void os_release(const io_file *f)
+{
+#ifdef MADV_DONTNEED
+    madvise((void *)(uintptr_t)f->data, f->size, MADV_DONTNEED);
+#else
+    (void)f;
+#endif
+}
+
+/* Asks for larger pages for p [n]: the system then has fewer pages to clear and to look up. */
+static void os_expect(void *p, size_t n)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = 4096, at = (uintptr_t)p, from = (at + page - 1) / page * page;
+    madvise((void *)from, (at + n) / page * page - from, MADV_HUGEPAGE);
+#else
+    (void)p, (void)n;
+#endif
+}
+
+static int os_create(io_out *o, saeuron_error *err)
+{
+    struct stat s;
+    if (stat(o->path, &s) == 0 && !S_ISREG(s.st_mode)) {
+        if (S_ISDIR(s.st_mode))
+            return fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", o->path);
+        o->file = fopen(o->path, "wb");
+        return o->file ? SAEURON_OK : write_failed(o, err);
+    }
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%ld-%d", o->path, (long)getpid(), attempt);
+        const int fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) {
+            o->file = fdopen(fd, "wb");
+            if (o->file)
+                return SAEURON_OK;
+            close(fd);
+            return write_failed(o, err);
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    o->temporary[0] = 0; /* not ours to remove */
+    if (errno == ENOENT)
+        return fail(err, SAEURON_ENOENT, "%s: cannot be written: its folder does not exist", o->path);
+    return write_failed(o, err);
+}
+
+static int os_sync(FILE *f) { return fsync(fileno(f)); }
+static int os_rename(const char *from, const char *to) { return rename(from, to); }
+
+int io_make_dir(const char *path, saeuron_error *err)
+{
+    char part[1024];
+    struct stat s;
+    int code = io_copy_path(part, sizeof part, path, err);
+    if (code)
+        return code;
+    for (char *p = part + 1; *part; p++) {
+        const char c = *p;
+        if (c != '/' && c != 0)
+            continue;
+        *p = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST && !(stat(part, &s) == 0 && S_ISDIR(s.st_mode)))
+            return fail(err, SAEURON_EIO, "%s: the folder cannot be made: %s", part, strerror(errno));
+        *p = c;
+        if (!c)
+            break;
+    }
+    if (*part && stat(part, &s) == 0 && !S_ISDIR(s.st_mode))
+        return fail(err, SAEURON_EIO, "%s: is a file, a folder was expected", path);
+    return SAEURON_OK;
+}
+
+double os_seconds(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
+}
+
+int os_terminal_width(void)
+{
+    struct winsize w;
+    return isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &w) == 0 ? (w.ws_col ? w.ws_col : 80)
+        : 0;
+}
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void os_catch_interrupt(void)
+{
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = on_interrupt;
+    a.sa_flags = (int)SA_RESETHAND; /* the second one finds the default again */
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+#ifdef SIGXFSZ
+    signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, which can be reported */
+#endif
+}
+
+int os_cores(void)
+{
+#ifdef _SC_NPROCESSORS_ONLN
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 && n < 100000 ? (int)n : 1;
+#else
+    return 1;
+#endif
+}
+
+#else /* plain C99: files are read, never mapped; no folders, terminals or cores are known of */
+
+static int os_map(io_file *f, saeuron_error *err)
+{
+    (void)f, (void)err;
+    return SAEURON_OK;
+}
+
+static void os_unmap(io_file *f) { (void)f; }
+static void os_release(const io_file *f) { (void)f; }
+static void os_expect(void *p, size_t n) { (void)p, (void)n; }
+
+static int os_create(io_out *o, saeuron_error *err)
+{
+    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%08lx", o->path,
+             (unsigned long)time(NULL) & 0xFFFFFFFFul);
+    errno = EIO;
+    o->file = fopen(o->temporary, "wb");
+    if (o->file)
+        return SAEURON_OK;
+    o->temporary[0] = 0;
+    return write_failed(o, err);
+}
+
+static int os_sync(FILE *f)
+{
+    (void)f;
+    return 0;
+}
+
+/* C99 leaves open whether rename replaces a file; where it does not, the old one goes first. */
+static int os_rename(const char *from, const char *to)
+{
+    if (rename(from, to) == 0)
+        return 0;
+    remove(to);
+    return rename(from, to);
+}
+
+/* C99 cannot make a folder: the person must. A file written and removed tells whether it is there. */
+int io_make_dir(const char *path, saeuron_error *err)
+{
+    char probe[1024];
+    FILE *f = io_join(probe, sizeof probe, path, "saeuron.tmp") ? fopen(probe, "wb") : NULL;
+    if (!f)
+        return fail(err, SAEURON_EIO,
+                    "%s: no file can be made in this folder: make the folder first (this build cannot)",
+                    path);
+    fclose(f);
+    remove(probe);
+    return SAEURON_OK;
+}
+
+double os_seconds(void) { return (double)time(NULL); }
+int os_terminal_width(void) { return 0; }
+int os_cores(void) { return 1; }
+
+static void on_interrupt(int number)
+{
+    interrupted = 1;
+    signal(number, SIG_DFL);
+}
+
+void os_catch_interrupt(void) { signal(SIGINT, on_interrupt); }
+
+#endif

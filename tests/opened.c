@@ -1,0 +1,46 @@
+/* opened.c: the tiny model opened and closed. See opened.h. */
+#include "test.h"
+#include "opened.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+tiny files;
+
+saeuron_context *opened(const char *isa, int threads)
+{
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    saeuron_host  host = tiny_host(&files);
+    host.isa = isa;
+    host.threads = threads;
+    CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
+    return x;
+}
+
+saeuron_context *fresh(void)
+{
+    tiny_make(&files);
+    saeuron_context *x = opened(NULL, 1);
+    if (!x) { /* not even the model as it was made: every test of this suite would crash */
+        printf("the tiny model does not open; 0 passed, 1 failed\n");
+        exit(1);
+    }
+    return x;
+}
+
+void done(saeuron_context *x)
+{
+    saeuron_close(x);
+    CHECK(files.live == 0 && files.mapped == 0 && files.torn == 0,
+          "%ld blocks and %ld maps are left, %ld blocks torn", files.live, files.mapped, files.torn);
+    tiny_free(&files);
+}
+
+void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words)
+{
+    CHECK(code == wanted && e->code == wanted && test_holds(e->text, words) && !strchr(e->text, '\n') &&
+              strlen(e->text) > 8,
+          "%s: code %d (wanted %d), \"%s\" should hold %s", what, code, wanted, e->text, words);
+}
