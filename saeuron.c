@@ -596,7 +596,7 @@ static int check_noise(const sampling *s)
     if (s->o->noise)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
-        return fail(s->err, SAEURON_EUSAGE, "noise_index %" PRIu64 " lies beyond the stream of random numbers",
+        return fail(s->err, SAEURON_EUSAGE, "noise_index %" PRIu64 " lies beyond the random numbers' stream",
                     s->o->noise_index);
     if (n % 16)
         return fail(s->err, SAEURON_EUSAGE,
