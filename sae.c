@@ -134,12 +134,12 @@ static void centre(const sae *s, float *y, const float *x, size_t M)
 /* EQ 12: z of a block of tokens; then each token's k largest */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M)
 {
-    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    const size_t mark = arena_mark(c->work), block = least(M, SAE_TOKENS);
     float *centred = arena_floats(c->work, block * s->d);
     float *z = arena_floats(c->work, block * s->n);
 
     for (size_t m = 0; m < M; m += block) {
-        const size_t tokens = M - m < block ? M - m : block;
+        const size_t tokens = least(block, M - m);
         centre(s, centred, x ? x + m * s->d : NULL, tokens);
         apply_linear(c, z, centred, &s->encoder, tokens);
         if (!z) /* planning: one block stands for all */
@@ -157,7 +157,7 @@ void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M
                          size_t S)
 {
     /* A dot product's bits depend on its two rows alone (contract 3), not on where they lie. */
-    const size_t mark = arena_mark(c->work), block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    const size_t mark = arena_mark(c->work), block = least(M, SAE_TOKENS);
     const size_t bytes = s->d * dtype_size(s->encoder.w.type);
     unsigned char *rows = arena_bytes(c->work, S, bytes);
     float *bias = arena_floats(c->work, S);
@@ -168,7 +168,7 @@ void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M
         bias[j] = s->encoder.bias[latent[j]];
     }
     for (size_t m = 0; m < M; m += block) {
-        const size_t tokens = M - m < block ? M - m : block;
+        const size_t tokens = least(block, M - m);
         centre(s, centred, x ? x + m * s->d : NULL, tokens);
         nn_linear(c, centred ? z + m * S : NULL, centred, (weight){ .data = rows, .type = s->encoder.w.type },
                   bias, tokens, s->d, S);

@@ -111,8 +111,8 @@ typedef struct sampling {
     arena   work;
     ddim    ddim;           /* with this call's steps */
     size_t  h, w, steps;    /* h, w: sides of the latent */
-    size_t batch, first,
-        B; /* images at a time; of the batch at hand: the number of its first image, its images */
+    size_t  batch;          /* images at a time */
+    size_t  first, B;       /* of the batch at hand: the number of its first image, its images */
     float   guidance;
     bool    guided;
     int     step;           /* sampling step; -1 outside the loop */
@@ -140,7 +140,7 @@ static size_t guided_rows(const sampling *s, size_t B) { return s->guided ? 2 * 
 static size_t channels(const sampling *s) { return s->ctx->unet.in_channels; }
 /* Values of one image's latents. */
 static size_t latent_values(const sampling *s) { return channels(s) * s->h * s->w; }
-/* The whole batch as one part, on the call's own scratch. */
+/* The whole batch as one part, on the call's scratch. */
 static part whole(sampling *s) { return (part){ .s = s, .c = s->c }; }
 
 /* Hands a part's error to the call; the first one counts. */
@@ -200,8 +200,7 @@ static int at_module(void *user, const char *name, float *v, size_t B, size_t H,
     const bool sampled = v && s->step >= 0;
     const size_t shape[4] = { B, H, W, C };
     char full[160];
-    if (p->code ||
-        (!v && !s->names)) /* p->code: the text encoder and the VAE run to their end after a stop */
+    if (p->code || (!v && !s->names)) /* after a stop, text encoder and VAE run to their end */
         return p->code;
     for (size_t i = 0; sampled && i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
@@ -246,13 +245,12 @@ static void show_latents(sampling *s, const char *name, float *v, size_t B)
 static void encode_prompts(sampling *s, float *y, size_t B)
 {
     const saeuron_generate_options *o = s->o;
-    const size_t N = tokenizer_max_length(s->ctx->tokenizer), D = s->ctx->text.D,
-                 mark = arena_mark(s->c.work);
+    const size_t N = tokenizer_max_length(s->ctx->tokenizer), D = s->ctx->text.D;
+    const size_t mark = arena_mark(s->c.work);
     const size_t uncond = s->guided ? B : 0, negatives = s->guided && !o->negative_prompt_embeds ? 1 : 0;
     const size_t texts = negatives + (o->prompt_embeds ? 0 : B);
     int32_t *ids = arena_bytes(s->c.work, texts * N, sizeof *ids);
-    float *states = arena_floats(
-        s->c.work, texts * N * D); /* the negative prompt's, if it is to be encoded, comes first */
+    float   *states = arena_floats(s->c.work, texts * N * D); /* the negative prompt's, if any, come first */
     part     all = whole(s);
     const tap watch = { at_module, &all, s->names };
 
@@ -475,13 +473,12 @@ static void decode_image(part *p, const float *x)
 /* Small images side by side, a thread each; a large one by all threads. */
 static void decode(sampling *s, const float *x, size_t B)
 {
-    const size_t n = s->h * s->w * s->ctx->vae.latent_channels, mark = arena_mark(s->c.work),
-                 G = parts_of(s, B);
+    const size_t n = s->h * s->w * s->ctx->vae.latent_channels;
+    const size_t G = parts_of(s, B), mark = arena_mark(s->c.work);
     part like = whole(s);
     s->network = "vae.";
     if (x && !small_latent(s->h * s->w))
-        tensors_release(
-            &s->ctx->unet_file); /* decoding needs the most memory: the UNet can wait in the file cache */
+        tensors_release(&s->ctx->unet_file); /* decoding needs most memory; the file cache keeps the UNet */
     like.c.threads = G > 1 ? 1 : s->c.threads;
     like.c.work = &like.work;
     decode_image(&like, NULL);
@@ -491,7 +488,7 @@ static void decode(sampling *s, const float *x, size_t B)
     unsigned char *memory = arena_bytes(s->c.work, G, bytes);
 
     for (size_t first = 0; p && memory && first < B && !s->code; first += G) {
-        const size_t count = B - first < G ? B - first : G;
+        const size_t count = least(G, B - first);
         for (size_t i = 0; i < count; i++) {
             p[i] = like;
             p[i].first = first + i;
@@ -599,8 +596,7 @@ static int check_noise(const sampling *s)
     if (s->o->noise)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
-        return fail(s->err, SAEURON_EUSAGE,
-                    "noise_index %" PRIu64 " lies beyond the stream of random numbers",
+        return fail(s->err, SAEURON_EUSAGE, "noise_index %" PRIu64 " lies beyond the random numbers' stream",
                     s->o->noise_index);
     if (n % 16)
         return fail(s->err, SAEURON_EUSAGE,
@@ -631,19 +627,18 @@ static int check_hooks(const sampling *s)
 static int check_options(const sampling *s)
 {
     const saeuron_generate_options *o = s->o;
-    int code;
     if (!guidance_ok(s->guidance))
         return fail(s->err, SAEURON_EUSAGE, "guidance must be from 0 to 10000");
     if (!o->count || (!o->prompts && !o->prompt_embeds))
         return fail(s->err, SAEURON_EUSAGE, "there is no prompt");
     if (s->batch > 1024)
         return fail(s->err, SAEURON_EUSAGE, "batch must be at most 1024 images");
-    if ((code = check_embeds(s->ctx, "prompt_embeds", o->prompt_embeds, o->count, s->err)) != SAEURON_OK ||
-        (code = check_embeds(s->ctx, "negative_prompt_embeds", o->negative_prompt_embeds, 1, s->err)) !=
-            SAEURON_OK ||
-        (code = check_noise(s)) != SAEURON_OK)
-        return code;
-    return check_hooks(s);
+    int code = check_embeds(s->ctx, "prompt_embeds", o->prompt_embeds, o->count, s->err);
+    if (!code)
+        code = check_embeds(s->ctx, "negative_prompt_embeds", o->negative_prompt_embeds, 1, s->err);
+    if (!code)
+        code = check_noise(s);
+    return code ? code : check_hooks(s);
 }
 
 /* Fills what a call starts with, and checks it. */
@@ -726,7 +721,7 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
         s->work = (arena){ .base = memory, .size = bytes };
         s->rgb = rgb;
         for (s->first = 0; s->first < o->count && !s->code; s->first += s->batch)
-            run_batch(s, o->count - s->first < s->batch ? o->count - s->first : s->batch);
+            run_batch(s, least(s->batch, o->count - s->first));
         code = s->code;
     }
     io_free(&ctx->host, memory);
@@ -792,8 +787,8 @@ int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height,
 /* rgb [H,W,3] to moments [2C,h,w]; on an arena without memory it plans. */
 static void encode_image(nn *c, const vae *v, float *moments, const unsigned char *rgb, size_t H, size_t W)
 {
-    const size_t scale = vae_scale(v), P = H / scale * (W / scale), C = 2 * v->latent_channels,
-                 mark = arena_mark(c->work);
+    const size_t scale = vae_scale(v), P = H / scale * (W / scale), C = 2 * v->latent_channels;
+    const size_t mark = arena_mark(c->work);
     float *x = arena_floats(c->work, H * W * 3);
     float *y = arena_floats(c->work, P * C);
     if (x)

@@ -286,8 +286,7 @@ static void replace(const ablation *a, float *x, const uint32_t *idx, const floa
 /* The ablation of every token of x [M,d]: encode, edit, and what the residual says. */
 static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, k = a->sae.k, block = M < SAE_TOKENS ? M : SAE_TOKENS,
-                 mark = arena_mark(c->work);
+    const size_t d = a->sae.d, k = a->sae.k, block = least(M, SAE_TOKENS), mark = arena_mark(c->work);
     const int residual = a->reconstruct ? SAEURON_RESIDUAL_NONE : a->residual;
     uint32_t *idx = arena_bytes(c->work, block * k, sizeof *idx);
     float    *f = arena_floats(c->work, block * k);
@@ -298,7 +297,7 @@ static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t s
     if (!row) /* planning: one block stands for all */
         sae_encode(c, &a->sae, idx, f, count, NULL, block);
     for (size_t first = 0; row && first < M; first += block) {
-        const size_t tokens = M - first < block ? M - first : block;
+        const size_t tokens = least(block, M - first);
         sae_encode(c, &a->sae, idx, f, count, x + first * d, tokens);
         for (size_t i = 0; i < tokens; i++) {
             float *token = x + (first + i) * d;
@@ -458,7 +457,7 @@ static size_t firing(nn *c, const ablation *a, uint32_t *token, float *best, con
 static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *best, size_t count,
                       const float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = M < SAE_TOKENS ? M : SAE_TOKENS;
+    const size_t d = a->sae.d, k = a->sae.k, n = a->sae.n, block = least(M, SAE_TOKENS);
     const size_t R = n / 16 > 8 * k ? n / 16 : 8 * k < n ? 8 * k : n, mark = arena_mark(c->work);
     uint32_t *rival = arena_bytes(c->work, R, sizeof *rival);
     float    *mean = arena_floats(c->work, R);
@@ -473,7 +472,7 @@ static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *be
     if (!z) /* planning: one block stands for all */
         sae_pre_activations(c, &a->sae, NULL, NULL, block, NULL, R);
     for (size_t at = 0; z && at < count; at += block) {
-        const size_t tokens = count - at < block ? count - at : block;
+        const size_t tokens = least(block, count - at);
         for (size_t i = 0; i < tokens; i++)
             memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
         sae_pre_activations(c, &a->sae, z, some, tokens, rival, R);
@@ -508,8 +507,8 @@ static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float 
 /* AUDIT A10: both halves of the guided batch are edited, though mu is the conditional half's. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
-    const size_t d = a->sae.d, block = M < SAE_TOKENS ? M : SAE_TOKENS, most = most_targets(a),
-                 mark = arena_mark(c->work);
+    const size_t d = a->sae.d, block = least(M, SAE_TOKENS), most = most_targets(a);
+    const size_t mark = arena_mark(c->work);
     if (!few_suffice(a, most)) {
         ablate_tokens(c, a, x, M, step);
         return;
@@ -520,7 +519,7 @@ void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
     if (!some) /* planning: one block stands for all */
         ablate_tokens(c, a, NULL, block, step);
     for (size_t at = 0; some && at < count; at += block) {
-        const size_t tokens = count - at < block ? count - at : block;
+        const size_t tokens = least(block, count - at);
         for (size_t i = 0; i < tokens; i++)
             memcpy(some + i * d, x + token[at + i] * d, d * sizeof *x);
         ablate_tokens(c, a, some, tokens, step);

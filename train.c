@@ -227,12 +227,6 @@ static size_t plan_bytes(trainer *t)
     return only.failed || only.peak > SIZE_MAX - 64 ? 0 : only.peak + 64;
 }
 
-size_t trainer_bytes(const train_config *c, int threads, const char *isa)
-{
-    trainer t = { .cfg = *c };
-    return check_config(c, NULL) || !nn_init(&t.c, isa, threads, NULL) ? 0 : plan_bytes(&t) + sizeof t;
-}
-
 int trainer_open(trainer **out, const saeuron_host *host, const train_config *c, int threads, const char *isa,
                  saeuron_error *err)
 {
@@ -299,15 +293,6 @@ void trainer_tensors(trainer *t, trainer_tensor list[TRAINER_TENSORS])
             list->count = matrix ? n * d : list->shape[0];
         }
     }
-}
-
-void trainer_sae(const trainer *t, sae *s)
-{
-    *s = (sae){ .d = t->cfg.d, .n = t->cfg.n, .k = t->cfg.k };
-    s->encoder = (linear){ .bias = t->tensor[PARAMETER][B_ENC], .in = t->cfg.d, .out = t->cfg.n };
-    s->encoder.w = (weight){ .data = (const unsigned char *)t->tensor[PARAMETER][W_ENC], .type = DT_OWN };
-    s->W_dec = (weight){ .data = (const unsigned char *)t->tensor[PARAMETER][W_DEC], .type = DT_OWN };
-    s->b_dec = t->tensor[PARAMETER][B_DEC];
 }
 
 /* ---- batches ---- */
@@ -808,7 +793,7 @@ static void latent_pass(trainer *t, size_t i, float *scratch)
     t->norm[1][i] = any ? nn_sum_squares(&t->c, dec, NULL, d) : 0.0;
 }
 
-/* EQ 22: dL/db_dec = sum over tokens of dL/d(reconstruction), of terms that add b_dec (auxk only if released),
+/* EQ 22: dL/db_dec = sum over tokens of dL/d(reconstruction), of terms that add b_dec (auxk if released),
  *                  - sum over latents of dL/db_enc W_enc, since c = x - b_dec. */
 static void b_dec_pass(trainer *t, size_t M)
 {

@@ -43,8 +43,6 @@ typedef struct train_report {
 /* Parameters, gradients, Adam's moments, counters, scratch: all allocated by trainer_open, none by a step. */
 typedef struct trainer trainer;
 
-/* The memory that trainer_open would take; 0 when it does not fit size_t. */
-size_t trainer_bytes(const train_config *c, int threads, const char *isa);
 /* isa NULL: the best that this CPU runs. All state is zero. After an error *t is NULL; else trainer_close. */
 int trainer_open(trainer **t, const saeuron_host *host, const train_config *c, int threads, const char *isa,
                  saeuron_error *err);
@@ -88,7 +86,5 @@ typedef struct trainer_tensor {
 void trainer_tensors(trainer *t, trainer_tensor list[TRAINER_TENSORS]);
 
 const train_config *trainer_config(const trainer *t);
-/* The trainer's weights as an SAE, for sae_encode and the like: views, valid until trainer_close. */
-void trainer_sae(const trainer *t, sae *s);
 
 #endif

@@ -99,11 +99,9 @@ static void as_ddim(const char *what, picture *s, int offset, bool to_one, const
 {
     char text[512];
     snprintf(text, sizeof text,
-             "{\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
-                                                           "\"%s\", \"rescale_betas_zero_snr\": false, "
-                                                           "\"set_alpha_to_one\": %s, %s\"thresholding\": "
-                                                           "false, \"timestep_spacing\": \"leading\", "
-                                                           "\"trained_betas\": null}",
+             "{\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, "
+             "\"prediction_type\": \"%s\", \"rescale_betas_zero_snr\": false, \"set_alpha_to_one\": %s, "
+             "%s\"thresholding\": false, \"timestep_spacing\": \"leading\", \"trained_betas\": null}",
              prediction, to_one ? "true" : "false", offset ? "\"steps_offset\": 1, " : "");
     tiny_text(&files, SCHEDULER, text);
     draw(what, s);
@@ -183,8 +181,8 @@ static void offset_of_statistics(void)
     int code = saeuron_open(&x, &host, "tiny", &e);
     code = code ? code : saeuron_forget(x, &forget, &e);
     code = code ? code : saeuron_generate(x, &o, rgb, &e);
-    CHECK(code == SAEURON_EUSAGE && test_holds(e.text, TINY_STYLES "|timestep 751 at step "
-                                                                   "0|750|steps_offset|map_steps"),
+    CHECK(code == SAEURON_EUSAGE &&
+          test_holds(e.text, TINY_STYLES "|timestep 751 at step 0|750|steps_offset|map_steps"),
           "%s", e.text);
     o.map_steps = 1;
     CHECK(x && saeuron_generate(x, &o, rgb, &e) == SAEURON_OK, "%s", e.text);

@@ -1,5 +1,5 @@
 /* test_machine.c: the two refusals that every entry begins with, by code and words.
- * Not here: that each entry makes them (test_model.c, test_vit.c). */
+ * Not here: that each entry makes them (test_saeuron.c, test_vit.c). */
 #include "test.h"
 #include "arithmetic/threads.h"
 #include "layers/machine.h"

@@ -734,8 +734,8 @@ static void environment_of_pool(void)
     if (encoded || e[1].code)
         check_error("encoding with a pool that rounds upward", encoded, SAEURON_EENV, &e[1], "OpenMP's pool");
     else
-        CHECK(!memcmp(states[0], states[1], sizeof states[0]), "a pool that rounds upward changes the text "
-                                                               "states");
+        CHECK(!memcmp(states[0], states[1], sizeof states[0]),
+              "a pool that rounds upward changes the text states");
     must_shoot(x, o, &two);
     CHECK(same(&one, &two), "afterwards the picture differs");
     done(x);
@@ -835,15 +835,15 @@ static void text(void)
     CHECK(saeuron_encode_text(x, "cat", a, &e) == SAEURON_OK &&
               saeuron_encode_text(x, "dog", b, &e) == SAEURON_OK,
           "%s", e.text);
-    CHECK(memcmp(a, b, sizeof a) && !memcmp(a, b, 16 * sizeof *a), "the texts' states: the start token's are "
-                                                                   "equal, the others are not");
+    CHECK(memcmp(a, b, sizeof a) && !memcmp(a, b, 16 * sizeof *a),
+          "the texts' states: the start token's are equal, the others are not");
     CHECK(saeuron_tokenize(x, "Cat  sketch", ids, &count, &cut, &e) == SAEURON_OK && count == 4 && cut == 0,
           "%zu ids, %zu cut, %s", count, cut, e.text);
     CHECK(saeuron_token(x, ids[1]) && !strcmp(saeuron_token(x, ids[1]), "cat</w>") &&
               !strcmp(saeuron_token(x, ids[2]), "sketch</w>"),
           "the pieces are %s", saeuron_token(x, ids[1]));
-    CHECK(ids[3] == ids[15] && !saeuron_token(x, -1) && !saeuron_token(x, 99999), "the padding, and ids out "
-                                                                                  "of range");
+    CHECK(ids[3] == ids[15] && !saeuron_token(x, -1) && !saeuron_token(x, 99999),
+          "the padding, and ids out of range");
     CHECK(saeuron_tokenize(x, "a b c d e f g h i j k l m n o p", ids, &count, &cut, &e) == SAEURON_OK &&
               count == 16 && cut == 2,
           "%zu ids, %zu cut", count, cut);
@@ -1042,8 +1042,8 @@ static void not_square(void)
                                           .tap = see_shapes,
                                           .tap_user = seen },
               &many);
-    CHECK(!memcmp(one.latents + 2 * VALUES, many.latents, VALUES * sizeof(float)), "image 2 differs when "
-                                                                                   "made alone");
+    CHECK(!memcmp(one.latents + 2 * VALUES, many.latents, VALUES * sizeof(float)),
+          "image 2 differs when made alone");
     CHECK(seen[0] == 2 && seen[1] == 2 && seen[2] == 1 && seen[3] == 2,
           "shapes are not height before width: %zu %zu %zu %zu", seen[0], seen[1], seen[2], seen[3]);
     CHECK(rng_randn(noise, 3, COUNT * VALUES, 0, COUNT * VALUES), "randn refused");

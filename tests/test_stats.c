@@ -97,8 +97,8 @@ static void digests(void)
           (unsigned long long)first, (unsigned long long)h);
     CHECK(stats_load_density(&s, &host, "tiny/d.safetensors", &e) == SAEURON_OK, "%s", e.text);
     density = s.density_digest;
-    CHECK(density && density != first && s.digest == first, "densities of other values have the digest of "
-                                                            "the means");
+    CHECK(density && density != first && s.digest == first,
+          "densities of other values have the digest of the means");
     stats_unload(&s, &host);
     load(&s, &host, "b.safetensors");
     CHECK(s.digest == first, "metadata changes the digest");

@@ -12,37 +12,35 @@
 
 #define SEED 7
 
-static const char unet_config[] = "{\n  \"_class_name\": \"UNet2DConditionModel\",\n  \"act_fn\": "
-                                  "\"silu\",\n  \"attention_head_dim\": 2,\n  \"block_out_channels\": [16, "
-                                  "32],\n  \"cross_attention_dim\": 16,\n  \"down_block_types\": "
-                                  "[\"DownBlock2D\", \"CrossAttnDownBlock2D\"],\n  \"flip_sin_to_cos\": "
-                                  "true,\n  \"freq_shift\": 0,\n  \"in_channels\": 4,\n  "
-                                  "\"layers_per_block\": 2,\n  \"norm_eps\": 1e-05,\n  \"norm_num_groups\": "
-                                  "4,\n  \"out_channels\": 4,\n  \"sample_size\": 8,\n  \"up_block_types\": "
-                                  "[\"CrossAttnUpBlock2D\", \"UpBlock2D\"]\n}\n";
-static const char vae_config[] = "{\n  \"_class_name\": \"AutoencoderKL\",\n  \"act_fn\": \"silu\",\n  "
-                                 "\"block_out_channels\": [8, 16],\n  \"latent_channels\": 4,\n  "
-                                 "\"layers_per_block\": 1,\n  \"norm_num_groups\": 4,\n  \"scaling_factor\": "
-                                 "0.5,\n  \"up_block_types\": [\"UpDecoderBlock2D\", "
-                                 "\"UpDecoderBlock2D\"]\n}\n";
-static const char scheduler_config[] = "{\n  \"_class_name\": \"PNDMScheduler\",\n  \"beta_end\": 0.012,\n  "
-                                       "\"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": 0.00085,\n  "
-                                       "\"clip_sample\": false,\n  \"num_train_timesteps\": 1000,\n  "
-                                       "\"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n  "
-                                       "\"steps_offset\": 1,\n  \"trained_betas\": null\n}\n";
-static const char sae_config[] = "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": "
-                                 "\"topk\"}\n";
+static const char unet_config[] =
+    "{\n  \"_class_name\": \"UNet2DConditionModel\",\n  \"act_fn\": \"silu\",\n  \"attention_head_dim\": 2,\n"
+    "  \"block_out_channels\": [16, 32],\n  \"cross_attention_dim\": 16,\n"
+    "  \"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\"],\n  \"flip_sin_to_cos\": true,\n"
+    "  \"freq_shift\": 0,\n  \"in_channels\": 4,\n  \"layers_per_block\": 2,\n  \"norm_eps\": 1e-05,\n"
+    "  \"norm_num_groups\": 4,\n  \"out_channels\": 4,\n  \"sample_size\": 8,\n"
+    "  \"up_block_types\": [\"CrossAttnUpBlock2D\", \"UpBlock2D\"]\n}\n";
+static const char vae_config[] =
+    "{\n  \"_class_name\": \"AutoencoderKL\",\n  \"act_fn\": \"silu\",\n  \"block_out_channels\": [8, 16],\n"
+    "  \"latent_channels\": 4,\n  \"layers_per_block\": 1,\n  \"norm_num_groups\": 4,\n"
+    "  \"scaling_factor\": 0.5,\n  \"up_block_types\": [\"UpDecoderBlock2D\", \"UpDecoderBlock2D\"]\n}\n";
+static const char scheduler_config[] =
+    "{\n  \"_class_name\": \"PNDMScheduler\",\n  \"beta_end\": 0.012,\n"
+    "  \"beta_schedule\": \"scaled_linear\",\n  \"beta_start\": 0.00085,\n  \"clip_sample\": false,\n"
+    "  \"num_train_timesteps\": 1000,\n  \"set_alpha_to_one\": false,\n  \"skip_prk_steps\": true,\n"
+    "  \"steps_offset\": 1,\n  \"trained_betas\": null\n}\n";
+static const char sae_config[] =
+    "{\"expansion_factor\": 4, \"k\": 8, \"batch_topk\": true, \"activation\": \"topk\"}\n";
 /* The number of classes and their names follow. */
-static const char vit_config[] = "{\n  \"architecture\": \"vision_transformer\",\n  \"class_token\": true,\n "
-                                 " \"depth\": 2,\n  \"embed_dim\": 16,\n  \"global_pool\": \"token\",\n  "
-                                 "\"img_size\": 12,\n  \"in_chans\": 3,\n  \"interpolation\": "
-                                 "\"bilinear\",\n  \"mean\": [0.5, 0.25, 0.5],\n  \"mlp_ratio\": 2.5,\n  "
-                                 "\"norm_eps\": 1e-06,\n  \"num_heads\": 2,\n  \"patch_size\": 4,\n  "
-                                 "\"qkv_bias\": true,\n  \"std\": [0.5, 0.5, 0.25],\n  \"num_classes\": ";
-static const char concepts[] = "{\"steps\": 4, \"guidance\": 3,\n \"domains\": {\"style\": {\"hook\": "
-                               "\"" TINY_STYLES "\", \"concepts\": [\"Sketch\", \"Van Gogh\", "
-                                                "\"Watercolor\"]},\n  \"object\": {\"hook\": \"" TINY_OBJECTS
-                               "\", \"concepts\": [\"Cats\", \"Dogs\", \"Sea\"]}}}\n";
+static const char vit_config[] =
+    "{\n  \"architecture\": \"vision_transformer\",\n  \"class_token\": true,\n  \"depth\": 2,\n"
+    "  \"embed_dim\": 16,\n  \"global_pool\": \"token\",\n  \"img_size\": 12,\n  \"in_chans\": 3,\n"
+    "  \"interpolation\": \"bilinear\",\n  \"mean\": [0.5, 0.25, 0.5],\n  \"mlp_ratio\": 2.5,\n"
+    "  \"norm_eps\": 1e-06,\n  \"num_heads\": 2,\n  \"patch_size\": 4,\n  \"qkv_bias\": true,\n"
+    "  \"std\": [0.5, 0.5, 0.25],\n  \"num_classes\": ";
+static const char concepts[] =
+    "{\"steps\": 4, \"guidance\": 3,\n \"domains\": {"
+    "\"style\": {\"hook\": \"" TINY_STYLES "\", \"concepts\": [\"Sketch\", \"Van Gogh\", \"Watercolor\"]},\n"
+    "  \"object\": {\"hook\": \"" TINY_OBJECTS "\", \"concepts\": [\"Cats\", \"Dogs\", \"Sea\"]}}}\n";
 
 static const char *const names_of[2][3] = {
     { "Sketch", "Van Gogh", "Watercolor" }, { "Cats", "Dogs", "Sea" }

@@ -3,7 +3,7 @@
  *   maps --in blocks--> measure_add: encode, decode, sum --> measure_result: FVU, L0, dead, densities
  *
  * Not here: training (train.c), where maps come from (source.c), printing (program/command_train.c).
- * Source: FVU as in the released SAE/trainer.py. Letters: N tokens a map, M tokens, d width, n latents. */
+ * Source: FVU as in the released SAE/sae.py. Letters: N tokens a map, M tokens, d width, n latents. */
 #include "training/measure.h"
 #include "arithmetic/threads.h"
 #include "layers/machine.h"
@@ -24,7 +24,8 @@ static const double ends[DENSITY_BINS - 1] = {
     3.1622776601683795e-2, 1e-1, 3.1622776601683795e-1, 1
 };
 
-void density_bin(size_t i, double *low, double *high)
+/* Lower and upper end of bin i (i > 0), the lower one included; of the last the upper one, too. */
+static void density_bin(size_t i, double *low, double *high)
 {
     *low = i < 2 ? 0 : ends[i - 2];
     *high = i ? ends[i - 1] : 0;

@@ -51,8 +51,6 @@ int  measure_sae(measurement *m, map_source *s, const saeuron_host *host, const 
 
 /* ---- in words ---- */
 
-/* Lower and upper end of bin i (i > 0), the lower one included; of the last the upper one, too. */
-void density_bin(size_t i, double *low, double *high);
 /* The histogram as a table: low, high, latents. */
 void density_table(const measurement *m, text_out *t);
 /* Names and numbers of m as members of a JSON object, without its braces. */
