@@ -5,6 +5,10 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
+def room(name):
+    return [str(f) for f in sorted((ROOT / name).glob("*.c"))]
+
+
 def sources():
-    rooms = [f for room in ("arithmetic", "files", "layers", ".") for f in sorted((ROOT / room).glob("*.c"))]
-    return [str(f) for f in rooms + sorted((ROOT / "evaluation").glob("vit.c")) + sorted((ROOT / "evaluation").glob("classifier.c"))]
+    classifiers = [str(ROOT / "evaluation" / f) for f in ("vit.c", "classifier.c")]
+    return [f for name in ("arithmetic", "files", "layers", ".") for f in room(name)] + classifiers

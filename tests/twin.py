@@ -706,12 +706,14 @@ def build(folder):
     compiler = os.environ.get("CC", "gcc").split()
     if "clang" not in compiler[0]:
         flags.append("-fexcess-precision=fast")
-    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), "-o", str(built), "-lm"], check=True)
+    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), *library.room("training"), "-o", str(built), "-lm"], check=True)
     return ctypes.CDLL(str(built))
 
 
 class Comparison:
-    def __init__(self, lib):
+    def __init__(self, lib, folder):
+        self.folder = pathlib.Path(folder)
+        lib.measure_fired.restype = ctypes.POINTER(U64C)
         self.lib, self.passed, self.failed, self.stream = lib, 0, 0, 0
         self.memory = np.zeros(1 << 25, np.uint8)
         self.arena = Arena(self.memory.ctypes.data + -self.memory.ctypes.data % 64, (1 << 25) - 64, 0, 0, False)
@@ -962,19 +964,33 @@ class TrainerTensor(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("type", ctypes.c_int), ("ndim", ctypes.c_int), ("shape", SIZE * 2), ("count", SIZE), ("data", ctypes.c_void_p)]
 
 
-class MeasureReport(ctypes.Structure):
-    _fields_ = [("fvu", ctypes.c_double), ("l0", ctypes.c_double), ("tokens", SIZE), ("dead", SIZE), ("fired", ctypes.c_void_p)]
+class Measurement(ctypes.Structure):
+    _fields_ = [*((name, SIZE) for name in ("maps", "tokens", "n", "k")), ("fvu", ctypes.c_double), ("l0", ctypes.c_double),
+                ("dead", SIZE), ("bin", SIZE * 18)]
 
 
 def trainer_state(lib, handle):
     """{name: array}, views of the trainer's own memory."""
-    lib.trainer_tensors.restype = SIZE
-    room = (TrainerTensor * 32)()
+    tensors = (TrainerTensor * 18)()  # TRAINER_TENSORS
+    lib.trainer_tensors(handle, tensors)
     views = {}
-    for t in room[:lib.trainer_tensors(handle, room, SIZE(32))]:
+    for t in tensors:
         kind = ctypes.c_float if t.type == DT_F32 else U64C
         views[t.name.decode()] = np.ctypeslib.as_array(ctypes.cast(t.data, ctypes.POINTER(kind)), tuple(t.shape[:t.ndim]))
     return views
+
+
+def write_sae(folder, tensors, config):
+    """A folder of sparsify's with the trainer's weights, for sae_load."""
+    header, data = {}, b""
+    for name in TENSORS:
+        part = np.ascontiguousarray(tensors[name], "<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": tensors[name].shape, "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    text = json.dumps(header).encode()
+    (folder / "sae.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    (folder / "cfg.json").write_text(json.dumps({"k": config["k"], "num_latents": config["n"], "d_in": config["d"]}))
+    return str(folder).encode()
 
 
 # Three steps each. d across sixteen lanes and the dot's blocks; n across train.c's blocks of 960 latents; entries of a latent and tokens across 128
@@ -1030,22 +1046,23 @@ def compare_training(c):
             c.same(f"{text}, step {i}: report", np.array([found[k] for k in numbers] + [D(found["norm"])]), np.array([getattr(report, k) for k in numbers] + [report.grad_norm]))
             c.same(f"{text}, step {i}: dead, fired", np.array([found["dead"], found["fired"]]), np.array([report.dead, report.fired]))
 
-        sae, measure, result = ctypes.create_string_buffer(8192), ctypes.c_void_p(), MeasureReport()
-        c.lib.trainer_sae(handle, sae)
+        sae, measure, result = ctypes.create_string_buffer(8192), ctypes.c_void_p(), Measurement()
+        good(c.lib.sae_load(sae, None, None, write_sae(c.folder, theirs, config), error))
         good(c.lib.measure_open(ctypes.byref(measure), None, sae, 1, b"scalar", error))
         for part in (x[0][:1], x[0][1:9], x[0][9:], x[1]):
             good(c.lib.measure_add(measure, pointer(np.ascontiguousarray(part)), SIZE(len(part)), error))
         good(c.lib.measure_result(measure, ctypes.byref(result), error))
         fvu, l0, fired = ours.held_out(np.concatenate(x[:2]))
         c.same(f"{text}: held out", np.array([fvu, l0]), np.array([result.fvu, result.l0]))
-        c.same(f"{text}: held out, fired", fired, np.ctypeslib.as_array(ctypes.cast(result.fired, ctypes.POINTER(U64C)), (n,)).copy())
+        c.same(f"{text}: held out, fired", fired, np.ctypeslib.as_array(c.lib.measure_fired(measure), (n,)).copy())
         c.lib.measure_close(measure)
+        c.lib.sae_unload(sae, None)
         c.lib.trainer_close(handle)
 
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        c = Comparison(build(folder))
+        c = Comparison(build(folder), folder)
         for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training):
             part(c)
     print(f"{c.passed} passed, {c.failed} failed")
