@@ -1,13 +1,15 @@
-/* example.c: saeuron.h in a program of yours: draws a flame as a mosaic, forgetting mosaics, and writes it as a PPM.
+/* example.c: saeuron.h in a program of yours: draws a flame as a mosaic, forgetting mosaics, and writes it
+ * as a PPM. Ctrl-C stops it, and leaves no file.
  *
  *     cc -o example example.c $(pkg-config --cflags --libs saeuron)
- *     ./example "$(pkg-config --variable=modeldir saeuron)" flame.ppm        Ctrl-C stops it, and leaves no file */
+ *     ./example "$(pkg-config --variable=modeldir saeuron)" flame.ppm */
 #include <saeuron.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static volatile sig_atomic_t stop; /* a signal here; a window's button, or a request that went away, in a program of yours */
+/* Set by a signal here; by a button, or a request that went away, in a program of yours. */
+static volatile sig_atomic_t stop;
 static void on_interrupt(int number) { (void)number, stop = 1; }
 
 /* Called after each step; not 0 ends the call with SAEURON_ECANCEL. */
@@ -20,7 +22,8 @@ static int progress(void *user, const char *stage, size_t done, size_t total)
 static int write_ppm(const char *path, const unsigned char *rgb, size_t width, size_t height)
 {
     FILE *f = fopen(path, "wb");
-    int ok = f && fprintf(f, "P6\n%zu %zu\n255\n", width, height) > 0 && fwrite(rgb, 3, width * height, f) == width * height;
+    int ok = f && fprintf(f, "P6\n%zu %zu\n255\n", width, height) > 0 &&
+             fwrite(rgb, 3, width * height, f) == width * height;
     if (f && fclose(f))
         ok = 0;
     if (!ok)

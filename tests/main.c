@@ -1,4 +1,6 @@
-/* main.c: runs the suites. tests/run [-v] [SUITE[.TEST]...]; the last line is "N passed, N failed[, N skipped]". */
+/* main.c: runs the suites.
+ *
+ *     tests/run [-v] [SUITE[.TEST]...]      the last line is "N passed, N failed[, N skipped]" */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "evaluation/vit.h"
@@ -15,7 +17,7 @@
     X(config) X(bind) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(stats) \
     X(select) X(context) X(forget) X(saeuron) X(source) X(collect) X(concepts) X(statistics) X(merge) \
     X(run) X(measure) X(vit) X(classifier) X(picture) X(protocol) X(metrics) X(drawing) X(sweep) \
-    X(eval) X(equations) X(cli) X(golden)
+    X(eval) X(equations) X(cli)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)
@@ -94,7 +96,8 @@ static bool wanted(const char *suite, const char *test, int argc, char **argv)
         if (argv[i][0] == '-')
             continue;
         any = true;
-        if (!strncmp(argv[i], suite, n) && (!argv[i][n] || (argv[i][n] == '.' && !strcmp(argv[i] + n + 1, test))))
+        const char *rest = argv[i] + n;
+        if (!strncmp(argv[i], suite, n) && (!*rest || (*rest == '.' && !strcmp(rest + 1, test))))
             return true;
     }
     return !any;
@@ -123,7 +126,8 @@ int main(int argc, char **argv)
             else
                 passed++;
             if (verbose || failures_here || skipped_here)
-                printf("%s %s.%s\n", failures_here ? "FAIL" : skipped_here ? "skip" : "ok  ", suites[s].name, t->name);
+                printf("%s %s.%s\n", failures_here ? "FAIL" : skipped_here ? "skip" : "ok  ", suites[s].name,
+                       t->name);
             fflush(stdout);
         }
     char command[96];

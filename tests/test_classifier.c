@@ -3,7 +3,7 @@
  * hand.
  *
  * Not here: config.json (test_vit.c), whether the logits are timm's and the resized bytes Pillow's
- * (test_golden.c). */
+ * (test_vit.c). */
 #include "test.h"
 #include "judges.h"
 #include "arithmetic/rng.h"

@@ -3,7 +3,7 @@
  *   docs/method.md:  | EQ 8 | x' = ... | `ddim.c` | `ddim_step` | ... |   <-->   ddim.c: EQ 8, in a comment
  *   docs/audit.md:   | A5 | ... |                                         <---   AUDIT A5, in a comment
  *
- * Not here: whether the lines below a tag compute the equation (test_golden.c and its kin). */
+ * Not here: whether the lines below a tag compute the equation (the tests of its file). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 

@@ -2,7 +2,7 @@
  *
  *   oracle (here) == reference        then test_kernels.c: reference == every other kernel set
  *
- * Not here: the contract in NumPy (twin.py), PyTorch's own numbers (test_golden.c). */
+ * Not here: the contract in NumPy (twin.py), PyTorch's own numbers (the networks' tests). */
 #include "test.h"
 #include "arrays.h"
 

@@ -67,10 +67,9 @@ static void residual_forms(void)
 {
     static float input[ROWS * 32], y[ROWS * 32];
     static plain_sae p;
-    uint32_t start[2] = {
-        0,
-        0 }, latent[128]; float    score[128] = { 0 }, mu[128],
-        threshold[128]; saeuron_context *x = fresh();
+    uint32_t start[2] = { 0, 0 }, latent[128];
+    float    score[128] = { 0 }, mu[128], threshold[128];
+    saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
     ablation a = *x->hook[0];
     a.count = 1;
