@@ -42,7 +42,7 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-v
 ISA_neon   :=
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
-# The rooms, from below: docs/layout says what may include what. No two files of them have one name.
+# The rooms, from below; tests/includes.sh says what may include what. No two files have one name.
 ROOMS := arithmetic files layers training evaluation program
 vpath %.c $(ROOMS)
 names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
