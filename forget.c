@@ -168,14 +168,13 @@ int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at,
 
 /* ---- loading ---- */
 
-int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, bool pack, sae *s,
-             saeuron_error *err)
+int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, sae *s, saeuron_error *err)
 {
     const size_t width = unet_hook_width(&ctx->unet, hook, NULL);
     nn  c;
     int code;
     nn_init(&c, ctx->host.isa, ctx->threads, NULL);
-    code = sae_load(s, &ctx->host, pack && ctx->unet.conv_in.w.packed ? &c : NULL, dir, err);
+    code = sae_load(s, &ctx->host, ctx->unet.conv_in.w.packed ? &c : NULL, dir, err);
     if (!code && s->d != width)
         code = fail(err, SAEURON_EFORMAT,
                     "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model "
@@ -205,7 +204,7 @@ static int load_sae(saeuron_context *ctx, const char *hook, const char *dir, abl
         return fail(err, SAEURON_ENOMEM, "no memory for the SAE of %s", hook);
     memset(a, 0, sizeof *a);
     memcpy(a->hook, hook, strlen(hook) + 1);
-    code = hook_sae(ctx, hook, dir, true, &a->sae, err);
+    code = hook_sae(ctx, hook, dir, &a->sae, err);
     if (code) {
         unload(ctx, a);
         return code;

@@ -89,8 +89,7 @@ int sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, sae
     if (!code)
         code = read_config(s, host, dir, err);
     if (!code)
-        code = c ? bind_file(host, &s->file, c, true, sae_bind, s, &s->memory, err)
-                 : bind_network(host, &s->file, 0, sae_bind, s, &s->memory, err);
+        code = bind_file(host, &s->file, c, c != NULL, sae_bind, s, &s->memory, err);
     if (code) {
         sae_unload(s, host);
         return code;

@@ -240,9 +240,6 @@ static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B
     }
 }
 
-/* n * m, or a size that no arena has. */
-static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX; }
-
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- decoder ---- */

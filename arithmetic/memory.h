@@ -30,6 +30,8 @@ void   arena_release(arena *a, size_t mark); /* takes back everything handed out
 /* *out = a * b; false when it overflows. */
 bool nn_mul(size_t a, size_t b, size_t *out);
 
+/* a * b; SIZE_MAX when it overflows, which no arena has. */
+static inline size_t times(size_t a, size_t b) { return nn_mul(a, b, &a) ? a : SIZE_MAX; }
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 #endif

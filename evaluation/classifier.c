@@ -14,9 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* n * m, or a size that no arena has. */
-static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX; }
-
 /* ---- preprocessing ---- */
 
 #define FRACTION 22 /* bits behind the point of a coefficient: 32 less 8 of the byte and 2 to spare */

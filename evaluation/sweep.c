@@ -105,7 +105,7 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
     text_add(&s->table, "\t%zu\t%s\n", images, s->digest);
     if (s->table.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path);
-    return io_write_file(&s->m.x->host, path, s->table.at, s->table.n, err);
+    return io_write_file(path, s->table.at, s->table.n, err);
 }
 
 #define COLUMNS 10

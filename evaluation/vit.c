@@ -252,9 +252,6 @@ void vit_bind(binder *b, void *network)
     bind_linear(b, "head", &v->head, v->D, v->classes);
 }
 
-/* n * m, or a size that no arena has. */
-static size_t times(size_t n, size_t m) { return nn_mul(n, m, &n) ? n : SIZE_MAX; }
-
 /* Shows a module's output to the tap; true when the tap wants no more. */
 static bool show(const tap *watch, const char *name, float *x, size_t B, size_t N, size_t C)
 {

@@ -240,10 +240,9 @@ void io_out_abort(io_out *o)
     o->temporary[0] = 0;
 }
 
-int io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n, saeuron_error *err)
+int io_write_file(const char *path, const void *bytes, size_t n, saeuron_error *err)
 {
     io_out o;
-    (void)host;
     int code = io_out_open(&o, path, err);
     if (!code)
         code = io_out_write(&o, bytes, n, err);

@@ -56,8 +56,7 @@ int  io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err);
 int  io_out_commit(io_out *o, saeuron_error *err);
 void io_out_abort(io_out *o);       /* does nothing after commit */
 /* The whole file at once. */
-int io_write_file(const saeuron_host *host, const char *path, const void *bytes, size_t n,
-                  saeuron_error *err);
+int io_write_file(const char *path, const void *bytes, size_t n, saeuron_error *err);
 int io_make_dir(const char *path, saeuron_error *err);  /* and the folders above it; fine when it exists */
 
 /* ---- clock, terminal, Ctrl-C ---- */

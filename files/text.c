@@ -73,7 +73,7 @@ void text_free(text_out *t)
 int text_save(text_out *t, const char *path, saeuron_error *err)
 {
     const int code = t->failed ? fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path)
-        : io_write_file(t->host, path, t->at ? t->at : "", t->n, err);
+        : io_write_file(path, t->at ? t->at : "", t->n, err);
     text_free(t);
     return code;
 }

@@ -386,7 +386,7 @@ static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, v
 int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *),
               void *network, void **memory, saeuron_error *err)
 {
-    const binder b = { .file = file, .threads = c->threads, .pack = pack ? c : NULL, .err = err };
+    const binder b = { .file = file, .threads = c ? c->threads : 1, .pack = pack ? c : NULL, .err = err };
     return bind_all(b, host, walk, network, memory);
 }
 
@@ -394,12 +394,5 @@ int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads
                 void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err)
 {
     const binder b = { .seed = seed, .type = type, .threads = threads, .err = err };
-    return bind_all(b, host, walk, network, memory);
-}
-
-int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *),
-                 void *network, void **memory, saeuron_error *err)
-{
-    const binder b = { .file = file, .seed = seed, .type = DT_F32, .threads = 1, .err = err };
     return bind_all(b, host, walk, network, memory);
 }

@@ -54,17 +54,14 @@ void   bind_array(binder *b, const char *name, const float **v, int ndim, const 
 /* Binds a whole network: walk(b, network) runs twice (measure, bind) with prefix "". *memory: one block for
  * io_free, NULL after an error. Errors: SAEURON_EFORMAT, SAEURON_ENAN, SAEURON_ENOMEM.
  *
- * From a file: every tensor must be finite, and one that the walk did not name is refused. c's threads check
- * the values; with pack, every layer's weights also lie in *memory as c's kernels read them (four bytes a
- * weight). */
+ * From a file: every tensor must be finite, and one that the walk did not name is refused. c's threads
+ * check the values (c NULL: one does); with pack, every layer's weights also lie in *memory as c's kernels
+ * read them (four bytes a weight). */
 int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *),
               void *network, void **memory, saeuron_error *err);
 /* Hash-filled, with weights of a type, DT_F32 or DT_F16. */
 int bind_hashed(const saeuron_host *host, uint64_t seed, dtype type, int threads,
                 void (*walk)(binder *, void *), void *network, void **memory, saeuron_error *err);
-/* From a file by one thread, unpacked; or, with file NULL, hash-filled with DT_F32. */
-int bind_network(const saeuron_host *host, tensors *file, uint64_t seed, void (*walk)(binder *, void *),
-                 void *network, void **memory, saeuron_error *err);
 
 /* The hash-filled value of element i of a tensor (contract 6). */
 float hash_weight(uint64_t seed, const char *name, int ndim, const size_t *shape, size_t i);

@@ -146,8 +146,13 @@ static int run_encode(saeuron_error *err)
     if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
     code = image ? encode_picture(x, err) : encode_text(x, texts.item[0], err);
-    if (!code)
+    if (!code && as_json) {
+        printf("{\"path\": ");
+        print_text(out);
+        printf("}\n");
+    } else if (!code) {
         printf("%s\n", out);
+    }
     saeuron_close(x);
     return code;
 }

@@ -212,7 +212,7 @@ static int seed(const char *dir, const char *name, char letter, const char *byte
     char path[1024], *all = malloc(n + 1);
     all[0] = letter;
     memcpy(all + 1, bytes, n);
-    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(NULL, path, all, n + 1, NULL)
+    const int code = io_join(path, sizeof path, dir, name) ? io_write_file(path, all, n + 1, NULL)
         : SAEURON_EUSAGE;
     free(all);
     return code;

@@ -1080,6 +1080,8 @@ static void encodes(void)
     saeuron_context *x = NULL;
     works("encode $M 'the sea' -o $O/e.npy");
     CHECK(strstr(out, "out/e.npy\n"), "stdout is %s", out);
+    works("encode $M 'the sea' -o $O/e.npy --json");
+    CHECK(json_lines(out) == 1 && test_holds(out, "{\"path\": \"|out/e.npy\"}"), "stdout is %s", out);
     tiny_make(&t);
     const saeuron_host host = tiny_host(&t);
     CHECK(!saeuron_open(&x, &host, "tiny", NULL) && !saeuron_encode_text(x, "the sea", states, NULL),

@@ -52,7 +52,7 @@ static void text(void)
         void *memory = NULL;
         const json v = config_open(&f, cases[i].name);
         if (clip_configure(&r.t, v, cases[i].name, &err) ||
-            bind_network(&host, NULL, GOLDEN_SEED, clip_bind, &r.t, &memory, &err))
+            bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, clip_bind, &r.t, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run_text, &r);

@@ -217,7 +217,7 @@ static void layers(void)
         void *memory;
         text_at(v, "name", x.name, sizeof x.name);
         text_at(v, "op", x.op, sizeof x.op);
-        if (bind_network(&host, NULL, GOLDEN_SEED, layer_bind, &x, &memory, &err)) {
+        if (bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, layer_bind, &x, &memory, &err)) {
             CHECK(false, "%s", err.text);
             continue;
         }

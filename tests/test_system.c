@@ -37,12 +37,12 @@ static void write_replaces(void)
 {
     saeuron_error e;
     size_t n;
-    CHECK(io_write_file(NULL, at("w"), "old", 3, &e) == SAEURON_OK &&
-          io_write_file(NULL, at("w"), "newer", 5, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_write_file(at("w"), "old", 3, &e) == SAEURON_OK &&
+          io_write_file(at("w"), "newer", 5, &e) == SAEURON_OK, "%s", e.text);
     unsigned char *p = read_bytes(at("w"), &n);
     CHECK(n == 5 && !memcmp(p, "newer", 5), "%zu bytes", n);
     free(p);
-    CHECK(io_write_file(NULL, at("w0"), "", 0, &e) == SAEURON_OK && io_exists(NULL, at("w0")) &&
+    CHECK(io_write_file(at("w0"), "", 0, &e) == SAEURON_OK && io_exists(NULL, at("w0")) &&
           !io_exists(NULL, at("w1")), "an empty file");
     io_file f;
     CHECK(io_open(&f, NULL, at("w0"), &e) == SAEURON_OK && f.size == 0, "%s", e.text);
@@ -65,10 +65,10 @@ static void write_fails_cleanly(void)
     struct rlimit old, small = { 4096, 4096 };
     static unsigned char rgb[3 * 64 * 64], zeros[100000];
     static const size_t shape[1] = { 3000 };
-    CHECK(io_write_file(NULL, at("no/such/x"), "x", 1, &e) != SAEURON_OK && strstr(e.text, "no/such/x"), "%s",
+    CHECK(io_write_file(at("no/such/x"), "x", 1, &e) != SAEURON_OK && strstr(e.text, "no/such/x"), "%s",
           e.text);
-    CHECK(io_write_file(NULL, test_tmp(), "x", 1, &e) != SAEURON_OK, "wrote over a folder");
-    io_write_file(NULL, at("full"), "old", 3, NULL);
+    CHECK(io_write_file(test_tmp(), "x", 1, &e) != SAEURON_OK, "wrote over a folder");
+    io_write_file(at("full"), "old", 3, NULL);
     for (size_t i = 0; i < sizeof rgb; i++)
         rgb[i] = (unsigned char)random_bits();
     getrlimit(RLIMIT_FSIZE, &old);
@@ -77,7 +77,7 @@ static void write_fails_cleanly(void)
     fflush(stdout);
     if (setrlimit(RLIMIT_FSIZE, &small) == 0) {
         const tensor_out big = { "x", DT_F32, 1, { 3000 }, (const float *)(const void *)zeros };
-        CHECK(io_write_file(NULL, at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO &&
+        CHECK(io_write_file(at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO &&
               strstr(e.text, "full: "), "%s", e.text);
         CHECK(png_save(NULL, at("full"), rgb, 64, 64, NULL, &e) == SAEURON_EIO, "png_save");
         CHECK(npy_save(NULL, at("full"), big.values, shape, 1, &e) == SAEURON_EIO, "npy_save");
@@ -91,9 +91,9 @@ static void write_fails_cleanly(void)
     CHECK(files_like(".tmp-") == 0, "%d half-written files were left", files_like(".tmp-"));
 #ifndef SAEURON_PLAIN_C
     if (access("/dev/full", W_OK) == 0)
-        CHECK(io_write_file(NULL, "/dev/full", zeros, sizeof zeros, &e) == SAEURON_EIO &&
+        CHECK(io_write_file("/dev/full", zeros, sizeof zeros, &e) == SAEURON_EIO &&
               strstr(e.text, "disk full"), "%s", e.text);
-    CHECK(io_write_file(NULL, "/dev/null", "x", 1, &e) == SAEURON_OK && access("/dev/null", W_OK) == 0,
+    CHECK(io_write_file("/dev/null", "x", 1, &e) == SAEURON_OK && access("/dev/null", W_OK) == 0,
           "a device is written, not replaced");
 #endif
 }
@@ -107,7 +107,7 @@ static void folders(void)
 #else
     CHECK(io_make_dir(at("d/e/f"), &e) == SAEURON_OK && io_make_dir(at("d/e/f/"), &e) == SAEURON_OK &&
           io_make_dir("/", &e) == SAEURON_OK, "%s", e.text);
-    CHECK(io_write_file(NULL, at("d/e/f/g"), "x", 1, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(io_write_file(at("d/e/f/g"), "x", 1, &e) == SAEURON_OK, "%s", e.text);
     CHECK(io_make_dir(at("d/e/f/g"), &e) == SAEURON_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAEURON_EIO,
           "a file is no folder");
 #endif

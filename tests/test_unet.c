@@ -64,7 +64,7 @@ static void unet_goldens(const char *name)
     r.w = (watcher){ &g, name };
     const json v = config_open(&f, name);
     if (unet_configure(&r.u, v, name, &err) ||
-        bind_network(&host, NULL, GOLDEN_SEED, unet_bind, &r.u, &memory, &err))
+        bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, unet_bind, &r.u, &memory, &err))
         CHECK(false, "%s", err.text);
     else
         planned(run_unet, &r);
@@ -121,7 +121,7 @@ static void many_levels(void)
     struct { text_kv kv; float *after[64]; } room; /* an overflow lands in after */
     static float states[4] = { 1, 2, 3, 4 };
     if (json_open(&v, text, strlen(text), "text", &e) || unet_configure(&u, v, "text", &e) ||
-        bind_network(NULL, NULL, 1, unet_bind, &u, &weights, &e)) {
+        bind_hashed(NULL, 1, DT_F32, 1, unet_bind, &u, &weights, &e)) {
         CHECK(false, "%s", e.text);
         return;
     }

@@ -71,7 +71,7 @@ static void vae_goldens(tensors *g, void (*run)(nn *, void *))
         r = (vae_run){ .w = { g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
         const json v = config_open(&f, cases[i].name);
         if (vae_configure(&r.v, v, cases[i].name, &err) ||
-            bind_network(&host, NULL, GOLDEN_SEED, vae_bind, &r.v, &memory, &err))
+            bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, vae_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run, &r);

@@ -301,7 +301,7 @@ static void timm(void)
         r = (vit_run){ .w = { &g, cases[i].name }, .W = cases[i].W, .H = cases[i].H };
         const json v = config_open(&f, cases[i].name);
         if (vit_configure(&r.v, v, cases[i].name, &err) ||
-            bind_network(&host, NULL, GOLDEN_SEED, vit_bind, &r.v, &memory, &err))
+            bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, vit_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
         else
             planned(run_vit, &r);

@@ -343,7 +343,7 @@ static int finish(run *r, saeuron_error *err)
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
     if ((code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK ||
-        (code = io_write_file(r->host, r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
+        (code = io_write_file(r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
         return code;
     code = measure_sae(&m, s, r->host, &o, err);
     if (code)

@@ -207,7 +207,7 @@ static int open_sae(counting *c, const char *hook, saeuron_error *err)
 {
     char dir[1024];
     const int code = hook_folder(c->s.x, hook, dir, err);
-    return code ? code : hook_sae(c->s.x, hook, dir, true, &c->sae, err);
+    return code ? code : hook_sae(c->s.x, hook, dir, &c->sae, err);
 }
 
 /* One concept: all its prompts sampled and counted, its tensors written. */
