@@ -11,6 +11,7 @@
  * and builds of its own (.ci/run).
  * Not here: that threads inside one context change no bit (test_saeuron.c). */
 #define _POSIX_C_SOURCE 200809L
+#include "saeuron.h"
 
 #include <pthread.h>
 #include <stdio.h>
