@@ -711,9 +711,7 @@ def build(folder):
 
 
 class Comparison:
-    def __init__(self, lib, folder):
-        self.folder = pathlib.Path(folder)
-        lib.measure_fired.restype = ctypes.POINTER(U64C)
+    def __init__(self, lib):
         self.lib, self.passed, self.failed, self.stream = lib, 0, 0, 0
         self.memory = np.zeros(1 << 25, np.uint8)
         self.arena = Arena(self.memory.ctypes.data + -self.memory.ctypes.data % 64, (1 << 25) - 64, 0, 0, False)
@@ -1047,11 +1045,13 @@ def compare_training(c):
             c.same(f"{text}, step {i}: dead, fired", np.array([found["dead"], found["fired"]]), np.array([report.dead, report.fired]))
 
         sae, measure, result = ctypes.create_string_buffer(8192), ctypes.c_void_p(), Measurement()
-        good(c.lib.sae_load(sae, None, None, write_sae(c.folder, theirs, config), error))
+        with tempfile.TemporaryDirectory() as folder:
+            good(c.lib.sae_load(sae, None, None, write_sae(pathlib.Path(folder), theirs, config), error))
         good(c.lib.measure_open(ctypes.byref(measure), None, sae, 1, b"scalar", error))
         for part in (x[0][:1], x[0][1:9], x[0][9:], x[1]):
             good(c.lib.measure_add(measure, pointer(np.ascontiguousarray(part)), SIZE(len(part)), error))
         good(c.lib.measure_result(measure, ctypes.byref(result), error))
+        c.lib.measure_fired.restype = ctypes.POINTER(U64C)
         fvu, l0, fired = ours.held_out(np.concatenate(x[:2]))
         c.same(f"{text}: held out", np.array([fvu, l0]), np.array([result.fvu, result.l0]))
         c.same(f"{text}: held out, fired", fired, np.ctypeslib.as_array(c.lib.measure_fired(measure), (n,)).copy())
@@ -1062,7 +1062,7 @@ def compare_training(c):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        c = Comparison(build(folder), folder)
+        c = Comparison(build(folder))
         for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training):
             part(c)
     print(f"{c.passed} passed, {c.failed} failed")
