@@ -60,9 +60,9 @@ static double low_end(const stratum *s, size_t n, double total, bool wrong)
 }
 
 /* EQ 36: the score interval. Of one stratum it is Wilson's (1927); unlike V +- Z sqrt(V (1 - V) / n) it is
- * no point at 0 and 1, where many of these shares lie. Of several it takes the likeliest shares, as Miettinen and
- * Nurminen (1985) do, so strata may differ in share, size and weight; tests/test_metrics.c shows how often it
- * holds the truth. It speaks of the images' noise: prompts and concepts are fixed, not sampled. */
+ * no point at 0 and 1, where many of these shares lie. Of several it takes the likeliest shares, as Miettinen
+ * and Nurminen (1985) do, so strata may differ in share, size and weight; tests/test_metrics.c shows how
+ * often it holds the truth. It speaks of the images' noise: prompts and concepts are fixed, not sampled. */
 rate rate_of(const stratum *s, size_t n)
 {
     double total = 0;
