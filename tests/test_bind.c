@@ -1,7 +1,7 @@
 /* test_bind.c: tensors bound to layers: what is wrong with one is said with its name and file; every type,
  * every way of sharding is the same model.
  *
- * Not here: safetensors itself (test_io.c), older names of tensors (test_clip.c, test_vae.c). */
+ * Not here: safetensors itself (test_tensors.c), older names of tensors (test_clip.c, test_vae.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "shots.h"

@@ -1,7 +1,7 @@
 /* test_picture.c: what a picture says of how it was made, and that a picture which says anything else is
  * refused.
  *
- * Not here: that the same text makes the same picture (test_cli.c), PNG itself (test_io.c). */
+ * Not here: that the same text makes the same picture (test_cli.c), PNG itself (test_png.c). */
 #include "test.h"
 #include "judges.h"
 #include "evaluation/picture.h"
