@@ -28,17 +28,17 @@
 #define IS_neon   5
 #define ISA JOIN(IS_, NN_ISA)
 
-/* MR, NR: a tile that gcc keeps in registers (docs/contract.md, section 10). NARROW: the width of a last
- * panel that has no more columns than this. LANES: floats of a register, the side of the squares that packing
- * transposes. */
+/* MR, NR: a tile that gcc keeps in registers (docs/contract.md, section 10). NARROW, LEAST: the widths of
+ * panels for the last columns, which may be few: networks are 20, 40, 48 wide, too. LANES: floats of a
+ * register, the side of the squares that packing transposes. */
 #if ISA == IS_avx512
-enum { MR = 12, NR = 32, NARROW = 16, LANES = 16 };
+enum { MR = 12, NR = 32, NARROW = 16, LEAST = 8, LANES = 16 };
 #elif ISA == IS_avx2
-enum { MR = 4, NR = 24, NARROW = 24, LANES = 8 };
+enum { MR = 4, NR = 24, NARROW = 24, LEAST = 24, LANES = 8 };
 #elif ISA == IS_neon
-enum { MR = 8, NR = 8, NARROW = 8, LANES = 4 };
+enum { MR = 8, NR = 8, NARROW = 8, LEAST = 8, LANES = 4 };
 #else
-enum { MR = 4, NR = 8, NARROW = 8, LANES = 4 };
+enum { MR = 4, NR = 8, NARROW = 8, LEAST = 8, LANES = 4 };
 #endif
 
 enum {
@@ -131,7 +131,8 @@ typedef struct tile_functions {
 } tile_functions;
 #define FUNCTIONS(name) { name##_first, name##_fold }
 
-/* tiles[0]: NR columns and 4, 8, ... MR rows; tiles[1]: NARROW columns, if these are fewer. */
+/* tiles[0]: NR columns and 4, 8, ... MR rows; tiles[1], tiles[2]: NARROW, LEAST columns, if these are
+ * fewer. */
 #if ISA == IS_avx512
 TILE(tile_4, 4, 32, ROWS4, EACH4)
 TILE(tile_8, 8, 32, ROWS8, EACH8)
@@ -139,9 +140,13 @@ TILE(tile_12, 12, 32, ROWS12, EACH12)
 TILE(narrow_4, 4, 16, COLUMNS, EACH4)
 TILE(narrow_8, 8, 16, COLUMNS, EACH8)
 TILE(narrow_12, 12, 16, COLUMNS, EACH12)
-static const tile_functions tiles[2][MR / 4] = {
+TILE(least_4, 4, 8, COLUMNS, EACH4)
+TILE(least_8, 8, 8, COLUMNS, EACH8)
+TILE(least_12, 12, 8, COLUMNS, EACH12)
+static const tile_functions tiles[3][MR / 4] = {
     { FUNCTIONS(tile_4), FUNCTIONS(tile_8), FUNCTIONS(tile_12) },
-    { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) }
+    { FUNCTIONS(narrow_4), FUNCTIONS(narrow_8), FUNCTIONS(narrow_12) },
+    { FUNCTIONS(least_4), FUNCTIONS(least_8), FUNCTIONS(least_12) }
 };
 #elif ISA == IS_neon
 TILE(tile_4, 4, 8, ROWS4, EACH4)
@@ -155,9 +160,14 @@ TILE(tile_4, 4, 8, ROWS4, EACH4)
 static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };
 #endif
 
-/* Rows of a tile that holds `rows` of them, columns of a panel that holds `columns`. */
+/* Rows of a tile that holds `rows` of them, width of a panel that holds `columns`. */
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
-static size_t panel_width(size_t columns) { return columns <= NARROW ? NARROW : NR; }
+static size_t panel_width(size_t columns) { return columns <= LEAST ? LEAST : columns <= NARROW ? NARROW : NR; }
+/* How many of `left` columns go into the next panel: two narrow panels may hold the last with less waste. */
+static size_t panel_columns(size_t left)
+{
+    return left > NARROW && left <= NARROW + LEAST ? NARROW : least(left, NR);
+}
 
 /* y [rows,columns] = ((y +) lo) (+ bias), y + only if hi; lo's rows w apart. */
 static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, size_t rows, size_t columns,
@@ -177,7 +187,7 @@ static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, cons
 {
     float lo[MR * NR], nothing[NR];
     const size_t h = tile_height(rows), w = panel_width(columns);
-    const tile_functions *t = &tiles[w != NR][h / 4 - 1];
+    const tile_functions *t = &tiles[w == NR ? 0 : w == NARROW ? 1 : 2][h / 4 - 1];
 
     for (size_t j = 0; j < NR; j++)
         nothing[j] = -0.0f;
@@ -255,20 +265,21 @@ TURN(turn, 8, RIFFLES_8)
 TURN(turn, 4, RIFFLES_4)
 #endif
 
-/* dst[k,r] = row[r][k], r < width (whole squares), k < n <= SEGMENT. Rows of dst lie `width` apart, unless
- * `to` says where each goes. */
+/* dst[k,r] = row[r][k], r < width, k < n <= SEGMENT. Rows of dst lie `width` apart, unless `to` says where
+ * each goes. */
 static void transpose(float *dst, float *const *to, const float *const *row, size_t width, size_t n)
 {
     float *at[LANES];
     for (size_t r = 0; r < width; r += LANES) {
+        const size_t end = least(r + LANES, width);
         size_t k = 0;
-        for (; k + LANES <= n; k += LANES) {
+        for (; r + LANES <= width && k + LANES <= n; k += LANES) {
             for (size_t i = 0; i < LANES; i++)
                 at[i] = (to ? to[k + i] : dst + (k + i) * width) + r;
             turn(at, row + r, k);
         }
         for (; k < n; k++)
-            for (size_t i = r; i < r + LANES; i++)
+            for (size_t i = r; i < end; i++)
                 (to ? to[k] : dst + k * width)[i] = row[i][k];
     }
 }
@@ -359,10 +370,12 @@ static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
         const size_t y = top + k / line - s->pad_before; /* below zero wraps, and is outside */
         const size_t from = k % line, to = least(line, from + k0 + n - k);
         const size_t in = y < s->H ? clamp(first, from, to) : to, out = clamp(end, in, to);
-        memset(dst, 0, (in - from) * sizeof *dst);
+        if (in > from)
+            memset(dst, 0, (in - from) * sizeof *dst);
         if (out > in)
             memcpy(dst + (in - from), image + y * width + (edge + in - pad), (out - in) * sizeof *dst);
-        memset(dst + (out - from), 0, (to - out) * sizeof *dst);
+        if (to > out)
+            memset(dst + (out - from), 0, (to - out) * sizeof *dst);
         dst += to - from;
         k += to - from;
     }
@@ -392,6 +405,15 @@ static void pack_weights(float *dst, const right *R, size_t from, size_t columns
             }
         }
         transpose(NULL, to, row, w, n);
+    }
+}
+
+/* Columns from..from+columns-1 of W^T as panels, one after the other. */
+static void pack_panels(float *dst, const right *R, size_t from, size_t columns)
+{
+    for (size_t j = 0, count; j < columns; j += count) {
+        count = panel_columns(columns - j);
+        pack_weights(dst + j * R->taps * R->ci, R, from + j, count, panel_width(count));
     }
 }
 
@@ -445,8 +467,8 @@ static void multiply_group(const product *p, float *a, const float *b,
         const float *from = p->shared ? shared_row(p, i0, k) : a;
         for (size_t i = 0; i < rows && !p->shared; i++)
             copy_row(a + i * lda, p->L, i0 + i, k, n);
-        for (size_t j = 0; j < columns; j += NR) {
-            const size_t count = least(NR, columns - j);
+        for (size_t j = 0, count; j < columns; j += count) {
+            count = panel_columns(columns - j);
             const float *panel = b + j * p->K + k * panel_width(count);
             const float *bias = p->bias && k + n == p->K ? p->bias + j0 + j : NULL;
             for (size_t i = 0; i < rows; i += MR) {
@@ -533,8 +555,8 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
                 OMP(omp for schedule(dynamic))
                 for (size_t u = 0; u < packs + copies; u++) {
                     if (u < packs) {
-                        const size_t j = u * NR, columns = least(NR, n - j);
-                        pack_weights(fresh + j * K, R, j0 + j, columns, panel_width(columns));
+                        const size_t j = u * NR;
+                        pack_panels(fresh + j * K, R, j0 + j, least(NR, n - j));
                     } else
                         for (size_t i = (u - packs) * COPIED; i < least(M, (u - packs + 1) * COPIED); i++)
                             for (size_t k = 0; k < K; k += CHUNK)
@@ -575,8 +597,7 @@ static size_t packed_size(size_t N, size_t taps, size_t ci) { return round_up(N,
 static void pack(float *dst, weight W, size_t N, size_t taps, size_t ci)
 {
     const right R = { W, taps, ci };
-    for (size_t j = 0; j < N; j += NR)
-        pack_weights(dst + j * taps * ci, &R, j, least(NR, N - j), panel_width(least(NR, N - j)));
+    pack_panels(dst, &R, 0, N);
 }
 
 /* ---- attention ---- */
