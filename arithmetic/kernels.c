@@ -162,7 +162,10 @@ static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };
 
 /* Rows of a tile that holds `rows` of them, width of a panel that holds `columns`. */
 static size_t tile_height(size_t rows) { return rows < MR ? round_up(rows, 4) : MR; }
-static size_t panel_width(size_t columns) { return columns <= LEAST ? LEAST : columns <= NARROW ? NARROW : NR; }
+static size_t panel_width(size_t columns)
+{
+    return columns <= LEAST ? LEAST : columns <= NARROW ? NARROW : NR;
+}
 /* How many of `left` columns go into the next panel: two narrow panels may hold the last with less waste. */
 static size_t panel_columns(size_t left)
 {
@@ -350,25 +353,18 @@ static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, si
 
 static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
 
-/* Terms k0..k0+n-1 of row `at` of L: the row as it lies, or (conv) the patch under an output pixel. Of a
- * patch, the pixels under one line of the kernel lie side by side in x; what is outside the image is
- * zeros. */
-static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
+/* n terms of the patch under output pixel (oy, ox), from place `from` of the kernel's line ky on. The pixels
+ * under one line lie side by side in x; what is outside the image [H,W,ci] is zeros. */
+static void copy_patch(float *dst, const float *image, const conv_shape *s, size_t oy, size_t ox,
+                       size_t ky, size_t from, size_t n)
 {
-    const conv_shape *s = L->conv;
-    if (!s) {
-        memcpy(dst, L->x + at * L->stride + k0, n * sizeof *dst);
-        return;
-    }
-    const size_t pixel = at % L->pixels, line = s->k * s->ci, width = s->W * s->ci;
-    const size_t top = pixel / L->Wo * s->stride, edge = pixel % L->Wo * s->stride * s->ci;
-    const size_t pad = s->pad_before * s->ci;
-    const float *image = L->x + at / L->pixels * s->H * width;
+    const size_t line = s->k * s->ci, width = s->W * s->ci;
+    const size_t edge = ox * s->stride * s->ci, pad = s->pad_before * s->ci;
     /* first..end-1 of a line are inside the image */
     const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0;
-    for (size_t k = k0; k < k0 + n;) {
-        const size_t y = top + k / line - s->pad_before; /* below zero wraps, and is outside */
-        const size_t from = k % line, to = least(line, from + k0 + n - k);
+    for (size_t to; n > 0; n -= to - from, from = 0, ky++) {
+        const size_t y = oy * s->stride + ky - s->pad_before; /* below zero wraps, and is outside */
+        to = least(line, from + n);
         const size_t in = y < s->H ? clamp(first, from, to) : to, out = clamp(end, in, to);
         if (in > from)
             memset(dst, 0, (in - from) * sizeof *dst);
@@ -377,7 +373,29 @@ static void copy_row(float *dst, const left *L, size_t at, size_t k0, size_t n)
         if (to > out)
             memset(dst + (out - from), 0, (to - out) * sizeof *dst);
         dst += to - from;
-        k += to - from;
+    }
+}
+
+/* Terms k0..k0+n-1 of `rows` rows of L, from row `at` on, to rows lda apart: rows as they lie, or patches. */
+static void copy_rows(float *dst, size_t lda, const left *L, size_t at, size_t rows, size_t k0, size_t n)
+{
+    const conv_shape *s = L->conv;
+    if (!s) {
+        for (size_t i = 0; i < rows; i++)
+            memcpy(dst + i * lda, L->x + (at + i) * L->stride + k0, n * sizeof *dst);
+        return;
+    }
+    const size_t line = s->k * s->ci, ky = k0 / line, from = k0 % line;
+    size_t image = at / L->pixels, oy = at % L->pixels / L->Wo, ox = at % L->Wo;
+    for (size_t i = 0; i < rows; i++, dst += lda) {
+        copy_patch(dst, L->x + image * s->H * s->W * s->ci, s, oy, ox, ky, from, n);
+        if (++ox == L->Wo) {
+            ox = 0;
+            if (++oy * L->Wo == L->pixels) {
+                oy = 0;
+                image++;
+            }
+        }
     }
 }
 
@@ -465,8 +483,8 @@ static void multiply_group(const product *p, float *a, const float *b,
     for (size_t k = 0; k < p->K; k += CHUNK) {
         const size_t n = least(CHUNK, p->K - k), lda = n + APART;
         const float *from = p->shared ? shared_row(p, i0, k) : a;
-        for (size_t i = 0; i < rows && !p->shared; i++)
-            copy_row(a + i * lda, p->L, i0 + i, k, n);
+        if (!p->shared)
+            copy_rows(a, lda, p->L, i0, rows, k, n);
         for (size_t j = 0, count; j < columns; j += count) {
             count = panel_columns(columns - j);
             const float *panel = b + j * p->K + k * panel_width(count);
@@ -557,10 +575,13 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
                     if (u < packs) {
                         const size_t j = u * NR;
                         pack_panels(fresh + j * K, R, j0 + j, least(NR, n - j));
-                    } else
-                        for (size_t i = (u - packs) * COPIED; i < least(M, (u - packs + 1) * COPIED); i++)
-                            for (size_t k = 0; k < K; k += CHUNK)
-                                copy_row(shared_row(&p, i, k), L, i, k, least(CHUNK, K - k));
+                    } else {
+                        const size_t i = (u - packs) * COPIED, rows = least(COPIED, M - i);
+                        for (size_t k = 0; k < K; k += CHUNK) {
+                            const size_t terms = least(CHUNK, K - k);
+                            copy_rows(shared_row(&p, i, k), terms + APART, L, i, rows, k, terms);
+                        }
+                    }
                 }
             }
             OMP(omp for schedule(dynamic) nowait)
@@ -858,7 +879,7 @@ static void layer_norm(nn *c, float *y, const float *x, const float *gamma, cons
     (void)c;
 }
 
-enum { SPAN = 64 }; /* channels summed together */
+enum { SPAN = 64, NORMED = 4096 }; /* channels summed together; values normalised at a time */
 
 /* sum[j] = sum over pixels of x[p,j], or of (x[p,j] - mean[j])^2; x [P,n], rows C apart, n <= SPAN. */
 static void channel_sums(double *restrict sum, const float *x, const double *restrict mean,
@@ -880,14 +901,13 @@ static void channel_sums(double *restrict sum, const float *x, const double *res
         sum[j] = acc[j];
 }
 
-/* Channels from..to-1, whole groups of `width`: means and variances, then the normalised values. x, y [P,C];
- * sum and mean [C] are scratch. */
-static void norm_groups(float *y, const float *x, const float *gamma, const float *beta, double *sum,
-                        double *mean, size_t P, size_t C, size_t from, size_t to, size_t width, float eps,
-                        bool silu)
+/* Channels from..to-1, whole groups of `width`: mean[j] and r[j] = 1 / sqrt(variance + eps) of the channel's
+ * group, as floats. x [P,C]. */
+static void group_statistics(double *mean, double *r, const float *x, size_t P, size_t C,
+                             size_t from, size_t to, size_t width, float eps)
 {
     const double n = (double)(P * width);
-    float m[SPAN], r[SPAN];
+    double *sum = r; /* until it is known */
 
     for (int pass = 0; pass < 2; pass++) {
         for (size_t j = from; j < to; j += SPAN)
@@ -897,40 +917,61 @@ static void norm_groups(float *y, const float *x, const float *gamma, const floa
             for (size_t j = g; j < g + width; j++)
                 total += sum[j];
             for (size_t j = g; j < g + width; j++)
-                (pass ? sum : mean)[j] = total / n; /* in the end sum holds variances */
+                (pass ? r : mean)[j] = total / n; /* in the end r holds variances */
         }
     }
-    for (size_t j0 = from; j0 < to; j0 += SPAN) {
-        const size_t span = least(SPAN, to - j0);
+    for (size_t j = from; j < to; j++) {
+        mean[j] = (double)(float)mean[j];
+        r[j] = (double)(float)(1.0 / sqrt(r[j] + (double)eps));
+    }
+}
+
+/* y = (x - mean) r gamma + beta of n pixels [n,C], then silu if asked. */
+static void normalise(float *y, const float *x, const float *gamma, const float *beta, const double *mean,
+                      const double *r, size_t n, size_t C, bool silu)
+{
+    float m[SPAN], s[SPAN];
+
+    for (size_t j0 = 0; j0 < C; j0 += SPAN) {
+        const size_t span = least(SPAN, C - j0);
+        const float *g = gamma + j0, *b = beta + j0;
         for (size_t j = 0; j < span; j++) {
             m[j] = (float)mean[j0 + j];
-            r[j] = (float)(1.0 / sqrt(sum[j0 + j] + (double)eps));
+            s[j] = (float)r[j0 + j];
         }
-        for (size_t p = 0; p < P; p++) {
-            const float *in = x + p * C + j0, *g = gamma + j0, *b = beta + j0;
+        for (size_t p = 0; p < n; p++) {
+            const float *in = x + p * C + j0;
             float       *out = y + p * C + j0;
             for (size_t j = 0; j < span; j++)
-                out[j] = fma32((in[j] - m[j]) * r[j], g[j], b[j]);
-            if (silu)
-                for (size_t j = 0; j < span; j++)
-                    out[j] = silu32(out[j]);
+                out[j] = fma32((in[j] - m[j]) * s[j], g[j], b[j]);
         }
     }
+    for (size_t i = 0; silu && i < n * C; i++) /* pixels lie side by side, so whole registers but for the end */
+        y[i] = silu32(y[i]);
 }
 
 static void group_norm(nn *c, float *y, const float *x, const float *gamma, const float *beta,
                        size_t B, size_t P, size_t C, size_t G, float eps, bool silu)
 {
     const size_t mark = arena_mark(c->work), width = C / G;
-    double *sum = arena_bytes(c->work, B * C, 2 * sizeof(double));
+    double *mean = arena_bytes(c->work, B * C, 2 * sizeof(double)), *r = mean ? mean + B * C : NULL;
     const size_t run = (SPAN + width - 1) / width, runs = (G + run - 1) / run; /* groups in a unit of work */
+    const size_t piece = NORMED / C + 1, pieces = (P + piece - 1) / piece;     /* then a unit is a piece */
 
-    if (y && sum) {
-        OMP(omp parallel for num_threads(c->threads) if (B * P * C >= WORTH / 16))
-        for (size_t u = 0; u < B * runs; u++) {
-            const size_t b = u / runs, from = u % runs * run * width, to = least(C, from + run * width);
-            norm_groups(y + b * P * C, x + b * P * C, gamma, beta, sum + b * C, sum + (B + b) * C, P, C,
-                        from, to, width, eps, silu);
+    if (y && mean) {
+        OMP(omp parallel num_threads(c->threads) if (B * P * C >= WORTH / 16))
+        {
+            OMP(omp for)
+            for (size_t u = 0; u < B * runs; u++) {
+                const size_t b = u / runs, from = u % runs * run * width, to = least(C, from + run * width);
+                group_statistics(mean + b * C, r + b * C, x + b * P * C, P, C, from, to, width, eps);
+            }
+            OMP(omp for)
+            for (size_t u = 0; u < B * pieces; u++) {
+                const size_t b = u / pieces, p = u % pieces * piece, at = (b * P + p) * C;
+                normalise(y + at, x + at, gamma, beta, mean + b * C, r + b * C, least(piece, P - p), C,
+                          silu);
+            }
         }
     }
     arena_release(c->work, mark);
