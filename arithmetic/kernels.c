@@ -452,7 +452,8 @@ typedef struct product {
     const left *L;
     const float *bias;
     size_t M, N, K;
-    float *shared; /* all rows of L, chunk after chunk [M, n + APART], or NULL: each thread copies its own */
+    bool  in_place; /* tiles read rows of L where they lie */
+    float *shared;  /* all rows of L, chunk after chunk [M, n + APART], or NULL: each thread copies its own */
 } product;
 
 /* Row i of the chunk that begins at k, among the shared. */
@@ -481,9 +482,13 @@ static void multiply_group(const product *p, float *a, const float *b,
                            size_t i0, size_t rows, size_t j0, size_t columns)
 {
     for (size_t k = 0; k < p->K; k += CHUNK) {
-        const size_t n = least(CHUNK, p->K - k), lda = n + APART;
+        const size_t n = least(CHUNK, p->K - k);
         const float *from = p->shared ? shared_row(p, i0, k) : a;
-        if (!p->shared)
+        size_t lda = n + APART;
+        if (p->in_place) {
+            from = p->L->x + i0 * p->L->stride;
+            lda = p->L->stride;
+        } else if (!p->shared)
             copy_rows(a, lda, p->L, i0, rows, k, n);
         for (size_t j = 0, count; j < columns; j += count) {
             count = panel_columns(columns - j);
@@ -551,12 +556,15 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     enum { COPIED = 16 }; /* rows that a thread copies at a time, to share */
     const bool   worth = (double)M * (double)N * (double)K >= WORTH;
     const size_t mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
+    /* rows in fours, as tiles read them, and so near that they do not crowd a set of the cache */
+    const bool   in_place = !L->conv && K <= CHUNK / 4 && M % 4 == 0;
     const cut    w = cut_work(c, threads, M, N, K, R->w.packed != NULL);
+    const bool   shared = w.shared && !in_place;
     const size_t each = w.height * (least(K, CHUNK) + APART);
     float *fresh = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
     float *a = arena_bytes(c->work, w.scratch, sizeof(float));
     const float  *b = R->w.packed ? R->w.packed : fresh;
-    const product p = { y, L, bias, M, N, K, w.shared ? a : NULL };
+    const product p = { y, L, bias, M, N, K, in_place, shared ? a : NULL };
 
     if (y && a && K == 0)
         for (size_t i = 0; i < M * N; i++)
@@ -565,7 +573,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
         OMP(omp parallel num_threads((int)threads))
         for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
             const size_t n = least(w.Nc, N - j0), packs = R->w.packed ? 0 : (n + NR - 1) / NR;
-            const size_t copies = w.shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
+            const size_t copies = shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
             if (j0 && packs) { /* the block before is still being read */
                 OMP(omp barrier)
             }
@@ -587,7 +595,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
             OMP(omp for schedule(dynamic) nowait)
             for (size_t u = 0; u < w.groups * w.segments; u++) {
                 const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
-                float *own = w.shared ? NULL : a + (size_t)thread_number() * each;
+                float *own = shared ? NULL : a + (size_t)thread_number() * each;
                 if (j < n)
                     multiply_group(&p, own, b + j * K, i, least(w.height, M - i),
                                    j0 + j, least(w.panels * NR, n - j));
@@ -607,7 +615,8 @@ static void linear(nn *c, float *y, const float *x, weight W, const float *bias,
 static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
 {
     const size_t Wo = conv_out(s, s->W), pixels = conv_out(s, s->H) * Wo, taps = s->k * s->k;
-    const left   L = { x, 0, s, Wo, pixels };
+    const bool   plain = s->k == 1 && s->stride == 1 && !s->pad_before && !s->pad_after;
+    const left   L = { x, s->ci, plain ? NULL : s, Wo, pixels };
     const right  R = { W, taps, s->ci };
     gemm(c, y, &L, &R, bias, s->B * pixels, s->co, taps * s->ci);
 }
