@@ -955,7 +955,7 @@ static void normalise(float *y, const float *x, const float *gamma, const float 
                 out[j] = fma32((in[j] - m[j]) * s[j], g[j], b[j]);
         }
     }
-    for (size_t i = 0; silu && i < n * C; i++) /* pixels lie side by side, so whole registers but for the end */
+    for (size_t i = 0; silu && i < n * C; i++) /* pixels lie side by side: whole registers but for the end */
         y[i] = silu32(y[i]);
 }
 
