@@ -240,7 +240,6 @@ static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B
     }
 }
 
-static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- decoder ---- */
 

@@ -43,10 +43,9 @@ enum { MR = 4, NR = 8, NARROW = 8, LEAST = 8, LANES = 4 };
 
 enum {
     BLOCK = 128, CHUNK = 2048, /* contract 3: a chain, and sixteen of them */
-    GROUP = 48 * 2048,         /* floats of x that a thread copies at a time, for one panel after another */
+    GROUP = 48 * 2048,         /* floats of x that meet one panel after another: second-level cache */
     SEGMENT = 128,             /* floats of a row that are transposed at a time */
     PANELS = 2 << 20,          /* floats of W packed at a time, for all threads */
-    SHARED = 12 << 20,         /* floats of x, at most, that are copied once for all threads */
     APART = 16,                /* floats between copied rows, lest all begin in one set of the cache */
     WORTH = 1 << 21            /* multiply-adds worth waking threads for; a sixteenth as many elements */
 };
@@ -55,46 +54,57 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 /* ---- the tile ---- */
 
+/* How tiles find the terms of rows: of four rows each begins `step` floats after the one before; `line` terms
+ * of a row lie side by side, then `jump` floats are passed over, and so on. Patches under a convolution's
+ * pixels lie so in an image with its border. */
+typedef struct layout { size_t step, line, jump; } layout;
+
 /* A tile: mr rows of a by nr columns of b. s[i,j] = sum of a[i,k] * b[k,j], k < n <= 128, one chain of fma
  * from +0: a block of contract 3. Each tile is two functions, by what becomes of s:
  *
  *   NAME_first: y = s + bias   the first block of a chunk; bias is -0, which changes no sum, if more follows
  *   NAME_fold:  lo = lo + s    each further block of the chunk
  *
- * a [mr,n], rows lda apart; b [n,nr]; y [mr,nr], rows ldy apart; lo [mr,nr]; bias [nr].
+ * a: a pointer to each four of the rows; the block's first term lies `at` floats from it, and `run` terms are
+ * left in that term's line. b [n,nr]; y [mr,nr], rows ldy apart; lo [mr,nr]; bias [nr].
  *
  * The tiles are macros, because compilers keep s in registers only if its sizes are constants, its rows are
- * written out one by one, and nothing between the zeros and the stores is conditional. What is written out,
- * from the inside:
+ * written out one by one, and nothing between the zeros and the stores is conditional but the loops. What is
+ * written out, from the inside:
  *   ROW      one row's fma at one k;   ROWS4, ROWS8, ROWS12: all rows (COLUMNS: of a tile one register wide)
  *   EACH*    the same statement for every row: ZERO, STORE, FOLD
- *   SUMS     zeros, then the loop over k;   TILE: the two functions
- * Rows are reached from a pointer to every third, since a processor addresses a pointer plus a multiple of a
- * register. */
+ *   SUMS     zeros, then the loops over lines and k;   TILE: the two functions */
 #define TILE(name, mr, nr, UPDATE, EACH)                                                                     \
-    static void name##_first(size_t n, const float *restrict a, size_t lda, const float *restrict b,         \
-                             float *restrict y, size_t ldy, const float *restrict bias)                      \
+    static void name##_first(size_t n, size_t at, size_t run, const float *const *a, const layout *l,        \
+                             const float *restrict b, float *restrict y, size_t ldy,                         \
+                             const float *restrict bias)                                                     \
     {                                                                                                        \
         SUMS(mr, nr, UPDATE, EACH)                                                                           \
         EACH(STORE, nr)                                                                                      \
     }                                                                                                        \
-    static void name##_fold(size_t n, const float *restrict a, size_t lda, const float *restrict b,          \
-                            float *restrict lo)                                                              \
+    static void name##_fold(size_t n, size_t at, size_t run, const float *const *a, const layout *l,         \
+                            const float *restrict b, float *restrict lo)                                     \
     {                                                                                                        \
         SUMS(mr, nr, UPDATE, EACH)                                                                           \
         FOLDS(mr, nr, EACH)                                                                                  \
     }
 #define SUMS(mr, nr, UPDATE, EACH)                                       \
-    const float *a0 = a, *a3 = a + 3 * lda;                              \
-    const float *a6 = a + (mr > 6 ? 6 : 0) * lda;                        \
-    const float *a9 = a + (mr > 9 ? 9 : 0) * lda;                        \
+    const float *a0 = a[0] + at, *a4 = a[mr > 4 ? 1 : 0] + at;           \
+    const float *a8 = a[mr > 8 ? 2 : 0] + at;                            \
+    const size_t step = l->step, step3 = 3 * step, jump = l->jump;       \
     float s[mr * nr];                                                    \
     EACH(ZERO, nr)                                                       \
-    do {                                                                 \
-        UPDATE(mr, nr)                                                   \
-        a0++, a3++, a6++, a9++, b += nr;                                 \
-    } while (--n);                                                       \
-    (void)a6, (void)a9;
+    for (;; run = l->line, a0 += jump, a4 += jump, a8 += jump) {         \
+        size_t side = least(run, n);                                     \
+        n -= side;                                                       \
+        do {                                                             \
+            UPDATE(mr, nr)                                               \
+            a0++, a4++, a8++, b += nr;                                   \
+        } while (--side);                                                \
+        if (!n)                                                          \
+            break;                                                       \
+    }                                                                    \
+    (void)a4, (void)a8, (void)step3;
 #define ZERO(i, nr)  for (int j = 0; j < nr; j++) s[(i) * nr + j] = 0.0f;
 #define STORE(i, nr)                                                     \
     for (int j = 0; j < nr; j++)                                         \
@@ -111,23 +121,23 @@ static size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 #define EACH12(DO, nr) EACH8(DO, nr) DO(8, nr) DO(9, nr) DO(10, nr) DO(11, nr)
 #define FOLDS(mr, nr, EACH) EACH(FOLD, nr)
 #endif
-#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[i * nr + j] = fma32(value, b[j], s[i * nr + j]);
-#define ROWS4(mr, nr)                                                    \
-    ROW(0, a0[0], nr) ROW(1, a0[lda], nr) ROW(2, a0[2 * lda], nr) ROW(3, a3[0], nr)
-#define ROWS8(mr, nr)                                                    \
-    ROWS4(mr, nr) ROW(4, a3[lda], nr) ROW(5, a3[2 * lda], nr) ROW(6, a6[0], nr) ROW(7, a6[lda], nr)
-#define ROWS12(mr, nr)                                                   \
-    ROWS8(mr, nr) ROW(8, a6[2 * lda], nr) ROW(9, a9[0], nr) ROW(10, a9[lda], nr) ROW(11, a9[2 * lda], nr)
+#define ROW(i, value, nr) for (int j = 0; j < nr; j++) s[(i) * nr + j] = fma32(value, b[j], s[(i) * nr + j]);
+#define FOUR(i, p, nr)                                                   \
+    ROW(i, p[0], nr) ROW(i + 1, p[step], nr) ROW(i + 2, p[2 * step], nr) ROW(i + 3, p[step3], nr)
+#define ROWS4(mr, nr)  FOUR(0, a0, nr)
+#define ROWS8(mr, nr)  ROWS4(mr, nr) FOUR(4, a4, nr)
+#define ROWS12(mr, nr) ROWS8(mr, nr) FOUR(8, a8, nr)
 #define COLUMNS(mr, nr)                                                  \
-    const float *const at[4] = { a0, a3, a6, a9 };                       \
+    const float *const four[3] = { a0, a4, a8 };                         \
     for (int j = 0; j < nr; j++)                                         \
         for (int i = 0; i < mr; i++)                                     \
-            s[i * nr + j] = fma32(at[i / 3][(size_t)(i % 3) * lda], b[j], s[i * nr + j]);
+            s[i * nr + j] = fma32(four[i / 4][(size_t)(i % 4) * step], b[j], s[i * nr + j]);
 
 typedef struct tile_functions {
-    void (*first)(size_t n, const float *restrict a, size_t lda, const float *restrict b,
-                  float *restrict y, size_t ldy, const float *restrict bias);
-    void (*fold)(size_t n, const float *restrict a, size_t lda, const float *restrict b, float *restrict lo);
+    void (*first)(size_t n, size_t at, size_t run, const float *const *a, const layout *l,
+                  const float *restrict b, float *restrict y, size_t ldy, const float *restrict bias);
+    void (*fold)(size_t n, size_t at, size_t run, const float *const *a, const layout *l,
+                 const float *restrict b, float *restrict lo);
 } tile_functions;
 #define FUNCTIONS(name) { name##_first, name##_fold }
 
@@ -183,24 +193,36 @@ static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, 
         }
 }
 
-/* One chunk, 1 <= n <= 2048 terms, of a tile of y [rows,columns]: y = (y +) the left fold over its blocks (+
- * bias). a: tile_height(rows) rows, lda apart; b: a panel [n,w], w as panel_width gives it. */
-static void multiply_tile(float *y, size_t ldy, const float *a, size_t lda, const float *b,
-                          size_t rows, size_t columns, size_t n, bool hi, const float *bias)
+/* Where term k of a row lies, and how many terms, it among them, are left in its line. */
+typedef struct place { size_t at, run; } place;
+static place find_term(const layout *l, size_t k)
+{
+    const size_t before = k < l->line ? 0 : k / l->line;
+    return (place){ k + before * l->jump, (before + 1) * l->line - k };
+}
+
+/* One chunk, terms k..k+n-1 of rows, 1 <= n <= 2048, of a tile of y [rows,columns]: y = (y +) the left fold
+ * over its blocks (+ bias). a: a pointer to each four of the rows, the last four perhaps not all wanted; b: a
+ * panel [n,w], w as panel_width gives it. */
+static void multiply_tile(float *y, size_t ldy, const float *const *a, const layout *l, size_t k,
+                          const float *b, size_t rows, size_t columns, size_t n, bool hi, const float *bias)
 {
     float lo[MR * NR], nothing[NR];
     const size_t h = tile_height(rows), w = panel_width(columns);
     const tile_functions *t = &tiles[w == NR ? 0 : w == NARROW ? 1 : 2][h / 4 - 1];
+    place at = find_term(l, k);
 
     for (size_t j = 0; j < NR; j++)
         nothing[j] = -0.0f;
     if (n <= BLOCK && rows == h && columns == w && !hi) {
-        t->first(n, a, lda, b, y, ldy, bias ? bias : nothing);
+        t->first(n, at.at, at.run, a, l, b, y, ldy, bias ? bias : nothing);
         return;
     }
-    t->first(least(BLOCK, n), a, lda, b, lo, w, nothing);
-    for (size_t k = BLOCK; k < n; k += BLOCK)
-        t->fold(least(BLOCK, n - k), a + k, lda, b + k * w, lo);
+    t->first(least(BLOCK, n), at.at, at.run, a, l, b, lo, w, nothing);
+    for (size_t q = BLOCK; q < n; q += BLOCK) {
+        at = find_term(l, k + q);
+        t->fold(least(BLOCK, n - q), at.at, at.run, a, l, b + q * w, lo);
+    }
     if (columns == NR && !hi && bias) /* constants, so that the loop becomes whole registers */
         finish_tile(y, ldy, lo, NR, rows, NR, false, bias);
     else if (columns == NR)
@@ -325,13 +347,12 @@ static void fetch_ahead(weight w, size_t at, size_t n)
 #endif
 }
 
-/* The left matrix, M rows of K: plain rows `stride` apart, or (conv) the patches under the output's
- * pixels. */
+/* The left matrix, M rows of K: plain rows side by side, or (conv) the patches under the output's pixels. */
 typedef struct left {
     const float *x;
-    size_t stride;
-    const conv_shape *conv;
-    size_t Wo, pixels; /* conv: the output's width, and pixels an image */
+    size_t M, K;
+    const conv_shape *conv; /* NULL: plain rows */
+    size_t Ho, Wo;          /* conv: lines and pixels of an output */
 } left;
 
 /* The right matrix, N rows of K = taps * ci: weights [N,ci,taps], k running over (tap, ci). */
@@ -348,54 +369,6 @@ static void pack_rows(float *dst, const float *x, size_t stride, size_t rows, si
         for (size_t r = 0; r < w; r++)
             row[r] = r < rows ? x + r * stride + k : zeros;
         transpose(dst + k * w, NULL, row, w, least(SEGMENT, K - k));
-    }
-}
-
-static size_t clamp(size_t x, size_t low, size_t high) { return x < low ? low : x > high ? high : x; }
-
-/* n terms of the patch under output pixel (oy, ox), from place `from` of the kernel's line ky on. The pixels
- * under one line lie side by side in x; what is outside the image [H,W,ci] is zeros. */
-static void copy_patch(float *dst, const float *image, const conv_shape *s, size_t oy, size_t ox,
-                       size_t ky, size_t from, size_t n)
-{
-    const size_t line = s->k * s->ci, width = s->W * s->ci;
-    const size_t edge = ox * s->stride * s->ci, pad = s->pad_before * s->ci;
-    /* first..end-1 of a line are inside the image */
-    const size_t first = pad > edge ? pad - edge : 0, end = width + pad > edge ? width + pad - edge : 0;
-    for (size_t to; n > 0; n -= to - from, from = 0, ky++) {
-        const size_t y = oy * s->stride + ky - s->pad_before; /* below zero wraps, and is outside */
-        to = least(line, from + n);
-        const size_t in = y < s->H ? clamp(first, from, to) : to, out = clamp(end, in, to);
-        if (in > from)
-            memset(dst, 0, (in - from) * sizeof *dst);
-        if (out > in)
-            memcpy(dst + (in - from), image + y * width + (edge + in - pad), (out - in) * sizeof *dst);
-        if (to > out)
-            memset(dst + (out - from), 0, (to - out) * sizeof *dst);
-        dst += to - from;
-    }
-}
-
-/* Terms k0..k0+n-1 of `rows` rows of L, from row `at` on, to rows lda apart: rows as they lie, or patches. */
-static void copy_rows(float *dst, size_t lda, const left *L, size_t at, size_t rows, size_t k0, size_t n)
-{
-    const conv_shape *s = L->conv;
-    if (!s) {
-        for (size_t i = 0; i < rows; i++)
-            memcpy(dst + i * lda, L->x + (at + i) * L->stride + k0, n * sizeof *dst);
-        return;
-    }
-    const size_t line = s->k * s->ci, ky = k0 / line, from = k0 % line;
-    size_t image = at / L->pixels, oy = at % L->pixels / L->Wo, ox = at % L->Wo;
-    for (size_t i = 0; i < rows; i++, dst += lda) {
-        copy_patch(dst, L->x + image * s->H * s->W * s->ci, s, oy, ox, ky, from, n);
-        if (++ox == L->Wo) {
-            ox = 0;
-            if (++oy * L->Wo == L->pixels) {
-                oy = 0;
-                image++;
-            }
-        }
     }
 }
 
@@ -442,24 +415,71 @@ static void multiply(float *y, size_t ldy, const float *a, size_t lda, const flo
                      size_t rows, size_t columns, size_t K)
 {
     const size_t w = panel_width(columns);
+    const layout l = { lda, K, 0 };
+    const float *four[MR / 4];
+    for (size_t i = 0; i < rows; i += 4)
+        four[i / 4] = a + i * lda;
     for (size_t k = 0; k < K; k += CHUNK)
-        multiply_tile(y, ldy, a + k, lda, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
+        multiply_tile(y, ldy, four, &l, k, b + k * w, rows, columns, least(CHUNK, K - k), k > 0, NULL);
 }
 
-/* y [M,N] = L R^T + bias, or a part of it. */
-typedef struct product {
-    float *y;
-    const left *L;
-    const float *bias;
-    size_t M, N, K;
-    bool  in_place; /* tiles read rows of L where they lie */
-    float *shared;  /* all rows of L, chunk after chunk [M, n + APART], or NULL: each thread copies its own */
-} product;
+/* A group of rows of the left matrix, where tiles read them: the rows as they lie, or copies. */
+typedef struct group {
+    const float **four; /* a pointer to each four rows */
+    layout l;
+    float *copies;      /* a thread's scratch */
+} group;
 
-/* Row i of the chunk that begins at k, among the shared. */
-static float *shared_row(const product *p, size_t i, size_t k)
+static void place_rows(group *g, const float *x, size_t step, size_t rows, size_t K)
 {
-    return p->shared + p->M * (k + k / CHUNK * APART) + i * (least(CHUNK, p->K - k) + APART);
+    g->l = (layout){ step, K, 0 };
+    for (size_t i = 0; i < rows; i += 4)
+        g->four[i / 4] = x + i * step;
+}
+
+/* Floats of an image's line with its border. */
+static size_t bordered_line(const conv_shape *s) { return (s->pad_before + s->W + s->pad_after) * s->ci; }
+
+/* Line y of an image with its border: zeros around [H,W,ci]. y counts from the image's first line; above it, it
+ * has wrapped. */
+static void copy_line(float *to, const float *image, const conv_shape *s, size_t y)
+{
+    const size_t before = s->pad_before * s->ci, width = s->W * s->ci, all = bordered_line(s);
+    if (y >= s->H) {
+        memset(to, 0, all * sizeof *to);
+        return;
+    }
+    memset(to, 0, before * sizeof *to);
+    memcpy(to + before, image + y * width, width * sizeof *to);
+    memset(to + before + width, 0, (all - before - width) * sizeof *to);
+}
+
+/* The patches of rows i0..i0+rows-1: the lines under them are copied with their border, and patches overlap in
+ * them. The rows are in fours that end with a line, or all of one line: then the last four may reach past it. */
+static void place_patches(group *g, const left *L, size_t i0, size_t rows)
+{
+    const conv_shape *s = L->conv;
+    const size_t all = bordered_line(s), end = (i0 + rows - 1) / L->Wo + 1;
+    float *to = g->copies;
+    size_t i = i0;
+
+    g->l = (layout){ s->stride * s->ci, s->k * s->ci, all - s->k * s->ci };
+    for (size_t line = i0 / L->Wo, n; line < end; line += n) { /* n lines of one image */
+        const size_t oy = line % L->Ho, tall = (n = least(L->Ho - oy, end - line), (n - 1) * s->stride + s->k);
+        const float *image = L->x + line / L->Ho * s->H * s->W * s->ci;
+        for (; i < least(i0 + rows, (line + n) * L->Wo); i += 4)
+            g->four[(i - i0) / 4] = to + ((i / L->Wo - line) * all + i % L->Wo * s->ci) * s->stride;
+        for (size_t y = 0; y < tall; y++, to += all)
+            copy_line(to, image, s, oy * s->stride + y - s->pad_before);
+    }
+}
+
+/* Floats that place_patches needs for so many rows, wherever they begin. */
+static size_t patches_floats(const left *L, size_t rows)
+{
+    const conv_shape *s = L->conv;
+    const size_t lines = (rows + 2 * L->Wo - 2) / L->Wo, images = (lines + 2 * L->Ho - 2) / L->Ho;
+    return (lines * s->stride + images * s->k) * bordered_line(s) + 4 * s->stride * s->ci;
 }
 
 /* Asks the cache for rows of y, which will be written: a store that waits for its line delays all later
@@ -475,130 +495,133 @@ static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
 #endif
 }
 
-/* Rows i0..i0+rows-1 (a group) by columns j0..j0+columns-1, whose panels [K,NR] b holds. a: scratch for a
- * chunk of the rows, unless they are shared; it stays in the second-level cache while one panel after another
- * passes. */
-static void multiply_group(const product *p, float *a, const float *b,
+/* y [M,N] = L R^T + bias, or a part of it. */
+typedef struct product {
+    float *y;
+    const left *L;
+    const float *bias;
+    size_t N;
+} product;
+
+/* Whether tiles read plain rows where they lie: if they are in fours, and do not all begin in one set of the
+ * cache. */
+static bool in_place(const left *L) { return !L->conv && L->M % 4 == 0 && L->K % 1024; }
+
+/* Rows i0..i0+rows-1 (a group) by columns j0..j0+columns-1, whose panels [K,NR] b holds. The group stays in
+ * the second-level cache while one panel after another passes. */
+static void multiply_group(const product *p, group *g, const float *b,
                            size_t i0, size_t rows, size_t j0, size_t columns)
 {
-    for (size_t k = 0; k < p->K; k += CHUNK) {
-        const size_t n = least(CHUNK, p->K - k);
-        const float *from = p->shared ? shared_row(p, i0, k) : a;
-        size_t lda = n + APART;
-        if (p->in_place) {
-            from = p->L->x + i0 * p->L->stride;
-            lda = p->L->stride;
-        } else if (!p->shared)
-            copy_rows(a, lda, p->L, i0, rows, k, n);
+    const left *L = p->L;
+    const bool  copied = !L->conv && !in_place(L); /* a chunk at a time */
+
+    if (L->conv)
+        place_patches(g, L, i0, rows);
+    else
+        place_rows(g, L->x + i0 * L->K, L->K, rows, L->K);
+    for (size_t k = 0; k < L->K; k += CHUNK) {
+        const size_t n = least(CHUNK, L->K - k), lda = n + APART;
+        for (size_t i = 0; copied && i < rows; i++)
+            memcpy(g->copies + i * lda, L->x + (i0 + i) * L->K + k, n * sizeof *L->x);
+        if (copied)
+            place_rows(g, g->copies, lda, rows, n);
         for (size_t j = 0, count; j < columns; j += count) {
             count = panel_columns(columns - j);
-            const float *panel = b + j * p->K + k * panel_width(count);
-            const float *bias = p->bias && k + n == p->K ? p->bias + j0 + j : NULL;
+            const float *panel = b + j * L->K + k * panel_width(count);
+            const float *bias = p->bias && k + n == L->K ? p->bias + j0 + j : NULL;
             for (size_t i = 0; i < rows; i += MR) {
                 const size_t high = least(MR, rows - i);
                 float *y = p->y + (i0 + i) * p->N + j0 + j;
                 fetch_to_write(y, p->N, high, count);
-                multiply_tile(y, p->N, from + i * lda, lda, panel, high, count, n, k > 0, bias);
+                multiply_tile(y, p->N, g->four + i / 4, &g->l, copied ? 0 : k, panel, high, count, n, k > 0,
+                              bias);
             }
         }
     }
 }
 
 /* Columns of W that are packed at a time: few, so that their panels stay in the cache while groups of rows
- * pass; more if every block of columns had to copy the rows again. */
-static size_t columns_at_once(size_t N, size_t K, bool again)
+ * pass. */
+static size_t columns_at_once(size_t N, size_t K)
 {
-    const size_t fit = (again ? 2 * PANELS : PANELS) / (K ? K : 1) / NR * NR;
+    const size_t fit = PANELS / (K ? K : 1) / NR * NR;
     return least(round_up(N, NR), fit > NR ? fit : NR);
 }
 
-/* Rows of x in a group: what the second-level cache holds, but enough groups for all threads. A smaller M
- * never gives more: plans rely on it. */
-static size_t rows_at_once(size_t M, size_t K, size_t threads)
-{
-    const size_t fit = GROUP / least(K ? K : 1, CHUNK), share = threads > 1 ? M / (4 * threads) : M;
-    return round_up(least(fit, share > 4 * MR ? share : 4 * MR), MR);
-}
-
-/* How a product is cut into units of work: a group of rows by a segment of a block's columns. */
+/* How a product is cut into units of work: a group of rows by a segment of a block's columns. Few and coarse:
+ * threads meet once a block, and what one thread has written it mostly reads again in the next product. */
 typedef struct cut {
     size_t height, groups;   /* rows of a group; groups */
     size_t Nc;               /* columns of a block: packed at a time */
-    size_t panels, segments; /* panels of a segment; segments of a block, several if there are few groups */
-    bool   shared;           /* rows of x are copied once, for all threads */
-    size_t scratch;          /* floats for copied rows; never fewer for a larger M: plans rely on it */
+    size_t panels, segments; /* panels of a segment; segments of a block: as many as threads lack groups */
+    size_t fours, copies;    /* a thread's scratch: pointers, floats; never fewer for a larger M: plans rely on it */
 } cut;
 
-static cut cut_work(const nn *c, size_t threads, size_t M, size_t N, size_t K, bool packed)
+static cut cut_work(const left *L, size_t threads, size_t N, bool packed)
 {
+    enum { FEW = 8 }; /* rows of a group, at least */
     cut w;
-    w.height = rows_at_once(M, K, (size_t)c->threads);
-    w.groups = (M + w.height - 1) / w.height;
-    const size_t row = K + (K / CHUNK + 1) * APART, most = SHARED / row;
-    const size_t own = threads * w.height * (least(K, CHUNK) + APART);
-    w.Nc = packed ? N : columns_at_once(N, K, M > most);
+    size_t fit = L->Wo; /* a group is a line, if lines are not in fours */
+    if (!L->conv)
+        fit = round_up(GROUP / most(1, least(L->K, CHUNK)), MR);
+    else if (L->Wo % 4 == 0)
+        fit = most(1, GROUP / most(1, L->conv->stride * bordered_line(L->conv))) * L->Wo;
+    const size_t bound = least(fit, round_up(L->M, 4));
+    w.fours = bound / 4 + 1;
+    w.copies = L->conv ? patches_floats(L, bound) : bound * (least(L->K, CHUNK) + APART);
+    w.copies = round_up(w.copies, 16);
+
+    w.groups = most(1, (L->M + fit - 1) / fit);
+    if (w.groups < 4 * threads)
+        w.groups = round_up(w.groups, threads);
+    w.height = least(fit, most(FEW, round_up((L->M + w.groups - 1) / w.groups, 4)));
+    if (L->conv && L->Wo % 4)
+        w.height = fit;
+    w.groups = (L->M + w.height - 1) / w.height;
+
+    w.Nc = packed ? N : columns_at_once(N, L->K);
     const size_t all = (least(w.Nc, N) + NR - 1) / NR;
-    const size_t wanted = threads > 1 ? (16 * threads + w.groups - 1) / w.groups : 1;
-    w.panels = (all + least(all, wanted) - 1) / (N ? least(all, wanted) : 1);
-    w.segments = w.panels ? (all + w.panels - 1) / w.panels : 0;
-    w.shared = (w.segments > 1 || w.Nc < N) && M <= most;
-    w.scratch = (threads > 1 && all > 1) || w.Nc < N ? (least(M, most) + 3) * row : 0;
-    w.scratch = w.scratch > own ? w.scratch : own;
+    w.segments = least(most(1, all), w.groups < threads ? (threads + w.groups - 1) / most(1, w.groups) : 1);
+    w.panels = (all + w.segments - 1) / w.segments;
     return w;
 }
 
-/* y [M,N] = L R^T + bias. All threads pack a block of W, and copy x where it is shared; then each takes units
- * of work. No patch matrix of a large image exists: its groups are many, and whoever takes one copies its
- * patches. */
-static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias,
-                 size_t M, size_t N, size_t K)
+/* y [M,N] = L R^T + bias. All threads pack a block of W; then each takes units of work. No patch matrix exists:
+ * whoever takes a group copies the lines under it. */
+static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t N)
 {
-    enum { COPIED = 16 }; /* rows that a thread copies at a time, to share */
-    const bool   worth = (double)M * (double)N * (double)K >= WORTH;
-    const size_t mark = arena_mark(c->work), threads = worth ? (size_t)c->threads : 1;
-    /* rows in fours, as tiles read them, and so near that they do not crowd a set of the cache */
-    const bool   in_place = !L->conv && K <= CHUNK / 4 && M % 4 == 0;
-    const cut    w = cut_work(c, threads, M, N, K, R->w.packed != NULL);
-    const bool   shared = w.shared && !in_place;
-    const size_t each = w.height * (least(K, CHUNK) + APART);
+    const size_t M = L->M, K = L->K, mark = arena_mark(c->work);
+    const size_t threads = (double)M * (double)N * (double)K >= WORTH ? (size_t)c->threads : 1;
+    const cut    w = cut_work(L, threads, N, R->w.packed != NULL);
     float *fresh = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
-    float *a = arena_bytes(c->work, w.scratch, sizeof(float));
+    float *copies = arena_bytes(c->work, threads * w.copies, sizeof(float));
+    const float **fours = arena_bytes(c->work, threads * w.fours, sizeof *fours);
     const float  *b = R->w.packed ? R->w.packed : fresh;
-    const product p = { y, L, bias, M, N, K, in_place, shared ? a : NULL };
+    const product p = { y, L, bias, N };
 
-    if (y && a && K == 0)
+    if (y && fours && K == 0)
         for (size_t i = 0; i < M * N; i++)
             y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
-    else if (y && a) {
+    else if (y && fours) {
         OMP(omp parallel num_threads((int)threads))
         for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
-            const size_t n = least(w.Nc, N - j0), packs = R->w.packed ? 0 : (n + NR - 1) / NR;
-            const size_t copies = shared && !j0 ? (M + COPIED - 1) / COPIED : 0;
-            if (j0 && packs) { /* the block before is still being read */
-                OMP(omp barrier)
-            }
-            if (packs + copies) {
-                OMP(omp for schedule(dynamic))
-                for (size_t u = 0; u < packs + copies; u++) {
-                    if (u < packs) {
-                        const size_t j = u * NR;
-                        pack_panels(fresh + j * K, R, j0 + j, least(NR, n - j));
-                    } else {
-                        const size_t i = (u - packs) * COPIED, rows = least(COPIED, M - i);
-                        for (size_t k = 0; k < K; k += CHUNK) {
-                            const size_t terms = least(CHUNK, K - k);
-                            copy_rows(shared_row(&p, i, k), terms + APART, L, i, rows, k, terms);
-                        }
-                    }
+            const size_t n = least(w.Nc, N - j0);
+            if (fresh) {
+                if (j0) { /* the block before is still being read */
+                    OMP(omp barrier)
                 }
+                OMP(omp for schedule(dynamic))
+                for (size_t j = 0; j < n; j += NR)
+                    pack_panels(fresh + j * K, R, j0 + j, least(NR, n - j));
             }
             OMP(omp for schedule(dynamic) nowait)
             for (size_t u = 0; u < w.groups * w.segments; u++) {
                 const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
-                float *own = shared ? NULL : a + (size_t)thread_number() * each;
+                const size_t me = (size_t)thread_number();
+                group g = { .four = fours + me * w.fours, .copies = copies + me * w.copies };
                 if (j < n)
-                    multiply_group(&p, own, b + j * K, i, least(w.height, M - i),
-                                   j0 + j, least(w.panels * NR, n - j));
+                    multiply_group(&p, &g, b + j * K, i, least(w.height, M - i), j0 + j,
+                                   least(w.panels * NR, n - j));
             }
         }
     }
@@ -607,18 +630,18 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
 
 static void linear(nn *c, float *y, const float *x, weight W, const float *bias, size_t M, size_t K, size_t N)
 {
-    const left  L = { x, K, NULL, 0, 0 };
+    const left  L = { x, M, K, NULL, 1, 1 };
     const right R = { W, 1, K };
-    gemm(c, y, &L, &R, bias, M, N, K);
+    gemm(c, y, &L, &R, bias, N);
 }
 
 static void conv2d(nn *c, float *y, const float *x, weight W, const float *bias, const conv_shape *s)
 {
-    const size_t Wo = conv_out(s, s->W), pixels = conv_out(s, s->H) * Wo, taps = s->k * s->k;
+    const size_t Ho = conv_out(s, s->H), Wo = conv_out(s, s->W), taps = s->k * s->k;
     const bool   plain = s->k == 1 && s->stride == 1 && !s->pad_before && !s->pad_after;
-    const left   L = { x, s->ci, plain ? NULL : s, Wo, pixels };
+    const left   L = { x, s->B * Ho * Wo, taps * s->ci, plain ? NULL : s, Ho, Wo };
     const right  R = { W, taps, s->ci };
-    gemm(c, y, &L, &R, bias, s->B * pixels, s->co, taps * s->ci);
+    gemm(c, y, &L, &R, bias, s->co);
 }
 
 /* All of W [N,ci,taps] as panels. */
@@ -1277,7 +1300,7 @@ static double peak(size_t n, float *sink)
 static double tile(size_t n, const float *a, const float *b, float *sink)
 {
     for (size_t i = 0; i < n; i++)
-        multiply_tile(sink, NR, a, CHUNK + APART, b, MR, NR, CHUNK, false, NULL);
+        multiply(sink, NR, a, CHUNK + APART, b, MR, NR, CHUNK);
     return (double)n * CHUNK * MR * NR;
 }
 

@@ -1,5 +1,5 @@
-/* memory.h: scratch memory as a stack, and the sizes of arrays: their product, checked, and the lesser of
- * two.
+/* memory.h: scratch memory as a stack, and the sizes of arrays: their product, checked, the lesser and
+ * the greater of two.
  *
  *   calls on an arena without memory --> what they need --> one block of that size --> the same calls again
  *
@@ -33,5 +33,6 @@ bool nn_mul(size_t a, size_t b, size_t *out);
 /* a * b; SIZE_MAX when it overflows, which no arena has. */
 static inline size_t times(size_t a, size_t b) { return nn_mul(a, b, &a) ? a : SIZE_MAX; }
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
 #endif
