@@ -9,7 +9,6 @@
 #include "clip.h"
 #include "layers/config.h"
 
-#include <stdio.h>
 #include <string.h>
 
 int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
@@ -172,21 +171,32 @@ static void encoder_layer(nn *c, const clip *t, const clip_layer *l, float *x, s
     arena_release(c->work, mark);
 }
 
-/* EQ 2: embeddings, layers, final_layer_norm */
-void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch)
+/* What clip_forward was asked for. */
+typedef struct clip_job { const clip *t; float *y; const int32_t *ids; size_t N; const tap *watch; } clip_job;
+
+/* EQ 2: embeddings, layers, final_layer_norm; of B prompts from `first` on */
+static void clip_rows(nn *c, void *user, size_t first, size_t B)
 {
-    const size_t D = t->D, mark = arena_mark(c->work);
+    const clip_job *job = user;
+    const clip *t = job->t;
+    const bool planned = !c->work->base;
+    const size_t D = t->D, N = job->N, mark = arena_mark(c->work);
     float *x   = arena_floats(c->work, B * N * D);
     float *row = arena_floats(c->work, D);
-    char   name[48];
+    float *y   = planned ? NULL : job->y + first * N * D;
+    listener watch = { .c = c, .tap = job->watch, .first = first };
 
-    embed(t, x, row, ids, B, N);
-    for (size_t i = 0; i < t->layers; i++) {
+    embed(t, x, row, planned ? NULL : job->ids + first * N, B, N);
+    for (size_t i = 0; i < t->layers && !watch.stop; i++) {
         encoder_layer(c, t, &t->layer[i], x, B, N);
-        snprintf(name, sizeof name, "encoder.layers.%zu", i);
-        if (watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, D, SAEURON_TAP_TOKENS))
-            break;
+        report(&watch, x, B, N, 1, D, SAEURON_TAP_TOKENS, "encoder.layers.%zu", i);
     }
     nn_layer_norm(c, y, x, t->final_layer_norm.gamma, t->final_layer_norm.beta, B * N, D, t->eps);
     arena_release(c->work, mark);
+}
+
+void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch)
+{
+    clip_job job = { t, y, ids, N, watch };
+    by_rows(c, t->layer[0].fc1.w.packed, watch, B, clip_rows, &job);
 }

@@ -36,7 +36,6 @@ int open_config(io_file *f, json *object, const saeuron_host *host, const char *
 /* One network of a folder: where its files are, how its config is read, how its tensors are bound. */
 typedef struct network {
     const char *sub, *stem;         /* DIR/SUB/config.json, DIR/SUB/STEM.safetensors */
-    bool   packed;                  /* it runs once a step: worth packing, if host.pack allows */
     tensors *file;
     void  **memory, *net;
     int   (*configure)(void *net, json object, const char *path, saeuron_error *err);
@@ -68,7 +67,7 @@ static int read_weights(saeuron_context *ctx, const network *n, const char *dir,
     nn_init(&c, ctx->host.isa, ctx->threads, NULL);
     for (size_t i = 0; i < n->file->count; i++)
         weights += n->file->list[i].count;
-    const bool pack = n->packed && weights <= ctx->host.pack / sizeof(float);
+    const bool pack = weights <= ctx->host.pack / sizeof(float);
     code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
     tensors_release(n->file); /* binding has read every value, to check it; what is needed will come back */
     return code;
@@ -92,11 +91,11 @@ static int open_network(saeuron_context *ctx, const network *n, saeuron_error *e
 static int open_networks(saeuron_context *ctx, saeuron_error *err)
 {
     const network list[] = {
-        { "text_encoder", "model", false, &ctx->text_file, &ctx->text_memory, &ctx->text, configure_clip,
+        { "text_encoder", "model", &ctx->text_file, &ctx->text_memory, &ctx->text, configure_clip,
           clip_bind },
-        { "unet", "diffusion_pytorch_model", true, &ctx->unet_file, &ctx->unet_memory, &ctx->unet,
+        { "unet", "diffusion_pytorch_model", &ctx->unet_file, &ctx->unet_memory, &ctx->unet,
           configure_unet, unet_bind },
-        { "vae", "diffusion_pytorch_model", false, &ctx->vae_file, &ctx->vae_memory, &ctx->vae, configure_vae,
+        { "vae", "diffusion_pytorch_model", &ctx->vae_file, &ctx->vae_memory, &ctx->vae, configure_vae,
           vae_bind },
     };
     int code = SAEURON_OK;

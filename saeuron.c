@@ -113,11 +113,12 @@ typedef struct sampling {
     size_t  h, w, steps;    /* h, w: sides of the latent */
     size_t  batch;          /* images at a time */
     size_t  first, B;       /* of the batch at hand: the number of its first image, its images */
+    size_t  decoded;        /* images of the batch at hand that the VAE is done with */
     float   guidance;
     bool    guided;
     int     step;           /* sampling step; -1 outside the loop */
     const char *network;    /* prefix of the names that the tap hears */
-    int     code;
+    int     code;           /* the first error's */
     saeuron_error *err;
     unsigned char *rgb;     /* NULL when planning */
     bool    names;          /* the tap is only told names: saeuron_intermediates */
@@ -125,112 +126,95 @@ typedef struct sampling {
     uint16_t step_of[HOOKS][1000]; /* row of each hook's statistics for each sampling step */
 } sampling;
 
-/* Rows of a batch that one thread takes through a network, and what it came to. */
-typedef struct part {
-    sampling *s;
-    nn        c;
-    arena     work;
-    size_t    first, count; /* rows of the guided batch; in the VAE: the image of the batch */
-    text_kv   kv;
-    int       code;
-    saeuron_error err;
-} part;
-
 static size_t guided_rows(const sampling *s, size_t B) { return s->guided ? 2 * B : B; }
 static size_t channels(const sampling *s) { return s->ctx->unet.in_channels; }
 /* Values of one image's latents. */
 static size_t latent_values(const sampling *s) { return channels(s) * s->h * s->w; }
-/* The whole batch as one part, on the call's scratch. */
-static part whole(sampling *s) { return (part){ .s = s, .c = s->c }; }
-
-/* Hands a part's error to the call; the first one counts. */
-static void settle(sampling *s, const part *p)
-{
-    if (!p->code || s->code)
-        return;
-    s->code = p->code;
-    if (s->err)
-        *s->err = p->err;
-}
-
-static void settle_all(sampling *s, const part *p, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        settle(s, &p[i]);
-        s->work.failed |= p[i].work.failed;
-    }
-}
 
 /* ---- at every module ---- */
 
-static int check_finite(part *p, const char *name, const float *v, size_t n)
+/* Ends the call with the error e; the first one counts. Threads that take rows side by side may have one each. */
+static int end_with(sampling *s, const saeuron_error *e)
 {
-    const size_t bad = nn_first_bad(v, n);
-    if (bad < n)
-        p->code = fail(&p->err, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", name,
-                       p->s->step, bad);
-    return p->code;
+    OMP(omp critical(end))
+    if (!s->code) {
+        s->code = e->code;
+        if (s->err)
+            *s->err = *e;
+    }
+    return e->code;
 }
 
-/* Copies a module's output v [B,n], if it is recorded: the rows of the conditional half, each to its image's
- * place. Threads have different rows, so they write to different places. */
-static int record(part *p, const char *name, const float *v, size_t B, size_t n)
+static int check_finite(sampling *s, const module_output *m, size_t n)
 {
-    const recorder *r = p->s->ctx->record;
-    const size_t uncond = p->s->guided ? p->s->B : 0;
+    const size_t bad = nn_first_bad(m->x, n);
+    saeuron_error e;
+    if (bad == n)
+        return SAEURON_OK;
+    fail(&e, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", m->name, s->step, bad);
+    return end_with(s, &e);
+}
+
+/* Copies a module's output, B rows of n values, if it is recorded: the rows of the conditional half, each to its
+ * image's place. Threads have different rows, so they write to different places. */
+static int record(sampling *s, const module_output *m, size_t n)
+{
+    const recorder *r = s->ctx->record;
+    const size_t uncond = s->guided ? s->B : 0;
+    int code;
     for (size_t i = 0; i < r->count; i++) {
-        if (strcmp(r->module[i], name))
+        if (strcmp(r->module[i], m->name))
             continue;
-        if (check_finite(p, name, v, B * n))
-            return p->code;
-        for (size_t row = 0; row < B; row++)
-            if (p->first + row >= uncond)
-                memcpy(r->rows[i] + (p->first + row - uncond) * n, v + row * n, n * sizeof *v);
+        if ((code = check_finite(s, m, m->B * n)) != SAEURON_OK)
+            return code;
+        for (size_t row = 0; row < m->B; row++)
+            if (m->first + row >= uncond)
+                memcpy(r->rows[i] + (m->first + row - uncond) * n, m->x + row * n, n * sizeof *m->x);
     }
     return SAEURON_OK;
 }
 
-/* EQ 11: Where SAeUron's hooks are: called with every module's output v [B,H,W,C]. Ablates it if something is
- * asked for at this hook, records it, then shows it to the caller's tap. v NULL: planning; then only a tap
- * that asks for names hears of it. */
-static int at_module(void *user, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
+/* Shows the caller's tap an output, or, to name it only, its name and shape with x NULL. */
+static int tell(sampling *s, const module_output *m)
 {
-    part *p = user;
-    const sampling *s = p->s;
-    const bool sampled = v && s->step >= 0;
-    const size_t shape[4] = { B, H, W, C };
+    const size_t shape[4] = { m->B, m->H, m->W, m->C };
     char full[160];
-    if (p->code || (!v && !s->names)) /* after a stop, text encoder and VAE run to their end */
-        return p->code;
-    for (size_t i = 0; sampled && i < s->ctx->hooks; i++) {
-        const ablation *a = s->ctx->hook[i];
-        if (!ablation_active(a) || strcmp(a->hook, name))
-            continue;
-        if (check_finite(p, name, v, B * H * W * C))
-            return p->code;
-        ablate(&p->c, a, v, B * H * W, s->step_of[i][s->step]);
-    }
-    if (sampled && s->ctx->record && record(p, name, v, B, H * W * C))
-        return p->code;
-    if (!s->o->tap)
-        return 0;
-    snprintf(full, sizeof full, "%s%s", s->network, name);
-    if (s->o->tap(s->o->tap_user, full, s->step, s->first + p->first, v, shape, kind))
-        p->code = fail(&p->err, SAEURON_ECANCEL, "stopped by the caller at %s", full);
-    if (!v) /* nobody looks at a part that was only planned */
-        settle(p->s, p);
-    return p->code;
+    saeuron_error e;
+    snprintf(full, sizeof full, "%s%s", s->network, m->name);
+    if (!s->o->tap(s->o->tap_user, full, s->step, s->first + s->decoded + m->first, m->x, shape, m->kind))
+        return SAEURON_OK;
+    fail(&e, SAEURON_ECANCEL, "stopped by the caller at %s", full);
+    return end_with(s, &e);
 }
 
-/* Shows the tap what is no module's output: v [B,H,W,C]. Called when planning, too, with v NULL. */
+/* EQ 11: Where SAeUron's hooks are: called with every module's output [B,H,W,C]. Ablates it if something is
+ * asked for at this hook, records it, then shows it to the caller's tap. x NULL: planning; then only a caller
+ * that asks for names hears of it. */
+static int at_module(void *user, nn *c, const module_output *m)
+{
+    sampling *s = user;
+    const size_t tokens = m->B * m->H * m->W;
+    int code;
+    for (size_t i = 0; s->step >= 0 && i < s->ctx->hooks; i++) {
+        const ablation *a = s->ctx->hook[i];
+        if (!ablation_active(a) || strcmp(a->hook, m->name))
+            continue;
+        if (m->x && (code = check_finite(s, m, tokens * m->C)) != SAEURON_OK)
+            return code;
+        ablate(c, a, m->x, tokens, m->x ? s->step_of[i][s->step] : 0);
+    }
+    if (m->x && s->step >= 0 && s->ctx->record && (code = record(s, m, m->H * m->W * m->C)) != SAEURON_OK)
+        return code;
+    return s->o->tap && (m->x || s->names) ? tell(s, m) : SAEURON_OK;
+}
+
+/* Shows the caller's tap what is no module's output: v [B,H,W,C]. Called when planning, too, with v NULL. */
 static void show(sampling *s, const char *name, float *v, size_t B, size_t H, size_t W, size_t C, int kind)
 {
-    part all = whole(s);
+    const module_output m = { name, v, 0, B, H, W, C, kind };
     s->network = "";
-    if (s->o->tap && !s->code) {
-        at_module(&all, name, v, B, H, W, C, kind);
-        settle(s, &all);
-    }
+    if (s->o->tap && !s->code && (v || s->names))
+        tell(s, &m);
 }
 
 static void show_latents(sampling *s, const char *name, float *v, size_t B)
@@ -251,8 +235,7 @@ static void encode_prompts(sampling *s, float *y, size_t B)
     const size_t texts = negatives + (o->prompt_embeds ? 0 : B);
     int32_t *ids = arena_bytes(s->c.work, texts * N, sizeof *ids);
     float   *states = arena_floats(s->c.work, texts * N * D); /* the negative prompt's, if any, come first */
-    part     all = whole(s);
-    const tap watch = { at_module, &all, s->names };
+    const tap watch = { at_module, s, true };
 
     for (size_t i = 0; ids && !s->code && i < texts; i++) {
         const char *negative = o->negative_prompt ? o->negative_prompt : "";
@@ -262,7 +245,6 @@ static void encode_prompts(sampling *s, float *y, size_t B)
     if (!s->code && texts) {
         s->network = "text_encoder.";
         clip_forward(&s->c, &s->ctx->text, states, ids, texts, N, o->tap ? &watch : NULL);
-        settle(s, &all);
         if (states)
             tensors_release(&s->ctx->text_file); /* not needed while sampling */
     }
@@ -297,86 +279,17 @@ static void start_noise(sampling *s, float *x, size_t B)
 
 /* ---- the loop ---- */
 
-/* One UNet pass of a part's rows: x to e, both [R,h,w,C]. */
-static void pass_rows(part *p, float *e, const float *x)
+/* e = UNet(x) at the current step, both [R,h,w,C], unless e is NULL: then its memory is planned. A caller's tap,
+ * and one who observes a hook, see whole batches. */
+static void predict(sampling *s, float *e, const float *x, const text_kv *kv, size_t R)
 {
-    const sampling *s = p->s;
     const saeuron_context *ctx = s->ctx;
-    const size_t at = p->first * latent_values(s);
-    const float  t = (float)s->ddim.timesteps[s->step < 0 ? 0 : s->step];
-    const tap    watch = { at_module, p, s->names };
-    unet_forward(&p->c, &ctx->unet, e ? e + at : NULL, x ? x + at : NULL, t, &p->kv, p->count, s->h, s->w,
-                 s->o->tap || ctx->hooks || ctx->record ? &watch : NULL);
-}
-
-/* Into how many parts the rows are split, a thread each. Of a small latent, threads take whole passes side by
- * side and meet once a step; sharing every product they would meet hundreds of times. A large latent gives
- * all threads enough to do, and its weights are packed once for all rows. A tap sees whole batches, so then
- * there is one part. */
-static size_t parts_of(const sampling *s, size_t R)
-{
-    bool one = s->o->tap || !small_latent(s->h * s->w);
-    for (size_t i = 0; i < s->ctx->hooks; i++)
-        one |= s->ctx->hook[i]->observe != NULL;
-    return one || R < (size_t)s->c.threads ? 1 : (size_t)s->c.threads;
-}
-
-/* Bytes of a part's scratch, by its plan. */
-static size_t scratch_bytes(const arena *plan)
-{
-    return plan->failed || plan->peak > SIZE_MAX - 128 ? SIZE_MAX : (plan->peak + 127) / 64 * 64;
-}
-
-/* Bytes of scratch for a pass of `count` rows and an ablation. A plan does not reach the ablations through
- * at_module, so each is planned on top of the pass's peak: an upper bound. */
-static size_t part_bytes(const part *like, size_t count)
-{
-    const sampling *s = like->s;
-    part p = *like;
-    p.work = (arena){ 0 };
-    p.c.work = &p.work;
-    p.first = 0;
-    p.count = count;
-    pass_rows(&p, NULL, NULL);
-    const size_t peak = p.work.peak;
-    for (size_t i = 0; i < s->ctx->hooks; i++) {
-        size_t scale = 1;
-        unet_hook_width(&s->ctx->unet, s->ctx->hook[i]->hook, &scale);
-        p.work.used = peak;
-        ablate(&p.c, s->ctx->hook[i], NULL, count * (s->h / scale) * (s->w / scale), 0);
-    }
-    return scratch_bytes(&p.work);
-}
-
-/* Splits R rows into parts, each with scratch of its own, from the call's. NULL when planning. */
-static part *split(sampling *s, const text_kv *kv, size_t R, size_t *count)
-{
-    const size_t G = *count = parts_of(s, R), each = (R + G - 1) / G;
-    part like = whole(s);
-    like.c.threads = G > 1 ? 1 : s->c.threads;
-    like.kv = *kv;
-    part *p = arena_bytes(s->c.work, G, sizeof *p);
-    const size_t bytes = part_bytes(&like, each);
-    unsigned char *memory = arena_bytes(s->c.work, G, bytes);
-    for (size_t i = 0; p && memory && i < G; i++) {
-        p[i] = like;
-        p[i].first = i * R / G;
-        p[i].count = (i + 1) * R / G - p[i].first;
-        p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
-        p[i].c.work = &p[i].work;
-        unet_text_rows(&s->ctx->unet, &p[i].kv, kv, p[i].first);
-    }
-    return memory ? p : NULL;
-}
-
-/* e = UNet(x) at the current step, part by part. */
-static void predict(sampling *s, part *p, size_t count, float *e, const float *x)
-{
+    tap watch = { at_module, s, s->o->tap != NULL };
+    for (size_t i = 0; i < ctx->hooks; i++)
+        watch.whole |= ctx->hook[i]->observe != NULL;
     s->network = "unet.";
-    OMP(omp parallel for num_threads((int)count) if (count > 1))
-    for (int i = 0; i < (int)count; i++)
-        pass_rows(&p[i], e, x);
-    settle_all(s, p, count);
+    unet_forward(&s->c, &ctx->unet, e, x, (float)s->ddim.timesteps[s->step], kv, R, s->h, s->w,
+                 s->o->tap || ctx->hooks || ctx->record ? &watch : NULL);
 }
 
 /* Steps of this call's loop; a recorder may end it early. */
@@ -399,8 +312,7 @@ static int tell_progress(const sampling *s, size_t i, size_t B)
 }
 
 /* One step on x [B,h,w,C]: e = UNet(x), guidance, DDIM. e, both [R,h,w,C]: scratch. */
-static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, part *p, size_t parts,
-                        size_t B)
+static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, const text_kv *kv, size_t B)
 {
     const recorder *r = s->ctx->record;
     const size_t n = B * latent_values(s);
@@ -408,7 +320,7 @@ static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, 
     memcpy(both, x, n * sizeof *x);
     if (s->guided)
         memcpy(both + n, x, n * sizeof *x);
-    predict(s, p, parts, e, both);
+    predict(s, e, both, kv, guided_rows(s, B));
     if (!s->code && r)
         s->code = r->step(r->user, i, s->first, B, s->err);
     if (s->code)
@@ -435,71 +347,48 @@ static void sample(sampling *s, float *x, const text_kv *kv, size_t B)
     const size_t R = guided_rows(s, B), mark = arena_mark(s->c.work);
     float *both = arena_floats(s->c.work, R * latent_values(s));
     float *e = arena_floats(s->c.work, R * latent_values(s));
-    size_t parts;
-    s->network = "unet.";
-    s->step = 0; /* planning stands for every step */
-    part *p = split(s, kv, R, &parts);
 
+    s->step = 0; /* planning stands for every step */
     if (!x) {
+        predict(s, NULL, NULL, kv, R);
         show_latents(s, "noise_pred", NULL, B);
         show_latents(s, "latents", NULL, B);
     }
-    for (size_t i = 0; p && i < steps_of(s) && !s->code; i++)
-        sample_step(s, i, x, e, both, p, parts, B);
+    for (size_t i = 0; x && i < steps_of(s) && !s->code; i++)
+        sample_step(s, i, x, e, both, kv, B);
     s->step = -1;
     arena_release(s->c.work, mark);
 }
 
 /* ---- after the loop ---- */
 
-/* Image p->first of the batch, x its latents, into the caller's pixels; x NULL: only its memory. */
-static void decode_image(part *p, const float *x)
-{
-    const sampling *s = p->s;
-    const vae *v = &s->ctx->vae;
-    const size_t scale = vae_scale(v), pixels = s->h * scale * s->w * scale * 3, mark = arena_mark(p->c.work);
-    const tap watch = { at_module, p, s->names };
-    float *y = arena_floats(p->c.work, pixels);
-
-    vae_decode(&p->c, v, y, x, 1, s->h, s->w, s->o->tap ? &watch : NULL);
-    const size_t bad = y && !p->code ? nn_first_bad(y, pixels) : pixels;
-    if (bad < pixels)
-        p->code = fail(&p->err, SAEURON_ENAN, "the VAE's output is not finite at element %zu", bad);
-    for (size_t j = 0; y && !p->code && j < pixels; j++)
-        s->rgb[(s->first + p->first) * pixels + j] = nn_pixel(y[j]);
-    arena_release(p->c.work, mark);
-}
-
-/* Small images side by side, a thread each; a large one by all threads. */
+/* Latents x [B,h,w,C] into the caller's pixels, at a time as many images as threads take side by side. x NULL:
+ * only its memory. */
 static void decode(sampling *s, const float *x, size_t B)
 {
-    const size_t n = s->h * s->w * s->ctx->vae.latent_channels;
-    const size_t G = parts_of(s, B), mark = arena_mark(s->c.work);
-    part like = whole(s);
+    const vae *v = &s->ctx->vae;
+    const size_t scale = vae_scale(v), pixels = s->h * scale * s->w * scale * 3, mark = arena_mark(s->c.work);
+    const size_t n = s->h * s->w * v->latent_channels;
+    const bool   apart = v->decoder.conv_in.w.packed && !s->o->tap;
+    const size_t together = apart ? least((size_t)s->c.threads, B) : 1;
+    const tap    watch = { at_module, s, true };
+    float *y = arena_floats(s->c.work, times(together, pixels));
+
     s->network = "vae.";
     if (x && !small_latent(s->h * s->w))
         tensors_release(&s->ctx->unet_file); /* decoding needs most memory; the file cache keeps the UNet */
-    like.c.threads = G > 1 ? 1 : s->c.threads;
-    like.c.work = &like.work;
-    decode_image(&like, NULL);
-    settle(s, &like);
-    const size_t bytes = scratch_bytes(&like.work);
-    part *p = arena_bytes(s->c.work, G, sizeof *p);
-    unsigned char *memory = arena_bytes(s->c.work, G, bytes);
-
-    for (size_t first = 0; p && memory && first < B && !s->code; first += G) {
-        const size_t count = least(G, B - first);
-        for (size_t i = 0; i < count; i++) {
-            p[i] = like;
-            p[i].first = first + i;
-            p[i].work = (arena){ .base = memory + i * bytes, .size = bytes };
-            p[i].c.work = &p[i].work;
-        }
-        OMP(omp parallel for num_threads((int)count) if (count > 1))
-        for (int i = 0; i < (int)count; i++)
-            decode_image(&p[i], x + p[i].first * n);
-        settle_all(s, p, count);
+    for (s->decoded = 0; s->decoded < B && !s->code; s->decoded += together) {
+        const size_t count = least(together, B - s->decoded);
+        vae_decode(&s->c, v, y, x ? x + s->decoded * n : NULL, count, s->h, s->w, s->o->tap ? &watch : NULL);
+        if (!y)
+            break;
+        const size_t bad = s->code ? 0 : nn_first_bad(y, count * pixels);
+        if (!s->code && bad < count * pixels)
+            s->code = fail(s->err, SAEURON_ENAN, "the VAE's output is not finite at element %zu", bad % pixels);
+        for (size_t j = 0; !s->code && j < count * pixels; j++)
+            s->rgb[(s->first + s->decoded) * pixels + j] = nn_pixel(y[j]);
     }
+    s->decoded = 0;
     arena_release(s->c.work, mark);
 }
 

@@ -8,9 +8,9 @@
  * resnet.ResnetBlock2D, attention.BasicTransformerBlock, transformers.transformer_2d.Transformer2DModel.
  * Letters: B batch; at the level at hand H, W sides, P = H W pixels (the tokens of attention), C channels. */
 #include "unet.h"
+#include "arithmetic/threads.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -261,24 +261,14 @@ typedef struct pass {
     const unet *u;
     const text_kv *kv;
     const float *silu_temb; /* [1,time_width] */
-    size_t B;
-    const tap *watch;
-    int stop;               /* what the tap returned; not 0 ends the pass */
+    size_t B;               /* rows; the first is listener.first of the batch */
+    listener listener;
 } pass;
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 7, 8)))
-#endif
-static void report(pass *p, float *x, size_t H, size_t W, size_t C, int kind, const char *format, ...)
+/* Keys or values of the pass's rows; NULL while they are planned. */
+static const float *text_rows(const pass *p, const float *kv, size_t C)
 {
-    char name[128];
-    if (!p->watch || (!x && !p->watch->names) || p->stop)
-        return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    p->stop = p->watch->fn(p->watch->user, name, x, p->B, H, W, C, kind);
+    return kv ? kv + p->listener.first * p->kv->N * C : NULL;
 }
 
 /* x += to_out(attention(norm(x)))   (half of BasicTransformerBlock.forward)
@@ -294,8 +284,8 @@ static void attend(pass *p, const attention *a, const norm *before, float *x, si
     nn_layer_norm(c, h, x, before->gamma, before->beta, M, C, 1e-5f);
     apply_linear(c, q, h, &a->to_q, M);
     if (a->text) {
-        nn_attention(c, h, q, p->kv->k[a->text - 1], p->kv->v[a->text - 1], p->B, P, p->kv->N, a->heads,
-                     C / a->heads, false);
+        const float *k = text_rows(p, p->kv->k[a->text - 1], C), *v = text_rows(p, p->kv->v[a->text - 1], C);
+        nn_attention(c, h, q, k, v, p->B, P, p->kv->N, a->heads, C / a->heads, false);
     } else {
         float *k = arena_floats(c->work, M * C);
         float *v = arena_floats(c->work, M * C);
@@ -306,7 +296,7 @@ static void attend(pass *p, const attention *a, const norm *before, float *x, si
         h = o;
     }
     apply_linear(c, q, h, &a->to_out, M);
-    report(p, q, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
+    report(&p->listener, q, p->B, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.%s", path, name);
     nn_add(c, x, q, x, M * C);
     arena_release(c->work, mark);
 }
@@ -324,7 +314,7 @@ static void feed_forward(pass *p, const transformer *t, float *x, size_t P, cons
     apply_linear(c, f, h, &t->ff_in, M);
     nn_geglu(c, g, f, M, 4 * C);
     apply_linear(c, h, g, &t->ff_out, M);
-    report(p, h, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
+    report(&p->listener, h, p->B, P, 1, C, SAEURON_TAP_TOKENS, "%s.transformer_blocks.0.ff", path);
     nn_add(c, x, h, x, M * C);
     arena_release(c->work, mark);
 }
@@ -345,7 +335,7 @@ static void transformer_forward(pass *p, const transformer *t, float *x, size_t 
     apply_conv(c, h, g, &t->proj_out, p->B, H, W);
     nn_add(c, x, h, x, n);
     arena_release(c->work, mark);
-    report(p, x, H, W, C, SAEURON_TAP_IMAGE, "%s", path);
+    report(&p->listener, x, p->B, H, W, C, SAEURON_TAP_IMAGE, "%s", path);
 }
 
 /* Layer j of a level at path ("down_blocks.1"): resnet from x to y, then the transformer in place. */
@@ -354,8 +344,8 @@ static void layer_forward(pass *p, const unet_level *l, size_t j, float *y, cons
 {
     char name[64];
     resnet_forward(p->c, &l->resnets[j], y, x, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.resnets.%zu", path, j);
-    if (l->cross && !p->stop) {
+    report(&p->listener, y, p->B, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.resnets.%zu", path, j);
+    if (l->cross && !p->listener.stop) {
         snprintf(name, sizeof name, "%s.attentions.%zu", path, j);
         transformer_forward(p, &l->attentions[j], y, H, W, name);
     }
@@ -371,19 +361,19 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
     const size_t C = p->u->channels[i];
     char path[40];
     snprintf(path, sizeof path, "down_blocks.%zu", i);
-    for (size_t j = 0; j < l->layers && !p->stop; j++) {
+    for (size_t j = 0; j < l->layers && !p->listener.stop; j++) {
         float *y = arena_floats(p->c->work, p->B * *H * *W * C);
         layer_forward(p, l, j, y, x, *H, *W, path);
         s->x[s->count++] = x = y;
     }
-    if (l->sampler.k && !p->stop) {
+    if (l->sampler.k && !p->listener.stop) {
         const conv_shape shape = { .B = p->B, .H = *H, .W = *W, .ci = C, .co = C, .k = 3, .stride = 2,
                                    .pad_before = 1, .pad_after = 1 };
         float *y = arena_floats(p->c->work, p->B * (*H / 2) * (*W / 2) * C);
         nn_conv2d(p->c, y, x, l->sampler.w, l->sampler.bias, &shape);
         *H /= 2;
         *W /= 2;
-        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.downsamplers.0", path);
+        report(&p->listener, y, p->B, *H, *W, C, SAEURON_TAP_IMAGE, "%s.downsamplers.0", path);
         s->x[s->count++] = x = y;
     }
     return x;
@@ -397,7 +387,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
     const size_t C = p->u->channels[p->u->levels - 1 - i];
     char path[40];
     snprintf(path, sizeof path, "up_blocks.%zu", i);
-    for (size_t j = 0; j < l->layers && !p->stop; j++, Cx = C) {
+    for (size_t j = 0; j < l->layers && !p->listener.stop; j++, Cx = C) {
         const size_t M = p->B * *H * *W, Cs = skip_width(p->u, i, j);
         float *y = arena_floats(c->work, M * C);
         const size_t mark = arena_mark(c->work);
@@ -407,7 +397,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
         arena_release(c->work, mark);
         x = y;
     }
-    if (l->sampler.k && !p->stop) {
+    if (l->sampler.k && !p->listener.stop) {
         float *y = arena_floats(c->work, p->B * *H * *W * 4 * C);
         const size_t mark = arena_mark(c->work);
         float *wide = arena_floats(c->work, p->B * *H * *W * 4 * C);
@@ -416,7 +406,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
         *W *= 2;
         apply_conv(c, y, wide, &l->sampler, p->B, *H, *W);
         arena_release(c->work, mark);
-        report(p, y, *H, *W, C, SAEURON_TAP_IMAGE, "%s.upsamplers.0", path);
+        report(&p->listener, y, p->B, *H, *W, C, SAEURON_TAP_IMAGE, "%s.upsamplers.0", path);
         x = y;
     }
     return x;
@@ -427,11 +417,11 @@ static void mid_forward(pass *p, float *y, const float *x, size_t H, size_t W)
     const size_t C = p->u->channels[p->u->levels - 1], mark = arena_mark(p->c->work);
     float *h = arena_floats(p->c->work, p->B * H * W * C);
     resnet_forward(p->c, &p->u->mid_resnet[0], h, x, p->silu_temb, p->B, H, W);
-    report(p, h, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.0");
-    if (!p->stop)
+    report(&p->listener, h, p->B, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.0");
+    if (!p->listener.stop)
         transformer_forward(p, &p->u->mid_attention, h, H, W, "mid_block.attentions.0");
     resnet_forward(p->c, &p->u->mid_resnet[1], y, h, p->silu_temb, p->B, H, W);
-    report(p, y, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.1");
+    report(&p->listener, y, p->B, H, W, C, SAEURON_TAP_IMAGE, "mid_block.resnets.1");
     arena_release(p->c->work, mark);
 }
 
@@ -450,49 +440,76 @@ static float *embed_time(pass *p, float t)
     apply_linear(c, h, s, &u->time_1, 1);
     nn_silu(c, h, h, u->time_width);
     apply_linear(c, e, h, &u->time_2, 1);
-    if (p->watch && (e || p->watch->names))
-        p->stop = p->watch->fn(p->watch->user, "time_embedding", e, 1, 1, 1, u->time_width,
-                               SAEURON_TAP_TOKENS);
+    report(&p->listener, e, 1, 1, 1, u->time_width, SAEURON_TAP_TOKENS, "time_embedding");
     nn_silu(c, e, e, u->time_width);
     arena_release(c->work, mark);
     return e;
 }
 
-/* EQ 6: e = UNet(x, t, text) */
-int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
-                 size_t B, size_t H, size_t W, const tap *watch)
+/* What unet_forward was asked for. */
+typedef struct unet_job {
+    const unet *u;
+    float *y;
+    const float *x;
+    float t;
+    const text_kv *kv;
+    size_t H, W;
+    const tap *watch;
+    int stop;
+} unet_job;
+
+/* EQ 6: e = UNet(x, t, text), of B rows from `first` on */
+static void unet_rows(nn *c, void *user, size_t first, size_t B)
 {
+    unet_job *job = user;
+    const unet *u = job->u;
+    const bool planned = !c->work->base;
+    size_t H = job->H, W = job->W;
     const size_t mark = arena_mark(c->work), C0 = u->channels[0], top = u->levels - 1, P = H * W;
-    pass   p = { .c = c, .u = u, .kv = kv, .B = B, .watch = watch };
+    const float *x = planned ? NULL : job->x + first * P * u->in_channels;
+    float *y = planned ? NULL : job->y + first * P * u->out_channels;
+    pass   p = { .c = c, .u = u, .kv = job->kv, .B = B,
+                 .listener = { .c = c, .tap = job->watch, .first = first } };
     skips  s = { .count = 0 };
     size_t Cx = u->channels[top];
     float *h, *mid;
 
-    p.silu_temb = embed_time(&p, t);
+    p.silu_temb = embed_time(&p, job->t);
     h = arena_floats(c->work, B * P * C0);
     apply_conv(c, h, x, &u->conv_in, B, H, W);
-    report(&p, h, H, W, C0, SAEURON_TAP_IMAGE, "conv_in");
+    report(&p.listener, h, B, H, W, C0, SAEURON_TAP_IMAGE, "conv_in");
     s.x[s.count++] = h;
-    for (size_t i = 0; i < u->levels && !p.stop; i++)
+    for (size_t i = 0; i < u->levels && !p.listener.stop; i++)
         h = down_forward(&p, i, h, &H, &W, &s);
-    if (!p.stop) {
+    if (!p.listener.stop) {
         mid = arena_floats(c->work, B * H * W * Cx);
         mid_forward(&p, mid, h, H, W);
         h = mid;
     }
-    for (size_t i = 0; i < u->levels && !p.stop; i++) {
+    for (size_t i = 0; i < u->levels && !p.listener.stop; i++) {
         h = up_forward(&p, i, h, Cx, &H, &W, &s);
         Cx = u->channels[top - i];
     }
-    if (!p.stop) {
+    if (!p.listener.stop) {
         float *g = arena_floats(c->work, B * P * C0);
         nn_group_norm(c, g, h, u->conv_norm_out.gamma, u->conv_norm_out.beta, B, P, C0, u->groups, u->eps,
                       true);
         apply_conv(c, y, g, &u->conv_out, B, H, W);
-        report(&p, y, H, W, u->out_channels, SAEURON_TAP_IMAGE, "conv_out");
+        report(&p.listener, y, B, H, W, u->out_channels, SAEURON_TAP_IMAGE, "conv_out");
     }
     arena_release(c->work, mark);
-    return p.stop;
+    if (p.listener.stop) {
+        OMP(omp atomic write)
+        job->stop = p.listener.stop;
+    }
+}
+
+int unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
+                 size_t B, size_t H, size_t W, const tap *watch)
+{
+    unet_job job = { u, y, x, t, kv, H, W, watch, 0 };
+    by_rows(c, u->conv_in.w.packed, watch, B, unet_rows, &job);
+    return job.stop;
 }
 
 /* ---- text and hooks ---- */
@@ -533,18 +550,6 @@ void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, s
         kv->v[i] = arena_floats(c->work, B * N * t->C);
         apply_linear(c, kv->k[i], text, &t->attn2.to_k, B * N);
         apply_linear(c, kv->v[i], text, &t->attn2.to_v, B * N);
-    }
-}
-
-void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first)
-{
-    char   path[64];
-    size_t level;
-    const transformer *t;
-    part->N = all->N;
-    for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++) {
-        part->k[i] = all->k[i] + first * all->N * t->C;
-        part->v[i] = all->v[i] + first * all->N * t->C;
     }
 }
 

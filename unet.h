@@ -57,12 +57,10 @@ int  unet_configure(unet *u, json object, const char *path, saeuron_error *err);
 void unet_bind(binder *b, void *u);
 /* Fills kv from text [B,N,text_width]. Its memory is c->work's and stays until the caller releases it. */
 void unet_text(nn *c, const unet *u, text_kv *kv, const float *text, size_t B, size_t N);
-/* part becomes the rows of all from first on, as views. */
-void unet_text_rows(const unet *u, text_kv *part, const text_kv *all, size_t first);
 /* y [B,H,W,out_channels] = the noise (or velocity) predicted for x [B,H,W,in_channels] at timestep t
- * (UNet2DConditionModel.forward). H and W are multiples of 2^(levels-1). y NULL: plans (nn.h). watch (may be
- * NULL) sees every module's output, the hooks' among them; if it returns anything but 0, the pass ends and
- * returns that. */
+ * (UNet2DConditionModel.forward). H and W are multiples of 2^(levels-1). y NULL: plans (nn.h). Rows
+ * are taken by_rows, if the weights are packed. watch (may be NULL) sees every module's output, the hooks'
+ * among them; if it returns anything but 0, its part of the pass ends, and that is returned. */
 int  unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const text_kv *kv,
                   size_t B, size_t H, size_t W, const tap *watch);
 /* hook without a leading "unet.", as "up_blocks.1.attentions.2": inside hook. */

@@ -12,8 +12,6 @@
  * Letters: B batch, H, W sides at the level at hand, C channels there. */
 #include "vae.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { RGB = 3 };
@@ -205,41 +203,27 @@ static void swap(pair *p)
     p->y = x;
 }
 
-static void report(const tap *watch, float *x, size_t B, size_t H, size_t W, size_t C, const char *format,
-                   ...)
-{
-    char name[64];
-    va_list args;
-    if (!watch || (!x && !watch->names))
-        return;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    watch->fn(watch->user, name, x, B, H, W, C, SAEURON_TAP_IMAGE);
-}
-
 /* UNetMidBlock2D.forward: resnet, attention, resnet. side: "encoder" or "decoder". */
 static void mid_block(nn *c, const vae *v, const vae_half *p, pair *at, size_t B, size_t H, size_t W,
-                      const tap *watch, const char *side)
+                      listener *watch, const char *side)
 {
     resnet_forward(c, &p->mid_resnet[0], at->y, at->x, NULL, B, H, W);
     if (v->mid_attention)
         mid_attention(c, v, &p->mid, at->y, B, H * W);
     resnet_forward(c, &p->mid_resnet[1], at->x, at->y, NULL, B, H, W);
-    report(watch, at->x, B, H, W, p->mid_resnet[1].conv2.co, "%s.mid_block", side);
+    report(watch, at->x, B, H, W, p->mid_resnet[1].conv2.co, SAEURON_TAP_IMAGE, "%s.mid_block", side);
 }
 
 /* The resnets of one level, down or up. */
 static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B, size_t H, size_t W,
-                    const tap *watch, const char *block, size_t i)
+                    listener *watch, const char *block, size_t i)
 {
     for (size_t j = 0; j < layers; j++) {
         resnet_forward(c, &l->resnets[j], at->y, at->x, NULL, B, H, W);
         swap(at);
-        report(watch, at->x, B, H, W, l->resnets[j].conv1.co, "%s.%zu.resnets.%zu", block, i, j);
+        report(watch, at->x, B, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.%zu.resnets.%zu", block, i, j);
     }
 }
-
 
 /* ---- decoder ---- */
 
@@ -254,7 +238,7 @@ static void unscale(const vae *v, float *y, const float *z, size_t n)
 
 /* UpDecoderBlock2D.forward: resnets, then twice as large. */
 static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W,
-                     const tap *watch)
+                     listener *watch)
 {
     const vae_level *l = &v->decoder.level[i];
     resnets(c, l, v->layers + 1, at, B, *H, *W, watch, "decoder.up_blocks", i);
@@ -264,7 +248,7 @@ static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *
     *H *= 2;
     *W *= 2;
     apply_conv(c, at->x, at->y, &l->sampler, B, *H, *W);
-    report(watch, at->x, B, *H, *W, l->sampler.co, "decoder.up_blocks.%zu.upsamplers.0", i);
+    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "decoder.up_blocks.%zu.upsamplers.0", i);
 }
 
 /* Floats of the decoder's largest activation, for latents [B,H,W,.]. */
@@ -280,11 +264,21 @@ static size_t largest_decoded(const vae *v, size_t B, size_t H, size_t W)
     return floats;
 }
 
-/* EQ 9: latents, scaled back, to pixels in about [-1,1] */
-void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch)
+/* What vae_decode was asked for. */
+typedef struct vae_job { const vae *v; float *y; const float *z; size_t H, W; const tap *watch; } vae_job;
+
+/* EQ 9: latents, scaled back, to pixels in about [-1,1]; B images from `first` on */
+static void decode_rows(nn *c, void *user, size_t first, size_t B)
 {
+    const vae_job *job = user;
+    const vae *v = job->v;
     const vae_half *p = &v->decoder;
-    const size_t mark = arena_mark(c->work), n = largest_decoded(v, B, H, W);
+    const bool planned = !c->work->base;
+    size_t H = job->H, W = job->W;
+    const size_t mark = arena_mark(c->work), n = largest_decoded(v, B, H, W), scale = vae_scale(v);
+    const float *z = planned ? NULL : job->z + first * H * W * v->latent_channels;
+    float *y = planned ? NULL : job->y + first * H * scale * W * scale * RGB;
+    listener watch = { .c = c, .tap = job->watch, .first = first };
     pair at;
     at.x = arena_floats(c->work, n);
     at.y = arena_floats(c->work, n);
@@ -296,15 +290,21 @@ void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t 
     }
     apply_conv(c, at.y, at.x, &p->conv_in, B, H, W);
     swap(&at);
-    report(watch, at.x, B, H, W, p->conv_in.co, "decoder.conv_in");
-    mid_block(c, v, p, &at, B, H, W, watch, "decoder");
+    report(&watch, at.x, B, H, W, p->conv_in.co, SAEURON_TAP_IMAGE, "decoder.conv_in");
+    mid_block(c, v, p, &at, B, H, W, &watch, "decoder");
     for (size_t i = 0; i < v->levels; i++)
-        up_block(c, v, i, &at, B, &H, &W, watch);
+        up_block(c, v, i, &at, B, &H, &W, &watch);
     nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C,
                   v->groups, VAE_EPS, true);
     apply_conv(c, y, at.y, &p->conv_out, B, H, W);
-    report(watch, y, B, H, W, p->conv_out.co, "decoder.conv_out");
+    report(&watch, y, B, H, W, p->conv_out.co, SAEURON_TAP_IMAGE, "decoder.conv_out");
     arena_release(c->work, mark);
+}
+
+void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W, const tap *watch)
+{
+    vae_job job = { v, y, z, H, W, watch };
+    by_rows(c, v->decoder.conv_in.w.packed, watch, B, decode_rows, &job);
 }
 
 /* ---- encoder ---- */
@@ -323,7 +323,7 @@ void vae_latents(const vae *v, float *z, const float *mean, size_t n)
 
 /* DownEncoderBlock2D.forward: resnets, then Downsample2D, padded by a row and a column of zeros behind. */
 static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *H, size_t *W,
-                       const tap *watch)
+                       listener *watch)
 {
     const vae_level *l = &v->encoder.level[i];
     const conv_shape half = { .B = B,
@@ -342,7 +342,7 @@ static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t
     swap(at);
     *H /= 2;
     *W /= 2;
-    report(watch, at->x, B, *H, *W, l->sampler.co, "encoder.down_blocks.%zu.downsamplers.0", i);
+    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "encoder.down_blocks.%zu.downsamplers.0", i);
 }
 
 /* Floats of the encoder's largest activation, an image [B,H,W,3] given. */
@@ -365,27 +365,28 @@ static void clamp_logvar(float *y, size_t P, size_t C)
             y[i] = y[i] < -30.0f ? -30.0f : y[i] > 20.0f ? 20.0f : y[i];
 }
 
-void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *watch)
+void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *tapped)
 {
     const vae_half *p = &v->encoder;
     const size_t mark = arena_mark(c->work), n = largest_encoded(v, B, H, W);
+    listener watch = { .c = c, .tap = tapped };
     pair at;
     at.x = arena_floats(c->work, n);
     at.y = arena_floats(c->work, n);
 
     apply_conv(c, at.x, x, &p->conv_in, B, H, W);
-    report(watch, at.x, B, H, W, p->conv_in.co, "encoder.conv_in");
+    report(&watch, at.x, B, H, W, p->conv_in.co, SAEURON_TAP_IMAGE, "encoder.conv_in");
     for (size_t i = 0; i < v->levels; i++)
-        down_block(c, v, i, &at, B, &H, &W, watch);
-    mid_block(c, v, p, &at, B, H, W, watch, "encoder");
+        down_block(c, v, i, &at, B, &H, &W, &watch);
+    mid_block(c, v, p, &at, B, H, W, &watch, "encoder");
     nn_group_norm(c, at.y, at.x, p->conv_norm_out.gamma, p->conv_norm_out.beta, B, H * W, p->conv_norm_out.C,
                   v->groups, VAE_EPS, true);
     float *out = v->quant ? at.x : y;
     apply_conv(c, out, at.y, &p->conv_out, B, H, W);
-    report(watch, out, B, H, W, p->conv_out.co, "encoder.conv_out");
+    report(&watch, out, B, H, W, p->conv_out.co, SAEURON_TAP_IMAGE, "encoder.conv_out");
     if (v->quant) {
         apply_conv(c, y, out, &v->quant_conv, B, H, W);
-        report(watch, y, B, H, W, v->quant_conv.co, "quant_conv");
+        report(&watch, y, B, H, W, v->quant_conv.co, SAEURON_TAP_IMAGE, "quant_conv");
     }
     clamp_logvar(y, B * H * W, v->latent_channels);
     arena_release(c->work, mark);

@@ -252,12 +252,6 @@ void vit_bind(binder *b, void *network)
     bind_linear(b, "head", &v->head, v->D, v->classes);
 }
 
-/* Shows a module's output to the tap; true when the tap wants no more. */
-static bool show(const tap *watch, const char *name, float *x, size_t B, size_t N, size_t C)
-{
-    return watch && (x || watch->names) && watch->fn(watch->user, name, x, B, N, 1, C, SAEURON_TAP_TOKENS);
-}
-
 /* y [B,N,D]: the class token, then the patches x [B,P,D], plus pos_embed   (VisionTransformer._pos_embed). */
 static void embed_positions(const vit *v, float *y, const float *x, size_t B)
 {
@@ -325,36 +319,47 @@ static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
     }
 }
 
-void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch)
+/* What vit_forward was asked for. */
+typedef struct vit_job { const vit *v; float *logits; const float *x; const tap *watch; } vit_job;
+
+/* VisionTransformer.forward of B images from `first` on. */
+static void vit_rows(nn *c, void *user, size_t first, size_t B)
 {
+    const vit_job *job = user;
+    const vit *v = job->v;
+    const bool planned = !c->work->base;
     const size_t D = v->D, N = tokens(v), P = N - v->prefix, M = times(B, N), mark = arena_mark(c->work);
     const conv_shape s = { .B = B, .H = v->S, .W = v->S, .ci = 3, .co = D, .k = v->patch,
                            .stride = v->patch };
     float *y = arena_floats(c->work, times(M, D));
     float *p = arena_floats(c->work, times(times(B, P), D));
     float *pooled = arena_floats(c->work, times(B, D));
-    char   name[32];
-    bool   stop;
+    float *logits = planned ? NULL : job->logits + first * v->classes;
+    listener watch = { .c = c, .tap = job->watch, .first = first };
 
-    nn_conv2d(c, p, x, v->proj.w, v->proj.bias, &s);
-    stop = show(watch, "patch_embed", p, B, P, D);
+    nn_conv2d(c, p, planned ? NULL : job->x + first * v->S * v->S * 3, v->proj.w, v->proj.bias, &s);
+    report(&watch, p, B, P, 1, D, SAEURON_TAP_TOKENS, "patch_embed");
     embed_positions(v, y, p, B);
-    for (size_t i = 0; !stop && i < v->layers; i++) {
+    for (size_t i = 0; !watch.stop && i < v->layers; i++) {
         block(c, v, &v->block[i], y, B, N);
-        snprintf(name, sizeof name, "blocks.%zu", i);
-        stop = show(watch, name, y, B, N, D);
+        report(&watch, y, B, N, 1, D, SAEURON_TAP_TOKENS, "blocks.%zu", i);
     }
     if (!v->fc_norm) {
         nn_layer_norm(c, y, y, v->norm.gamma, v->norm.beta, M, D, v->eps);
-        stop = stop || show(watch, "norm", y, B, N, D);
+        report(&watch, y, B, N, 1, D, SAEURON_TAP_TOKENS, "norm");
     }
     pool(v, pooled, y, B, N);
     if (v->fc_norm) {
         nn_layer_norm(c, pooled, pooled, v->norm.gamma, v->norm.beta, B, D, v->eps);
-        stop = stop || show(watch, "fc_norm", pooled, B, 1, D);
+        report(&watch, pooled, B, 1, 1, D, SAEURON_TAP_TOKENS, "fc_norm");
     }
     apply_linear(c, logits, pooled, &v->head, B);
-    if (!stop)
-        show(watch, "head", logits, B, 1, v->classes);
+    report(&watch, logits, B, 1, 1, v->classes, SAEURON_TAP_TOKENS, "head");
     arena_release(c->work, mark);
+}
+
+void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch)
+{
+    vit_job job = { v, logits, x, watch };
+    by_rows(c, v->proj.w.packed, watch, B, vit_rows, &job);
 }

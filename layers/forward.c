@@ -1,6 +1,10 @@
 /* forward.c: layers at work, and the ResNet block that UNet and VAE share.
  * Not here: the tensors behind a layer (bind.c), the arithmetic (arithmetic/nn.h). */
 #include "layers/forward.h"
+#include "arithmetic/threads.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 void apply_linear(nn *c, float *y, const float *x, const linear *l, size_t M)
 {
@@ -51,4 +55,62 @@ void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const floa
     }
     nn_add(c, y, x, g, B * P * co);
     arena_release(c->work, mark);
+}
+
+/* ---- taps ---- */
+
+void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int kind, const char *format, ...)
+{
+    char name[128];
+    const module_output o = { name, x, l->first, B, H, W, C, kind };
+    va_list args;
+    if (!l->tap || l->stop)
+        return;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    l->stop = l->tap->fn(l->tap->user, l->c, &o);
+}
+
+/* ---- rows by thread ---- */
+
+/* Part i's first row; that of part `parts` is their end. */
+static size_t part_begins(size_t i, size_t parts, size_t rows) { return i * rows / parts; }
+
+/* Plans as much memory for every part as the largest needs. */
+static void plan_parts(nn *c, size_t parts, size_t rows, rows_pass *pass, void *job)
+{
+    const size_t mark = arena_mark(c->work);
+    arena own = { 0 };
+    nn    part = { c->kernels, 1, &own };
+    pass(&part, job, 0, (rows + parts - 1) / parts);
+    c->work->failed |= own.failed;
+    arena_bytes(c->work, parts, (own.peak + 63) / 64 * 64);
+    arena_release(c->work, mark);
+}
+
+void by_rows(nn *c, bool packed, const tap *watch, size_t rows, rows_pass *pass, void *job)
+{
+    const bool   apart = packed && !(watch && watch->whole) && rows >= (size_t)c->threads;
+    const size_t parts = apart ? (size_t)c->threads : 1;
+    const arena *all = c->work;
+    if (parts == 1) {
+        pass(c, job, 0, rows);
+        return;
+    }
+    if (!all->base) {
+        plan_parts(c, parts, rows, pass, job);
+        return;
+    }
+    const size_t share = (all->size - all->used) / parts / 64 * 64;
+    int failed = 0;
+    OMP(omp parallel for num_threads((int)parts) reduction(| : failed))
+    for (size_t i = 0; i < parts; i++) {
+        const size_t first = part_begins(i, parts, rows), end = part_begins(i + 1, parts, rows);
+        arena own = { .base = all->base + all->used + i * share, .size = share };
+        nn    part = { c->kernels, 1, &own };
+        pass(&part, job, first, end - first);
+        failed |= own.failed;
+    }
+    c->work->failed |= failed;
 }

@@ -1,7 +1,8 @@
-/* forward.h: layers at work: linear, conv, the ResNet block that UNet and VAE share, and the tap at module
- * boundaries.
+/* forward.h: layers at work: linear, conv, the ResNet block that UNet and VAE share, rows by thread, and the tap
+ * at module boundaries.
  *
  *   bound layers (bind.h), x [B,H,W,C] --apply_*, resnet_forward--> y
+ *   a batch --by_rows--> threads, a part of its rows each
  *   a network's forward pass --tap--> its caller
  *
  * Not here: binding (bind.h), the arithmetic (arithmetic/nn.h). Source:
@@ -34,13 +35,44 @@ void resnet_forward(nn *c, const resnet *r, float *y, const float *x, const floa
 
 /* ---- taps ---- */
 
-/* fn is called at module boundaries with the module's path below its network ("down_blocks.0.resnets.1") and
- * its output, x [B,H,W,C] or [B,N,C] (then H = N, W = 1), as kind says (SAEURON_TAP_*). It may change the
- * values in place. If it returns not 0, the UNet's pass ends there. */
+/* A module's output: name is its path below its network ("down_blocks.0.resnets.1"), x [B,H,W,C] or [B,N,C]
+ * (then H = N, W = 1), as kind says (SAEURON_TAP_*); first: the batch's number of x's first row. */
+typedef struct module_output {
+    const char *name;
+    float *x;
+    size_t first, B, H, W, C;
+    int    kind;
+} module_output;
+
+/* fn is called with every module's output. It may change the values in place, and compute on c, as ablations
+ * do; while a pass is planned x is NULL, and fn plans what it computes. If it returns not 0, it is not called
+ * again in that pass, and the UNet's pass ends there. Threads call it side by side, unless whole: then rows are
+ * not taken apart. */
 typedef struct tap {
-    int  (*fn)(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind);
+    int  (*fn)(void *user, nn *c, const module_output *o);
     void *user;
-    bool  names;                    /* called while planning, too, with x NULL: names and shapes alone */
+    bool  whole;
 } tap;
+
+/* A tap, which may be NULL, during one pass over rows. */
+typedef struct listener {
+    nn *c;
+    const tap *tap;
+    size_t first;
+    int    stop;                    /* what fn returned */
+} listener;
+
+/* Shows x, of B rows, to the tap; name as printf forms it. */
+void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int kind, const char *format, ...);
+
+/* ---- rows by thread ---- */
+
+/* Takes rows first..first+rows-1 of a batch through a network, on c. If c's arena has no memory it plans. */
+typedef void rows_pass(nn *c, void *job, size_t first, size_t rows);
+
+/* Takes all rows of a batch through a network. With weights packed before (bind_file) and a row for every
+ * thread, each thread takes a part of the rows by itself, on its share of c's arena, and they meet once, at the
+ * end. Else all share every product, since they share the packing. watch: the pass's tap, or NULL. */
+void by_rows(nn *c, bool packed, const tap *watch, size_t rows, rows_pass *pass, void *job);
 
 #endif

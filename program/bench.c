@@ -48,14 +48,12 @@ static void run_step(bench *b)
     unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, NULL);
 }
 
-static int forget_here(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C,
-                       int kind)
+static int forget_here(void *user, nn *c, const module_output *o)
 {
     bench *b = user;
-    (void)C, (void)kind;
     for (size_t i = 0; i < b->hooks; i++)
-        if (!strcmp(name, b->hook[i]->hook))
-            ablate(&b->c, b->hook[i], x, B * H * W, 0);
+        if (!strcmp(o->name, b->hook[i]->hook))
+            ablate(c, b->hook[i], o->x, o->B * o->H * o->W, 0);
     return 0;
 }
 
@@ -212,21 +210,23 @@ static void profile(bench *b)
     start_counting(&b->c, &k);
     const double start = os_seconds();
     run_step(b);
-    const double all = os_seconds() - start;
-    double rest = all;
+    const double all = os_seconds() - start, threads = b->c.threads;
+    double rest = all * threads;
     stop_counting(&b->c, &k);
     printf("%-18s %6s %9s %7s %9s %7s\n", "operation", "calls", "seconds", "share", "GFLOP/s", "of peak");
     for (int i = 0; i < OPS; i++) {
-        const double speed = 2e-9 * k.multiply_adds[i] / k.seconds[i];
+        const double speed = 2e-9 * k.multiply_adds[i] / k.seconds[i]; /* of one thread */
         rest -= k.seconds[i];
         if (!k.calls[i])
             continue;
-        printf("%-18s %6zu %9.4f %6.1f%%", op_names[i], k.calls[i], k.seconds[i], 100 * k.seconds[i] / all);
+        printf("%-18s %6zu %9.4f %6.1f%%", op_names[i], k.calls[i], k.seconds[i] / threads,
+               100 * k.seconds[i] / (all * threads));
         if (k.multiply_adds[i] > 0)
-            printf(" %9.1f %6.1f%%", speed, 100 * speed / (b->peak * b->x->threads));
+            printf(" %9.1f %6.1f%%", speed * threads, 100 * speed / b->peak);
         printf("\n");
     }
-    printf("%-18s %6s %9.4f %6.1f%%\n", "add, concat, ...", "", rest, 100 * rest / all);
+    printf("%-18s %6s %9.4f %6.1f%%\n", "add, concat, ...", "", rest / threads,
+           100 * rest / (all * threads));
     const double speed = 2e-9 * total_multiply_adds(&k) / all;
     printf("%-18s %6s %9.4f %6.1f%% %9.1f %6.1f%%\n", "guided step", "", all, 100.0, speed,
            100 * speed / (b->peak * b->x->threads));
@@ -300,15 +300,7 @@ static int plan(bench *b)
     run_text(b);
     unet_text(&b->c, &b->x->unet, &b->kv, NULL, 2, b->N);
     const size_t kv = arena_mark(&only);
-    run_step(b);
-    for (size_t i = 0; i < b->hooks; i++) { /* an ablation runs on top of a step */
-        size_t scale = 1;
-        const size_t mark = only.used;
-        unet_hook_width(&b->x->unet, b->hook[i]->hook, &scale);
-        only.used = only.peak;
-        ablate(&b->c, b->hook[i], NULL, 2 * (b->h / scale) * (b->w / scale), 0);
-        only.used = mark;
-    }
+    run_forget(b);
     arena_release(&only, kv);
     run_vae(b);
     nn_linear(&b->c, arena_floats(&only, BIG_M * (BIG_N + 2 * BIG_K)), NULL, (weight){ .type = DT_F16 }, NULL,

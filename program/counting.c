@@ -1,5 +1,6 @@
 /* counting.c: the set of kernels of counting.h. Not here: which operations exist (arithmetic/nn.h). */
 #include "program/counting.h"
+#include "arithmetic/threads.h"
 #include "files/system.h"
 
 const char *const op_names[OPS] = {
@@ -9,11 +10,17 @@ const char *const op_names[OPS] = {
 
 static counted *of(nn *c) { return (counted *)(void *)(uintptr_t)c->kernels; }
 
+/* Threads that take rows side by side count at the same time. */
 static void count(nn *c, int op, double multiply_adds, double since)
 {
-    of(c)->seconds[op] += os_seconds() - since;
-    of(c)->multiply_adds[op] += multiply_adds;
-    of(c)->calls[op]++;
+    counted *k = of(c);
+    const double seconds = (os_seconds() - since) * c->threads;
+    OMP(omp critical(counting))
+    {
+        k->seconds[op] += seconds;
+        k->multiply_adds[op] += multiply_adds;
+        k->calls[op]++;
+    }
 }
 
 static void count_linear(nn *c, float *y, const float *x, weight W, const float *bias,

@@ -17,7 +17,7 @@ extern const char *const op_names[OPS];
 typedef struct counted {
     nn_kernels table;
     const nn_kernels *real;
-    double seconds[OPS], multiply_adds[OPS];
+    double seconds[OPS], multiply_adds[OPS]; /* seconds of all threads together */
     size_t calls[OPS];
 } counted;
 

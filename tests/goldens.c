@@ -220,13 +220,14 @@ void planned_for(void (*run)(nn *c, void *user), void *user, bool all)
 
 void planned(void (*run)(nn *c, void *user), void *user) { planned_for(run, user, true); }
 
-int watch(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind)
+int watch(void *user, nn *c, const module_output *o)
 {
     const watcher *w = user;
     char full[160];
-    (void)kind;
-    snprintf(full, sizeof full, "%s.%s", w->network, name);
-    check_truth(w->g, full, x, B * H * W * C);
+    (void)c;
+    snprintf(full, sizeof full, "%s.%s", w->network, o->name);
+    if (o->x)
+        check_truth(w->g, full, o->x, o->B * o->H * o->W * o->C);
     return 0;
 }
 

@@ -56,7 +56,7 @@ void planned_for(void (*run)(nn *c, void *user), void *user, bool all);
 
 /* A tap that compares each output with the golden NETWORK.NAME. */
 typedef struct watcher { tensors *g; const char *network; } watcher;
-int  watch(void *user, const char *name, float *x, size_t B, size_t H, size_t W, size_t C, int kind);
+int  watch(void *user, nn *c, const module_output *o);
 
 /* The SAE of the goldens with its statistics, and its activations: configs/sae.json. */
 typedef struct sae_run {

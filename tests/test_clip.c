@@ -23,7 +23,7 @@ static void run_text(nn *c, void *user)
 {
     const text_run *r = user;
     const size_t mark = arena_mark(c->work);
-    const tap seen = { watch, (void *)&r->w, false };
+    const tap seen = { watch, (void *)&r->w, true };
     int32_t *ids = arena_bytes(c->work, r->B * r->N, sizeof *ids);
     float *y = arena_floats(c->work, r->B * r->N * r->t.D);
     char name[64];

@@ -42,7 +42,7 @@ static void run_unet(nn *c, void *user)
 {
     static const int at[] = { 1, 261, 601, 999 };
     const unet_run *r = user;
-    const tap seen = { watch, (void *)&r->w, false };
+    const tap seen = { watch, (void *)&r->w, true };
     const size_t side = r->u.sample_size;
     unet_pass(c, r, "latents", "text", 2, side, side, 77, 501, "conv_out", &seen);
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {

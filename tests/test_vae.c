@@ -22,7 +22,7 @@ static void run_decoder(nn *c, void *user)
 {
     const vae_run *r = user;
     const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1);
-    const tap seen = { watch, (void *)&r->w, false };
+    const tap seen = { watch, (void *)&r->w, true };
     char name[64];
     snprintf(name, sizeof name, "%s.latents", r->w.network);
     const float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
@@ -37,7 +37,7 @@ static void run_encoder(nn *c, void *user)
     const size_t mark = arena_mark(c->work), scale = (size_t)1 << (r->v.levels - 1), H = r->H * scale;
     const size_t W = r->W * scale;
     const size_t P = 2 * r->H * r->W, C = r->v.latent_channels;
-    const tap seen = { watch, (void *)&r->w, false };
+    const tap seen = { watch, (void *)&r->w, true };
     char name[64];
     snprintf(name, sizeof name, "%s.image", r->w.network);
     float *drawn = input(c->work, 2 * 3 * H * W, 1.0f, name);

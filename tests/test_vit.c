@@ -205,7 +205,7 @@ static void run_vit(nn *c, void *user)
     enum { B = 3 };
     const vit_run *r = user;
     const size_t mark = arena_mark(c->work), n = r->v.S * r->v.S;
-    const tap seen = { watch, (void *)&r->w, false };
+    const tap seen = { watch, (void *)&r->w, true };
     unsigned char *rgb = arena_bytes(c->work, r->W * r->H, 3), *small = arena_bytes(c->work, n, 3);
     float *x = arena_floats(c->work, B * n * 3), *logits = arena_floats(c->work, B * r->v.classes);
     char  name[64];
