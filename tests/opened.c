@@ -8,13 +8,16 @@
 
 tiny files;
 
-saeuron_context *opened(const char *isa, int threads)
+saeuron_context *opened(const char *isa, int threads) { return opened_packed(isa, threads, 0); }
+
+saeuron_context *opened_packed(const char *isa, int threads, size_t pack)
 {
     saeuron_context *x = NULL;
     saeuron_error e = { 0 };
     saeuron_host  host = tiny_host(&files);
     host.isa = isa;
     host.threads = threads;
+    host.pack = pack;
     CHECK(saeuron_open(&x, &host, "tiny", &e) == SAEURON_OK, "%s", e.text);
     return x;
 }

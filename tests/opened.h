@@ -8,6 +8,7 @@
 extern tiny files; /* the folder at hand: each test makes and frees its own */
 /* Opens the folder; a failure fails the test, and NULL comes back. */
 saeuron_context *opened(const char *isa, int threads);
+saeuron_context *opened_packed(const char *isa, int threads, size_t pack); /* as saeuron_host.pack */
 /* The tidy folder, opened with one thread. */
 saeuron_context *fresh(void);
 /* Closes and drops the folder, and checks that nothing stays: no memory, no mapping, nothing written outside

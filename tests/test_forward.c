@@ -5,6 +5,7 @@
 #include "test.h"
 #include "goldens.h"
 #include "arithmetic/rng.h"
+#include "arithmetic/threads.h"
 #include "layers/bind.h"
 #include "layers/forward.h"
 
@@ -229,6 +230,72 @@ static void layers(void)
     golden_close(&g);
 }
 
+/* ---- rows by thread ---- */
+
+enum { ROWS = 9, SCRATCH = 100 }; /* scratch: floats a row */
+
+typedef struct rows_job { int taken[ROWS], passes, shared; } rows_job;
+
+/* Marks its rows and fills its scratch, which no other part may hold. */
+static void mark_rows(nn *c, void *user, size_t first, size_t rows)
+{
+    rows_job *job = user;
+    const size_t mark = arena_mark(c->work), n = rows * SCRATCH;
+    float *own = arena_floats(c->work, n);
+    for (size_t i = 0; own && i < n; i++)
+        own[i] = (float)first;
+    for (size_t i = 0; own && i < rows; i++)
+        job->taken[first + i]++;
+    for (size_t i = 0; own && i < n; i++)
+        if (own[i] != (float)first)
+            job->taken[first] = -1000;
+    OMP(omp critical(test))
+    {
+        job->passes += own != NULL;
+        job->shared += own && c->threads > 1;
+    }
+    arena_release(c->work, mark);
+}
+
+static void take_rows(int threads, size_t rows, bool packed, const tap *watch)
+{
+    static unsigned char memory[ROWS * SCRATCH * 2 * sizeof(float)];
+    arena work = { 0 };
+    nn    c;
+    nn_init(&c, NULL, threads, &work);
+    const bool apart = rows >= (size_t)c.threads && packed && !(watch && watch->whole);
+    rows_job job = { .passes = 0 };
+
+    by_rows(&c, packed, watch, rows, mark_rows, &job);
+    CHECK(!job.passes && work.used == 0 && !work.failed, "planning ran a pass");
+    work = (arena){ .base = memory, .size = work.peak };
+    by_rows(&c, packed, watch, rows, mark_rows, &job);
+    CHECK(!work.failed && work.used == 0 && work.size <= sizeof memory, "%d threads, %zu rows: a wrong plan",
+          threads, rows);
+    CHECK(job.passes == (apart ? c.threads : 1) && job.shared == (!apart && c.threads > 1),
+          "%d threads, %zu rows: %d passes, %d of them by all", threads, rows, job.passes, job.shared);
+    for (size_t i = 0; i < ROWS; i++)
+        CHECK(job.taken[i] == (i < rows), "%d threads, %zu rows: row %zu was taken %d times", threads, rows, i,
+              job.taken[i]);
+    work.size /= 2;
+    by_rows(&c, packed, watch, rows, mark_rows, &job);
+    CHECK(work.failed, "%d threads, %zu rows: half of the memory is enough", threads, rows);
+}
+
+/* Every row is taken once, on memory of its own, in exactly what was planned: by each thread apart if the
+ * weights are packed, no tap wants whole batches, and each has a row; else by all threads together. */
+static void rows_taken(void)
+{
+    static const tap whole = { NULL, NULL, true }, any = { NULL, NULL, false };
+    for (int threads = 1; threads <= 4; threads++)
+        for (size_t rows = 1; rows <= ROWS; rows++) {
+            take_rows(threads, rows, true, NULL);
+            take_rows(threads, rows, true, &any);
+            take_rows(threads, rows, true, &whole);
+            take_rows(threads, rows, false, NULL);
+        }
+}
+
 const test_case forward_tests[] = {
-    { "layers", layers }, { NULL, NULL },
+    { "layers", layers }, { "rows_taken", rows_taken }, { NULL, NULL },
 };

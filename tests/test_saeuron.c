@@ -37,16 +37,18 @@ static int count_rows(void *user, const char *name, int step, size_t first, floa
 }
 
 /* A chain split by threads, rows given to the wrong thread, or state shared between threads, shows in some
- * bit of guided, edited sampling: with fewer and more threads than rows, and rows that do not divide by them.
- * A tap sees the whole batch all the same. */
+ * bit of guided, edited sampling: with weights packed and not (threads take rows, or share products), with
+ * fewer and more threads than rows, and rows that do not divide by them. A tap sees the whole batch all the
+ * same. */
 static void threads_bits(void)
 {
     static const struct { size_t count; int unguided; } calls[] = { { 1, 0 }, { 2, 0 }, { 3, 0 }, { 5, 1 } };
     static shot one[4], many;
     size_t rows;
     tiny_make(&files);
-    for (int threads = 1; threads <= 4; threads++) {
-        saeuron_context *x = opened(NULL, threads);
+    for (int run = 0; run < 8; run++) {
+        const int threads = 1 + run % 4;
+        saeuron_context *x = opened_packed(NULL, threads, run < 4 ? 0 : 1 << 24);
         must_forget(x, "Sketch", 0);
         must_forget(x, "Cats", 0);
         for (size_t i = 0; i < 4; i++) {
@@ -56,8 +58,8 @@ static void threads_bits(void)
                                            .map_steps = 1,
                                            .guidance = calls[i].unguided ? 1 : 3,
                                            .has_guidance = 1 };
-            must_shoot(x, o, threads == 1 ? &one[i] : &many);
-            CHECK(threads == 1 || same(&one[i], &many), "%d threads draw %zu images with other bits than one",
+            must_shoot(x, o, run ? &many : &one[i]);
+            CHECK(!run || same(&one[i], &many), "run %d: %d threads draw %zu images with other bits", run,
                   threads, calls[i].count);
             o.tap = count_rows;
             o.tap_user = &rows;
