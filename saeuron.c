@@ -133,7 +133,8 @@ static size_t latent_values(const sampling *s) { return channels(s) * s->h * s->
 
 /* ---- at every module ---- */
 
-/* Ends the call with the error e; the first one counts. Threads that take rows side by side may have one each. */
+/* Ends the call with the error e; the first one counts. Threads that take rows side by side may have one
+ * each. */
 static int end_with(sampling *s, const saeuron_error *e)
 {
     OMP(omp critical(end))
@@ -155,8 +156,8 @@ static int check_finite(sampling *s, const module_output *m, size_t n)
     return end_with(s, &e);
 }
 
-/* Copies a module's output, B rows of n values, if it is recorded: the rows of the conditional half, each to its
- * image's place. Threads have different rows, so they write to different places. */
+/* Copies a module's output, B rows of n values, if it is recorded: the rows of the conditional half, each to
+ * its image's place. Threads have different rows, so they write to different places. */
 static int record(sampling *s, const module_output *m, size_t n)
 {
     const recorder *r = s->ctx->record;
@@ -279,8 +280,8 @@ static void start_noise(sampling *s, float *x, size_t B)
 
 /* ---- the loop ---- */
 
-/* e = UNet(x) at the current step, both [R,h,w,C], unless e is NULL: then its memory is planned. A caller's tap,
- * and one who observes a hook, see whole batches. */
+/* e = UNet(x) at the current step, both [R,h,w,C]; e NULL: its memory. A caller's tap, and who observes a
+ * hook, see whole batches. */
 static void predict(sampling *s, float *e, const float *x, const text_kv *kv, size_t R)
 {
     const saeuron_context *ctx = s->ctx;
@@ -362,8 +363,8 @@ static void sample(sampling *s, float *x, const text_kv *kv, size_t B)
 
 /* ---- after the loop ---- */
 
-/* Latents x [B,h,w,C] into the caller's pixels, at a time as many images as threads take side by side. x NULL:
- * only its memory. */
+/* Latents x [B,h,w,C] into the caller's pixels, as many images at a time as threads take side by side. x
+ * NULL: its memory. */
 static void decode(sampling *s, const float *x, size_t B)
 {
     const vae *v = &s->ctx->vae;
@@ -384,7 +385,8 @@ static void decode(sampling *s, const float *x, size_t B)
             break;
         const size_t bad = s->code ? 0 : nn_first_bad(y, count * pixels);
         if (!s->code && bad < count * pixels)
-            s->code = fail(s->err, SAEURON_ENAN, "the VAE's output is not finite at element %zu", bad % pixels);
+            s->code = fail(s->err, SAEURON_ENAN, "the VAE's output is not finite at element %zu",
+                           bad % pixels);
         for (size_t j = 0; !s->code && j < count * pixels; j++)
             s->rgb[(s->first + s->decoded) * pixels + j] = nn_pixel(y[j]);
     }

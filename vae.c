@@ -221,7 +221,8 @@ static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B
     for (size_t j = 0; j < layers; j++) {
         resnet_forward(c, &l->resnets[j], at->y, at->x, NULL, B, H, W);
         swap(at);
-        report(watch, at->x, B, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.%zu.resnets.%zu", block, i, j);
+        report(watch, at->x, B, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.%zu.resnets.%zu", block,
+               i, j);
     }
 }
 
@@ -248,7 +249,8 @@ static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *
     *H *= 2;
     *W *= 2;
     apply_conv(c, at->x, at->y, &l->sampler, B, *H, *W);
-    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "decoder.up_blocks.%zu.upsamplers.0", i);
+    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "decoder.up_blocks.%zu.upsamplers.0",
+           i);
 }
 
 /* Floats of the decoder's largest activation, for latents [B,H,W,.]. */
@@ -342,7 +344,8 @@ static void down_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t
     swap(at);
     *H /= 2;
     *W /= 2;
-    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "encoder.down_blocks.%zu.downsamplers.0", i);
+    report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE,
+           "encoder.down_blocks.%zu.downsamplers.0", i);
 }
 
 /* Floats of the encoder's largest activation, an image [B,H,W,3] given. */
@@ -365,11 +368,11 @@ static void clamp_logvar(float *y, size_t P, size_t C)
             y[i] = y[i] < -30.0f ? -30.0f : y[i] > 20.0f ? 20.0f : y[i];
 }
 
-void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *tapped)
+void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W, const tap *told)
 {
     const vae_half *p = &v->encoder;
     const size_t mark = arena_mark(c->work), n = largest_encoded(v, B, H, W);
-    listener watch = { .c = c, .tap = tapped };
+    listener watch = { .c = c, .tap = told };
     pair at;
     at.x = arena_floats(c->work, n);
     at.y = arena_floats(c->work, n);

@@ -440,8 +440,8 @@ static void place_rows(group *g, const float *x, size_t step, size_t rows, size_
 /* Floats of an image's line with its border. */
 static size_t bordered_line(const conv_shape *s) { return (s->pad_before + s->W + s->pad_after) * s->ci; }
 
-/* Line y of an image with its border: zeros around [H,W,ci]. y counts from the image's first line; above it, it
- * has wrapped. */
+/* Line y of an image with its border: zeros around [H,W,ci]. y counts from the image's first line; above
+ * that it has wrapped. */
 static void copy_line(float *to, const float *image, const conv_shape *s, size_t y)
 {
     const size_t before = s->pad_before * s->ci, width = s->W * s->ci, all = bordered_line(s);
@@ -454,8 +454,8 @@ static void copy_line(float *to, const float *image, const conv_shape *s, size_t
     memset(to + before + width, 0, (all - before - width) * sizeof *to);
 }
 
-/* The patches of rows i0..i0+rows-1: the lines under them are copied with their border, and patches overlap in
- * them. The rows are in fours that end with a line, or all of one line: then the last four may reach past it. */
+/* The patches of rows i0..i0+rows-1: the lines under them are copied with their border, and patches overlap
+ * there. Either lines are in fours, or the rows are all of one line: then the last four may reach past it. */
 static void place_patches(group *g, const left *L, size_t i0, size_t rows)
 {
     const conv_shape *s = L->conv;
@@ -464,12 +464,13 @@ static void place_patches(group *g, const left *L, size_t i0, size_t rows)
     size_t i = i0;
 
     g->l = (layout){ s->stride * s->ci, s->k * s->ci, all - s->k * s->ci };
-    for (size_t line = i0 / L->Wo, n; line < end; line += n) { /* n lines of one image */
-        const size_t oy = line % L->Ho, tall = (n = least(L->Ho - oy, end - line), (n - 1) * s->stride + s->k);
+    for (size_t line = i0 / L->Wo, n; line < end; line += n) {
         const float *image = L->x + line / L->Ho * s->H * s->W * s->ci;
+        const size_t oy = line % L->Ho;
+        n = least(L->Ho - oy, end - line); /* lines of this image, under which there are more */
         for (; i < least(i0 + rows, (line + n) * L->Wo); i += 4)
             g->four[(i - i0) / 4] = to + ((i / L->Wo - line) * all + i % L->Wo * s->ci) * s->stride;
-        for (size_t y = 0; y < tall; y++, to += all)
+        for (size_t y = 0; y < (n - 1) * s->stride + s->k; y++, to += all)
             copy_line(to, image, s, oy * s->stride + y - s->pad_before);
     }
 }
@@ -554,7 +555,7 @@ typedef struct cut {
     size_t height, groups;   /* rows of a group; groups */
     size_t Nc;               /* columns of a block: packed at a time */
     size_t panels, segments; /* panels of a segment; segments of a block: as many as threads lack groups */
-    size_t fours, copies;    /* a thread's scratch: pointers, floats; never fewer for a larger M: plans rely on it */
+    size_t fours, copies;    /* a thread's scratch: pointers and floats, never fewer for a larger M */
 } cut;
 
 static cut cut_work(const left *L, size_t threads, size_t N, bool packed)
@@ -586,8 +587,8 @@ static cut cut_work(const left *L, size_t threads, size_t N, bool packed)
     return w;
 }
 
-/* y [M,N] = L R^T + bias. All threads pack a block of W; then each takes units of work. No patch matrix exists:
- * whoever takes a group copies the lines under it. */
+/* y [M,N] = L R^T + bias. All threads pack a block of W; then each takes units of work. No patch matrix
+ * exists: whoever takes a group copies the lines under it. */
 static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t N)
 {
     const size_t M = L->M, K = L->K, mark = arena_mark(c->work);

@@ -1,9 +1,9 @@
-/* forward.h: layers at work: linear, conv, the ResNet block that UNet and VAE share, rows by thread, and the tap
- * at module boundaries.
+/* forward.h: layers at work: linear, conv, the ResNet block that UNet and VAE share, the tap at module
+ * boundaries, rows by thread.
  *
  *   bound layers (bind.h), x [B,H,W,C] --apply_*, resnet_forward--> y
- *   a batch --by_rows--> threads, a part of its rows each
  *   a network's forward pass --tap--> its caller
+ *   a batch --by_rows--> threads, a part of its rows each
  *
  * Not here: binding (bind.h), the arithmetic (arithmetic/nn.h). Source:
  * diffusers.models.resnet.ResnetBlock2D. */
@@ -46,8 +46,8 @@ typedef struct module_output {
 
 /* fn is called with every module's output. It may change the values in place, and compute on c, as ablations
  * do; while a pass is planned x is NULL, and fn plans what it computes. If it returns not 0, it is not called
- * again in that pass, and the UNet's pass ends there. Threads call it side by side, unless whole: then rows are
- * not taken apart. */
+ * again in that pass, and the UNet's pass ends there. Threads call it side by side, unless whole: then rows
+ * are not taken apart. */
 typedef struct tap {
     int  (*fn)(void *user, nn *c, const module_output *o);
     void *user;
@@ -71,8 +71,8 @@ void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int k
 typedef void rows_pass(nn *c, void *job, size_t first, size_t rows);
 
 /* Takes all rows of a batch through a network. With weights packed before (bind_file) and a row for every
- * thread, each thread takes a part of the rows by itself, on its share of c's arena, and they meet once, at the
- * end. Else all share every product, since they share the packing. watch: the pass's tap, or NULL. */
+ * thread, each thread takes a part of the rows by itself, on its share of c's arena, and they meet once, at
+ * the end. Else all share every product, since they share the packing. watch: the pass's tap, or NULL. */
 void by_rows(nn *c, bool packed, const tap *watch, size_t rows, rows_pass *pass, void *job);
 
 #endif

@@ -275,8 +275,8 @@ static void take_rows(int threads, size_t rows, bool packed, const tap *watch)
     CHECK(job.passes == (apart ? c.threads : 1) && job.shared == (!apart && c.threads > 1),
           "%d threads, %zu rows: %d passes, %d of them by all", threads, rows, job.passes, job.shared);
     for (size_t i = 0; i < ROWS; i++)
-        CHECK(job.taken[i] == (i < rows), "%d threads, %zu rows: row %zu was taken %d times", threads, rows, i,
-              job.taken[i]);
+        CHECK(job.taken[i] == (i < rows), "%d threads, %zu rows: row %zu was taken %d times", threads, rows,
+              i, job.taken[i]);
     work.size /= 2;
     by_rows(&c, packed, watch, rows, mark_rows, &job);
     CHECK(work.failed, "%d threads, %zu rows: half of the memory is enough", threads, rows);
