@@ -1,5 +1,5 @@
-/* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C. Only system.c
- * calls it.
+/* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C, a busy process. Only
+ * system.c calls it.
  *
  *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: all or nothing--> path
  *
@@ -59,12 +59,14 @@ void io_out_abort(io_out *o);       /* does nothing after commit */
 int io_write_file(const char *path, const void *bytes, size_t n, saeuron_error *err);
 int io_make_dir(const char *path, saeuron_error *err);  /* and the folders above it; fine when it exists */
 
-/* ---- clock, terminal, Ctrl-C ---- */
+/* ---- clock, terminal, Ctrl-C, another process ---- */
 
 double os_seconds(void);                 /* from some moment on, never back if the system has such a clock */
 int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal */
 void   os_catch_interrupt(void);         /* Ctrl-C sets a flag from now on; a second one ends the program */
 bool   os_interrupted(void);
 int    os_cores(void);
+bool   os_load_start(void);              /* a process of its own keeps one core busy; false: there is none */
+void   os_load_stop(void);               /* and ends; it ends with this process, too */
 
 #endif

@@ -232,6 +232,29 @@ static void profile(bench *b)
            100 * speed / (b->peak * b->x->threads));
 }
 
+/* A step alone and beside a process that keeps one core busy, by turns: the machine's own noise meets both. */
+static int loaded(bench *b)
+{
+    double alone[BENCH_RUNS_MAX], beside[BENCH_RUNS_MAX], ratio[BENCH_RUNS_MAX];
+    const size_t n = b->o->runs;
+    run_step(b);
+    for (size_t i = 0; i < n; i++) {
+        alone[i] = median_seconds(b, run_step);
+        if (!os_load_start())
+            return fail(b->err, SAEURON_EUSAGE, "--with-load: this system gives no process to run beside");
+        beside[i] = median_seconds(b, run_step);
+        os_load_stop();
+        ratio[i] = beside[i] / alone[i];
+    }
+    qsort(alone, n, sizeof *alone, by_value);
+    qsort(beside, n, sizeof *beside, by_value);
+    qsort(ratio, n, sizeof *ratio, by_value);
+    row(b, "unet_step", alone[n / 2], "s a guided step");
+    row(b, "unet_step_loaded", beside[n / 2], "s a guided step beside a process that keeps one core busy");
+    row(b, "load_ratio", ratio[n / 2], "times as long: the median of the pairs");
+    return SAEURON_OK;
+}
+
 /* ---- an SAE's training, at the paper's size ---- */
 
 /* A batch [M,d] that has something to learn: noise, a mean, and a few of 512 directions a token. */
@@ -443,6 +466,8 @@ static int run_rows(bench *b)
     if (b->code)
         return b->code;
     b->peak = peak_speed(&b->c);
+    if (b->o->with_load)
+        return loaded(b);
     if (b->o->profile) {
         profile(b);
         return SAEURON_OK;

@@ -8,7 +8,8 @@
 
 #define BENCH_RUNS_MAX 99
 typedef struct bench_options {
-    bool   as_json, profile;
+    bool   as_json;
+    bool   profile, with_load; /* instead of the rows: a step by operations; a step beside a busy process */
     size_t runs;        /* 1 to BENCH_RUNS_MAX: each figure is their median */
     const char *only;   /* one row, by its name; NULL: all but those that take minutes */
 } bench_options;

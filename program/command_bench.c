@@ -12,7 +12,7 @@ int selftest_run(const char *isa, int threads, bool show, bool quiet); /* selfte
 
 static const char *only;
 static size_t runs = 5;
-static bool   listing, profile;
+static bool   listing, profile, with_load;
 
 /* ---- selftest ---- */
 
@@ -39,6 +39,8 @@ static const option bench_table[] = {
     { "--only", "ROW", "one row of the list by its name, also those that take minutes", .text = &only },
     { "--runs", "N", "each figure is the median of N runs (default 5)", .size = &runs },
     { "--profile", NULL, "one guided step instead, operation by operation", .flag = &profile },
+    { "--with-load", NULL, "instead: a guided step alone, and beside another process that keeps one core busy",
+      .flag = &with_load },
     { .group = model_options }, { .group = synthetic_options },
     { .group = json_options }, { 0 },
 };
@@ -52,7 +54,8 @@ static int run_bench(saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "--runs must be from 1 to 99");
     if ((code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
-    const bench_options b = { .as_json = as_json, .profile = profile, .runs = runs, .only = only };
+    const bench_options b = { .as_json = as_json, .profile = profile, .with_load = with_load, .runs = runs,
+                              .only = only };
     code = bench_run(x, &b, err);
     saeuron_close(x);
     return code;
