@@ -400,28 +400,22 @@ int os_cores(void)
 #endif
 }
 
-static pid_t load;
-
-bool os_load_start(void)
+long os_load_start(void)
 {
-    const pid_t parent = getpid();
-    load = fork();
+    const pid_t parent = getpid(), load = fork();
     if (load == 0)
-        while (getppid() == parent) /* and no longer: nobody else would stop it */
+        while (getppid() == parent)
             for (volatile long i = 0; i < 10000000; i++)
                 ;
     if (load == 0)
         _exit(0);
-    return load > 0;
+    return load > 0 ? (long)load : 0;
 }
 
-void os_load_stop(void)
+void os_load_stop(long process)
 {
-    if (load <= 0)
-        return;
-    kill(load, SIGKILL);
-    waitpid(load, NULL, 0);
-    load = 0;
+    kill((pid_t)process, SIGKILL);
+    waitpid((pid_t)process, NULL, 0);
 }
 
 #else /* plain C99: files are read, never mapped; no folders, terminals or cores are known of */
@@ -480,8 +474,8 @@ int io_make_dir(const char *path, saeuron_error *err)
 double os_seconds(void) { return (double)time(NULL); }
 int os_terminal_width(void) { return 0; }
 int os_cores(void) { return 1; }
-bool os_load_start(void) { return false; }
-void os_load_stop(void) {}
+long os_load_start(void) { return 0; }
+void os_load_stop(long process) { (void)process; }
 
 static void on_interrupt(int number)
 {

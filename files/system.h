@@ -66,7 +66,7 @@ int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal 
 void   os_catch_interrupt(void);         /* Ctrl-C sets a flag from now on; a second one ends the program */
 bool   os_interrupted(void);
 int    os_cores(void);
-bool   os_load_start(void);              /* a process of its own keeps one core busy; false: there is none */
-void   os_load_stop(void);               /* and ends; it ends with this process, too */
+long   os_load_start(void);              /* a process that keeps one core busy, as long as this one runs; or 0 */
+void   os_load_stop(long process);
 
 #endif

@@ -240,10 +240,11 @@ static int loaded(bench *b)
     run_step(b);
     for (size_t i = 0; i < n; i++) {
         alone[i] = median_seconds(b, run_step);
-        if (!os_load_start())
+        const long busy = os_load_start();
+        if (!busy)
             return fail(b->err, SAEURON_EUSAGE, "--with-load: this system gives no process to run beside");
         beside[i] = median_seconds(b, run_step);
-        os_load_stop();
+        os_load_stop(busy);
         ratio[i] = beside[i] / alone[i];
     }
     qsort(alone, n, sizeof *alone, by_value);
