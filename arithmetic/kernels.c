@@ -46,6 +46,7 @@ enum {
     GROUP = 48 * 2048,         /* floats of x that meet one panel after another: second-level cache */
     SEGMENT = 128,             /* floats of a row that are transposed at a time */
     PANELS = 2 << 20,          /* floats of W packed at a time, for all threads */
+    ALONE = 2 << 20,           /* floats of all rows of x, at most, where each thread packs for itself */
     APART = 16,                /* floats between copied rows, lest all begin in one set of the cache */
     WORTH = 1 << 21            /* multiply-adds worth waking threads for; a sixteenth as many elements */
 };
@@ -504,128 +505,176 @@ typedef struct product {
     size_t N;
 } product;
 
-/* Whether tiles read plain rows where they lie: if they are in fours, and do not all begin in one set of the
- * cache. */
-static bool in_place(const left *L) { return !L->conv && L->M % 4 == 0 && L->K % 1024; }
+/* Whether plain rows would all begin in one set of the cache. */
+static bool stacked(const left *L) { return !L->conv && L->K % 1024 == 0; }
+/* Whether tiles read rows where they lie: they are in fours, and not stacked. */
+static bool in_place(const left *L) { return !L->conv && L->M % 4 == 0 && !stacked(L); }
 
-/* Rows i0..i0+rows-1 (a group) by columns j0..j0+columns-1, whose panels [K,NR] b holds. The group stays in
- * the second-level cache while one panel after another passes. */
-static void multiply_group(const product *p, group *g, const float *b,
-                           size_t i0, size_t rows, size_t j0, size_t columns)
+/* Floats that place_group copies of so many rows. */
+static size_t copied_floats(const left *L, size_t rows)
 {
-    const left *L = p->L;
-    const bool  copied = !L->conv && !in_place(L); /* a chunk at a time */
+    return round_up(L->conv ? patches_floats(L, rows) : round_up(rows, 4) * (L->K + APART), 16);
+}
 
+/* Rows i0..i0+rows-1 where tiles read them. */
+static void place_group(group *g, const left *L, size_t i0, size_t rows)
+{
+    const size_t apart = L->K + APART;
     if (L->conv)
         place_patches(g, L, i0, rows);
-    else
+    else if (in_place(L))
         place_rows(g, L->x + i0 * L->K, L->K, rows, L->K);
-    for (size_t k = 0; k < L->K; k += CHUNK) {
-        const size_t n = least(CHUNK, L->K - k), lda = n + APART;
-        for (size_t i = 0; copied && i < rows; i++)
-            memcpy(g->copies + i * lda, L->x + (i0 + i) * L->K + k, n * sizeof *L->x);
-        if (copied)
-            place_rows(g, g->copies, lda, rows, n);
+    else {
+        for (size_t i = 0; i < rows; i++)
+            memcpy(g->copies + i * apart, L->x + (i0 + i) * L->K, L->K * sizeof *L->x);
+        place_rows(g, g->copies, apart, rows, L->K);
+    }
+}
+
+/* A group's rows, of which the first is i0, by columns j0..j0+columns-1, whose panels [K,NR] b holds: one after
+ * the other, chunk by chunk, so that rows and panel stay in the second-level cache. */
+static void multiply_group(const product *p, const group *g, const float *b,
+                           size_t i0, size_t rows, size_t j0, size_t columns)
+{
+    const size_t K = p->L->K;
+    for (size_t k = 0; k < K; k += CHUNK) {
+        const size_t n = least(CHUNK, K - k);
         for (size_t j = 0, count; j < columns; j += count) {
             count = panel_columns(columns - j);
-            const float *panel = b + j * L->K + k * panel_width(count);
-            const float *bias = p->bias && k + n == L->K ? p->bias + j0 + j : NULL;
+            const float *panel = b + j * K + k * panel_width(count);
+            const float *bias = p->bias && k + n == K ? p->bias + j0 + j : NULL;
             for (size_t i = 0; i < rows; i += MR) {
                 const size_t high = least(MR, rows - i);
                 float *y = p->y + (i0 + i) * p->N + j0 + j;
                 fetch_to_write(y, p->N, high, count);
-                multiply_tile(y, p->N, g->four + i / 4, &g->l, copied ? 0 : k, panel, high, count, n, k > 0,
-                              bias);
+                multiply_tile(y, p->N, g->four + i / 4, &g->l, k, panel, high, count, n, k > 0, bias);
             }
         }
     }
 }
 
-/* Columns of W that are packed at a time: few, so that their panels stay in the cache while groups of rows
- * pass. */
-static size_t columns_at_once(size_t N, size_t K)
-{
-    const size_t fit = PANELS / (K ? K : 1) / NR * NR;
-    return least(round_up(N, NR), fit > NR ? fit : NR);
-}
-
-/* How a product is cut into units of work: a group of rows by a segment of a block's columns. Few and coarse:
- * threads meet once a block, and what one thread has written it mostly reads again in the next product. */
+/* How a product is cut into units of work, few and coarse: groups of rows by segments of a block's columns. What
+ * a thread has written it mostly reads again in the next product. What is planned never shrinks as rows are
+ * added: who plans for some rows may multiply fewer. */
 typedef struct cut {
     size_t height, groups;   /* rows of a group; groups */
     size_t Nc;               /* columns of a block: packed at a time */
     size_t panels, segments; /* panels of a segment; segments of a block: as many as threads lack groups */
-    size_t fours, copies;    /* a thread's scratch: pointers and floats, never fewer for a larger M */
+    bool   alone;            /* each thread packs for itself, and has all rows */
+    size_t packed, fours, copies; /* floats of W packed at a time; a thread's pointers and floats for rows */
 } cut;
+
+/* Rows whose copies take about so many floats: whole lines of a convolution. */
+static size_t rows_within(const left *L, size_t floats)
+{
+    const conv_shape *s = L->conv;
+    return s ? most(1, floats / most(1, s->stride * bordered_line(s))) * L->Wo : floats / most(1, L->K);
+}
 
 static cut cut_work(const left *L, size_t threads, size_t N, bool packed)
 {
     enum { FEW = 8 }; /* rows of a group, at least */
+    const size_t M = L->M, K = most(1, L->K), own = times(threads * NR, K);
+    const bool   lines = L->conv && L->Wo % 4; /* not in fours: each is a group */
+    const size_t fit = lines ? L->Wo
+                             : L->conv ? rows_within(L, GROUP) : round_up(GROUP / least(K, CHUNK), MR);
+    const size_t bound = least(fit, round_up(M, 4)), all = rows_within(L, ALONE);
     cut w;
-    size_t fit = L->Wo; /* a group is a line, if lines are not in fours */
-    if (!L->conv)
-        fit = round_up(GROUP / most(1, least(L->K, CHUNK)), MR);
-    else if (L->Wo % 4 == 0)
-        fit = most(1, GROUP / most(1, L->conv->stride * bordered_line(L->conv))) * L->Wo;
-    const size_t bound = least(fit, round_up(L->M, 4));
-    w.fours = bound / 4 + 1;
-    w.copies = L->conv ? patches_floats(L, bound) : bound * (least(L->K, CHUNK) + APART);
-    w.copies = round_up(w.copies, 16);
 
-    w.groups = most(1, (L->M + fit - 1) / fit);
+    w.groups = most(1, (M + fit - 1) / fit);
     if (w.groups < 4 * threads)
         w.groups = round_up(w.groups, threads);
-    w.height = least(fit, most(FEW, round_up((L->M + w.groups - 1) / w.groups, 4)));
-    if (L->conv && L->Wo % 4)
-        w.height = fit;
-    w.groups = (L->M + w.height - 1) / w.height;
+    w.height = lines ? fit : least(fit, most(FEW, round_up((M + w.groups - 1) / w.groups, 4)));
+    w.groups = (M + w.height - 1) / w.height;
 
-    w.Nc = packed ? N : columns_at_once(N, L->K);
-    const size_t all = (least(w.Nc, N) + NR - 1) / NR;
-    w.segments = least(most(1, all), w.groups < threads ? (threads + w.groups - 1) / most(1, w.groups) : 1);
-    w.panels = (all + w.segments - 1) / w.segments;
+    const bool can = !packed && !lines && own <= 4 * PANELS;
+    w.alone = can && M <= all && (L->conv || stacked(L) || in_place(L) || M <= bound);
+    w.Nc = packed ? N : least(round_up(N, NR), most(NR, PANELS / K / NR * NR));
+    w.packed = packed ? 0 : most(times(w.Nc, K), can ? own : 0);
+    const size_t rows = can ? most(bound, least(M, all)) : bound;
+    w.fours = rows / 4 + 1;
+    w.copies = copied_floats(L, L->conv || stacked(L) ? rows : bound);
+
+    const size_t panels = (least(w.Nc, N) + NR - 1) / NR;
+    w.segments = least(most(1, panels), (threads + w.groups - 1) / most(1, w.groups));
+    w.panels = (panels + w.segments - 1) / most(1, w.segments);
     return w;
 }
 
-/* y [M,N] = L R^T + bias. All threads pack a block of W; then each takes units of work. No patch matrix
- * exists: whoever takes a group copies the lines under it. */
-static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t N)
-{
-    const size_t M = L->M, K = L->K, mark = arena_mark(c->work);
-    const size_t threads = (double)M * (double)N * (double)K >= WORTH ? (size_t)c->threads : 1;
-    const cut    w = cut_work(L, threads, N, R->w.packed != NULL);
-    float *fresh = R->w.packed ? NULL : arena_bytes(c->work, w.Nc * sizeof(float), K);
-    float *copies = arena_bytes(c->work, threads * w.copies, sizeof(float));
-    const float **fours = arena_bytes(c->work, threads * w.fours, sizeof *fours);
-    const float  *b = R->w.packed ? R->w.packed : fresh;
-    const product p = { y, L, bias, N };
+/* y [M,N] = L R^T + bias at work: what is packed of R, and the threads' scratch for groups. */
+typedef struct scratch { float *fresh, *copies; const float **fours; } scratch;
 
-    if (y && fours && K == 0)
-        for (size_t i = 0; i < M * N; i++)
-            y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
-    else if (y && fours) {
-        OMP(omp parallel num_threads((int)threads))
-        for (size_t j0 = 0; j0 < N; j0 += w.Nc) {
-            const size_t n = least(w.Nc, N - j0);
-            if (fresh) {
-                if (j0) { /* the block before is still being read */
-                    OMP(omp barrier)
-                }
-                OMP(omp for schedule(dynamic))
-                for (size_t j = 0; j < n; j += NR)
-                    pack_panels(fresh + j * K, R, j0 + j, least(NR, n - j));
+static group group_of(const scratch *s, const cut *w)
+{
+    const size_t me = (size_t)thread_number();
+    return (group){ .four = s->fours + me * w->fours, .copies = s->copies + me * w->copies };
+}
+
+/* All threads pack a block of W, if it is not packed; then each takes units of work. */
+static void by_groups(const product *p, const right *R, const cut *w, const scratch *s, size_t threads)
+{
+    const float *b = R->w.packed ? R->w.packed : s->fresh;
+    const size_t M = p->L->M, K = p->L->K;
+    OMP(omp parallel num_threads((int)threads))
+    for (size_t j0 = 0; j0 < p->N; j0 += w->Nc) {
+        const size_t n = least(w->Nc, p->N - j0);
+        if (!R->w.packed) {
+            if (j0) { /* the block before is still being read */
+                OMP(omp barrier)
             }
-            OMP(omp for schedule(dynamic) nowait)
-            for (size_t u = 0; u < w.groups * w.segments; u++) {
-                const size_t i = u / w.segments * w.height, j = u % w.segments * w.panels * NR;
-                const size_t me = (size_t)thread_number();
-                group g = { .four = fours + me * w.fours, .copies = copies + me * w.copies };
-                if (j < n)
-                    multiply_group(&p, &g, b + j * K, i, least(w.height, M - i), j0 + j,
-                                   least(w.panels * NR, n - j));
-            }
+            OMP(omp for schedule(dynamic))
+            for (size_t j = 0; j < n; j += NR)
+                pack_panels(s->fresh + j * K, R, j0 + j, least(NR, n - j));
+        }
+        OMP(omp for schedule(dynamic) nowait)
+        for (size_t u = 0; u < w->groups * w->segments; u++) {
+            const size_t i = u / w->segments * w->height, j = u % w->segments * w->panels * NR;
+            const size_t rows = least(w->height, M - i);
+            group g = group_of(s, w);
+            if (j >= n)
+                continue;
+            place_group(&g, p->L, i, rows);
+            multiply_group(p, &g, b + j * K, i, rows, j0 + j, least(w->panels * NR, n - j));
         }
     }
+}
+
+/* Each thread keeps all rows, and packs panel after panel for itself: none waits for another, and no panel leaves
+ * its core. */
+static void by_panels(const product *p, const right *R, const cut *w, const scratch *s, size_t threads)
+{
+    const size_t M = p->L->M, each = p->L->K * NR;
+    OMP(omp parallel num_threads((int)threads))
+    {
+        group g = group_of(s, w);
+        float *panel = s->fresh + (size_t)thread_number() * each;
+        place_group(&g, p->L, 0, M);
+        OMP(omp for schedule(dynamic))
+        for (size_t j = 0; j < p->N; j += NR) {
+            const size_t n = least(NR, p->N - j);
+            pack_panels(panel, R, j, n);
+            multiply_group(p, &g, panel, 0, M, j, n);
+        }
+    }
+}
+
+/* y [M,N] = L R^T + bias. */
+static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t N)
+{
+    const size_t M = L->M, mark = arena_mark(c->work);
+    const size_t threads = (double)M * (double)N * (double)L->K >= WORTH ? (size_t)c->threads : 1;
+    const cut w = cut_work(L, threads, N, R->w.packed != NULL);
+    const product p = { y, L, bias, N };
+    scratch s;
+    s.fresh = arena_bytes(c->work, w.packed, sizeof(float));
+    s.copies = arena_bytes(c->work, times(threads, w.copies), sizeof(float));
+    s.fours = arena_bytes(c->work, times(threads, w.fours), sizeof *s.fours);
+
+    if (y && s.fours && L->K == 0)
+        for (size_t i = 0; i < M * N; i++)
+            y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
+    else if (y && s.fours)
+        (w.alone ? by_panels : by_groups)(&p, R, &w, &s, threads);
     arena_release(c->work, mark);
 }
 

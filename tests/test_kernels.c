@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-static unsigned char memory[96u << 20];
+static unsigned char memory[128u << 20];
 static arena work = { memory, sizeof memory, 0, 0, false };
 
 /* Chooses set i of those to compare with the reference, of nn_isa_list and able to run here; false at the
