@@ -194,6 +194,19 @@ static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, 
         }
 }
 
+/* Asks the cache for rows of y, which will be written: a store that waits for its line delays all later
+ * ones. */
+static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
+{
+#if defined(__GNUC__)
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j += 16)
+            __builtin_prefetch(y + i * ldy + j, 1);
+#else
+    (void)y, (void)ldy, (void)rows, (void)columns;
+#endif
+}
+
 /* Where term k of a row lies, and how many terms, it among them, are left in its line. */
 typedef struct place { size_t at, run; } place;
 static place find_term(const layout *l, size_t k)
@@ -215,6 +228,8 @@ static void multiply_tile(float *y, size_t ldy, const float *const *a, const lay
 
     for (size_t j = 0; j < NR; j++)
         nothing[j] = -0.0f;
+    if (n <= BLOCK)
+        fetch_to_write(y, ldy, rows, columns);
     if (n <= BLOCK && rows == h && columns == w && !hi) {
         t->first(n, at.at, at.run, a, l, b, y, ldy, bias ? bias : nothing);
         return;
@@ -222,6 +237,8 @@ static void multiply_tile(float *y, size_t ldy, const float *const *a, const lay
     t->first(least(BLOCK, n), at.at, at.run, a, l, b, lo, w, nothing);
     for (size_t q = BLOCK; q < n; q += BLOCK) {
         at = find_term(l, k + q);
+        if (q + BLOCK >= n)
+            fetch_to_write(y, ldy, rows, columns);
         t->fold(least(BLOCK, n - q), at.at, at.run, a, l, b + q * w, lo);
     }
     if (columns == NR && !hi && bias) /* constants, so that the loop becomes whole registers */
@@ -484,19 +501,6 @@ static size_t patches_floats(const left *L, size_t rows)
     return (lines * s->stride + images * s->k) * bordered_line(s) + 4 * s->stride * s->ci;
 }
 
-/* Asks the cache for rows of y, which will be written: a store that waits for its line delays all later
- * ones. */
-static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
-{
-#if defined(__GNUC__)
-    for (size_t i = 0; i < rows; i++)
-        for (size_t j = 0; j < columns; j += 16)
-            __builtin_prefetch(y + i * ldy + j, 1);
-#else
-    (void)y, (void)ldy, (void)rows, (void)columns;
-#endif
-}
-
 /* y [M,N] = L R^T + bias, or a part of it. */
 typedef struct product {
     float *y;
@@ -546,7 +550,6 @@ static void multiply_group(const product *p, const group *g, const float *b,
             for (size_t i = 0; i < rows; i += MR) {
                 const size_t high = least(MR, rows - i);
                 float *y = p->y + (i0 + i) * p->N + j0 + j;
-                fetch_to_write(y, p->N, high, count);
                 multiply_tile(y, p->N, g->four + i / 4, &g->l, k, panel, high, count, n, k > 0, bias);
             }
         }
