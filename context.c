@@ -269,10 +269,9 @@ uint64_t context_digest(const saeuron_context *ctx)
 {
     const tensors *const files[] = { &ctx->text_file, &ctx->unet_file, &ctx->vae_file };
     uint64_t h = ctx->made ? nn_hash(0, SYNTHETIC, strlen(SYNTHETIC)) : 0;
-    for (size_t i = 0; i < 3; i++)
-        for (size_t j = 0; j < files[i]->count; j++)
-            h = nn_hash(h, files[i]->list[j].data, files[i]->list[j].bytes);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 3; i++) {
+        h = tensors_digest(h, files[i]);
         tensors_release(files[i]);
+    }
     return h;
 }

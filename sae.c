@@ -7,7 +7,6 @@
  * SAE/sae.py).
  * Letters: d width, n latents, k latents kept a token, M tokens. */
 #include "sae.h"
-#include "arithmetic/rng.h"
 #include "arithmetic/threads.h"
 #include "layers/config.h"
 #include "layers/forward.h"
@@ -94,8 +93,7 @@ int sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, sae
         sae_unload(s, host);
         return code;
     }
-    for (size_t i = 0; i < s->file.count; i++)
-        s->digest = nn_hash(s->digest, s->file.list[i].data, s->file.list[i].bytes);
+    s->digest = tensors_digest(0, &s->file);
     return SAEURON_OK;
 }
 

@@ -8,7 +8,6 @@
  * Letters: T sampling steps, n latents, c a concept. */
 #include "stats.h"
 #include "arithmetic/nn.h"
-#include "arithmetic/rng.h"
 #include "files/json.h"
 
 #include <string.h>
@@ -71,15 +70,6 @@ static int read_prompts(stats *s, saeuron_error *err)
 }
 
 /* ---- statistics ---- */
-
-/* The hash of every tensor's bytes, in file order: it tells statistics apart whatever their files' names. */
-static uint64_t digest_of(const tensors *t)
-{
-    uint64_t h = 0;
-    for (size_t i = 0; i < t->count; i++)
-        h = nn_hash(h, t->list[i].data, t->list[i].bytes);
-    return h;
-}
 
 static bool is_map(const tensor *t, size_t steps, size_t n)
 {
@@ -176,7 +166,7 @@ int stats_load(stats *s, const saeuron_host *host, const char *path, saeuron_err
     if (code)
         stats_unload(s, host);
     else
-        s->digest = digest_of(&s->file);
+        s->digest = tensors_digest(0, &s->file);
     return code;
 }
 
@@ -223,7 +213,7 @@ int stats_load_density(stats *s, const saeuron_host *host, const char *path, sae
     if ((code = check_density(s, &s->density, err)) != SAEURON_OK)
         tensors_close(&s->density);
     else
-        s->density_digest = digest_of(&s->density);
+        s->density_digest = tensors_digest(0, &s->density);
     return code;
 }
 

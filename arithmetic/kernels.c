@@ -535,8 +535,8 @@ static void place_group(group *g, const left *L, size_t i0, size_t rows)
     }
 }
 
-/* A group's rows, of which the first is i0, by columns j0..j0+columns-1, whose panels [K,NR] b holds: one after
- * the other, chunk by chunk, so that rows and panel stay in the second-level cache. */
+/* A group's rows, of which the first is i0, by columns j0..j0+columns-1, whose panels [K,NR] b holds: one
+ * after the other, chunk by chunk, so that rows and panel stay in the second-level cache. */
 static void multiply_group(const product *p, const group *g, const float *b,
                            size_t i0, size_t rows, size_t j0, size_t columns)
 {
@@ -556,8 +556,8 @@ static void multiply_group(const product *p, const group *g, const float *b,
     }
 }
 
-/* How a product is cut into units of work, few and coarse: groups of rows by segments of a block's columns. What
- * a thread has written it mostly reads again in the next product. What is planned never shrinks as rows are
+/* How a product is cut into units of work, few and coarse: groups of rows by segments of a block's columns.
+ * What a thread has written it mostly reads again in the next product. Scratch never shrinks as rows are
  * added: who plans for some rows may multiply fewer. */
 typedef struct cut {
     size_t height, groups;   /* rows of a group; groups */
@@ -642,8 +642,8 @@ static void by_groups(const product *p, const right *R, const cut *w, const scra
     }
 }
 
-/* Each thread keeps all rows, and packs panel after panel for itself: none waits for another, and no panel leaves
- * its core. */
+/* Each thread keeps all rows, and packs panel after panel for itself: none waits for another, and no panel
+ * leaves its core. */
 static void by_panels(const product *p, const right *R, const cut *w, const scratch *s, size_t threads)
 {
     const size_t M = p->L->M, each = p->L->K * NR;

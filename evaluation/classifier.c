@@ -9,7 +9,6 @@
  * Letters: B pictures, S side of the network's picture; W, H sides of a picture as it comes, w, h as it
  * goes. */
 #include "evaluation/classifier.h"
-#include "arithmetic/rng.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -275,9 +274,7 @@ const char *saeuron_class_name(const saeuron_classifier *k, size_t i)
 
 uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
 {
-    uint64_t h = 0;
-    for (size_t i = 0; i < k->file.count; i++)
-        h = nn_hash(h, k->file.list[i].data, k->file.list[i].bytes);
+    const uint64_t h = tensors_digest(0, &k->file);
     tensors_release(&k->file);
     return h;
 }

@@ -1,5 +1,5 @@
-/* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C, a busy process. Only
- * system.c calls it.
+/* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C, another process.
+ * Only system.c calls it.
  *
  *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: all or nothing--> path
  *
@@ -66,7 +66,7 @@ int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal 
 void   os_catch_interrupt(void);         /* Ctrl-C sets a flag from now on; a second one ends the program */
 bool   os_interrupted(void);
 int    os_cores(void);
-long   os_load_start(void);              /* a process that keeps one core busy, as long as this one runs; or 0 */
+long   os_load_start(void);              /* a process that keeps a core busy while this one runs; or 0 */
 void   os_load_stop(long process);
 
 #endif

@@ -6,6 +6,7 @@
  * Source: the safetensors format (github.com/huggingface/safetensors, README "Format"). */
 #include "files/tensors.h"
 #include "arithmetic/memory.h"
+#include "arithmetic/rng.h"
 #include "files/bytes.h"
 #include "files/decimal.h"
 #include "files/text.h"
@@ -502,6 +503,13 @@ const char *io_dtype_name(dtype type)
         if (dtypes[i].type == type)
             return dtypes[i].name;
     return "?";
+}
+
+uint64_t tensors_digest(uint64_t h, const tensors *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        h = nn_hash(h, t->list[i].data, t->list[i].bytes);
+    return h;
 }
 
 /* Elements of o; false when there are more than any memory. */

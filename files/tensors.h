@@ -47,6 +47,9 @@ void tensors_close(tensors *t);
 void tensors_release(const tensors *t);                       /* io_release of its files */
 tensor *tensors_find(const tensors *t, const char *name);     /* NULL when absent */
 const char *io_dtype_name(dtype type);                        /* "F16"; "?" for DT_NONE */
+/* h (0 at first) hashed on over every tensor's bytes, in file order: it tells contents apart, whatever their
+ * file is called. */
+uint64_t tensors_digest(uint64_t h, const tensors *t);
 
 /* ---- writing: the header, then each tensor in the order given; all or nothing ---- */
 

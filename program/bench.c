@@ -232,7 +232,7 @@ static void profile(bench *b)
            100 * speed / (b->peak * b->x->threads));
 }
 
-/* A step alone and beside a process that keeps one core busy, by turns: the machine's own noise meets both. */
+/* A step alone and beside a process that keeps a core busy, by turns: the machine's own noise meets both. */
 static int loaded(bench *b)
 {
     double alone[BENCH_RUNS_MAX], beside[BENCH_RUNS_MAX], ratio[BENCH_RUNS_MAX];
@@ -251,7 +251,7 @@ static int loaded(bench *b)
     qsort(beside, n, sizeof *beside, by_value);
     qsort(ratio, n, sizeof *ratio, by_value);
     row(b, "unet_step", alone[n / 2], "s a guided step");
-    row(b, "unet_step_loaded", beside[n / 2], "s a guided step beside a process that keeps one core busy");
+    row(b, "unet_step_loaded", beside[n / 2], "s a guided step beside a process that keeps a core busy");
     row(b, "load_ratio", ratio[n / 2], "times as long: the median of the pairs");
     return SAEURON_OK;
 }

@@ -39,7 +39,7 @@ static const option bench_table[] = {
     { "--only", "ROW", "one row of the list by its name, also those that take minutes", .text = &only },
     { "--runs", "N", "each figure is the median of N runs (default 5)", .size = &runs },
     { "--profile", NULL, "one guided step instead, operation by operation", .flag = &profile },
-    { "--with-load", NULL, "instead: a guided step alone, and beside another process that keeps one core busy",
+    { "--with-load", NULL, "instead: a guided step alone, and beside a process that keeps a core busy",
       .flag = &with_load },
     { .group = model_options }, { .group = synthetic_options },
     { .group = json_options }, { 0 },
