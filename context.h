@@ -75,7 +75,7 @@ int open_config(io_file *f, json *object, const saeuron_host *host, const char *
 bool guidance_ok(float guidance);
 /* Images at a time that suit W x H pixels: one if they are large, so that each is done early. */
 size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H);
-/* A latent of so few pixels keeps one thread busy, not several: its batch is split by rows instead. */
+/* Of so small a latent several are drawn at a time, and the UNet's file stays in memory for the next. */
 bool small_latent(size_t pixels);
 
 #endif

@@ -50,9 +50,10 @@ typedef struct saeuron_host {
     int   (*progress)(void *user, const char *stage, size_t done, size_t total);
     int   threads;      /* 0: all cores, if built with OpenMP */
     const char *isa;    /* kernels: "scalar", "sse2", "avx2", "avx512", "neon"; NULL: the best for this CPU */
-    /* Bytes of alloc that may hold the UNet's weights a second time, packed for speed, four bytes a weight.
-     * If all of them fit, they are packed once, when the model is opened, and the SAEs' encoders with them;
-     * otherwise (or at 0) piece by piece at every use. Each classifier likewise. The program gives 256 MB. */
+    /* Bytes of alloc that may hold one network's weights a second time, packed for speed, four bytes each. A
+     * network whose weights fit is packed once, when it is opened (with the UNet its SAEs' encoders), and
+     * threads take its rows side by side; any other (or at 0) is packed piece by piece at every use, by all
+     * threads together. The program gives 256 MB. */
     size_t pack;
 } saeuron_host;
 

@@ -63,6 +63,9 @@ typedef struct listener {
 } listener;
 
 /* Shows x, of B rows, to the tap; name as printf forms it. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 8, 9)))
+#endif
 void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int kind, const char *format, ...);
 
 /* ---- rows by thread ---- */

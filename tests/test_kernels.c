@@ -285,6 +285,42 @@ static void conv_edges(void)
     try_conv((conv_shape){ 2, 17, 15, 40, 50, 3, 1, 1, 1 }, DT_F16, true); /* enough for threads */
 }
 
+/* Groups of lines: that end inside a line and inside an image, that pass from one image to the next, of more
+ * lines than one group holds; and so many rows that no thread keeps them all. */
+static void conv_groups(void)
+{
+    try_conv((conv_shape){ 2, 33, 8, 64, 40, 3, 1, 1, 1 }, DT_F16, true);
+    try_conv((conv_shape){ 3, 9, 12, 30, 33, 5, 1, 2, 2 }, DT_F32, true);
+    try_conv((conv_shape){ 3, 10, 16, 40, 50, 3, 2, 1, 1 }, DT_F16, false);
+    try_conv((conv_shape){ 5, 2, 4, 96, 96, 3, 1, 1, 1 }, DT_F16, true);
+    try_conv((conv_shape){ 1, 20, 64, 80, 9, 3, 1, 1, 1 }, DT_F16, true);
+    try_conv((conv_shape){ 1, 64, 64, 1024, 3, 1, 2, 0, 0 }, DT_F16, true);
+}
+
+/* Scratch never shrinks as images are added: who plans for a batch may run a smaller one. */
+static void conv_plans(void)
+{
+    static const struct { size_t H, W, ci; } shapes[] = {
+        { 4, 4, 96 }, { 8, 8, 512 }, { 16, 16, 640 }, { 5, 7, 300 }
+    };
+    nn c;
+    for (size_t i = 0; kernels_of(&c, i, 1); i++)
+        for (c.threads = 1; c.threads <= 5; c.threads++)
+            for (size_t k = 0; k < COUNT(shapes); k++) {
+                size_t before = 0;
+                for (size_t B = 1; B < 60; B++) {
+                    arena plan = { NULL, 0, 0, 0, false };
+                    const conv_shape s = { B, shapes[k].H, shapes[k].W, shapes[k].ci, 48, 3, 1, 1, 1 };
+                    c.work = &plan;
+                    nn_conv2d(&c, NULL, NULL, (weight){ .type = DT_F16 }, NULL, &s);
+                    CHECK(plan.peak >= before, "%s, %d threads, %zu x %zu x %zu: %zu images need %zu bytes, "
+                          "%zu %zu", nn_isa_name(&c), c.threads, s.H, s.W, s.ci, B - 1, before, B, plan.peak);
+                    before = plan.peak;
+                }
+            }
+    c.work = &work;
+}
+
 typedef struct attention_case {
     size_t B, Nq, Nk, heads, head;
     bool   causal;
@@ -438,7 +474,7 @@ const test_case kernels_tests[] = {
     { "linear_large", linear_large },
     { "linear_plans", linear_plans },
     { "linear_bias", linear_bias },
-    { "conv_edges", conv_edges },
+    { "conv_edges", conv_edges }, { "conv_groups", conv_groups }, { "conv_plans", conv_plans },
     { "attention_edges", attention_edges },
     { "attention_zeros", attention_zeros },
     { "norm_edges", norm_edges },
