@@ -1,9 +1,9 @@
 /* kernels.c: the fast paths, compiled once for each instruction set: -DNN_ISA=scalar, sse2, avx2, avx512 or
  * neon.
  *
- *   y = x W^T:   x --copy--> rows of a chunk  \
- *                                              > register tile of 12 x 32 chains of fma --> lo --> y (+ bias)
- *                W --pack--> panels [k][32]   /
+ *   y = x W^T:   x --place--> rows as they lie, or lines with a border  \
+ *                                                                       > tile of 12 x 32 chains of fma --> y
+ *                W --pack--> panels [k][32]                            /
  *
  * The loops are the same for every instruction set, in plain C; what differs is the tile's size and the
  * compiler's flags. Lanes run over outputs, never over k, so each output is contract 3's chain, whatever the
@@ -676,7 +676,7 @@ static void gemm(nn *c, float *y, const left *L, const right *R, const float *bi
     if (y && s.fours && L->K == 0)
         for (size_t i = 0; i < M * N; i++)
             y[i] = bias ? 0.0f + bias[i % N] : 0.0f;
-    else if (y && s.fours)
+    else if (y && s.fours && M)
         (w.alone ? by_panels : by_groups)(&p, R, &w, &s, threads);
     arena_release(c->work, mark);
 }

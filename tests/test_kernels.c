@@ -295,6 +295,7 @@ static void conv_groups(void)
     try_conv((conv_shape){ 5, 2, 4, 96, 96, 3, 1, 1, 1 }, DT_F16, true);
     try_conv((conv_shape){ 1, 20, 64, 80, 9, 3, 1, 1, 1 }, DT_F16, true);
     try_conv((conv_shape){ 1, 64, 64, 1024, 3, 1, 2, 0, 0 }, DT_F16, true);
+    try_conv((conv_shape){ 0, 8, 8, 3, 4, 3, 1, 1, 1 }, DT_F16, true); /* no image at all */
 }
 
 /* Scratch never shrinks as images are added: who plans for a batch may run a smaller one. */
