@@ -118,7 +118,8 @@ typedef struct sampling {
     bool    guided;
     int     step;           /* sampling step; -1 outside the loop */
     const char *network;    /* prefix of the names that the tap hears */
-    int     code;           /* the first error's */
+    int     code;           /* the first error's, failed the row in which a module's output has it */
+    size_t  failed;
     saeuron_error *err;
     unsigned char *rgb;     /* NULL when planning */
     bool    names;          /* the tap is only told names: saeuron_intermediates */
@@ -133,27 +134,29 @@ static size_t latent_values(const sampling *s) { return channels(s) * s->h * s->
 
 /* ---- at every module ---- */
 
-/* Ends the call with the error e; the first one counts. Threads that take rows side by side may have one
- * each. */
-static int end_with(sampling *s, const saeuron_error *e)
+/* Ends the call with the error e at a module's output. Threads that take rows side by side may have one each:
+ * that of the lowest row counts, whoever was first. */
+static int end_with(sampling *s, const module_output *m, const saeuron_error *e)
 {
     OMP(omp critical(end))
-    if (!s->code) {
+    if (!s->code || m->first < s->failed) {
         s->code = e->code;
+        s->failed = m->first;
         if (s->err)
             *s->err = *e;
     }
     return e->code;
 }
 
-static int check_finite(sampling *s, const module_output *m, size_t n)
+static int check_finite(sampling *s, const module_output *m)
 {
-    const size_t bad = nn_first_bad(m->x, n);
+    const size_t each = m->H * m->W * m->C, bad = nn_first_bad(m->x, m->B * each);
     saeuron_error e;
-    if (bad == n)
+    if (bad == m->B * each)
         return SAEURON_OK;
-    fail(&e, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", m->name, s->step, bad);
-    return end_with(s, &e);
+    fail(&e, SAEURON_ENAN, "unet.%s is not finite at step %d, element %zu", m->name, s->step,
+         m->first * each + bad);
+    return end_with(s, m, &e);
 }
 
 /* Copies a module's output, B rows of n values, if it is recorded: the rows of the conditional half, each to
@@ -166,7 +169,7 @@ static int record(sampling *s, const module_output *m, size_t n)
     for (size_t i = 0; i < r->count; i++) {
         if (strcmp(r->module[i], m->name))
             continue;
-        if ((code = check_finite(s, m, m->B * n)) != SAEURON_OK)
+        if ((code = check_finite(s, m)) != SAEURON_OK)
             return code;
         for (size_t row = 0; row < m->B; row++)
             if (m->first + row >= uncond)
@@ -185,7 +188,7 @@ static int tell(sampling *s, const module_output *m)
     if (!s->o->tap(s->o->tap_user, full, s->step, s->first + s->decoded + m->first, m->x, shape, m->kind))
         return SAEURON_OK;
     fail(&e, SAEURON_ECANCEL, "stopped by the caller at %s", full);
-    return end_with(s, &e);
+    return end_with(s, m, &e);
 }
 
 /* EQ 11: Where SAeUron's hooks are: called with every module's output [B,H,W,C]. Ablates it if something is
@@ -200,7 +203,7 @@ static int at_module(void *user, nn *c, const module_output *m)
         const ablation *a = s->ctx->hook[i];
         if (!ablation_active(a) || strcmp(a->hook, m->name))
             continue;
-        if (m->x && (code = check_finite(s, m, tokens * m->C)) != SAEURON_OK)
+        if (m->x && (code = check_finite(s, m)) != SAEURON_OK)
             return code;
         ablate(c, a, m->x, tokens, m->x ? s->step_of[i][s->step] : 0);
     }
