@@ -408,7 +408,7 @@ long os_load_start(void)
             for (volatile long i = 0; i < 10000000; i++)
                 ;
     if (load == 0)
-        _exit(0);
+        kill(getpid(), SIGKILL); /* nothing of the parent's is to be ended twice */
     return load > 0 ? (long)load : 0;
 }
 
