@@ -57,18 +57,14 @@ static int configure_vae(void *v, json o, const char *path, saeuron_error *err)
 
 static int read_weights(saeuron_context *ctx, const network *n, const char *dir, saeuron_error *err)
 {
-    nn     c;
-    size_t weights = 0;
-    int    code;
+    nn  c;
+    int code;
     if (ctx->made)
         return bind_hashed(&ctx->host, 0, DT_F16, ctx->threads, n->bind, n->net, n->memory, err);
     if ((code = tensors_open_model(n->file, &ctx->host, dir, n->stem, err)) != SAEURON_OK)
         return code;
     nn_init(&c, ctx->host.isa, ctx->threads, NULL);
-    for (size_t i = 0; i < n->file->count; i++)
-        weights += n->file->list[i].count;
-    const bool pack = weights <= ctx->host.pack / sizeof(float);
-    code = bind_file(&ctx->host, n->file, &c, pack, n->bind, n->net, n->memory, err);
+    code = bind_file(&ctx->host, n->file, &c, packs(&ctx->host, n->file), n->bind, n->net, n->memory, err);
     tensors_release(n->file); /* binding has read every value, to check it; what is needed will come back */
     return code;
 }

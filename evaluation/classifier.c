@@ -196,21 +196,17 @@ static int read_config(saeuron_classifier *k, saeuron_error *err)
     return code;
 }
 
-/* config.json, then the tensors, which are packed where host.pack allows it, as the UNet's are. */
+/* config.json, then the tensors. */
 static int open_folder(saeuron_classifier *k, saeuron_error *err)
 {
-    size_t weights = 0;
-    nn     c;
-    int    code = read_config(k, err);
+    nn  c;
+    int code = read_config(k, err);
     if (!code)
         code = tensors_open_model(&k->file, &k->host, k->dir, "model", err);
     if (code)
         return code;
     nn_init(&c, k->host.isa, k->threads, NULL);
-    for (size_t i = 0; i < k->file.count; i++)
-        weights += k->file.list[i].count;
-    code = bind_file(&k->host, &k->file, &c, weights <= k->host.pack / sizeof(float), vit_bind, &k->net,
-                     &k->memory, err);
+    code = bind_file(&k->host, &k->file, &c, packs(&k->host, &k->file), vit_bind, &k->net, &k->memory, err);
     tensors_release(&k->file); /* every value was read, to check it; what is used is read again */
     return code;
 }

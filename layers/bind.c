@@ -383,6 +383,14 @@ static int bind_all(binder b, const saeuron_host *host, void (*walk)(binder *, v
     return b.code;
 }
 
+bool packs(const saeuron_host *host, const tensors *file)
+{
+    size_t weights = 0;
+    for (size_t i = 0; i < file->count; i++)
+        weights += file->list[i].count;
+    return weights <= host->pack / sizeof(float);
+}
+
 int bind_file(const saeuron_host *host, tensors *file, const nn *c, bool pack, void (*walk)(binder *, void *),
               void *network, void **memory, saeuron_error *err)
 {

@@ -51,6 +51,8 @@ void   bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t c
 void   bind_vector(binder *b, const char *name, const float **v, size_t n);
 void   bind_array(binder *b, const char *name, const float **v, int ndim, const size_t *shape);
 
+/* Whether a file's weights fit, packed, into host.pack: the one rule for what bind_file packs. */
+bool packs(const saeuron_host *host, const tensors *file);
 /* Binds a whole network: walk(b, network) runs twice (measure, bind) with prefix "". *memory: one block for
  * io_free, NULL after an error. Errors: SAEURON_EFORMAT, SAEURON_ENAN, SAEURON_ENOMEM.
  *

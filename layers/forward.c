@@ -85,7 +85,7 @@ static void plan_parts(nn *c, size_t parts, size_t rows, rows_pass *pass, void *
     nn    part = { c->kernels, 1, &own };
     pass(&part, job, 0, (rows + parts - 1) / parts);
     c->work->failed |= own.failed;
-    arena_bytes(c->work, parts, (own.peak + 63) / 64 * 64);
+    arena_bytes(c->work, parts, own.peak); /* whole cache lines: see memory.h */
     arena_release(c->work, mark);
 }
 

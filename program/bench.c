@@ -142,6 +142,13 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The median of t [n], which it sorts. */
+static double median(double *t, size_t n)
+{
+    qsort(t, n, sizeof *t, by_value);
+    return t[n / 2];
+}
+
 /* Median seconds of one run; a sample is as many runs as last a tenth of a second. It has been run once
  * before. */
 static double median_seconds(bench *b, void (*run)(bench *))
@@ -159,10 +166,7 @@ static double median_seconds(bench *b, void (*run)(bench *))
             run(b);
         t[i] = (os_seconds() - start) / (double)runs;
     }
-    if (b->code)
-        return 0;
-    qsort(t, b->o->runs, sizeof *t, by_value);
-    return t[b->o->runs / 2];
+    return b->code ? 0 : median(t, b->o->runs);
 }
 
 static void row(const bench *b, const char *name, double value, const char *unit)
@@ -247,12 +251,9 @@ static int loaded(bench *b)
         os_load_stop(busy);
         ratio[i] = beside[i] / alone[i];
     }
-    qsort(alone, n, sizeof *alone, by_value);
-    qsort(beside, n, sizeof *beside, by_value);
-    qsort(ratio, n, sizeof *ratio, by_value);
-    row(b, "unet_step", alone[n / 2], "s a guided step");
-    row(b, "unet_step_loaded", beside[n / 2], "s a guided step beside a process that keeps a core busy");
-    row(b, "load_ratio", ratio[n / 2], "times as long: the median of the pairs");
+    row(b, "unet_step", median(alone, n), "s a guided step");
+    row(b, "unet_step_loaded", median(beside, n), "s a guided step beside a process that keeps a core busy");
+    row(b, "load_ratio", median(ratio, n), "times as long: the median of the pairs");
     return SAEURON_OK;
 }
 
@@ -301,8 +302,7 @@ static int train_rows(bench *b, const char *name, bool batch_topk)
         seconds[i] = os_seconds() - start;
     }
     if (!code) {
-        qsort(seconds, b->o->runs, sizeof *seconds, by_value);
-        const double s = seconds[b->o->runs / 2];
+        const double s = median(seconds, b->o->runs);
         row(b, name, (double)k.batch / s, "tokens/s, an SAE 1280 -> 20,480, k 32, batches of 4,096 tokens");
         snprintf(share, sizeof share, "%s_share", name);
         if (b->peak > 0)
