@@ -373,9 +373,8 @@ static void decode(sampling *s, const float *x, size_t B)
     const vae *v = &s->ctx->vae;
     const size_t scale = vae_scale(v), pixels = s->h * scale * s->w * scale * 3, mark = arena_mark(s->c.work);
     const size_t n = s->h * s->w * v->latent_channels;
-    const bool   apart = v->decoder.conv_in.w.packed && !s->o->tap;
-    const size_t together = apart ? least((size_t)s->c.threads, B) : 1;
-    const tap    watch = { at_module, s, true };
+    const tap    whole = { at_module, s, true }, *watch = s->o->tap ? &whole : NULL;
+    const size_t together = least(B, rows_apart(&s->c, v->decoder.conv_in.w.packed, watch));
     float *y = arena_floats(s->c.work, times(together, pixels));
 
     s->network = "vae.";
@@ -383,7 +382,7 @@ static void decode(sampling *s, const float *x, size_t B)
         tensors_release(&s->ctx->unet_file); /* decoding needs most memory; the file cache keeps the UNet */
     for (s->decoded = 0; s->decoded < B && !s->code; s->decoded += together) {
         const size_t count = least(together, B - s->decoded);
-        vae_decode(&s->c, v, y, x ? x + s->decoded * n : NULL, count, s->h, s->w, s->o->tap ? &watch : NULL);
+        vae_decode(&s->c, v, y, x ? x + s->decoded * n : NULL, count, s->h, s->w, watch);
         if (!y)
             break;
         const size_t bad = s->code ? 0 : nn_first_bad(y, count * pixels);

@@ -74,6 +74,11 @@ void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int k
 
 /* ---- rows by thread ---- */
 
+size_t rows_apart(const nn *c, bool packed, const tap *watch)
+{
+    return packed && !(watch && watch->whole) ? (size_t)c->threads : 1;
+}
+
 /* Part i's first row; that of part `parts` is their end. */
 static size_t part_begins(size_t i, size_t parts, size_t rows) { return i * rows / parts; }
 
@@ -91,8 +96,7 @@ static void plan_parts(nn *c, size_t parts, size_t rows, rows_pass *pass, void *
 
 void by_rows(nn *c, bool packed, const tap *watch, size_t rows, rows_pass *pass, void *job)
 {
-    const bool   apart = packed && !(watch && watch->whole) && rows >= (size_t)c->threads;
-    const size_t parts = apart ? (size_t)c->threads : 1;
+    const size_t apart = rows_apart(c, packed, watch), parts = rows >= apart ? apart : 1;
     const arena *all = c->work;
     if (parts == 1) {
         pass(c, job, 0, rows);

@@ -70,12 +70,16 @@ void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int k
 
 /* ---- rows by thread ---- */
 
+/* How many rows threads take side by side: as many as threads, if the weights are packed before (bind_file)
+ * and no tap wants whole batches; else 1. watch may be NULL. */
+size_t rows_apart(const nn *c, bool packed, const tap *watch);
+
 /* Takes rows first..first+rows-1 of a batch through a network, on c. If c's arena has no memory it plans. */
 typedef void rows_pass(nn *c, void *job, size_t first, size_t rows);
 
-/* Takes all rows of a batch through a network. With weights packed before (bind_file) and a row for every
- * thread, each thread takes a part of the rows by itself, on its share of c's arena, and they meet once, at
- * the end. Else all share every product, since they share the packing. watch: the pass's tap, or NULL. */
+/* Takes all rows of a batch through a network. If there are as many as rows_apart says, or more, each thread
+ * takes a part of them by itself, on its share of c's arena, and they meet once, at the end. Else all share
+ * every product, since they share the packing. watch: the pass's tap, or NULL. */
 void by_rows(nn *c, bool packed, const tap *watch, size_t rows, rows_pass *pass, void *job);
 
 #endif
