@@ -275,8 +275,9 @@ uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
     return h;
 }
 
-/* Logits of B pictures; on an arena without memory it plans. */
-static void judge(nn *c, const vit *v, float *logits, const unsigned char *rgb, size_t B, size_t W, size_t H)
+/* Logits and features of B pictures; on an arena without memory it plans. */
+static void judge(nn *c, const vit *v, float *logits, float *features, const unsigned char *rgb, size_t B,
+                  size_t W, size_t H)
 {
     const size_t n = v->S * v->S, mark = arena_mark(c->work);
     float *x = arena_floats(c->work, times(B, 3 * n));
@@ -286,19 +287,19 @@ static void judge(nn *c, const vit *v, float *logits, const unsigned char *rgb, 
         if (x && small)
             vit_pixels(v, x + i * 3 * n, small, n);
     }
-    vit_forward(c, v, logits, x, B, NULL);
+    vit_forward(c, v, logits, features, x, B, NULL);
     arena_release(c->work, mark);
 }
 
 /* All pictures, VIT_IMAGES at a time, in work. */
 static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, size_t count, size_t W, size_t H,
-                     float *logits, saeuron_error *err)
+                     float *logits, float *features, saeuron_error *err)
 {
     const size_t classes = k->net.classes;
     for (size_t i = 0, B; i < count; i += B) {
         B = count - i < VIT_IMAGES ? count - i : VIT_IMAGES;
-        float *y = logits + i * classes;
-        judge(c, &k->net, y, rgb + i * 3 * W * H, B, W, H);
+        float *y = logits + i * classes, *z = features ? features + i * k->net.D : NULL;
+        judge(c, &k->net, y, z, rgb + i * 3 * W * H, B, W, H);
         if (c->work->failed)
             return fail(err, SAEURON_ENOMEM, "the planned memory was too small: this is a bug");
         const size_t bad = nn_first_bad(y, B * classes);
@@ -312,8 +313,10 @@ static int judge_all(saeuron_classifier *k, nn *c, const unsigned char *rgb, siz
     return SAEURON_OK;
 }
 
-int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
-                     size_t height, float *logits, saeuron_error *err)
+size_t classifier_width(const saeuron_classifier *k) { return k->net.D; }
+
+int classifier_judge(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
+                     size_t height, float *logits, float *features, saeuron_error *err)
 {
     enum { LARGEST = 32768 };
     arena  work = { 0 };
@@ -327,13 +330,19 @@ int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t cou
         return fail(err, SAEURON_EUSAGE, "%zu pictures of %zu x %zu pixels cannot be classified: at least "
                     "one, of 1 to %d a side", count, width, height, LARGEST);
     nn_init(&c, k->host.isa, k->threads, &work);
-    judge(&c, &k->net, NULL, NULL, count < VIT_IMAGES ? count : VIT_IMAGES, width, height);
+    judge(&c, &k->net, NULL, NULL, NULL, count < VIT_IMAGES ? count : VIT_IMAGES, width, height);
     void *memory = work.failed || work.peak > SIZE_MAX - 64 ? NULL : io_alloc(&k->host, work.peak + 64, 1);
     if (!memory)
         return fail(err, SAEURON_ENOMEM, "no memory for the %zu MB that classifying pictures of %zu x %zu "
                     "pixels needs", work.peak / 1000000 + 1, width, height);
     work = (arena){ .base = memory, .size = work.peak + 64 };
-    code = judge_all(k, &c, rgb, count, width, height, logits, err);
+    code = judge_all(k, &c, rgb, count, width, height, logits, features, err);
     io_free(&k->host, memory);
     return code;
+}
+
+int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
+                     size_t height, float *logits, saeuron_error *err)
+{
+    return classifier_judge(k, rgb, count, width, height, logits, NULL, err);
 }

@@ -11,6 +11,12 @@ void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned
 /* x [n,3] = (byte / 255 - mean) / std, unfused: torchvision's ToTensor and Normalize. */
 void vit_pixels(const vit *v, float *x, const unsigned char *rgb, size_t n);
 
+/* As saeuron_classify, and the penultimate features [count,classifier_width] of each picture, on which its
+ * logits rest (vit_forward); features may be NULL. */
+int classifier_judge(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
+                     size_t height, float *logits, float *features, saeuron_error *err);
+size_t classifier_width(const saeuron_classifier *k);
+
 struct saeuron_classifier {
     saeuron_host host;
     char     dir[1024];

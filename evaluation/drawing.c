@@ -1,11 +1,13 @@
 /* drawing.c: the pictures of one list after another: drawn or found, and judged (drawing.h).
  *
- *   places, seeds --draw--> pixels --save_image--> images/LIST/SEED-PLACE.png --load_image, judge--> answers
+ *   places, seeds --draw--> pixels --save_image--> images/LIST/PAIR/SEED-PLACE.png
+ *             --load_image, judge--> answers, features
  *
  * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), how an
  * image is sampled (saeuron.c). */
 #include "evaluation/drawing.h"
 #include "arithmetic/rng.h"
+#include "evaluation/frechet.h"
 #include "files/decimal.h"
 #include "files/png.h"
 #include "forget.h"
@@ -156,16 +158,21 @@ int list_open(image_list *l, const protocol *p, const char *dir, int domain, uin
     snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
     l->domain = domain;
     l->concept = concept;
-    l->wanted = io_alloc(p->host, 2 * n, sizeof *l->wanted);
+    l->wanted = io_alloc(p->host, 3 * n, sizeof *l->wanted);
     l->made = io_alloc(p->host, n, sizeof *l->made);
     if (!l->wanted || !l->made) {
         list_close(l, p);
         return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
     }
-    memset(l->wanted, 0, 2 * n * sizeof *l->wanted);
+    memset(l->wanted, 0, 3 * n * sizeof *l->wanted);
     l->there = l->wanted + n;
-    for (size_t i = 0; i < n; i++)
+    l->like = l->there + n;
+    if (concept != NO_LABEL)
+        places_like(l->like, p, domain, concept);
+    for (size_t i = 0; i < n; i++) {
+        l->like[i] = l->like[i % p->entries];
         l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
+    }
     return SAEURON_OK;
 }
 
@@ -175,6 +182,35 @@ void list_close(image_list *l, const protocol *p)
     io_free(p->host, l->made);
     l->wanted = NULL;
     l->made = NULL;
+    list_drop_features(l, p);
+}
+
+int list_keep_features(image_list *l, const maker *m, int d, saeuron_error *err)
+{
+    const size_t n = m->p->seeds * m->p->entries;
+    l->width[d] = classifier_width(m->k[d]);
+    l->features[d] = io_alloc(m->p->host, n, l->width[d] * sizeof *l->features[d]);
+    return l->features[d] ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the features of %zu images",
+                                              n);
+}
+
+void list_drop_features(image_list *l, const protocol *p)
+{
+    for (int d = 0; d < DOMAINS; d++) {
+        io_free(p->host, l->features[d]);
+        l->features[d] = NULL;
+    }
+}
+
+/* The pair that the concept is forgotten by, as a folder's name. */
+static void name_pair(image_list *l, const saeuron_context *x)
+{
+    for (size_t i = 0; i < x->hooks; i++)
+        if (x->hook[i]->count)
+            describe_choice(l->pair, &x->hook[i]->forget[0].how);
+    for (char *at = l->pair; *at; at++)
+        if (*at == ' ')
+            *at = '_';
 }
 
 int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
@@ -197,6 +233,7 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     if (code || (code = describe(m, &said, 0, err)) != SAEURON_OK)
         return code;
     snprintf(l->forget, sizeof l->forget, "%s", said.forget);
+    name_pair(l, m->x);
     picture_free(&said, m->x);
     return SAEURON_OK;
 }
@@ -223,15 +260,19 @@ static int path_fits(int n, const image_list *l, saeuron_error *err)
 
 static int folder_path(char path[1024], const image_list *l, saeuron_error *err)
 {
-    const int n = snprintf(path, 1024, "%s/images/%s", l->dir, l->name);
+    const int n = snprintf(path, 1024, "%s/images/%s%s%s", l->dir, l->name, *l->pair ? "/" : "", l->pair);
     return path_fits(n, l, err);
 }
 
 static int image_path(char path[1024], const image_list *l, const protocol *p, size_t job, saeuron_error *err)
 {
-    const int n = snprintf(path, 1024, "%s/images/%s/%" PRIu64 "-%05zu.png", l->dir, l->name,
-                           p->seed[job / p->entries], job % p->entries);
-    return path_fits(n, l, err);
+    const int code = folder_path(path, l, err);
+    if (code)
+        return code;
+    const size_t at = strlen(path);
+    const int n = snprintf(path + at, 1024 - at, "/%" PRIu64 "-%05zu.png", p->seed[job / p->entries],
+                           job % p->entries);
+    return path_fits((int)at + n, l, err);
 }
 
 /* Loads the image of a job; it must say that it was made as this run would make it. */
@@ -298,6 +339,24 @@ void answer(prediction *out, int d, const float *logits, float *scratch, size_t 
     }
 }
 
+/* Logits [count,classes] of judge d; the features of these jobs into the list, where they are kept. */
+static int ask(image_list *l, const maker *m, int d, const unsigned char *rgb, const size_t *jobs,
+               size_t count, float *logits, saeuron_error *err)
+{
+    const size_t n = l->width[d];
+    float *of_jobs = l->features[d], *features = of_jobs ? io_alloc(&m->x->host, count, n * sizeof *features)
+                                                         : NULL;
+    int code = SAEURON_OK;
+    if (of_jobs && !features)
+        code = fail(err, SAEURON_ENOMEM, "no memory for the features of %zu images", count);
+    if (!code)
+        code = classifier_judge(m->k[d], rgb, count, m->W, m->H, logits, features, err);
+    for (size_t i = 0; features && i < count && !code; i++)
+        memcpy(of_jobs + jobs[i] * n, features + i * n, n * sizeof *features);
+    io_free(&m->x->host, features);
+    return code;
+}
+
 /* Answers of both classifiers to rgb [count,H,W,3], the images of these jobs. */
 static int judge(image_list *l, const maker *m, const unsigned char *rgb, const size_t *jobs, size_t count,
                  saeuron_error *err)
@@ -308,7 +367,7 @@ static int judge(image_list *l, const maker *m, const unsigned char *rgb, const 
     for (int d = 0; d < DOMAINS && !code; d++) {
         const size_t classes = saeuron_classes(m->k[d]);
         float *logits = io_alloc(host, (count + 1) * classes, sizeof *logits); /* and one row of scratch */
-        code = logits ? saeuron_classify(m->k[d], rgb, count, m->W, m->H, logits, err)
+        code = logits ? ask(l, m, d, rgb, jobs, count, logits, err)
                       : fail(err, SAEURON_ENOMEM, "no memory for %zu answers", count);
         if (!code)
             answer(made, d, logits, logits + count * classes, count, classes);
@@ -385,14 +444,54 @@ int list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error
 
 /* ---- counting a list ---- */
 
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
-                 saeuron_error *err)
+/* The features of the jobs that are among [jobs], row after row into out (NULL: only counted); how many. */
+static size_t gather(float *out, const float *features, size_t width, const bool *among, size_t jobs)
 {
-    int code = SAEURON_OK;
+    size_t n = 0;
+    for (size_t j = 0; j < jobs; j++)
+        if (among[j]) {
+            if (out)
+                memcpy(out + n * width, features + j * width, width * sizeof *out);
+            n++;
+        }
+    return n;
+}
+
+/* list_measure's distance. */
+static int measure_distance(double *out, const image_list *l, const image_list *made, const image_list *none,
+                            const protocol *p, saeuron_error *err)
+{
+    const int    d = l->domain == STYLE ? OBJECT : STYLE;
+    const size_t jobs = p->seeds * p->entries, width = none->width[d];
+    bool  *own = io_alloc(p->host, jobs, sizeof *own);
+    for (size_t j = 0; own && j < jobs; j++)
+        own[j] = l->wanted[j] && place_is_own(&p->entry[j % p->entries], l->domain, l->concept);
+    const size_t n = own ? gather(NULL, NULL, 0, own, jobs) : 0, m = gather(NULL, NULL, 0, l->like, jobs);
+    const bool   enough = made->features[d] && none->features[d] && n > 1 && m > 1;
+    float *x = enough ? io_alloc(p->host, n + m, width * sizeof *x) : NULL;
+    int    code = SAEURON_OK;
+    *out = -1;
+    if (!own || (enough && !x))
+        code = fail(err, SAEURON_ENOMEM, "no memory to compare %zu pictures with %zu", n, m);
+    if (x) {
+        gather(x, made->features[d], width, own, jobs);
+        gather(x + n * width, none->features[d], width, l->like, jobs);
+        code = frechet_distance(out, p->host, x, n, x + n * width, m, width, err);
+    }
+    io_free(p->host, x);
+    io_free(p->host, own);
+    return code;
+}
+
+int list_measure(figures *out, const image_list *l, const image_list *made, const image_list *none,
+                 const protocol *p, saeuron_error *err)
+{
+    int code = measure_distance(&out->distance, l, made, none, p, err);
     for (int m = 0; m < METRICS && !code; m++) {
-        code = rate_rule(&out[m], p, &p->rules[l->domain][m], l->domain, l->concept, made, l->wanted, err);
-        if (!code && m == UA && out[m].images)
-            out[m] = rate_opposite(out[m]);
+        const rule *r = &p->rules[l->domain][m];
+        code = rate_rule(&out->at[m], p, r, l->domain, l->concept, made->made, l->wanted, err);
+        if (!code && m == UA && out->at[m].images)
+            out->at[m] = rate_opposite(out->at[m]);
     }
     return code;
 }

@@ -17,8 +17,8 @@ typedef struct watcher {
     /* Before each call that draws or judges: how many are done, how many it is about, of how many. */
     void (*next)(void *user, size_t done, size_t now, size_t images);
     /* A row of the results: a concept's, or "average" of a domain; with and without forgetting. */
-    void (*result)(void *user, int domain, const char *concept, const rate with[METRICS],
-                   const rate without[METRICS]);
+    void (*result)(void *user, int domain, const char *concept, const figures *with,
+                   const figures *without);
 } watcher;
 
 /* How many images a run has drawn, of how many, and whom it tells. */
@@ -49,18 +49,25 @@ void maker_close(maker *m);
 /* The images of one forgotten concept, or of none. A job is an image's number: that of its seed * entries +
  * place. */
 typedef struct image_list {
-    const char *dir;                /* DIR/images/NAME holds them; NULL: none is kept */
+    const char *dir;                /* DIR/images/NAME/PAIR holds them; NULL: none is kept */
     char     name[96];              /* the concept, or "none" */
+    char     pair[192];             /* "top_1_strength_-0.5"; of none "", and the folder is DIR/images/none */
     int      domain;
     uint32_t concept;               /* NO_LABEL: none */
     char     forget[416];           /* what its images say under "forget" */
     bool    *wanted, *there;        /* [jobs]: asked for; found, or made */
+    bool    *like;                  /* [jobs]: of none's images those that its own are likened to */
     prediction *made;               /* [jobs] */
+    float   *features[DOMAINS];     /* [jobs,width] of a judge; NULL: not kept */
+    size_t   width[DOMAINS];
 } image_list;
 
 int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
               saeuron_error *err);
 void list_close(image_list *l, const protocol *p);
+/* From now on the features by judge d are kept; list_drop_features ends it. */
+int  list_keep_features(image_list *l, const maker *m, int d, saeuron_error *err);
+void list_drop_features(image_list *l, const protocol *p);
 /* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). The functions below are
  * for the list that was entered last. */
 int  list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err);
@@ -71,9 +78,11 @@ int  list_check(image_list *l, maker *m, saeuron_error *err);
 int  list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error *err);
 /* Judges all that are there. */
 int  list_classify(image_list *l, maker *m, saeuron_error *err);
-/* UA, IRA, CRA of the list's concept by the answers in made, over what the list wants. */
-int list_measure(rate out[METRICS], const image_list *l, const protocol *p, const prediction *made,
-                 saeuron_error *err);
+/* What is counted for l's concept over what l wants, by the answers to the images in made: l itself, or none,
+ * in which nothing is forgotten. The distance is that of made's own pictures to none's that l likens them to,
+ * in the features by the other domain's judge, if these were kept. */
+int list_measure(figures *out, const image_list *l, const image_list *made, const image_list *none,
+                 const protocol *p, saeuron_error *err);
 
 /* The answers to count images, from logits [count,classes] into domain d of out [count]: the class of the
  * largest logit, between equal ones the first, and its softmax. scratch [classes]. */

@@ -1,7 +1,10 @@
 /* eval.c: one evaluation: its lists, its shards, and the files that hold what was counted.
  *
- *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/SEED-PLACE.png
+ *   protocol --lists (a forgotten concept, or none) x places x seeds--> DIR/images/LIST/PAIR/SEED-PLACE.png
  *            --classifiers--> predictions.tsv --rules--> eval.json, eval.tsv, confusion/
+ *
+ * A list's pictures lie under the pair that it is forgotten by, so those of several pairs lie side by side.
+ * Where the caller names a pair, the results lie in DIR/PAIR, else in DIR.
  *
  * A run can be stopped anywhere and goes on with what is there. A picture says how it was made (picture.c),
  * so one that was made otherwise is refused, not counted. No interruption, shard, batch or thread changes a
@@ -27,6 +30,8 @@ typedef struct run {
     size_t lists;
     size_t jobs;            /* of a list: seeds * entries */
     bool  *mine;            /* [lists,jobs]: the shard's; NULL: all are */
+    figures *with, *without; /* [lists]: entry i is list i's, entry 0 a domain's averages */
+    eval_outcome *out;
 } run;
 
 static size_t concepts_to_forget(const eval_options *o)
@@ -39,7 +44,7 @@ static size_t concepts_to_forget(const eval_options *o)
 }
 
 /* A concept's list wants the places that count for it (quick: a third of them). The first list, which forgets
- * nothing, wants what any other wants. */
+ * nothing, wants what any other wants, and what others liken their own images to. */
 static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
 {
     const protocol *p = r->o->p;
@@ -50,8 +55,10 @@ static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
     r->lists++;
     for (size_t j = 0; concept != NO_LABEL && j < r->jobs; j++) {
         const entry *e = &p->entry[j % p->entries];
-        if (place_counts(p, e, d, concept) && (!r->o->quick || place_is_quick(p, e)))
-            l->wanted[j] = r->list[0].wanted[j] = true;
+        const bool asked = !r->o->quick || place_is_quick(p, e);
+        l->wanted[j] = asked && place_counts(p, e, d, concept);
+        l->like[j] = asked && l->like[j];
+        r->list[0].wanted[j] |= l->wanted[j] || l->like[j];
     }
     return SAEURON_OK;
 }
@@ -94,6 +101,8 @@ static void close_run(run *r)
         list_close(&r->list[i], p);
     io_free(p->host, r->list);
     io_free(p->host, r->mine);
+    io_free(p->host, r->with);
+    io_free(p->host, r->without);
     if (r->m.embeds)
         maker_close(&r->m);
 }
@@ -154,32 +163,75 @@ static int draw_lists(run *r, size_t missing, saeuron_error *err)
     return code;
 }
 
+/* Judges list i, and counts what it came to. Features of what is not forgotten are kept, the others are
+ * dropped at once. */
+static int classify_list(run *r, size_t i, saeuron_error *err)
+{
+    image_list *l = &r->list[i], *none = &r->list[0];
+    int code = list_enter(l, &r->m, &r->o->how, err);
+    for (int d = 0; d < DOMAINS && !code; d++)
+        if (!i || l->domain != d)
+            code = list_keep_features(l, &r->m, d, err);
+    if (code || (code = list_classify(l, &r->m, err)) != SAEURON_OK || !i)
+        return code;
+    code = list_measure(&r->with[i], l, l, none, r->o->p, err);
+    list_drop_features(l, r->o->p);
+    return code ? code : list_measure(&r->without[i], l, none, none, r->o->p, err);
+}
+
 static int classify_lists(run *r, saeuron_error *err)
 {
     size_t   there;
     tally s = { .watch = &r->o->watch, .images = count_images(r, false, &there) };
     int      code = SAEURON_OK;
+    r->with = io_alloc(r->o->p->host, r->lists, sizeof *r->with);
+    r->without = io_alloc(r->o->p->host, r->lists, sizeof *r->without);
+    if (!r->with || !r->without)
+        code = fail(err, SAEURON_ENOMEM, "no memory for the results");
     for (size_t i = 0; i < r->lists && !code; i++) {
         size_t now = 0;
         for (size_t j = 0; j < r->jobs; j++)
             now += r->list[i].wanted[j];
         tell_next(&s, now);
         s.done += now;
-        if ((code = list_enter(&r->list[i], &r->m, &r->o->how, err)) == SAEURON_OK)
-            code = list_classify(&r->list[i], &r->m, err);
+        code = classify_list(r, i, err);
     }
     return code;
 }
 
 /* ---- results ---- */
 
-/* DIR/NAME, written whole. */
-static int save(text_out *t, const char *dir, const char *name, saeuron_error *err)
+/* DIR, or DIR/PAIR where the caller names one: "top_4_strength_-0.3", "strength_-1". */
+static int name_results(const run *r, saeuron_error *err)
+{
+    const saeuron_forget_options *how = &r->o->how;
+    const struct { const char *name; double value; bool given; } part[] = {
+        { "top", (double)how->top, how->top > 0 },
+        { "percentile", how->percentile, !how->top && how->percentile > 0 },
+        { "min-density", how->min_density, how->min_density > 0 },
+        { "strength", how->strength, how->has_strength },
+    };
+    char   pair[192] = "", number[32];
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        if (part[i].given) {
+            io_format_double(number, sizeof number, part[i].value);
+            n += (size_t)snprintf(pair + n, sizeof pair - n, "%s%s_%s", n ? "_" : "", part[i].name, number);
+        }
+    const size_t size = sizeof r->out->results;
+    if (n ? io_join(r->out->results, size, r->o->dir, pair)
+          : (size_t)snprintf(r->out->results, size, "%s", r->o->dir) < size)
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
+}
+
+/* RESULTS/NAME, written whole. */
+static int save(text_out *t, const run *r, const char *name, saeuron_error *err)
 {
     char path[1024];
-    if (!io_join(path, sizeof path, dir, name)) {
+    if (!io_join(path, sizeof path, r->out->results, name)) {
         text_free(t);
-        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
+        return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
     }
     return text_save(t, path, err);
 }
@@ -212,7 +264,7 @@ static int save_predictions(const run *r, saeuron_error *err)
             }
             text_add(&t, "\n");
         }
-    return save(&t, r->o->dir, "predictions.tsv", err);
+    return save(&t, r, "predictions.tsv", err);
 }
 
 /* A table of counts: its rows are what was asked for, its columns what the classifier sees. */
@@ -244,7 +296,7 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     text_add(&t, "\n");
     io_free(p->host, cell);
     snprintf(name, sizeof name, "confusion/%s.%s.tsv", l->name, domain_names[d]);
-    return save(&t, r->o->dir, name, err);
+    return save(&t, r, name, err);
 }
 
 /* "UA": 96.5, "UA_interval": [91.2, 98.6], "UA_images": 100. */
@@ -263,29 +315,43 @@ static void add_share(text_out *t, const char *name, rate s)
     text_add(t, "], \"%s_images\": %zu", name, s.images);
 }
 
-static void add_shares(text_out *t, const rate s[METRICS])
+/* The distance with four digits after the point, or what stands for none. */
+static void add_distance(text_out *t, const figures *f, const char *none)
 {
-    for (int m = 0; m < METRICS; m++) {
-        text_add(t, m ? ", " : "");
-        add_share(t, metric_names[m], s[m]);
-    }
+    if (f->distance < 0)
+        text_add(t, "%s", none);
+    else
+        text_real(t, per_cent(f->distance / 100));
 }
 
-static void add_cells(text_out *t, const rate s[METRICS])
+static void add_figures(text_out *t, const figures *f)
 {
     for (int m = 0; m < METRICS; m++) {
-        if (!s[m].images) {
+        add_share(t, metric_names[m], f->at[m]);
+        text_add(t, ", ");
+    }
+    text_add(t, "\"FD\": ");
+    add_distance(t, f, "null");
+}
+
+static void add_cells(text_out *t, const figures *f)
+{
+    for (int m = 0; m < METRICS; m++) {
+        const rate *s = &f->at[m];
+        if (!s->images) {
             text_add(t, "\t-\t-\t-\t0\t0");
             continue;
         }
         text_add(t, "\t");
-        text_real(t, per_cent(s[m].value));
+        text_real(t, per_cent(s->value));
         text_add(t, "\t");
-        text_real(t, per_cent(s[m].low));
+        text_real(t, per_cent(s->low));
         text_add(t, "\t");
-        text_real(t, per_cent(s[m].high));
-        text_add(t, "\t%zu\t%zu", s[m].right, s[m].images);
+        text_real(t, per_cent(s->high));
+        text_add(t, "\t%zu\t%zu", s->right, s->images);
     }
+    text_add(t, "\t");
+    add_distance(t, f, "-");
 }
 
 /* Number m of a domain, with or without forgetting: its unweighted mean over concepts. */
@@ -310,25 +376,34 @@ static int average(rate *out, const run *r, int d, int m, bool forgetting, saeur
     return SAEURON_OK;
 }
 
-/* The numbers of a domain with and without forgetting [lists]: entry i is list i's, entry 0 the averages. */
-static int measure_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
-                          saeuron_error *err)
+/* The mean of the distances f [lists] of a domain's lists that have one; -1: none has. */
+static double average_distance(const run *r, int d, const figures *f)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 1; i < r->lists; i++)
+        if (r->list[i].domain == d && f[i].distance >= 0) {
+            sum += f[i].distance;
+            n++;
+        }
+    return n ? sum / (double)n : -1;
+}
+
+/* The averages of a domain with and without forgetting, into entry 0 of each. */
+static int average_domain(run *r, int d, saeuron_error *err)
 {
     int code = SAEURON_OK;
-    for (size_t i = 1; i < r->lists && !code; i++) {
-        const image_list *l = &r->list[i];
-        if (l->domain == d && (code = list_measure(with[i], l, r->o->p, l->made, err)) == SAEURON_OK)
-            code = list_measure(without[i], l, r->o->p, r->list[0].made, err);
-    }
     for (int m = 0; m < METRICS && !code; m++)
-        if ((code = average(&with[0][m], r, d, m, true, err)) == SAEURON_OK)
-            code = average(&without[0][m], r, d, m, false, err);
+        if ((code = average(&r->with[0].at[m], r, d, m, true, err)) == SAEURON_OK)
+            code = average(&r->without[0].at[m], r, d, m, false, err);
+    r->with[0].distance = average_distance(r, d, r->with);
+    r->without[0].distance = average_distance(r, d, r->without);
     return code;
 }
 
-static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*without)[METRICS],
-                       text_out *json_out, text_out *tsv)
+static void add_domain(const run *r, int d, text_out *json_out, text_out *tsv)
 {
+    const figures *with = r->with, *without = r->without;
     const protocol *p = r->o->p;
     bool first = true;
     text_add(json_out, ",\n \"%s\": {\n  \"counts\": {", domain_names[d]);
@@ -338,9 +413,9 @@ static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*withou
         text_add(json_out, "\"");
     }
     text_add(json_out, "},\n  \"average\": {");
-    add_shares(json_out, with[0]);
+    add_figures(json_out, &with[0]);
     text_add(json_out, "},\n  \"without_forgetting\": {");
-    add_shares(json_out, without[0]);
+    add_figures(json_out, &without[0]);
     text_add(json_out, "},\n  \"concepts\": {");
     for (size_t i = 1; i < r->lists; i++) {
         const image_list *l = &r->list[i];
@@ -352,23 +427,23 @@ static void add_domain(const run *r, int d, rate (*with)[METRICS], rate (*withou
         text_add(json_out, ": {\"forget\": ");
         text_quote(json_out, l->forget);
         text_add(json_out, ", ");
-        add_shares(json_out, with[i]);
+        add_figures(json_out, &with[i]);
         text_add(json_out, ",\n    \"without_forgetting\": {");
-        add_shares(json_out, without[i]);
+        add_figures(json_out, &without[i]);
         text_add(json_out, "}}");
         text_add(tsv, "%s\t%s\t%s", domain_names[d], l->name, l->forget);
-        add_cells(tsv, with[i]);
-        add_cells(tsv, without[i]);
+        add_cells(tsv, &with[i]);
+        add_cells(tsv, &without[i]);
         text_add(tsv, "\n");
         if (r->o->watch.result)
-            r->o->watch.result(r->o->watch.user, d, l->name, with[i], without[i]);
+            r->o->watch.result(r->o->watch.user, d, l->name, &with[i], &without[i]);
     }
     if (r->o->watch.result)
-        r->o->watch.result(r->o->watch.user, d, "average", with[0], without[0]);
+        r->o->watch.result(r->o->watch.user, d, "average", &with[0], &without[0]);
     text_add(json_out, "}}");
     text_add(tsv, "%s\taverage\t-", domain_names[d]);
-    add_cells(tsv, with[0]);
-    add_cells(tsv, without[0]);
+    add_cells(tsv, &with[0]);
+    add_cells(tsv, &without[0]);
     text_add(tsv, "\n");
 }
 
@@ -412,35 +487,34 @@ static int add_head(const run *r, text_out *t, saeuron_error *err)
 static void add_columns(text_out *tsv)
 {
     text_add(tsv, "domain\tconcept\tforget");
-    for (int w = 0; w < 2; w++)
+    for (int w = 0; w < 2; w++) {
+        const char *const z = w ? "without_" : "";
         for (int m = 0; m < METRICS; m++) {
-            const char *const n = metric_names[m], *const z = w ? "without_" : "";
+            const char *const n = metric_names[m];
             text_add(tsv, "\t%s%s\t%s%s_low\t%s%s_high", z, n, z, n, z, n);
             text_add(tsv, "\t%s%s_right\t%s%s_images", z, n, z, n);
         }
+        text_add(tsv, "\t%sFD", z);
+    }
     text_add(tsv, "\n");
 }
 
-static int save_results(const run *r, saeuron_error *err)
+static int save_results(run *r, saeuron_error *err)
 {
     const saeuron_host *host = r->o->p->host;
     text_out t = { .host = host }, tsv = { .host = host };
-    rate (*with)[METRICS] = io_alloc(host, r->lists, sizeof *with);
-    rate (*without)[METRICS] = io_alloc(host, r->lists, sizeof *without);
     char    path[1024];
-    int     code = with && without ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for the results");
-    if (!code)
-        code = add_head(r, &t, err);
+    int     code = add_head(r, &t, err);
     add_columns(&tsv);
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)
             any |= r->list[i].domain == d;
-        if (any && (code = measure_domain(r, d, with, without, err)) == SAEURON_OK)
-            add_domain(r, d, with, without, &t, &tsv);
+        if (any && (code = average_domain(r, d, err)) == SAEURON_OK)
+            add_domain(r, d, &t, &tsv);
     }
     text_add(&t, "}\n");
-    if (!code && !io_join(path, sizeof path, r->o->dir, "confusion"))
+    if (!code && !io_join(path, sizeof path, r->out->results, "confusion"))
         code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
     if (!code)
         code = io_make_dir(path, err);
@@ -450,22 +524,22 @@ static int save_results(const run *r, saeuron_error *err)
     if (!code)
         code = save_predictions(r, err);
     if (!code)
-        code = save(&tsv, r->o->dir, "eval.tsv", err);
+        code = save(&tsv, r, "eval.tsv", err);
     if (!code) /* last: who finds it finds the rest */
-        code = save(&t, r->o->dir, "eval.json", err);
+        code = save(&t, r, "eval.json", err);
     text_free(&t);
     text_free(&tsv);
-    io_free(host, without);
-    io_free(host, with);
     return code;
 }
 
-int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err)
+int eval_run(saeuron_context *x, const eval_options *o, eval_outcome *out, saeuron_error *err)
 {
-    run    r = { .o = o, .jobs = o->p->seeds * o->p->entries };
+    run    r = { .o = o, .out = out, .jobs = o->p->seeds * o->p->entries };
     size_t images, there, all;
     int    code = maker_open(&r.m, x, o->p, o->k, &o->sampling, err);
-    *left = 0;
+    out->left = 0;
+    if (!code)
+        code = name_results(&r, err);
     if (!code)
         code = open_lists(&r, err);
     if (!code)
@@ -481,7 +555,7 @@ int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_er
         if (!code && !o->dry)
             code = draw_lists(&r, images - there, err);
         all = count_images(&r, false, &there);
-        *left = all - there;
+        out->left = all - there;
     }
     if (!code && !o->dry && !o->shards && (code = classify_lists(&r, err)) == SAEURON_OK)
         code = save_results(&r, err);

@@ -20,7 +20,11 @@ typedef struct eval_options {
     watcher watch;
 } eval_options;
 
-/* Draws what is missing, judges, writes the results. *left: images still missing, as other shards' may be. */
-int eval_run(saeuron_context *x, const eval_options *o, size_t *left, saeuron_error *err);
+/* What eval_run came to: images still missing, as other shards' may be; the folder of the results. */
+typedef struct eval_outcome { size_t left; char results[1024]; } eval_outcome;
+
+/* Draws what is missing, judges, writes the results: into DIR, or, where `how` names a pair or a part of it,
+ * into DIR/PAIR. The pictures of a concept lie in DIR/images/CONCEPT/PAIR either way. */
+int eval_run(saeuron_context *x, const eval_options *o, eval_outcome *out, saeuron_error *err);
 
 #endif

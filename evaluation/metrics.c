@@ -1,6 +1,7 @@
 /* metrics.c: from answers to numbers: shares of right answers, their means and their 95 % intervals.
  *
- *   answers, a rule (protocol.c) --strata_of--> right answers, images, weight --rate_of--> UA, IRA, CRA
+ *   answers, a rule (protocol.c) --strata_of--> right answers, images, weight
+ *            --rate_of--> UA, IRA, CRA, CRA_own
  *
  * Not here: what a rule counts (protocol.c), who answers (drawing.c).
  * Letters: a stratum has n images, the share v of right answers, and weight w; all w add up to 1. V = sum w v
@@ -138,7 +139,7 @@ size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uin
     return n;
 }
 
-/* EQ 35: one number of UA (its opposite), IRA, CRA: which images count is the rule's. */
+/* EQ 35: one number of UA (its opposite), IRA, CRA, CRA_own: which images count is the rule's. */
 int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
               const prediction *made, const bool *use, saeuron_error *err)
 {

@@ -1,4 +1,4 @@
-/* metrics.h: predictions to UA, IRA and CRA, each with its interval.
+/* metrics.h: predictions to UA, IRA, CRA and CRA_own, each with its interval.
  * Not here: what a rule counts (protocol.h), where predictions come from (drawing.h). */
 #ifndef SAEURON_METRICS_H
 #define SAEURON_METRICS_H
@@ -15,6 +15,10 @@ typedef struct stratum { double weight; size_t right, images; } stratum;
 
 /* A share with its 95 % interval; images == 0: nothing counts, and the rest means nothing. */
 typedef struct rate { double value, low, high; size_t images, right; } rate;
+
+/* All that is counted for one forgotten concept. distance: of its own pictures to others (frechet.h); -1:
+ * there are too few. */
+typedef struct figures { rate at[METRICS]; double distance; } figures;
 
 /* The weighted mean of the strata's shares, and its interval (metrics.c). Strata without images or weight
  * count nothing. right and images are plain sums over the others. */

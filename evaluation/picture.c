@@ -25,8 +25,7 @@ uint64_t digest_floats(const float *v, size_t n)
     return h;
 }
 
-/* "top 3" or "percentile 99.99", with " min-density 0.5" where that is asked for, " strength -1". */
-static void describe_choice(char out[192], const choice *how)
+void describe_choice(char out[192], const choice *how)
 {
     char number[32], density[32], strength[32];
     io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);

@@ -13,7 +13,7 @@
 #include <string.h>
 
 const char *const domain_names[DOMAINS] = { "style", "object" };
-const char *const metric_names[METRICS] = { "UA", "IRA", "CRA" };
+const char *const metric_names[METRICS] = { "UA", "IRA", "CRA", "CRA_own" };
 static const char *const of_names[] = { "forgotten", "others", "all" };
 static const char *const mean_names[] = { "images", "styles", "objects" };
 
@@ -38,33 +38,41 @@ static const struct named {
     { "emojicanvas", 0, 0, true,
       { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
           { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
-          { OBJECT, OF_OTHERS, MEAN_IMAGES, 1, 0 } },
+          { OBJECT, OF_OTHERS, MEAN_IMAGES, 1, 0 },
+          { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
         { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
           { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
-          { STYLE, OF_OTHERS, MEAN_IMAGES, 1, 1 } } } },
+          { STYLE, OF_OTHERS, MEAN_IMAGES, 1, 1 },
+          { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 } } } },
     /* Objects as scored before October 2025: the unstyled image of an object and seed is listed once a style.
      * CRA of objects is over all objects, the forgotten one too. */
     { "paper", 100, 9, false,
       { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
           { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
-          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
+          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 },
+          { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
         { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, HALF },
           { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, HALF },
-          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 },
+          { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } } } },
     { "released", 100, 9, false,
       { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
           { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
-          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 } },
-        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
-          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
-          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
-    { "unlearncanvas", 100, 9, false,
-      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
-          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_ALL, MEAN_IMAGES, 0, 1 },
           { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
         { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
           { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
-          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 } } } },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 },
+          { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } } } },
+    { "unlearncanvas", 100, 9, false,
+      { { { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { STYLE, OF_OTHERS, MEAN_STYLES, 1, 0 },
+          { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 },
+          { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } },
+        { { OBJECT, OF_FORGOTTEN, MEAN_IMAGES, 1, 1 },
+          { OBJECT, OF_OTHERS, MEAN_OBJECTS, 1, 1 },
+          { STYLE, OF_ALL, MEAN_STYLES, 1, 0 },
+          { STYLE, OF_FORGOTTEN, MEAN_IMAGES, 1, 0 } } } },
 };
 #define NAMED (sizeof named_protocols / sizeof *named_protocols)
 
@@ -354,9 +362,11 @@ static int read_rules(protocol *p, json object, const char *path, saeuron_error 
         p->measured[d] = json_get(domains, domain_names[d], &domain);
         for (int m = 0; p->measured[d] && m < METRICS; m++) {
             snprintf(where, sizeof where, "%s: domains.%s.%s", path, domain_names[d], metric_names[m]);
-            if (!json_get(domain, metric_names[m], &v))
+            const bool given = json_get(domain, metric_names[m], &v);
+            if (!given && m != CRA_OWN)
                 return fail(err, SAEURON_EFORMAT, "%s is missing", where);
-            const int code = read_rule(&p->rules[d][m], v, where, err);
+            p->rules[d][m] = named_protocols[0].rules[d][m];
+            const int code = given ? read_rule(&p->rules[d][m], v, where, err) : SAEURON_OK;
             if (code)
                 return code;
         }
@@ -518,6 +528,26 @@ double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept)
         (r->of == OF_OTHERS && own == concept))
         return 0;
     return e->plain ? r->plain : r->styled;
+}
+
+bool place_is_own(const entry *e, int domain, uint32_t concept)
+{
+    return (domain == STYLE ? e->style : e->object) == concept;
+}
+
+void places_like(bool *like, const protocol *p, int domain, uint32_t concept)
+{
+    bool has[LABELS + 1] = { false }; /* classes that own images have; the last: none */
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < p->entries; i++) {
+            const entry   *e = &p->entry[i];
+            const uint32_t other = domain == STYLE ? e->object : e->style;
+            bool *at = &has[other == NO_LABEL ? LABELS : other];
+            if (!pass)
+                *at |= place_is_own(e, domain, concept);
+            else
+                like[i] = *at && !place_is_own(e, domain, concept);
+        }
 }
 
 bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)

@@ -14,8 +14,8 @@
 enum { STYLE, OBJECT, DOMAINS };
 extern const char *const domain_names[DOMAINS];     /* "style", "object" */
 
-enum { UA, IRA, CRA, METRICS };
-extern const char *const metric_names[METRICS];
+enum { UA, IRA, CRA, CRA_OWN, METRICS };
+extern const char *const metric_names[METRICS];     /* "UA", "IRA", "CRA", "CRA_own" */
 
 /* What one number counts: the share of a classifier's right answers on some of the images (UA: 1 - that
  * share). */
@@ -75,6 +75,11 @@ uint32_t label_find(const labels *l, const char *name);
 double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept);
 /* Whether any rule of the domain counts the image. */
 bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept);
+/* Whether the image is of the concept. */
+bool place_is_own(const entry *e, int domain, uint32_t concept);
+/* like [entries]: the images that the concept's own are likened to (frechet.h). They are not of the concept,
+ * but one of its own has their class of the other domain: the same objects in other styles and in none. */
+void places_like(bool *like, const protocol *p, int domain, uint32_t concept);
 /* Whether the image is of the third that a quick evaluation takes: along the diagonals of objects and styles,
  * so that each object and each style keeps some. An unstyled image without a class stands behind the last
  * style. */

@@ -1,10 +1,11 @@
 /* sweep.c: which top K or percentile, and which strength, forgets a concept best.
  *
- *   grid --stage one: own places and 40 others, one seed--> the best three
- *        --stage two: all places, the other seeds--> the best --> forget.json
+ *   mildest: selections --strengths, weak to strong; bisection; own places, one seed--> a pair of each
+ *   paper:   every pair of the grid; own places and 40 others, one seed
+ *            --the best three, at the other seeds--> the best --> forget.json
  *
- * Best is the largest (UA + IRA) / 2 whose CRA stays within 5 points of no forgetting: sweep_choose. Every
- * point measured is a row of results.tsv, so a sweep that was stopped goes on behind its last row.
+ * What is best is sweep_choose's. Every pair measured is a row of results.tsv, so a sweep that was stopped
+ * goes on behind its last row.
  *
  * Not here: drawing and judging (drawing.c), what UA, IRA, CRA count (protocol.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released code scripts/sweep_cls_distr.py and
@@ -12,16 +13,24 @@
  * outermost. AUDIT A12: the command in the released README leaves out strength -25; the script's default and
  * the paper have it, and so has the grid here. AUDIT A11: since its commit d0876ef (October 2025)
  * the released sweep divides its sum of right answers, after each batch, by the images seen so far, and goes
- * on with the quotient; here each image counts once. */
+ * on with the quotient; here each image counts once. The mildest rule is this program's own: the paper's does
+ * not look at what is left of the forgotten concept's pictures. */
 #include "evaluation/sweep.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { STAGES = 2, NUMBERS = 4, WITHOUT_CRA = 3 }; /* of a result: UA, IRA, CRA, CRA without forgetting */
+enum { STAGES = 2 };
+
+const char *const number_names[NUMBERS] = { "UA", "IRA", "CRA", "CRA_own", "FD", "without_IRA", "without_CRA",
+                                            "without_CRA_own", "without_FD" };
+
+/* A row of results.tsv. concept: its place in sweep.concept. */
+typedef struct row { size_t concept; int stage; choice c; result r; } row;
 
 typedef struct sweep {
     const sweep_options *o;
@@ -31,48 +40,80 @@ typedef struct sweep {
     uint32_t  *order;               /* [entries]: sweep_order */
     uint32_t  *concept;             /* [concepts] */
     size_t     concepts;
-    result    *results;             /* [concepts,STAGES,points] */
+    row       *rows;                /* [room], rows_known of them in use */
+    size_t     rows_known, room;
     text_out   table;               /* results.tsv */
     char       digest[24];          /* of all that a row depends on */
     tally      drawn;
 } sweep;
 
+static const char *concept_name(const sweep *s, size_t concept)
+{
+    return s->p->label[s->o->domain].name[s->concept[concept]];
+}
+
 /* ---- what is drawn ---- */
 
-/* The images of a stage, into wanted [seeds,entries]. Stage one: at the first seed, the concept's own places
- * and the first `retained` others of the shuffled order. Stage two: at the other seeds, every place that
- * counts. Returns how many they are. */
+/* Stage one looks at the first seed, stage two at the others. */
+static bool seed_is_of(size_t seed, int stage) { return (seed > 0) == (stage > 0); }
+
+/* The images of a stage, into wanted [seeds,entries]: the concept's own places, and of the others that count
+ * the first in the shuffled order: by the paper's rule `retained` in stage one and all in stage two, by the
+ * mildest none and then `retained`. Returns how many they are. */
 static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
 {
     const protocol *p = s->p;
-    const int d = s->o->domain;
-    size_t kept = 0, n = 0;
+    const int  d = s->o->domain;
+    const bool paper = s->o->rule.kind == SWEEP_PAPER;
+    const size_t most = paper && stage ? p->entries : paper || stage ? s->o->retained : 0;
+    size_t others = 0, n = 0;
     memset(wanted, 0, p->seeds * p->entries * sizeof *wanted);
     for (size_t i = 0; i < p->entries; i++) {
         const size_t place = s->order[i];
         const entry *e = &p->entry[place];
-        const bool own = (d == STYLE ? e->style : e->object) == concept;
-        if (!place_counts(p, e, d, concept) || (!stage && !own && kept++ >= s->o->retained))
+        if (!place_counts(p, e, d, concept) || (!place_is_own(e, d, concept) && others++ >= most))
             continue;
-        for (size_t seed = stage ? 1 : 0; seed < (stage ? p->seeds : 1); seed++, n++)
-            wanted[seed * p->entries + place] = true;
+        for (size_t seed = 0; seed < p->seeds; seed++)
+            if (seed_is_of(seed, stage)) {
+                wanted[seed * p->entries + place] = true;
+                n++;
+            }
     }
     return n;
 }
 
 /* ---- results.tsv ---- */
 
-static result *result_of(const sweep *s, size_t concept, int stage, size_t point)
+static bool same_choice(const choice *a, const choice *b)
 {
-    return &s->results[(concept * STAGES + (size_t)stage) * s->o->points + point];
+    return a->top == b->top && !(a->percentile < b->percentile) && !(a->percentile > b->percentile) &&
+           !(a->strength < b->strength) && !(a->strength > b->strength);
 }
 
-/* "top 2" or "percentile 99.99". */
-static void choice_text(char *out, size_t size, const choice *c)
+/* The row of a pair, or NULL. */
+static const row *find_row(const sweep *s, size_t concept, int stage, const choice *c)
 {
-    char number[32];
-    io_format_double(number, sizeof number, c->top ? (double)c->top : c->percentile);
-    snprintf(out, size, "%s %s", c->top ? "top" : "percentile", number);
+    for (size_t i = 0; i < s->rows_known; i++)
+        if (s->rows[i].concept == concept && s->rows[i].stage == stage && same_choice(&s->rows[i].c, c))
+            return &s->rows[i];
+    return NULL;
+}
+
+static int keep_row(sweep *s, const row *r, saeuron_error *err)
+{
+    if (s->rows_known == s->room) {
+        const size_t room = 2 * s->room + 64;
+        row *more = io_alloc(s->p->host, room, sizeof *more);
+        if (!more)
+            return fail(err, SAEURON_ENOMEM, "no memory for a sweep's %zu results", room);
+        if (s->rows_known)
+            memcpy(more, s->rows, s->rows_known * sizeof *more);
+        io_free(s->p->host, s->rows);
+        s->rows = more;
+        s->room = room;
+    }
+    s->rows[s->rows_known++] = *r;
+    return SAEURON_OK;
 }
 
 static int table_path(char path[1024], const sweep *s, const char *name, saeuron_error *err)
@@ -83,22 +124,21 @@ static int table_path(char path[1024], const sweep *s, const char *name, saeuron
 }
 
 /* The table as it stands, and one more row; the file is always whole. */
-static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t images, saeuron_error *err)
+static int save_row(sweep *s, const row *r, size_t images, saeuron_error *err)
 {
-    const result *r = result_of(s, concept, stage, point);
-    const choice *c = &s->o->grid[point];
-    char select[64], strength[32], path[1024];
+    const choice *c = &r->c;
+    char number[32], strength[32], path[1024];
     int  code = table_path(path, s, "results.tsv", err);
     if (code)
         return code;
-    choice_text(select, sizeof select, c);
+    io_format_double(number, sizeof number, c->top ? (double)c->top : c->percentile);
     io_format_float(strength, sizeof strength, c->strength);
-    text_add(&s->table, "%d\t%s\t%s\t%s", stage + 1, s->p->label[s->o->domain].name[s->concept[concept]],
-             select, strength);
-    for (int m = 0; m < NUMBERS; m++) {
+    text_add(&s->table, "%d\t%s\t%s %s\t%s", r->stage + 1, concept_name(s, r->concept),
+             c->top ? "top" : "percentile", number, strength);
+    for (int i = 0; i < NUMBERS; i++) {
         text_add(&s->table, "\t");
-        if (r->known[m])
-            text_real(&s->table, r->at[m]);
+        if (r->r.known[i])
+            text_real(&s->table, r->r.at[i]);
         else
             text_add(&s->table, "-");
     }
@@ -108,12 +148,29 @@ static int save_row(sweep *s, size_t concept, int stage, size_t point, size_t im
     return io_write_file(path, s->table.at, s->table.n, err);
 }
 
-#define COLUMNS 10
-/* Reads one line of the table, cutting it at its tabs; false when it is no row. Rows of concepts or points
- * that this sweep does not have are skipped. *other: the row depends on something else than this run. */
-static bool read_row(sweep *s, char *line, bool *other)
+/* "top 2" or "percentile 99.99", and a strength. */
+static bool read_pair(choice *c, const char *select, const char *strength)
 {
-    char  *cell[COLUMNS], select[64], strength[32];
+    double value, by;
+    const bool top = !strncmp(select, "top ", 4), percentile = !strncmp(select, "percentile ", 11);
+    *c = (choice){ .top = 0 };
+    if ((!top && !percentile) || !io_parse_double(select + (top ? 4 : 11), &value) || value < 0 ||
+        value > 1 << 26 || !io_parse_double(strength, &by) || !(by >= -1e6 && by <= 1e6))
+        return false;
+    if (top)
+        c->top = (size_t)value;
+    else
+        c->percentile = value;
+    c->strength = (float)by;
+    return true;
+}
+
+enum { COLUMNS = 4 + NUMBERS + 2 };
+/* Reads one line of the table, cutting it at its tabs; false when it is no row. *concept: s->concepts if the
+ * sweep has no such concept. *other: the row depends on something else than this run. */
+static bool read_row(const sweep *s, char *line, row *r, bool *other)
+{
+    char  *cell[COLUMNS];
     size_t n = 0;
     for (char *at = line; n < COLUMNS; at++) {
         cell[n++] = at;
@@ -122,25 +179,28 @@ static bool read_row(sweep *s, char *line, bool *other)
             break;
         *at = 0;
     }
-    if (n != COLUMNS || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES)
+    if (n != COLUMNS || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES ||
+        !read_pair(&r->c, cell[2], cell[3]))
         return false;
     *other = strcmp(cell[COLUMNS - 1], s->digest) != 0;
-    for (size_t c = 0; c < s->concepts; c++)
-        for (size_t point = 0; point < s->o->points; point++) {
-            choice_text(select, sizeof select, &s->o->grid[point]);
-            io_format_float(strength, sizeof strength, s->o->grid[point].strength);
-            if (strcmp(cell[1], s->p->label[s->o->domain].name[s->concept[c]]) || strcmp(cell[2], select) ||
-                strcmp(cell[3], strength))
-                continue;
-            result *r = result_of(s, c, cell[0][0] - '1', point);
-            r->done = true;
-            for (int m = 0; m < NUMBERS; m++) {
-                r->known[m] = strcmp(cell[4 + m], "-") != 0;
-                if (r->known[m] && !io_parse_double(cell[4 + m], &r->at[m]))
-                    return false;
-            }
-        }
+    r->stage = cell[0][0] - '1';
+    for (r->concept = 0; r->concept < s->concepts; r->concept++)
+        if (!strcmp(cell[1], concept_name(s, r->concept)))
+            break;
+    for (int i = 0; i < NUMBERS; i++) {
+        r->r.known[i] = strcmp(cell[4 + i], "-") != 0;
+        if (r->r.known[i] && !io_parse_double(cell[4 + i], &r->r.at[i]))
+            return false;
+    }
     return true;
+}
+
+static void add_head(text_out *t)
+{
+    text_add(t, "stage\tconcept\tselect\tstrength");
+    for (int i = 0; i < NUMBERS; i++)
+        text_add(t, "\t%s", number_names[i]);
+    text_add(t, "\timages\trun\n");
 }
 
 /* The table of an earlier run, if there is one. */
@@ -154,120 +214,274 @@ static int open_table(sweep *s, saeuron_error *err)
     if (code)
         return code;
     s->table = (text_out){ .host = &s->m.x->host };
-    if (!io_exists(&s->m.x->host, path)) {
-        text_add(&s->table, "stage\tconcept\tselect\tstrength\tUA\tIRA\tCRA\twithout_CRA\timages\trun\n");
+    add_head(&s->table);
+    if (!io_exists(&s->m.x->host, path))
         return SAEURON_OK;
-    }
     if ((code = io_open(&f, &s->m.x->host, path, err)) != SAEURON_OK)
         return code;
     for (size_t at = 0; at < f.size && !code; number++) {
+        row r = { .concept = s->concepts };
         const unsigned char *end = memchr(f.data + at, '\n', f.size - at);
         const size_t n = end ? (size_t)(end - f.data) - at : f.size - at;
         snprintf(line, sizeof line, "%.*s", (int)(n < 1000 ? n : 1000), (const char *)f.data + at);
-        text_add(&s->table, "%s\n", line);
-        if (!end || n >= 1000 || strlen(line) != n ||
-            (number > 1 ? !read_row(s, line, &other) : strncmp(line, "stage\tconcept\t", 14)))
+        const bool head = number == 1, whole = end && n < 1000 && strlen(line) == n && !s->table.failed;
+        if (!head)
+            text_add(&s->table, "%s\n", line);
+        if (!whole || (head ? n + 1 != s->table.n || memcmp(line, s->table.at, n)
+                            : !read_row(s, line, &r, &other)))
             code = fail(err, SAEURON_EFORMAT, "%s: line %zu is no row of a sweep: it is damaged; use another "
                         "folder, or delete this file", path, number);
         else if (other)
             code = fail(err, SAEURON_EFORMAT, "%s: line %zu was measured with another model, SAE, "
-                        "statistics, classifier, protocol, seed or option: use another folder", path, number);
+                        "statistics, classifier, protocol, seed, rule or option: use another folder", path,
+                        number);
+        else if (r.concept < s->concepts)
+            code = keep_row(s, &r, err);
         at += n + 1;
     }
     io_close(&f);
     return code;
 }
 
-/* ---- one point of the grid ---- */
+/* ---- one pair ---- */
 
-/* Draws, judges and counts; nothing is kept but the row. */
-static int run_point(sweep *s, image_list *l, size_t concept, int stage, size_t point, saeuron_error *err)
+static void set_number(result *r, int i, bool known, double value)
 {
-    const choice *c = &s->o->grid[point];
+    r->known[i] = known;
+    r->at[i] = known ? value : 0;
+}
+
+/* What a pair came to. without: the same images with nothing forgotten. */
+static result result_of(const figures *with, const figures *without)
+{
+    result r = { .may_win = true };
+    for (int m = 0; m < METRICS; m++)
+        set_number(&r, m, with->at[m].images, per_cent(with->at[m].value));
+    for (int m = IRA; m < METRICS; m++)
+        set_number(&r, WITHOUT_IRA + m - IRA, without->at[m].images, per_cent(without->at[m].value));
+    set_number(&r, DISTANCE, with->distance >= 0, per_cent(with->distance / 100));
+    set_number(&r, WITHOUT_DISTANCE, without->distance >= 0, per_cent(without->distance / 100));
+    return r;
+}
+
+/* Draws, judges and counts a pair, unless results.tsv has it; nothing is kept but the row. */
+static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, const choice *c, result *out,
+                        saeuron_error *err)
+{
     const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile,
                                          .strength = (double)c->strength, .has_strength = 1 };
+    const row *known = find_row(s, concept, stage, c);
     const size_t images = want(s, l->wanted, l->concept, stage);
-    result *r = result_of(s, concept, stage, point);
-    rate    with[METRICS], without[METRICS];
+    row     r = { .concept = concept, .stage = stage, .c = *c };
+    figures with, without;
     int     code;
-    for (size_t j = 0; j < s->p->seeds * s->p->entries; j++) {
+    if (known) {
+        *out = known->r;
+        out->may_win = true;
+        return SAEURON_OK;
+    }
+    places_like(l->like, s->p, l->domain, l->concept);
+    for (size_t j = s->p->seeds * s->p->entries; j-- > 0;) { /* downwards: places_like fills the first seed */
+        l->like[j] = l->wanted[j] && l->like[j % s->p->entries];
         l->there[j] = false;
         l->made[j] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
     }
     if ((code = list_enter(l, &s->m, &how, err)) != SAEURON_OK ||
         (code = list_draw(l, &s->m, NULL, &s->drawn, err)) != SAEURON_OK ||
-        (code = list_measure(with, l, s->p, l->made, err)) != SAEURON_OK ||
-        (code = list_measure(without, l, s->p, s->none.made, err)) != SAEURON_OK)
+        (code = list_measure(&with, l, l, &s->none, s->p, err)) != SAEURON_OK ||
+        (code = list_measure(&without, l, &s->none, &s->none, s->p, err)) != SAEURON_OK)
         return code;
-    const rate *all[NUMBERS] = { &with[UA], &with[IRA], &with[CRA], &without[CRA] };
-    for (int m = 0; m < NUMBERS; m++) {
-        r->known[m] = all[m]->images > 0;
-        r->at[m] = per_cent(all[m]->value);
-    }
-    r->done = true;
-    return save_row(s, concept, stage, point, images, err);
+    *out = r.r = result_of(&with, &without);
+    code = keep_row(s, &r, err);
+    return code ? code : save_row(s, &r, images, err);
 }
 
 /* ---- choosing ---- */
 
-bool sweep_keeps(const result *r)
+bool sweep_keeps(const sweep_rule *by, const result *r)
 {
+    if (by->kind == SWEEP_MILDEST)
+        return r->known[UA] && r->at[UA] >= by->target;
     return !r->known[CRA] || !r->known[WITHOUT_CRA] || r->at[CRA] >= r->at[WITHOUT_CRA] - KEPT_WITHIN;
 }
 
-static double score(const result *r)
+/* The mean of those numbers that are known; 0: none is. */
+static double mean_of(const result *r, const int *numbers, size_t n)
 {
-    if (r->known[UA] && r->known[IRA])
-        return (r->at[UA] + r->at[IRA]) / 2;
-    return r->known[UA] ? r->at[UA] : r->known[IRA] ? r->at[IRA] : 0;
+    double sum = 0, known = 0;
+    for (size_t i = 0; i < n; i++)
+        if (r->known[numbers[i]]) {
+            sum += r->at[numbers[i]];
+            known++;
+        }
+    return known > 0 ? sum / known : 0;
 }
 
-/* EQ 37: those that keep CRA come first, by (UA + IRA)/2; then the others, by CRA. */
-static bool better(const result *a, const result *b)
+/* EQ 37, EQ 39: those that keep what the rule asks come first, by its score; then the others, by what they
+ * miss it by, then alike. */
+static bool better(const sweep_rule *by, const result *a, const result *b)
 {
-    const bool keeps = sweep_keeps(a);
-    if (keeps != sweep_keeps(b))
+    static const int forgets[] = { UA, IRA }, kept[] = { IRA, CRA, CRA_OWN };
+    const bool paper = by->kind == SWEEP_PAPER, keeps = sweep_keeps(by, a);
+    const int  missed = paper ? CRA : UA;
+    if (keeps != sweep_keeps(by, b))
         return keeps;
-    if (!keeps && (a->at[CRA] > b->at[CRA] || a->at[CRA] < b->at[CRA]))
-        return a->at[CRA] > b->at[CRA];
-    return score(a) > score(b);
+    if (!keeps && (a->at[missed] > b->at[missed] || a->at[missed] < b->at[missed]))
+        return a->at[missed] > b->at[missed];
+    if (paper)
+        return mean_of(a, forgets, 2) > mean_of(b, forgets, 2);
+    return mean_of(a, kept, 3) > mean_of(b, kept, 3);
 }
 
-size_t sweep_choose(const result *r, const bool *may_win, size_t n)
+size_t sweep_choose(const sweep_rule *by, const result *r, size_t n)
 {
     size_t best = n;
     for (size_t i = 0; i < n; i++)
-        if (may_win[i] && (best == n || better(&r[i], &r[best])))
+        if (r[i].may_win && (best == n || better(by, &r[i], &r[best])))
             best = i;
     return best;
 }
 
+float sweep_between(float weak, float strong)
+{
+    const double a = fabs((double)weak), b = fabs((double)strong);
+    double x = a > 0 ? sqrt(a * b) : b / 2, scale = 1;
+    for (; x > 0 && x < 10; x *= 10)
+        scale *= 10;
+    for (; x >= 100; x /= 10)
+        scale /= 10;
+    const double rounded = (double)(int)(x + 0.5);
+    return (float)((strong < 0 ? -rounded : rounded) / scale);
+}
+
 void sweep_order(uint32_t *order, size_t entries) { rng_shuffle(order, entries, 0, nn_hash(0, "sweep", 5)); }
 
-/* Both stages of a concept; *chosen: the point that won. */
-static int run_concept(sweep *s, size_t concept, size_t *chosen, saeuron_error *err)
+/* The pairs of a concept that stage one leaves. */
+typedef struct candidates { choice *c; result *r; size_t n; } candidates;
+
+static int try_pair(sweep *s, image_list *l, size_t concept, candidates *all, choice c, saeuron_error *err)
 {
-    const size_t points = s->o->points;
-    bool       left[GRID], finalist[GRID] = { false }; /* left: not chosen for stage two yet */
-    image_list l;
-    int        code = list_open(&l, s->p, NULL, s->o->domain, s->concept[concept], err);
+    all->c[all->n] = c;
+    return measure_pair(s, l, concept, 0, &c, &all->r[all->n++], err);
+}
+
+/* The mildest pair of a selection that forgets: the strengths from the weakest on, until one does; then
+ * between it and the last that does not. Where none does, the one with the largest UA. One more of all. */
+static int search(sweep *s, image_list *l, size_t concept, choice c, candidates *all, saeuron_error *err)
+{
+    const sweep_options *o = s->o;
+    const size_t first = all->n;
+    float  weak = 0, strong = 0;
+    bool   forgets = false;
+    int    code = SAEURON_OK;
+    for (size_t i = 0; i < o->strengths && !forgets && !code; i++) {
+        weak = strong;
+        c.strength = strong = o->strength[i];
+        code = try_pair(s, l, concept, all, c, err);
+        forgets = !code && sweep_keeps(&o->rule, &all->r[all->n - 1]);
+    }
+    for (size_t i = 0; i < o->bisections && forgets && !code; i++) {
+        c.strength = sweep_between(weak, strong);
+        if (!(c.strength > weak || c.strength < weak) || !(c.strength > strong || c.strength < strong))
+            break;
+        code = try_pair(s, l, concept, all, c, err);
+        *(!code && sweep_keeps(&o->rule, &all->r[all->n - 1]) ? &strong : &weak) = c.strength;
+    }
     if (code)
         return code;
-    for (size_t i = 0; i < points && !code; i++) {
-        left[i] = true;
-        if (!result_of(s, concept, 0, i)->done)
-            code = run_point(s, &l, concept, 0, i, err);
+    size_t best = first + sweep_choose(&o->rule, all->r + first, all->n - first);
+    for (size_t i = first; forgets && i < all->n; i++)
+        if (!(all->c[i].strength > strong || all->c[i].strength < strong))
+            best = i;
+    all->c[first] = all->c[best];
+    all->r[first] = all->r[best];
+    all->n = first + 1;
+    return SAEURON_OK;
+}
+
+/* Stage one: the candidates, in order of preference where they tie. */
+static int find_candidates(sweep *s, image_list *l, size_t concept, candidates *all, saeuron_error *err)
+{
+    const sweep_options *o = s->o;
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < o->selections && !code; i++) {
+        choice c = o->selection[i];
+        if (o->rule.kind == SWEEP_MILDEST)
+            code = search(s, l, concept, c, all, err);
+        for (size_t j = 0; o->rule.kind == SWEEP_PAPER && j < o->strengths && !code; j++) {
+            c.strength = o->strength[j];
+            code = try_pair(s, l, concept, all, c, err);
+        }
     }
-    for (size_t n = 0; n < s->o->finalists && n < points && !code; n++) {
-        const size_t i = sweep_choose(result_of(s, concept, 0, 0), left, points);
-        left[i] = false;
-        finalist[i] = true;
-        if (!result_of(s, concept, 1, i)->done)
-            code = run_point(s, &l, concept, 1, i, err);
-    }
+    return code;
+}
+
+/* Stage two: the best candidates at the other seeds; *chosen: the best of these, *won: what it came to. */
+static int choose(sweep *s, image_list *l, size_t concept, candidates *all, choice *chosen, result *won,
+                  saeuron_error *err)
+{
+    const sweep_rule *by = &s->o->rule;
+    const size_t finalists = least(s->o->finalists, all->n);
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < finalists; i++)
+        all->r[sweep_choose(by, all->r, all->n)].may_win = false;
+    size_t n = 0;
+    for (size_t i = 0; i < all->n && !code; i++)
+        if (!all->r[i].may_win) {
+            all->c[n] = all->c[i];
+            code = measure_pair(s, l, concept, 1, &all->c[n], &all->r[n], err);
+            n++;
+        }
+    if (code)
+        return code;
+    const size_t best = sweep_choose(by, all->r, n);
+    *chosen = all->c[best];
+    *won = all->r[best];
+    return SAEURON_OK;
+}
+
+/* Pairs that stage one may measure. */
+static size_t most_pairs(const sweep_options *o)
+{
+    return o->selections * (o->strengths + (o->rule.kind == SWEEP_MILDEST ? o->bisections : 0));
+}
+
+/* How many images a concept's stage has still to draw, at most; those that results.tsv spares it are added to
+ * *there (or NULL). wanted [seeds,entries]: what the stage wants of each pair. */
+static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
+{
+    const size_t images = want(s, wanted, s->concept[concept], stage), pairs = most_pairs(s->o);
+    const size_t all = stage ? least(s->o->finalists, pairs) : pairs;
+    size_t done = 0;
+    for (size_t i = 0; i < s->rows_known; i++)
+        done += s->rows[i].concept == concept && s->rows[i].stage == stage;
+    if (there)
+        *there += images * done;
+    return images * (done < all ? all - done : 0);
+}
+
+/* Both stages of a concept. */
+static int run_concept(sweep *s, size_t concept, choice *chosen, result *won, saeuron_error *err)
+{
+    const size_t most = most_pairs(s->o);
+    candidates all = { .c = io_alloc(s->p->host, most, sizeof *all.c),
+                       .r = io_alloc(s->p->host, most, sizeof *all.r) };
+    image_list l;
+    int code = list_open(&l, s->p, NULL, s->o->domain, s->concept[concept], err);
+    if (!code && !(all.c && all.r))
+        code = fail(err, SAEURON_ENOMEM, "no memory for a sweep of %zu pairs", most);
     if (!code)
-        *chosen = sweep_choose(result_of(s, concept, 1, 0), finalist, points);
+        code = list_keep_features(&l, &s->m, s->o->domain == STYLE ? OBJECT : STYLE, err);
+    const size_t done = s->drawn.done, left = code ? 0 : images_left(s, concept, 0, l.wanted, NULL) +
+                                                         images_left(s, concept, 1, l.wanted, NULL);
+    if (!code)
+        code = find_candidates(s, &l, concept, &all, err);
+    if (!code)
+        code = choose(s, &l, concept, &all, chosen, won, err);
+    s->drawn.images -= code ? 0 : left - (s->drawn.done - done); /* what an early end has spared */
     list_close(&l, s->p);
+    io_free(s->p->host, all.c);
+    io_free(s->p->host, all.r);
     return code;
 }
 
@@ -288,13 +502,13 @@ static bool is_swept(const sweep *s, json name)
 {
     bool found = false;
     for (size_t i = 0; i < s->concepts; i++)
-        found |= json_equals(name, s->p->label[s->o->domain].name[s->concept[i]]);
+        found |= json_equals(name, concept_name(s, i));
     return found;
 }
 
 /* Writes path. The entries that it has for other concepts stay, letter by letter, in front of the chosen
  * ones. */
-static int save_choices(const sweep *s, const char *path, const size_t *chosen, saeuron_error *err)
+static int save_choices(const sweep *s, const char *path, const choice *chosen, saeuron_error *err)
 {
     text_out t = { .host = s->p->host };
     io_file  f = { .data = NULL };
@@ -310,7 +524,7 @@ static int save_choices(const sweep *s, const char *path, const size_t *chosen, 
         if (!is_swept(s, name)) /* it.at.at: where the member ends */
             text_add(&t, "%s %.*s", entries++ ? ",\n" : "", (int)(it.at.at - name.at), name.at);
     for (size_t i = 0; i < s->concepts; i++)
-        add_choice(&t, s->p->label[s->o->domain].name[s->concept[i]], &s->o->grid[chosen[i]], !entries++);
+        add_choice(&t, concept_name(s, i), &chosen[i], !entries++);
     text_add(&t, "\n}\n");
     if (f.data)
         io_close(&f);
@@ -358,10 +572,10 @@ static int digest_run(sweep *s, saeuron_error *err)
     uint64_t h;
     protocol_print(s->p, &t);
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %zu ", s->m.digest,
+    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %d %zu ", s->m.digest,
              saeuron_classifier_digest(s->o->e.k[STYLE]), saeuron_classifier_digest(s->o->e.k[OBJECT]),
              g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps,
-             s->o->retained);
+             s->o->rule.kind, s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
     for (size_t i = 0; i < x->hooks; i++)
         text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, x->hook[i]->stats.digest);
@@ -394,8 +608,7 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
 {
     const eval_options *e = &s->o->e;
     const labels *names = &s->p->label[s->o->domain];
-    size_t n;
-    int    code = maker_open(&s->m, x, s->p, e->k, &e->sampling, err);
+    int code = maker_open(&s->m, x, s->p, e->k, &e->sampling, err);
     if (code)
         return code;
     s->order = io_alloc(&x->host, s->p->entries, sizeof *s->order);
@@ -403,30 +616,15 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
     for (uint32_t c = 0; s->concept && c < names->count; c++)
         if (e->concept[s->o->domain][c])
             s->concept[s->concepts++] = c;
-    if (!s->concepts || !s->o->points)
-        return fail(err, SAEURON_EUSAGE, "there is no concept to forget, or no grid");
-    n = s->concepts * STAGES * s->o->points;
-    if (!s->order || !s->concept || !(s->results = io_alloc(&x->host, n, sizeof *s->results)))
+    if (!s->order || !s->concept)
         return fail(err, SAEURON_ENOMEM, "no memory for a sweep");
-    memset(s->results, 0, n * sizeof *s->results);
+    if (!s->concepts || !most_pairs(s->o))
+        return fail(err, SAEURON_EUSAGE, "there is no concept to forget, or no grid");
     sweep_order(s->order, s->p->entries);
     if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK ||
         (code = digest_run(s, err)) != SAEURON_OK)
         return code;
     return (code = io_make_dir(e->dir, err)) != SAEURON_OK ? code : open_table(s, err);
-}
-
-/* How many images a concept's stage still has to draw; those that results.tsv spares it are added to *there.
- * wanted [seeds,entries]: what the stage wants of each point. */
-static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
-{
-    const size_t images = want(s, wanted, s->concept[concept], stage), points = s->o->points;
-    const size_t all = stage && s->o->finalists < points ? s->o->finalists : points;
-    size_t done = 0;
-    for (size_t i = 0; i < points; i++)
-        done += result_of(s, concept, stage, i)->done;
-    *there += images * done;
-    return images * (done < all ? all - done : 0);
 }
 
 /* Without forgetting: every image that any concept's stage wants. They are kept as files: all concepts share
@@ -447,6 +645,8 @@ static int run_none(sweep *s, saeuron_error *err)
                 s->none.wanted[j] |= one[j];
         }
     io_free(s->p->host, one);
+    if (!code)
+        code = list_keep_features(&s->none, &s->m, s->o->domain == STYLE ? OBJECT : STYLE, err);
     if (!code && (code = list_enter(&s->none, &s->m, NULL, err)) == SAEURON_OK)
         code = list_check(&s->none, &s->m, err);
     for (size_t j = 0; j < n && !code; j++)
@@ -464,7 +664,7 @@ static int close_sweep(sweep *s, int code)
     const saeuron_host *host = s->p->host;
     list_close(&s->none, s->p);
     text_free(&s->table);
-    io_free(host, s->results);
+    io_free(host, s->rows);
     io_free(host, s->concept);
     io_free(host, s->order);
     if (s->m.embeds)
@@ -476,19 +676,17 @@ int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], 
 {
     sweep   s = { .o = o, .p = o->e.p, .table = { .host = &x->host }, .drawn = { .watch = &o->e.watch } };
     char    beside[1024] = "", path[1024];
-    size_t *chosen = NULL;
+    choice *chosen = NULL;
     int     code = open_sweep(&s, x, beside, err);
     if (!code && !(chosen = io_alloc(&x->host, s.concepts, sizeof *chosen)))
         code = fail(err, SAEURON_ENOMEM, "no memory for a sweep");
     if (!code)
         code = run_none(&s, err);
     for (size_t c = 0; c < s.concepts && !code; c++) {
-        code = run_concept(&s, c, &chosen[c], err);
-        if (!code && o->chose) {
-            const result *r = result_of(&s, c, 1, chosen[c]);
-            const char   *name = s.p->label[o->domain].name[s.concept[c]];
-            o->chose(o->e.watch.user, name, &o->grid[chosen[c]], r->at, sweep_keeps(r));
-        }
+        result won;
+        code = run_concept(&s, c, &chosen[c], &won, err);
+        if (!code && o->chose)
+            o->chose(o->e.watch.user, concept_name(&s, c), &chosen[c], &won, sweep_keeps(&o->rule, &won));
     }
     if (!code && (code = table_path(path, &s, "forget.json", err)) == SAEURON_OK)
         code = save_choices(&s, path, chosen, err);

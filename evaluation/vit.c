@@ -320,7 +320,7 @@ static void pool(const vit *v, float *y, const float *x, size_t B, size_t N)
 }
 
 /* What vit_forward was asked for. */
-typedef struct vit_job { const vit *v; float *logits; const float *x; const tap *watch; } vit_job;
+typedef struct vit_job { const vit *v; float *logits, *features; const float *x; const tap *watch; } vit_job;
 
 /* VisionTransformer.forward of B images from `first` on. */
 static void vit_rows(nn *c, void *user, size_t first, size_t B)
@@ -353,13 +353,16 @@ static void vit_rows(nn *c, void *user, size_t first, size_t B)
         nn_layer_norm(c, pooled, pooled, v->norm.gamma, v->norm.beta, B, D, v->eps);
         report(&watch, pooled, B, 1, 1, D, SAEURON_TAP_TOKENS, "fc_norm");
     }
+    if (pooled && job->features)
+        memcpy(job->features + first * D, pooled, times(B, D) * sizeof *pooled);
     apply_linear(c, logits, pooled, &v->head, B);
     report(&watch, logits, B, 1, 1, v->classes, SAEURON_TAP_TOKENS, "head");
     arena_release(c->work, mark);
 }
 
-void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch)
+void vit_forward(nn *c, const vit *v, float *logits, float *features, const float *x, size_t B,
+                 const tap *watch)
 {
-    vit_job job = { v, logits, x, watch };
+    vit_job job = { v, logits, features, x, watch };
     by_rows(c, v->proj.w.packed, watch, B, vit_rows, &job);
 }

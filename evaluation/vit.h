@@ -31,8 +31,10 @@ typedef struct vit {                /* timm VisionTransformer */
 int  vit_configure(vit *v, json object, const char *path, saeuron_error *err);
 /* Every tensor of the network v by timm's name (layers/bind.h). */
 void vit_bind(binder *b, void *v);
-/* logits [B,classes] of x [B,S,S,3], normalised pixels (timm VisionTransformer.forward). watch may be NULL.
- * On an arena without memory it plans: x and logits may be NULL then. */
-void vit_forward(nn *c, const vit *v, float *logits, const float *x, size_t B, const tap *watch);
+/* logits [B,classes] of x [B,S,S,3], normalised pixels (timm VisionTransformer.forward), and what the head is
+ * given, features [B,D] (forward_head with pre_logits). features and watch may be NULL. On an arena without
+ * memory it plans: x and logits may be NULL then. */
+void vit_forward(nn *c, const vit *v, float *logits, float *features, const float *x, size_t B,
+                 const tap *watch);
 
 #endif

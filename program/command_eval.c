@@ -202,6 +202,17 @@ static int show_plan(void *user, size_t images, size_t there)
     return 0;
 }
 
+/* A search ends where it finds what it looks for. */
+static int show_most(void *user, size_t images, size_t there)
+{
+    const double seconds = talk.quiet ? 0 : plan_seconds(user, images - there);
+    if (os_interrupted())
+        return 1;
+    remark("at most %zu images, %zu of them there; at most about %.0f s to draw the others", images, there,
+           seconds);
+    return 0;
+}
+
 static int show_dry_plan(void *user, size_t images, size_t there)
 {
     const double seconds = plan_seconds(user, images - there);
@@ -246,31 +257,38 @@ static void print_share(rate s)
         printf("\t-");
 }
 
-static void show_result(void *user, int d, const char *concept, const rate with[METRICS],
-                        const rate without[METRICS])
+static void print_figures(const figures *f)
+{
+    for (int m = 0; m < METRICS; m++)
+        print_share(f->at[m]);
+    if (f->distance < 0)
+        printf("\t-");
+    else
+        printf("\t%.2f", f->distance);
+}
+
+static void show_result(void *user, int d, const char *concept, const figures *with, const figures *without)
 {
     measuring *w = user;
     clear_line();
     if (as_json)
         return;
     if (!w->begun)
-        printf("domain\tconcept\tUA\tIRA\tCRA\twithout: UA\tIRA\tCRA\n");
+        printf("domain\tconcept\tUA\tIRA\tCRA\tCRA_own\tFD\twithout: UA\tIRA\tCRA\tCRA_own\tFD\n");
     w->begun = true;
     printf("%s\t", domain_names[d]);
     print_text(concept);
-    for (int m = 0; m < METRICS; m++)
-        print_share(with[m]);
-    for (int m = 0; m < METRICS; m++)
-        print_share(without[m]);
+    print_figures(with);
+    print_figures(without);
     putchar('\n');
 }
 
-/* DIR/eval.json to stdout, as it is. */
-static int print_results(const saeuron_host *host, saeuron_error *err)
+/* FOLDER/eval.json to stdout, as it is. */
+static int print_results(const char *folder, const saeuron_host *host, saeuron_error *err)
 {
     char    path[1024];
     io_file f;
-    int     code = output_path(path, out, "eval.json", err);
+    int     code = output_path(path, folder, "eval.json", err);
     if (code || (code = io_open(&f, host, path, err)) != SAEURON_OK)
         return code;
     fwrite(f.data, 1, f.size, stdout);
@@ -295,8 +313,8 @@ static int measure(measuring *w, saeuron_error *err)
                        .concept = { w->concept[STYLE], w->concept[OBJECT] }, .quick = quick, .dry = dry_run,
                        .overlap = overlap,
                        .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
-    size_t left = 0;
-    int    code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
+    eval_outcome outcome;
+    int code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
     if (!code && quick)
         w->p.seeds = 1;
     if (!code && shard_text)
@@ -306,14 +324,14 @@ static int measure(measuring *w, saeuron_error *err)
     if (!code && print_only)
         return print_protocol(&w->p, err);
     if (!code)
-        code = eval_run(w->x, &e, &left, err);
+        code = eval_run(w->x, &e, &outcome, err);
     clear_line();
     if (code || dry_run)
         return code;
     if (shard_text)
-        printf(as_json ? "{\"left\": %zu}\n" : "images still to draw, by other shards\t%zu\n", left);
+        printf(as_json ? "{\"left\": %zu}\n" : "images still to draw, by other shards\t%zu\n", outcome.left);
     else if (as_json)
-        code = print_results(&w->x->host, err);
+        code = print_results(outcome.results, &w->x->host, err);
     return code;
 }
 
@@ -339,23 +357,32 @@ const command command_eval = {
 /* ---- sweep ---- */
 
 static const char *tops, *percentiles, *strengths;
-static bool install;
+static int    chosen_by = SWEEP_MILDEST; /* of "mildest|paper" */
+static double target = 95;
+static size_t bisections = 3;
+static bool   install;
 
 static const option sweep_table[] = {
     { "--out", "DIR", "the folder of results", .brief = "-o", .text = &out },
-    { "--tops", "K[,K...]", "grid: the K best-scored latents a step (default 1,2,4,8, unless --percentiles)",
+    { "--rule", "mildest|paper", "the mildest pair that forgets (default); or the paper's: the best "
+                                 "(UA + IRA)/2 of a grid", .choice = &chosen_by },
+    { "--target", "UA", "a pair forgets when its UA reaches this, in per cent (default 95); of mildest",
+      .real = &target },
+    { "--tops", "K[,K...]", "the K best-scored latents a step (default 1,2,4,8, unless --percentiles)",
       .text = &tops },
-    { "--percentiles", "P[,P...]", "grid: latents scored above a percentile; the paper's: "
-                                   "99.99,99.995,99.999", .text = &percentiles },
-    { "--strengths", "G[,G...]", "grid: strengths (default, the paper's: objects -1,-5,-10,-15,-20,-25,-30; "
-                                 "styles -1)", .text = &strengths },
+    { "--percentiles", "P[,P...]", "latents scored above a percentile; the paper's: 99.99,99.995,99.999",
+      .text = &percentiles },
+    { "--strengths", "G[,G...]", "from the weakest (default: 0,-0.03,-0.1,-0.3,-1,-3,-10,-30; of paper: "
+                                 "objects -1,-5,-10,-15,-20,-25,-30, styles -1)", .text = &strengths },
+    { "--bisections", "N", "further strengths between the last that does not forget and the first that does "
+                           "(default 3); of mildest", .size = &bisections },
     { "--seeds", "S[,S...]", "the first chooses, the others validate (default 1188,1288,1588)",
       .text = &seeds },
     { "--write", NULL, "put the choice into forget.json beside the SAE, too", .flag = &install },
     { .group = measured_options }, { 0 },
 };
 
-/* The numbers of "A,B,C", each within [low, high]; how many, or 0 and an error. */
+/* The numbers of "A,B,C", each within [low, high], no two alike; how many, or 0 and an error. */
 static size_t read_reals(const char *option_name, const char *names, double low, double high, double *to,
                          size_t size, saeuron_error *err)
 {
@@ -367,68 +394,105 @@ static size_t read_reals(const char *option_name, const char *names, double low,
                  option_name, size, low, high, piece);
             return 0;
         }
+        for (size_t i = 0; i < n; i++)
+            if (!(to[i] < to[n]) && !(to[i] > to[n])) {
+                fail(err, SAEURON_EUSAGE, "%s may name nothing twice, as \"%s\"", option_name, piece);
+                return 0;
+            }
         n++;
     }
     return n;
 }
 
-/* One more point of the grid, unless it is there. */
-static int add_point(sweep_options *s, choice c, saeuron_error *err)
+/* The selections: tops, then percentiles; where results tie, the first stays. */
+static int read_selections(sweep_options *s, saeuron_error *err)
 {
-    if (s->points == GRID)
-        return fail(err, SAEURON_EUSAGE, "a grid of so many points is too large: at most %d", GRID);
-    for (size_t k = 0; k < s->points; k++)
-        if (s->grid[k].top == c.top && s->grid[k].strength == c.strength &&
-            !(s->grid[k].percentile < c.percentile) && !(s->grid[k].percentile > c.percentile))
-            return fail(err, SAEURON_EUSAGE, "--tops, --percentiles and --strengths may name nothing twice");
-    s->grid[s->points++] = c;
+    double value[SELECTIONS / 2];
+    size_t n;
+    if (tops || !percentiles) {
+        if (!(n = read_reals("--tops", tops ? tops : "1,2,4,8", 1, 1 << 20, value, SELECTIONS / 2, err)))
+            return SAEURON_EUSAGE;
+        for (size_t i = 0; i < n; i++) {
+            if ((double)(size_t)value[i] < value[i])
+                return fail(err, SAEURON_EUSAGE, "--tops wants whole numbers");
+            s->selection[s->selections++].top = (size_t)value[i];
+        }
+    }
+    if (percentiles) {
+        if (!(n = read_reals("--percentiles", percentiles, 1e-9, 100, value, SELECTIONS / 2, err)))
+            return SAEURON_EUSAGE;
+        for (size_t i = 0; i < n; i++)
+            s->selection[s->selections++].percentile = value[i];
+    }
     return SAEURON_OK;
 }
 
-/* Tops, then percentiles, each with every strength: where scores tie, the first stays. */
-static int read_grid(sweep_options *s, saeuron_error *err)
+static int read_strengths(sweep_options *s, saeuron_error *err)
 {
-    const char *const paper = s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
-    double top[16], percentile[16], strength[32];
-    size_t t = 0, p = 0;
-    int    code = SAEURON_OK;
-    const size_t n = read_reals("--strengths", strengths ? strengths : paper, -1e6, 1e6, strength, 32, err);
-    if (percentiles)
-        p = read_reals("--percentiles", percentiles, 1e-9, 100, percentile, 16, err);
-    if (tops || !percentiles)
-        t = read_reals("--tops", tops ? tops : "1,2,4,8", 1, 1 << 20, top, 16, err);
-    if (!n || (percentiles && !p) || ((tops || !percentiles) && !t))
+    const bool paper = chosen_by == SWEEP_PAPER;
+    const char *usual = !paper ? "0,-0.03,-0.1,-0.3,-1,-3,-10,-30"
+                      : s->domain == STYLE ? "-1" : "-1,-5,-10,-15,-20,-25,-30";
+    double value[STRENGTHS], before = 0;
+    const char *names = strengths ? strengths : usual;
+    if (!(s->strengths = read_reals("--strengths", names, -1e6, 1e6, value, STRENGTHS, err)))
         return SAEURON_EUSAGE;
-    for (size_t i = 0; i < t; i++)
-        if ((double)(size_t)top[i] < top[i])
-            return fail(err, SAEURON_EUSAGE, "--tops wants whole numbers");
-    for (size_t i = 0; !code && i < (t + p) * n; i++) {
-        choice c = { .strength = (float)strength[i % n] };
-        if (i / n < t)
-            c.top = (size_t)top[i / n];
-        else
-            c.percentile = percentile[i / n - t];
-        code = add_point(s, c, err);
+    for (size_t i = 0; i < s->strengths; i++) {
+        const double away = value[i] < 0 ? -value[i] : value[i];
+        if (!paper && away < before)
+            return fail(err, SAEURON_EUSAGE, "--strengths must go from the weakest on, as 0,-0.1,-1");
+        s->strength[i] = (float)value[i];
+        before = away;
     }
-    return code;
+    return SAEURON_OK;
 }
 
-static void show_choice(void *user, const char *concept, const choice *c, const double numbers[4], bool kept)
+static int check_rule(saeuron_error *err)
+{
+    static const char *const only_mildest[] = { "--target", "--bisections", NULL };
+    const char *idle = chosen_by == SWEEP_PAPER ? first_given(only_mildest) : NULL;
+    if (idle)
+        return fail(err, SAEURON_EUSAGE, "%s means nothing with --rule paper", idle);
+    if (!(target >= 0 && target <= 100))
+        return fail(err, SAEURON_EUSAGE, "--target must be from 0 to 100, in per cent");
+    if (bisections > 16)
+        return fail(err, SAEURON_EUSAGE, "--bisections must be at most 16");
+    return SAEURON_OK;
+}
+
+static void print_number(const result *r, int i)
+{
+    if (!r->known[i])
+        printf(as_json ? "null" : "-");
+    else
+        printf(as_json ? "%.4f" : "%.1f", r->at[i]);
+}
+
+static void show_choice(void *user, const char *concept, const choice *c, const result *r, bool kept)
 {
     measuring *w = user;
     char value[32], strength[32];
     io_format_double(value, sizeof value, c->top ? (double)c->top : c->percentile);
     io_format_float(strength, sizeof strength, c->strength);
     clear_line();
-    if (!as_json && !w->begun)
-        printf("concept\tchoice\tstrength\tUA\tIRA\tCRA\twithout: CRA\tCRA kept\n");
+    if (!as_json && !w->begun) {
+        printf("concept\tchoice\tstrength");
+        for (int i = 0; i < NUMBERS; i++)
+            printf("\t%s", number_names[i]);
+        printf(chosen_by == SWEEP_PAPER ? "\tCRA_kept\n" : "\tforgotten\n");
+    }
     w->begun = true;
     print_concept(concept);
-    printf(as_json ? ", \"%s\": %s, \"strength\": %s, \"UA\": %.4f, \"IRA\": %.4f, \"CRA\": %.4f, "
-                     "\"without_CRA\": %.4f, \"kept\": %s}\n"
-                   : "\t%s %s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\n",
-           c->top ? "top" : "percentile", value, strength, numbers[UA], numbers[IRA], numbers[CRA],
-           numbers[3], as_json ? (kept ? "true" : "false") : kept ? "yes" : "no");
+    printf(as_json ? ", \"%s\": %s, \"strength\": %s" : "\t%s %s\t%s", c->top ? "top" : "percentile", value,
+           strength);
+    for (int i = 0; i < NUMBERS; i++) {
+        printf(as_json ? ", \"%s\": " : "\t", number_names[i]);
+        print_number(r, i);
+    }
+    if (as_json)
+        printf(", \"%s\": %s}\n", chosen_by == SWEEP_PAPER ? "CRA_kept" : "forgotten",
+               kept ? "true" : "false");
+    else
+        printf("\t%s\n", kept ? "yes" : "no");
     fflush(stdout);
 }
 
@@ -452,15 +516,21 @@ static int sweep(measuring *w, saeuron_error *err)
     uint64_t test_seed[SEEDS];
     s = (sweep_options){ .e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
                                 .concept = { w->concept[STYLE], w->concept[OBJECT] }, .overlap = overlap,
-                                .watch = { w, show_plan, show_next, NULL } },
-                         .test_seed = test_seed, .test_seeds = w->p.seeds, .retained = 40, .finalists = 3,
-                         .install = install, .chose = show_choice };
+                                .watch = { w, chosen_by == SWEEP_PAPER ? show_plan : show_most, show_next,
+                                           NULL } },
+                         .test_seed = test_seed, .test_seeds = w->p.seeds, .rule = { chosen_by, target },
+                         .retained = 40, .finalists = 3, .bisections = bisections, .install = install,
+                         .chose = show_choice };
     memcpy(test_seed, w->p.seed, sizeof test_seed);
     int code = swept_domain(w, &s.domain, err);
     if (!code)
         code = read_seeds(&w->p, seeds ? seeds : "1188,1288,1588", err);
     if (!code)
-        code = read_grid(&s, err);
+        code = check_rule(err);
+    if (!code)
+        code = read_selections(&s, err);
+    if (!code)
+        code = read_strengths(&s, err);
     if (!code)
         code = sweep_run(w->x, &s, installed, err);
     clear_line();

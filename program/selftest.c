@@ -346,7 +346,7 @@ static void run_vit(list *l, nn *c, void *network)
         w[i] = small[i];
     add_words(l, "resize", w, B * N, 1);
     vit_pixels(network, x, small, B * SIDE * SIDE);
-    vit_forward(c, network, logits, x, B, NULL);
+    vit_forward(c, network, logits, NULL, x, B, NULL);
     add(l, "classifier", logits, B * CLASSES);
 }
 

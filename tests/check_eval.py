@@ -4,8 +4,8 @@ diffusers' answers.
 
     check_eval.py [--model weights/emojicanvas] [--saeuron ./saeuron] [--seed 288] [--steps 4] [--sample 3] [--folder DIR]
 
-Every protocol, cut to three objects, is run on few steps: the pictures are poor, which makes the answers various. UA, IRA, CRA are
-then counted here as docs/method.md words them, not by the protocol's rules; every interval is found from its definition by scipy's
+Every protocol, cut to three objects, is run on few steps: the pictures are poor, which makes the answers various. UA, IRA, CRA,
+CRA_own are then counted here as docs/method.md words them, not by the protocol's rules; every interval is found from its definition by scipy's
 optimize, of one class by scipy's Wilson. The style and object that ./saeuron says a picture shows are what timm says of the PNG; --sample pictures at the model's own steps are drawn again by
 diffusers, forgetting as golden/make.py writes it, and must lie within one level of ours and be told alike. With --folder an
 evaluation that is there is recounted, and nothing is drawn.
@@ -20,6 +20,7 @@ import sys
 import tempfile
 
 import numpy as np
+from scipy.linalg import sqrtm
 from scipy.optimize import brentq
 from scipy.stats import binomtest
 
@@ -27,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "golden"))
 PLAIN = "Seed_Images"
 OBJECTS, STYLE, OBJECT = ("Cats", "Flame", "Towers"), "Mosaic", "Flame"  # places of these; what is forgotten
+NAMES = "UA", "IRA", "CRA", "CRA_own"
 results = {True: 0, False: 0}
 
 
@@ -91,13 +93,13 @@ def halves(rows, styles):
 
 
 def count(protocol, domain, concept, rows, styles):
-    """(1 - UA, IRA, CRA) as parts, per docs/method.md."""
+    """(1 - UA, IRA, CRA, CRA_own) as parts, per docs/method.md."""
     styled = [r for r in rows if r["style"] != PLAIN]
     plain = [r for r in rows if r["style"] == PLAIN]
     if domain == "style":
         own, others = ([r for r in styled if (r["style"] == concept) == o] for o in (True, False))
         kept = {"emojicanvas": others, "paper": plain, "released": plain, "unlearncanvas": own}[protocol]
-        ua, ira, cra = accuracy(own, "style"), over_classes(others, "style"), accuracy(kept, "object")
+        ua, ira, cra, left = accuracy(own, "style"), over_classes(others, "style"), accuracy(kept, "object"), accuracy(own, "object")
     else:
         own, others = ([r for r in rows if (r["object"] == concept) == o] for o in (True, False))
         if protocol == "paper":
@@ -106,7 +108,8 @@ def count(protocol, domain, concept, rows, styles):
         else:
             ua, ira = accuracy(own, "object"), over_classes(others, "object")
         cra = accuracy(others, "style") if protocol == "emojicanvas" else over_classes(styled, "style")
-    return ua, ira, cra
+        left = accuracy(own if protocol == "emojicanvas" else [r for r in own if r["style"] != PLAIN], "style")
+    return ua, ira, cra, left
 
 
 def number(name, parts):
@@ -147,12 +150,12 @@ def recount(folder):
             for with_, mine in ((True, lists[concept]), (False, [r for r in lists["none"] if (r["seed"], r["place"]) in places])):
                 want = count(protocol, domain, concept, mine, styles)
                 every[with_].append(want)
-                for name, w in ((name, number(name, parts)) for name, parts in zip(("UA", "IRA", "CRA"), want)):
+                for name, w in ((name, number(name, parts)) for name, parts in zip(NAMES, want)):
                     same(f"{protocol} {concept}{'' if with_ else ' (without)'}", got if with_ else got["without_forgetting"], name, w)
                     cells = [float(table[domain, concept][("" if with_ else "without_") + name + e]) for e in ("", "_low", "_high")]
                     check(max(abs(c - 100 * x) for c, x in zip(cells, w)) <= 5.1e-5, f"{protocol} {concept} {name}: eval.tsv has {cells}")
         for with_, where in ((True, report[domain]["average"]), (False, report[domain]["without_forgetting"])):
-            for i, name in enumerate(("UA", "IRA", "CRA")):
+            for i, name in enumerate(NAMES):
                 same(f"{protocol} {domain} average", where, name, number(name, mean_of([(1, w[i]) for w in every[with_]])))
     for name, mine in lists.items():
         for kind in ("style", "object"):
@@ -163,6 +166,12 @@ def recount(folder):
                 cells[r[kind], r["predicted_" + kind]] -= 1
             check(not any(cells.values()), f"{protocol}: confusion/{name}.{kind}.tsv has other counts")
     return report, rows
+
+
+def picture(folder, report, row):
+    """The path of a row's picture: that of a forgotten concept lies under its pair, as eval.json's "forget" words it."""
+    pair = "" if row["list"] == "none" else report[row["domain"]]["concepts"][row["list"]]["forget"][len(row["list"]) + 1:].split(" sae ")[0].replace(" ", "_")
+    return os.path.join(folder, "images", row["list"], pair, f"{row['seed']}-{int(row['place']):05d}.png")
 
 
 # ---- other answers ----
@@ -183,6 +192,12 @@ class Judge:
         with self.make.torch.no_grad():
             return self.make.torch.softmax(self.net(self.make.preprocess(self.cfg, pictures)), 1).numpy()
 
+    def features(self, pictures):
+        """What the head is given, [pictures, width] in double."""
+        with self.make.torch.no_grad():
+            x = self.net.forward_features(self.make.preprocess(self.cfg, pictures))
+            return self.net.forward_head(x, pre_logits=True).double().numpy()
+
 
 def pixels(path):
     from PIL import Image
@@ -190,14 +205,35 @@ def pixels(path):
         return np.asarray(image.convert("RGB"))
 
 
-def told_alike(a, folder, rows):
+def frechet(x, y):
+    """numpy's means and covariances, scipy's root of their product."""
+    sx, sy, apart = np.cov(x, rowvar=False), np.cov(y, rowvar=False), x.mean(0) - y.mean(0)
+    return apart @ apart + np.trace(sx) + np.trace(sy) - 2 * np.trace(sqrtm(sx @ sy)).real
+
+
+def likened(a, folder, report, rows):
+    """FD of every concept, with and without forgetting: its own pictures beside the others of the same objects (styles), nothing forgotten."""
+    none = {(r["seed"], r["place"]): r for r in rows if r["list"] == "none"}
+    for domain, other in (("style", "object"), ("object", "style")):
+        judge = Judge(os.path.join(a.model, "classifier", other))
+        for concept, got in report.get(domain, {}).get("concepts", {}).items():
+            own = [r for r in rows if r["list"] == concept and r[domain] == concept]
+            same_ones = {r[other] for r in own}
+            others = [r for r in none.values() if r[domain] != concept and r[other] in same_ones]
+            for with_, mine in ((True, own), (False, [none[r["seed"], r["place"]] for r in own])):
+                x, y = (judge.features([pixels(picture(folder, report, r)) for r in part]) for part in (mine, others))
+                want, have = frechet(x, y), (got if with_ else got["without_forgetting"])["FD"]
+                check(abs(have - want) < 1e-3 * max(want, 1), f"{concept}: FD {have}, scipy {want}")
+
+
+def told_alike(a, folder, report, rows):
     """timm on the files, all of them."""
     told = 0
     for kind in ("style", "object"):
         judge = Judge(os.path.join(a.model, "classifier", kind))
         for i in range(0, len(rows), 64):
             part = rows[i:i + 64]
-            p = judge([pixels(os.path.join(folder, "images", r["list"], f"{r['seed']}-{int(r['place']):05d}.png")) for r in part])
+            p = judge([pixels(picture(folder, report, r)) for r in part])
             for r, q in zip(part, p):
                 top, mine = int(q.argmax()), judge.names.index(r["predicted_" + kind])
                 apart = abs(float(r["probability_" + kind]) - q[mine])
@@ -207,7 +243,7 @@ def told_alike(a, folder, rows):
     print(f"{told} answers compared with timm's", flush=True)
 
 
-def drawn_alike(a, folder, rows):
+def drawn_alike(a, folder, report, rows):
     """diffusers, with the concept forgotten by a forward hook."""
     import make
     pipeline = make.Pipeline(a.model, make.torch.float32)
@@ -217,7 +253,7 @@ def drawn_alike(a, folder, rows):
         among = [r for r in rows if r["list"] == lists[i % len(lists)]]
         r = among[(7 * i + 3) % len(among)]
         _, stock, decisions = pipeline({"prompt": r["prompt"], "seed": int(r["seed"]), "noise_index": int(r["place"]), "forget": [] if r["list"] == "none" else [r["list"]]})
-        ours = pixels(os.path.join(folder, "images", r["list"], f"{r['seed']}-{int(r['place']):05d}.png"))
+        ours = pixels(picture(folder, report, r))
         apart = np.abs(ours.astype(int) - stock)
         margin = min((d[1] for d in decisions), default=1)
         check((apart.max() <= 1 and (apart > 0).mean() <= 1e-3) or margin < make.LEAST_MARGIN, f"{r['list']} place {r['place']}: diffusers draws it up to {apart.max()} levels apart")
@@ -269,7 +305,8 @@ def main():
                 report, rows = recount(os.path.join(folder, "e"))
                 check(report["protocol"] == protocol and report["steps"] == a.steps and report["seeds"] == [a.seed], f"{protocol}: another run is reported")
                 print(f"{protocol}: {len(rows)} predictions counted again", flush=True)
-            told_alike(a, os.path.join(folder, "e"), rows)
+                likened(a, os.path.join(folder, "e"), report, rows)
+            told_alike(a, os.path.join(folder, "e"), report, rows)
         if a.sample:
             with tempfile.TemporaryDirectory() as folder:
                 path = cut(a, "emojicanvas", folder)
@@ -279,7 +316,7 @@ def main():
                 with open(path, "w") as f:
                     json.dump(protocol, f)
                 saeuron(a, "eval", "--protocol", path, "--concepts", f"{STYLE},{OBJECT}", "-o", os.path.join(folder, "e"))
-                drawn_alike(a, os.path.join(folder, "e"), recount(os.path.join(folder, "e"))[1])
+                drawn_alike(a, os.path.join(folder, "e"), *recount(os.path.join(folder, "e")))
     print(f"{results[True]} passed, {results[False]} failed")
     return 1 if results[False] else 0
 

@@ -1672,6 +1672,11 @@ static void measuring_errors(void)
         { "sweep $J -o $O/s --domain style --percentiles 101", 2, "--percentiles" },
         { "sweep $J -o $O/s --domain style --tops 1,1", 2, "twice" },
         { "sweep $J -o $O/s --domain style --strengths ''", 2, "--strengths" },
+        { "sweep $J -o $O/s --domain style --strengths=-1,-0.5", 2, "--strengths|weakest" },
+        { "sweep $J -o $O/s --domain style --rule best", 2, "--rule|mildest" },
+        { "sweep $J -o $O/s --domain style --target 101", 2, "--target|100" },
+        { "sweep $J -o $O/s --domain style --bisections 17", 2, "--bisections|16" },
+        { "sweep $J -o $O/s --domain style --rule paper --target 90", 2, "--target|--rule paper" },
         { "sweep $J -o $O/s --domain style --seeds 1188", 2, "two seeds" },
         { "sweep $J -o $O/s --domain style --seeds 1188,188", 2, "188|test seed" },
         { "sweep $J -o $O/s --domain style --seeds 1188,0", 2, "seed 0|statistics" },
@@ -1721,7 +1726,7 @@ static void measures(void)
     works("sweep $J --domain object --concepts Cats --tops 8,24 --strengths=-1,-4 --seeds 5,6 -o $O/s "
           "--json");
     CHECK(json_lines(out) == 1, "%s", out);
-    printed("{\"concept\": \"Cats\", \"top\": |\"kept\": ");
+    printed("{\"concept\": \"Cats\", \"top\": |\"forgotten\": ");
     clean();
 }
 

@@ -17,15 +17,21 @@ typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
     bool   quick, overlap;
+    double strength;
     long   stop_at;
     uint64_t seed;
 } how;
+
+/* The pairs of the tiny model's forget.json, as folders. */
+#define SKETCH_PAIR   "top_24_strength_-4"
+#define VAN_GOGH_PAIR "percentile_99.999_strength_-1"
+#define CATS_PAIR     "percentile_80.1_strength_-5.5"
 
 /* eval of Sketch, Van Gogh and Cats, two seeds, into dir; *left and *calls may be NULL. */
 static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_error *e)
 {
     bench  b;
-    size_t still = 0;
+    eval_outcome outcome;
     bench_open(&b, "emojicanvas", h.threads ? h.threads : 1);
     b.p.seeds = h.quick ? 1 : 2;
     if (h.seed)
@@ -36,10 +42,11 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
+        .how = { .strength = h.strength, .has_strength = h.strength < 0 },
     };
-    const int code = eval_run(b.x, &o, &still, e);
+    const int code = eval_run(b.x, &o, &outcome, e);
     if (left)
-        *left = still;
+        *left = outcome.left;
     if (calls)
         *calls = b.stop.calls;
     bench_close(&b);
@@ -131,7 +138,7 @@ static void images(void)
     CHECK(saeuron_forget(x, &f, &e) == SAEURON_OK, "%s", e.text);
     const saeuron_generate_options o = { .prompts = &prompt, .count = 1, .seed = 288, .noise_index = 6 };
     CHECK(saeuron_generate(x, &o, alone, &e) == SAEURON_OK, "%s", e.text);
-    snprintf(path, sizeof path, "%s/images/Sketch/288-00006.png", judges_at("whole"));
+    snprintf(path, sizeof path, "%s/images/Sketch/" SKETCH_PAIR "/288-00006.png", judges_at("whole"));
     CHECK(png_load(NULL, path, &rgb, &W, &H, &e) == SAEURON_OK && !memcmp(rgb, alone, sizeof alone),
           "%s is not what saeuron_generate draws: %s", path, e.text);
     CHECK(png_text(NULL, path, "noise_index", said, sizeof said, &e) == SAEURON_OK && !strcmp(said, "6"),
@@ -148,17 +155,18 @@ static void images(void)
 static void refuses(void)
 {
     static const struct { const char *damage; how h; int code; const char *words; } cases[] = {
-        { "printf x | dd of='%s/images/Van Gogh/188-00007.png' bs=1 seek=200 conv=notrunc 2>/dev/null", { 0 },
-          SAEURON_EFORMAT, "/Van Gogh/188-00007.png|delete this file" },
+        { "printf x | dd of='%s/images/Van Gogh/" VAN_GOGH_PAIR "/188-00007.png' bs=1 seek=200 conv=notrunc "
+          "2>/dev/null", { 0 },
+          SAEURON_EFORMAT, "/Van Gogh/" VAN_GOGH_PAIR "/188-00007.png|delete this file" },
         { "truncate -s 60 '%s/images/none/288-00011.png'", { 0 },
           SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
         { ": >'%s/images/none/288-00011.png'", { 0 },
           SAEURON_EFORMAT, "/none/288-00011.png|delete this file" },
         { "cd '%s/images' && cp none/188-00001.png none/188-00002.png", { 0 },
           SAEURON_EFORMAT, "188-00002.png|noise_index \"1\"|\"2\"" },
-        { "cd '%s/images' && cp none/188-00005.png Sketch/188-00005.png", { 0 },
-          SAEURON_EFORMAT, "Sketch/188-00005.png|forget" },
-        { "cd '%s/images' && cp Sketch/188-00005.png none/188-00005.png", { 0 },
+        { "cd '%s/images' && cp none/188-00005.png Sketch/" SKETCH_PAIR "/188-00005.png", { 0 },
+          SAEURON_EFORMAT, "Sketch/" SKETCH_PAIR "/188-00005.png|forget" },
+        { "cd '%s/images' && cp Sketch/" SKETCH_PAIR "/188-00005.png none/188-00005.png", { 0 },
           SAEURON_EFORMAT, "none/188-00005.png|forget|has none" },
         { "true '%s'", { .steps = 3 }, SAEURON_EFORMAT, "steps \"4\"|\"3\"|another folder" },
         { "true '%s'", { .seed = 1 }, SAEURON_EUSAGE, "seed 0, which is a test seed|overlap" },
@@ -173,7 +181,7 @@ static void refuses(void)
         judges_error(cases[i].damage, code, cases[i].code, &e, cases[i].words);
         CHECK(judges_same("bad", "bad2"), "%s: the folder was changed", cases[i].damage);
         if (i == 0) { /* the remedy works */
-            judges_shell("rm '%s/images/Van Gogh/188-00007.png'", judges_at("bad"), "");
+            judges_shell("rm '%s/images/Van Gogh/" VAN_GOGH_PAIR "/188-00007.png'", judges_at("bad"), "");
             must_eval("bad", (how){ 0 });
             CHECK(judges_same("whole", "bad"), "the image is not made again as it was");
         }
@@ -189,9 +197,9 @@ static void quick(void)
 {
     static const struct { const char *list; bool there[12]; } cases[] = {
         { "none", { [0] = true, [3] = true, [6] = true, [9] = true } },
-        { "Cats", { [0] = true, [3] = true, [6] = true, [9] = true } },
-        { "Sketch", { [3] = true, [6] = true, [9] = true } },
-        { "Van Gogh", { [3] = true, [6] = true, [9] = true } },
+        { "Cats/" CATS_PAIR, { [0] = true, [3] = true, [6] = true, [9] = true } },
+        { "Sketch/" SKETCH_PAIR, { [3] = true, [6] = true, [9] = true } },
+        { "Van Gogh/" VAN_GOGH_PAIR, { [3] = true, [6] = true, [9] = true } },
     };
     char path[1300];
     must_eval("quick", (how){ .quick = true });
@@ -203,6 +211,24 @@ static void quick(void)
             CHECK(io_exists(NULL, path) == cases[i].there[place], "%s is %s", path,
                   cases[i].there[place] ? "missing" : "there");
         }
+}
+
+/* Pictures of several pairs lie side by side, those of none are drawn once, and each pair has results of its
+ * own; the first pair's change by no byte. */
+static void several_pairs(void)
+{
+    whole();
+    judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("pairs"));
+    judges_shell("find '%s/images/none' -type f -exec chmod a-w {} + %s", judges_at("pairs"), "");
+    must_eval("pairs", (how){ .strength = -2 });
+    CHECK(images_below("pairs") == 2 * (12 + 2 * (9 + 9 + 12)), "%ld images", images_below("pairs"));
+    CHECK(!judges_shell("grep -q 'Sketch top 24 strength -2 ' '%s/strength_-2/eval.tsv' %s",
+                        judges_at("pairs"), ""), "there is no table of the other pair");
+    CHECK(judges_shell("cmp -s '%s/eval.tsv' '%s/strength_-2/eval.tsv'", judges_at("pairs"),
+                       judges_at("pairs")), "both pairs have the same results");
+    judges_shell("cd '%s' && rm -r strength_-2 images/Sketch/top_24_strength_-2 'images/Van Gogh/'*-2 "
+                 "images/Cats/*-2 %s", judges_at("pairs"), "");
+    CHECK(judges_same("whole", "pairs"), "another pair changes the first one's files");
 }
 
 /* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other
@@ -239,7 +265,7 @@ static void other_statistics(void)
     roll_means(path, 7);
     judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("whole2"));
     judges_error("other statistics", eval_into("whole", (how){ 0 }, NULL, NULL, &e), SAEURON_EFORMAT, &e,
-                 "/Sketch/188-00001.png|forget|statistics|another folder");
+                 "/Sketch/" SKETCH_PAIR "/188-00001.png|forget|statistics|another folder");
     CHECK(judges_same("whole", "whole2"), "the folder of other statistics was changed");
     must_eval("second", (how){ .quick = true });
     CHECK(judges_same("first/images/none", "second/images/none"),
@@ -250,7 +276,8 @@ static void other_statistics(void)
         static unsigned char rgb[2][TINY_PIXELS];
         unsigned char *pixels = NULL;
         size_t w, h;
-        snprintf(path, sizeof path, "%s/images/Sketch/188-00009.png", judges_at(i ? "second" : "first"));
+        snprintf(path, sizeof path, "%s/images/Sketch/" SKETCH_PAIR "/188-00009.png",
+                 judges_at(i ? "second" : "first"));
         CHECK(png_load(NULL, path, &pixels, &w, &h, &e) == SAEURON_OK, "%s", e.text);
         if (pixels)
             memcpy(rgb[i], pixels, TINY_PIXELS);
@@ -269,5 +296,6 @@ static void other_statistics(void)
 
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
-    { "refuses", refuses }, { "quick", quick }, { "other_statistics", other_statistics }, { NULL, NULL },
+    { "refuses", refuses }, { "quick", quick },
+    { "several_pairs", several_pairs }, { "other_statistics", other_statistics }, { NULL, NULL },
 };

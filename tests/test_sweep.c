@@ -13,21 +13,42 @@
 /* ---- the rule, on made-up results ---- */
 
 #define NONE (-1.0) /* nothing was counted */
-static result made_result(double ua, double ira, double cra, double without)
+static const sweep_rule paper = { .kind = SWEEP_PAPER }, mildest = { .target = 95 };
+
+/* fourth: CRA without forgetting, of the paper's rule; CRA_own, of the mildest. */
+static result made_result(const sweep_rule *by, double ua, double ira, double cra, double fourth)
 {
-    const double at[4] = { ua, ira, cra, without };
-    result r = { .done = true };
+    const double at[4] = { ua, ira, cra, fourth };
+    const int    number[4] = { UA, IRA, CRA, by->kind == SWEEP_PAPER ? WITHOUT_CRA : CRA_OWN };
+    result r = { .may_win = true };
     for (int m = 0; m < 4; m++) {
-        r.known[m] = at[m] >= 0;
-        r.at[m] = r.known[m] ? at[m] : 0;
+        r.known[number[m]] = at[m] >= 0;
+        r.at[number[m]] = at[m] >= 0 ? at[m] : 0;
     }
     return r;
 }
 
-/* The table: UA, IRA, CRA, CRA without forgetting of each point, and the point that must win. */
-static void choosing(void)
+/* A case: the numbers of each point, and the point that must win. */
+typedef struct contest { const char *what; size_t n, wins; double at[4][4]; } contest;
+
+static void must_win(const sweep_rule *by, const contest *c)
 {
-    static const struct { const char *what; size_t n, wins; double at[4][4]; } cases[] = {
+    result r[4];
+    for (size_t j = 0; j < c->n; j++)
+        r[j] = made_result(by, c->at[j][0], c->at[j][1], c->at[j][2], c->at[j][3]);
+    const size_t won = sweep_choose(by, r, c->n);
+    CHECK(won == c->wins, "%s: point %zu wins, not %zu", c->what, won, c->wins);
+    r[c->wins].may_win = false; /* who may not win does not, though better */
+    CHECK(sweep_choose(by, r, c->n) != c->wins, "%s: one wins that may not", c->what);
+    for (size_t j = 0; j < c->n; j++)
+        r[j].may_win = false;
+    CHECK(sweep_choose(by, r, c->n) == c->n, "%s: none may win, but one does", c->what);
+}
+
+/* UA, IRA, CRA, CRA without forgetting. */
+static void choosing_as_the_paper(void)
+{
+    static const contest cases[] = {
         { "the largest UA", 3, 1, { { 80, 90, 95, 97 }, { 90, 90, 95, 97 }, { 85, 90, 95, 97 } } },
         { "(UA + IRA) / 2, not UA", 2, 1, { { 100, 60, 95, 97 }, { 90, 90, 95, 97 } } },
         { "(UA + IRA) / 2, not IRA", 2, 1, { { 60, 100, 95, 97 }, { 90, 90, 95, 97 } } },
@@ -46,27 +67,45 @@ static void choosing(void)
         { "UA alone", 2, 1, { { 80, NONE, NONE, NONE }, { 90, NONE, NONE, NONE } } },
         { "IRA alone", 2, 1, { { NONE, 80, NONE, NONE }, { NONE, 90, NONE, NONE } } },
     };
-    bool all[4] = { true, true, true, true }, none[4] = { false };
-    result r[4];
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        for (size_t j = 0; j < cases[i].n; j++) {
-            const double *x = cases[i].at[j];
-            r[j] = made_result(x[0], x[1], x[2], x[3]);
-        }
-        const size_t won = sweep_choose(r, all, cases[i].n);
-        CHECK(won == cases[i].wins, "%s: point %zu wins, not %zu", cases[i].what, won, cases[i].wins);
-        if (cases[i].n > 2) { /* who may not win does not, though better */
-            bool others[4] = { true, true, true, true };
-            others[won] = false;
-            CHECK(sweep_choose(r, others, cases[i].n) != won, "%s: one wins that may not", cases[i].what);
-        }
-        CHECK(sweep_choose(r, none, cases[i].n) == cases[i].n, "%s: none may win, but one does",
-              cases[i].what);
-    }
-    const result kept = made_result(0, 0, 92, 97), lost = made_result(0, 0, 91.99, 97);
-    const result unknown = made_result(0, 0, 50, NONE);
-    CHECK(sweep_keeps(&kept) && !sweep_keeps(&lost) && sweep_keeps(&unknown),
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        must_win(&paper, &cases[i]);
+    const result kept = made_result(&paper, 0, 0, 92, 97), lost = made_result(&paper, 0, 0, 91.99, 97);
+    const result unknown = made_result(&paper, 0, 0, 50, NONE);
+    CHECK(sweep_keeps(&paper, &kept) && !sweep_keeps(&paper, &lost) && sweep_keeps(&paper, &unknown),
           "which points keep CRA has changed");
+}
+
+/* UA, IRA, CRA, CRA_own; the target is 95. */
+static void choosing_the_mildest(void)
+{
+    static const contest cases[] = {
+        { "one that forgets before any that does not", 2, 1, { { 94.9, 99, 99, 99 }, { 95, 10, 10, 10 } } },
+        { "of those that forget not the largest UA", 2, 0, { { 95, 99, 97, 90 }, { 100, 98, 96, 90 } } },
+        { "IRA counts", 2, 1, { { 99, 90, 97, 90 }, { 99, 91, 97, 90 } } },
+        { "CRA counts", 2, 1, { { 99, 90, 97, 90 }, { 99, 90, 98, 90 } } },
+        { "own pictures count", 2, 1, { { 99, 90, 97, 90 }, { 99, 90, 97, 91 } } },
+        { "the mean of the three", 2, 0, { { 99, 90, 90, 90 }, { 99, 99, 99, 70 } } },
+        { "own pictures alone, in stage one", 2, 1, { { 99, NONE, NONE, 80 }, { 96, NONE, NONE, 85 } } },
+        { "none forgets: the largest UA", 3, 2, { { 50, 99, 99, 99 }, { 60, 99, 99, 99 }, { 70, 9, 9, 9 } } },
+        { "none forgets, UA alike: what is kept", 2, 1, { { 50, 90, 90, 90 }, { 50, 90, 90, 91 } } },
+        { "a tie: the first", 2, 0, { { 96, 90, 91, 92 }, { 99, 92, 91, 90 } } },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        must_win(&mildest, &cases[i]);
+}
+
+/* Halves between strengths: of 0, of the same sign, to two digits. */
+static void between(void)
+{
+    static const struct { float weak, strong, half; } cases[] = {
+        { 0, -0.03f, -0.015f }, { -0.03f, -0.1f, -0.055f }, { -1, -3, -1.7f }, { -10, -30, -17 },
+        { -1, -1, -1 }, { 0, 0, 0 }, { -100, -1000, -320 }, { 1, 4, 2 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const float half = sweep_between(cases[i].weak, cases[i].strong);
+        CHECK(!(half < cases[i].half) && !(half > cases[i].half), "between %g and %g: %g, not %g",
+              (double)cases[i].weak, (double)cases[i].strong, (double)half, (double)cases[i].half);
+    }
 }
 
 /* The places of stage one are a matter of this order, so it stays: of EmojiCanvas' 220 places the first, and
@@ -89,9 +128,9 @@ static void shuffled_places(void)
 typedef struct chosen { size_t count; choice c[4]; bool kept[4]; } chosen;
 static chosen choices;
 
-static void note_choice(void *user, const char *concept, const choice *c, const double numbers[4], bool kept)
+static void note_choice(void *user, const char *concept, const choice *c, const result *r, bool kept)
 {
-    (void)user, (void)concept, (void)numbers;
+    (void)user, (void)concept, (void)r;
     if (choices.count < 4) {
         choices.c[choices.count] = *c;
         choices.kept[choices.count++] = kept;
@@ -101,8 +140,9 @@ static void note_choice(void *user, const char *concept, const choice *c, const 
 typedef struct turn {
     long     stop_at;
     uint64_t seeds[3];
-    size_t   test, points, retained;
-    bool     install;
+    size_t   test, selections, retained;
+    bool     install, mildest;
+    double   target;
 } turn;
 
 static int sweep_into(const char *dir, turn t, saeuron_error *e)
@@ -121,8 +161,9 @@ static int sweep_into(const char *dir, turn t, saeuron_error *e)
                .concept = { b.concept[STYLE], b.concept[OBJECT] } },
         .domain = STYLE, .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1,
         .retained = t.retained ? t.retained : 2, .finalists = 2, .install = t.install, .chose = note_choice,
-        .grid = { { 8, 0, -1 }, { 8, 0, -4 }, { 0, 90, -1 }, { 24, 0, -2 } },
-        .points = t.points ? t.points : 4,
+        .rule = { t.mildest ? SWEEP_MILDEST : SWEEP_PAPER, t.target }, .bisections = 2,
+        .selection = { { .top = 8 }, { .percentile = 90 } }, .selections = t.selections ? t.selections : 2,
+        .strength = { -1, -4 }, .strengths = 2,
     };
     choices.count = 0;
     const int code = sweep_run(b.x, &o, installed, e);
@@ -163,6 +204,39 @@ static void sweeps(void)
           "a second sweep changes the first's files: %s", e.text);
 }
 
+/* The mildest rule: stage one counts own places alone and ends at the first strength that forgets, or
+ * between; stage two counts others, too. Stopped or not, the bytes are the same. */
+static void sweeps_mildest(void)
+{
+    saeuron_error e = { 0 };
+    const turn t = { .mildest = true, .target = 80 };
+    long stops = 0;
+    int  code = SAEURON_ECANCEL;
+    CHECK(sweep_into("mildest", t, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
+    for (; code == SAEURON_ECANCEL && stops < 200; stops++) {
+        turn stopped = t;
+        stopped.stop_at = 3 + stops;
+        code = sweep_into("milder", stopped, &e);
+    }
+    CHECK(code == SAEURON_OK && judges_same("mildest", "milder"), "%s: stopped, it ends in other bytes",
+          e.text);
+    /* Sketch is forgotten at -4, not at -1: two between, which do not suffice; Watercolor at once: two halves
+     * of -1 */
+    static const struct { const char *rows; int count; } expected[] = {
+        { "^1.Sketch.*\t3\t[0-9a-f]*$", 8 }, { "^1.Watercolor.*\t3\t[0-9a-f]*$", 6 },
+        { "^1.Watercolor.top 8.-0.25\t", 1 }, { "^1.Sketch.top 8.-2.8\t", 1 },
+        { "^2.Watercolor.*.-0.25\t.*\t10\t[0-9a-f]*$", 2 },
+        { "^2.Sketch.*.-4\t.*\t10\t[0-9a-f]*$", 2 }, { "^1.*\t-\t-\t[0-9.]*\t-\t", 14 }, { "^[12]", 18 },
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        char row[96];
+        snprintf(row, sizeof row, "test $(grep -c '%s' '%%s/results.tsv') = %d %%s", expected[i].rows,
+                 expected[i].count);
+        CHECK(!judges_shell(row, judges_at("mildest"), ""), "not %d rows %s", expected[i].count,
+              expected[i].rows);
+    }
+}
+
 /* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's
  * own and the first three others of the shuffled order, at the others all that count. */
 static void places_of_the_stages(void)
@@ -176,7 +250,7 @@ static void places_of_the_stages(void)
             const uint32_t style = o[i] % 4; /* place: object * 4 + style; Seed_Images, 0, does not count */
             wanted[o[i]] |= style == concept || (style && style != concept && kept++ < 3);
         }
-    CHECK(sweep_into("places", (turn){ .points = 1, .retained = 3 }, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(sweep_into("places", (turn){ .selections = 1, .retained = 3 }, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; i < 12; i++) {
         char path[1300];
         for (int seed = 0; seed < 2; seed++) {
@@ -244,7 +318,9 @@ static void sweep_installs(void)
 }
 
 const test_case sweep_tests[] = {
-    { "choosing", choosing }, { "shuffled_places", shuffled_places }, { "sweeps", sweeps },
+    { "choosing_as_the_paper", choosing_as_the_paper }, { "choosing_the_mildest", choosing_the_mildest },
+    { "between", between }, { "shuffled_places", shuffled_places }, { "sweeps", sweeps },
+    { "sweeps_mildest", sweeps_mildest },
     { "places_of_the_stages", places_of_the_stages }, { "sweep_refuses", sweep_refuses },
     { "sweep_installs", sweep_installs }, { NULL, NULL },
 };

@@ -219,7 +219,7 @@ static void run_vit(nn *c, void *user)
     snprintf(name, sizeof name, "%s.x", r->w.network);
     if (x)
         check_bits(r->w.g, name, x, B * n * 3);
-    vit_forward(c, &r->v, logits, x, B, &seen);
+    vit_forward(c, &r->v, logits, NULL, x, B, &seen);
     arena_release(c->work, mark);
 }
 
