@@ -58,6 +58,7 @@ struct saeuron_context {
     ablation *hook[HOOKS];          /* those whose SAE is loaded */
     size_t   hooks;
     const recorder *record;         /* while training/ collects activations; else NULL */
+    double   growth;                /* of the last call: saeuron_growth */
 };
 
 /* Opens the diffusers folder dir; made not NULL: the synthetic model of that name instead. Owned by the

@@ -17,6 +17,7 @@
 #include "layers/machine.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,6 +97,8 @@ int saeuron_reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *e
 
 void saeuron_remember(saeuron_context *ctx) { unload_hooks(ctx); }
 
+double saeuron_growth(const saeuron_context *ctx) { return ctx->growth; }
+
 int saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
                     saeuron_error *err)
 {
@@ -125,6 +128,7 @@ typedef struct sampling {
     bool    names;          /* the tap is only told names: saeuron_intermediates */
     bool    pictures;       /* the latents are decoded */
     uint16_t step_of[HOOKS][1000]; /* row of each hook's statistics for each sampling step */
+    double *growth;         /* [R]: saeuron_growth of each row of the batch at hand */
 } sampling;
 
 static size_t guided_rows(const sampling *s, size_t B) { return s->guided ? 2 * B : B; }
@@ -191,13 +195,42 @@ static int tell(sampling *s, const module_output *m)
     return end_with(s, m, &e);
 }
 
+/* The square of the largest norm of x [N,d]'s tokens. */
+static double longest(const float *x, size_t N, size_t d)
+{
+    double most = 0;
+    for (size_t i = 0; i < N; i++, x += d) {
+        double sum = 0;
+        for (size_t j = 0; j < d; j++)
+            sum += (double)x[j] * (double)x[j];
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+/* Ablates m, and notes how much longer that makes a row's longest activation. Threads have different rows. */
+static void ablate_rows(sampling *s, nn *c, const ablation *a, const module_output *m, size_t step)
+{
+    const size_t N = m->H * m->W, mark = arena_mark(c->work);
+    double *before = arena_bytes(c->work, m->B, sizeof *before);
+    for (size_t b = 0; before && a->count && b < m->B; b++)
+        before[b] = longest(m->x + b * N * m->C, N, m->C);
+    ablate(c, a, m->x, m->B * N, step);
+    for (size_t b = 0; before && a->count && b < m->B; b++) {
+        const double after = longest(m->x + b * N * m->C, N, m->C);
+        const double ratio = before[b] > 0 ? after / before[b] : 0;
+        double *growth = &s->growth[m->first + b];
+        *growth = ratio > *growth ? ratio : *growth;
+    }
+    arena_release(c->work, mark);
+}
+
 /* EQ 11: Where SAeUron's hooks are: called with every module's output [B,H,W,C]. Ablates it if something is
  * asked for at this hook, records it, then shows it to the caller's tap. x NULL: planning; then only a caller
  * that asks for names hears of it. */
 static int at_module(void *user, nn *c, const module_output *m)
 {
     sampling *s = user;
-    const size_t tokens = m->B * m->H * m->W;
     int code;
     for (size_t i = 0; s->step >= 0 && i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
@@ -205,7 +238,7 @@ static int at_module(void *user, nn *c, const module_output *m)
             continue;
         if (m->x && (code = check_finite(s, m)) != SAEURON_OK)
             return code;
-        ablate(c, a, m->x, tokens, m->x ? s->step_of[i][s->step] : 0);
+        ablate_rows(s, c, a, m, m->x ? s->step_of[i][s->step] : 0);
     }
     if (m->x && s->step >= 0 && s->ctx->record && (code = record(s, m, m->H * m->W * m->C)) != SAEURON_OK)
         return code;
@@ -351,6 +384,7 @@ static void sample(sampling *s, float *x, const text_kv *kv, size_t B)
     const size_t R = guided_rows(s, B), mark = arena_mark(s->c.work);
     float *both = arena_floats(s->c.work, R * latent_values(s));
     float *e = arena_floats(s->c.work, R * latent_values(s));
+    s->growth = arena_bytes(s->c.work, R, sizeof *s->growth);
 
     s->step = 0; /* planning stands for every step */
     if (!x) {
@@ -358,8 +392,12 @@ static void sample(sampling *s, float *x, const text_kv *kv, size_t B)
         show_latents(s, "noise_pred", NULL, B);
         show_latents(s, "latents", NULL, B);
     }
+    for (size_t r = 0; s->growth && r < R; r++)
+        s->growth[r] = 0;
     for (size_t i = 0; x && i < steps_of(s) && !s->code; i++)
         sample_step(s, i, x, e, both, kv, B);
+    for (size_t r = 0; s->growth && r < R; r++)
+        s->ctx->growth = s->growth[r] > s->ctx->growth ? s->growth[r] : s->ctx->growth;
     s->step = -1;
     arena_release(s->c.work, mark);
 }
@@ -604,6 +642,7 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
     if (code)
         return code;
     s->pictures = rgb != NULL;
+    ctx->growth = 0;
     code = plan(s, &bytes);
     if (!code && !(memory = io_alloc(&ctx->host, bytes, 1)))
         code = fail(err, SAEURON_ENOMEM,
@@ -617,6 +656,7 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
             run_batch(s, least(s->batch, o->count - s->first));
         code = s->code;
     }
+    ctx->growth = sqrt(ctx->growth); /* of squares so far */
     io_free(&ctx->host, memory);
     io_free(&ctx->host, s);
     return code;

@@ -59,6 +59,11 @@ int  saeuron_steer(saeuron_context *ctx, const char *hook, size_t latent, double
 int  saeuron_reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *err);
 /* Forgets, steers and reconstructs nothing from now on. */
 void saeuron_remember(saeuron_context *ctx);
+/* How far forgetting went in the last saeuron_generate: of all maps at its hooks the largest ratio of the
+ * norm of the longest activation after the edit to that of the longest before; 0: nothing was forgotten.
+ * Above 1 the edit makes activations longer than any that the UNet gave it, and such as no SAE was trained
+ * on. */
+double saeuron_growth(const saeuron_context *ctx);
 /* Names the folder of the SAE of a hook, and its statistics, instead of MODEL/sae/HOOK/; to be called before
  * the calls above. stats_path NULL: SAE_DIR/stats.safetensors. */
 int  saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,

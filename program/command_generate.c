@@ -75,6 +75,7 @@ typedef struct drawing {
     saeuron_context *x;
     intermediates    w;
     size_t   count, W, H;           /* images in all */
+    double   growth;                /* the largest of all calls (saeuron_growth) */
     uint64_t digest;
 } drawing;
 
@@ -168,6 +169,7 @@ static int make_images(drawing *d, const saeuron_generate_options *all, saeuron_
         const saeuron_generate_options g = part_of(d, all, first, n);
         expect(all->count, first, n);
         code = saeuron_generate(d->x, &g, rgb, err);
+        d->growth = saeuron_growth(d->x) > d->growth ? saeuron_growth(d->x) : d->growth;
         for (size_t j = 0; !code && j < n; j++)
             code = save_image(d, &g, first, j, rgb + j * d->W * d->H * 3, err);
     }
@@ -221,6 +223,8 @@ static int draw(drawing *d, const prompt_lines *p, saeuron_error *err)
         code = check_output(g.count, err);
     if (!code)
         code = make_images(d, &g, err);
+    if (!code)
+        remark_growth(d->x, d->growth);
     if (code && d->w.err.code) /* the tap stopped it, and knows why */
         *err = d->w.err;
     intermediates_close(&d->w);

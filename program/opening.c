@@ -5,8 +5,10 @@
  * Not here: the options of one command (command_*.c). */
 #include "program/opening.h"
 #include "context.h"
+#include "evaluation/picture.h"
 #include "files/decimal.h"
 #include "files/npy.h"
+#include "forget.h"
 #include "program/messages.h"
 
 #include <stdio.h>
@@ -325,6 +327,33 @@ int forget_all(saeuron_context *x, saeuron_error *err)
         p += n + (p[n] == ',');
     }
     return code;
+}
+
+#define GROWN 1.5 /* growth from which on forgetting is remarked on: docs/results.md */
+
+/* "; forget.json has NAME top 1 strength -0.05", where that is milder than what is done; else "". */
+static void tell_milder(char out[320], const saeuron_context *x, const selection *done)
+{
+    sae_place at;
+    choice usual;
+    char how[192];
+    *out = 0;
+    if (find_concept(x, done->concept, &at, NULL) || usual_choice(x, &at, done->concept, &usual, NULL) ||
+        usual.strength * usual.strength >= done->how.strength * done->how.strength)
+        return;
+    describe_choice(how, &usual);
+    snprintf(out, 320, "; forget.json has %s %s", done->concept, how);
+}
+
+void remark_growth(const saeuron_context *x, double growth)
+{
+    char milder[320] = "";
+    for (size_t i = 0; i < x->hooks && !*milder; i++)
+        for (size_t j = 0; j < x->hook[i]->count && !*milder; j++)
+            tell_milder(milder, x, &x->hook[i]->forget[j]);
+    if (growth > GROWN)
+        remark("forgetting makes activations up to %.1f times as long as any before it, such as the SAE "
+               "never saw: there may be no picture left; a weaker --strength keeps more%s", growth, milder);
 }
 
 /* ---- values of options ---- */

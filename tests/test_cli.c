@@ -735,6 +735,22 @@ static void forgets(void)
     clean();
 }
 
+/* A strength that leaves no picture is remarked on, with forget.json's pair where that is milder. */
+static void forgets_too_much(void)
+{
+    static const char *const line = "generate -m $T/model --threads 1 -p 'cat in sketch style' -o $O/a.png "
+                                    "--forget Sketch ";
+    char with[200];
+    snprintf(with, sizeof with, "%s--strength -900", line);
+    CHECK(run(with) == 0 && test_holds(err, "activations up to | times as long|--strength|forget.json has "
+                                            "Sketch top 24 strength -4\n"), "%s", err);
+    snprintf(with, sizeof with, "%s--strength -900 -q", line);
+    CHECK(run(with) == 0 && !*err, "%s", err);
+    snprintf(with, sizeof with, "%s--strength 0", line);
+    CHECK(run(with) == 0 && !strstr(err, "activations"), "%s", err);
+    clean();
+}
+
 /* The texts in a picture are what it takes to make its file again, to the byte. */
 static void remade(void)
 {
@@ -1778,6 +1794,7 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },
     { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets },
+    { "forgets_too_much", forgets_too_much },
     { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes },
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },

@@ -35,6 +35,36 @@ static void rests(void)
     done(x);
 }
 
+/* How far forgetting goes: 0 without it, more for more strength, and whoever the threads are, whatever the
+ * batch. */
+static void growth(void)
+{
+    static const float strength[] = { -1, -30, -900 };
+    saeuron_context *x = fresh();
+    shot s;
+    double before = 0, alone;
+    must_shoot(x, (saeuron_generate_options){ .count = 3 }, &s);
+    CHECK(!(saeuron_growth(x) > 0), "nothing is forgotten, and growth is %g", saeuron_growth(x));
+    for (size_t i = 0; i < 3; i++) {
+        const saeuron_forget_options o = { .name = "Sketch", .top = 24, .strength = (double)strength[i],
+                                           .has_strength = 1 };
+        saeuron_error e = { 0 };
+        rest_hooks(x);
+        CHECK(saeuron_forget(x, &o, &e) == SAEURON_OK, "%s", e.text);
+        must_shoot(x, (saeuron_generate_options){ .count = 3, .batch = 1 }, &s);
+        alone = saeuron_growth(x);
+        x->threads = 2;
+        must_shoot(x, (saeuron_generate_options){ .count = 3 }, &s);
+        x->threads = 1;
+        CHECK(!(saeuron_growth(x) < alone) && !(saeuron_growth(x) > alone), "2 threads, one batch: growth "
+              "%g, not %g", saeuron_growth(x), alone);
+        CHECK(alone > before, "strength %g: growth %g, weaker %g", (double)strength[i], alone, before);
+        before = alone;
+    }
+    CHECK(before > 2, "900 times stronger, activations grow %g times", before);
+    done(x);
+}
+
 /* Both hooks edit, each its own concept; the order of naming does not matter across hooks; remembering
  * restores. */
 static void two_hooks(void)
@@ -502,7 +532,8 @@ static void stats_alone(void)
 }
 
 const test_case forget_tests[] = {
-    { "rests", rests }, { "two_hooks", two_hooks }, { "steers", steers }, { "steer_errors", steer_errors },
+    { "rests", rests }, { "growth", growth },
+    { "two_hooks", two_hooks }, { "steers", steers }, { "steer_errors", steer_errors },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors },
     { "sae_folder_errors", sae_folder_errors }, { "sae_shape_errors", sae_shape_errors },
     { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "released_saes", released_saes },
