@@ -281,11 +281,29 @@ void unload_hooks(saeuron_context *ctx)
 
 /* ---- set to work ---- */
 
-/* forget.json: { CONCEPT: {"top": K | "percentile": P, "strength": G}, ... }. */
+/* "window": [first, end]: steps, of which there is one at least. */
+static void read_window(config *c, choice *how)
+{
+    int64_t both[2] = { 0, 0 };
+    json    list, v;
+    size_t  n = 0;
+    if (c->code || !config_has(c, "window") || !json_get(c->object, "window", &list))
+        return;
+    for (json_iter it = json_begin(list); json_next(&it, NULL, &v); n++)
+        if (n >= 2 || !json_integer(v, &both[n]))
+            n = 2;
+    if (json_kind(list) != '[' || n != 2 || both[0] < 0 || both[0] >= both[1] || both[1] > 1000)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"window\" must be two steps, the first and the one "
+                       "after the last, as [0, 20]", c->path);
+    how->first = (size_t)both[0];
+    how->end = (size_t)both[1];
+}
+
+/* forget.json: { CONCEPT: {"top": K | "percentile": P, "strength": G, "window": [A, B]}, ... }. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
                  saeuron_error *err)
 {
-    static const char *const read[] = { "top", "percentile", "strength", NULL };
+    static const char *const read[] = { "top", "percentile", "strength", "window", NULL };
     char    path[1024];
     io_file f;
     json    object, entry;
@@ -305,6 +323,7 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
         how->top = config_size(&c, "top", 0, 0, 1u << 26);
         how->percentile = config_double(&c, "percentile", how->percentile);
         how->strength = config_float(&c, "strength", how->strength);
+        read_window(&c, how);
         code = c.code;
     }
     io_close(&f);
@@ -319,6 +338,9 @@ static int check_choice(const choice *how, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "strength must be a number from -1e6 to 1e6");
     if (!(how->min_density >= 0 && how->min_density <= 1))
         return fail(err, SAEURON_EUSAGE, "min_density must be from 0 to 1: a share of tokens");
+    if (how->end && how->first >= how->end)
+        return fail(err, SAEURON_EUSAGE, "the window must hold a step: its first is %zu, its end %zu",
+                    how->first, how->end);
     return SAEURON_OK;
 }
 

@@ -71,11 +71,11 @@ int saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *o, saeuro
         code = usual_choice(ctx, &at, o->name, &how, err);
     if (code)
         return code;
-    if (o->top)
-        how.top = o->top;
-    else if (o->percentile != 0) {
-        how.top = 0;
-        how.percentile = o->percentile;
+    if (o->top || o->percentile != 0)
+        how = (choice){ .top = o->top, .percentile = o->percentile, .strength = how.strength };
+    if (o->has_window) {
+        how.first = o->first_step;
+        how.end = o->end_step;
     }
     if (o->has_strength)
         how.strength = (float)o->strength;

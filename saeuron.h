@@ -45,6 +45,9 @@ typedef struct saeuron_forget_options {
     int    has_strength;
     double min_density;     /* only latents that fire at this share of the concept's tokens, at least; 0: all.
                              * AUDIT A3. Read from density.safetensors beside the statistics */
+    int    has_window;      /* only at steps [first_step, end_step) of the statistics (end_step 0: at all);
+                             * else at those of forget.json, or at all where top or percentile is given */
+    size_t first_step, end_step;
 } saeuron_forget_options;
 
 /* Forgets one more concept from now on (paper sections 3.3 and 3.4). Its SAE and statistics are loaded from

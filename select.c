@@ -88,11 +88,13 @@ static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t 
     return count;
 }
 
-/* EQ 31: The latents of one step, ascending, into w->latent; returns how many. */
+/* EQ 31: The latents of one step, ascending, into w->latent; returns how many: none outside the window. */
 static size_t select_step(const stats *s, workspace *w, size_t concept, size_t step, choice how)
 {
     const bool filter = how.min_density > 0;
     size_t count = 0;
+    if (how.end && (step < how.first || step >= how.end))
+        return 0;
     latent_scores(s, w->score, concept, step, w->sums);
     const size_t found = filter ? dense_enough(s, w, concept, step, how.min_density) : s->n;
     const float *score = filter ? w->dense : w->score;
@@ -153,7 +155,10 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
     sel->steps = s->steps;
     for (size_t t = 0; memory && t < s->steps; t++) /* once to count, once to keep */
         total += select_step(s, &w, concept, t, how);
-    if (!memory || total > UINT32_MAX / 32 || !selection_layout(sel, host, total))
+    if (how.end && how.first >= s->steps)
+        code = fail(err, SAEURON_EUSAGE, "the window begins at step %zu, but the statistics end after %zu",
+                    how.first, s->steps);
+    else if (!memory || total > UINT32_MAX / 32 || !selection_layout(sel, host, total))
         code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
     else if (!total && how.min_density > 0)
         code = fail(err, SAEURON_EUSAGE,

@@ -213,6 +213,8 @@ static int name_results(const run *r, saeuron_error *err)
     };
     char   pair[192] = "", number[32];
     size_t n = 0;
+    if (how->has_window)
+        n = (size_t)snprintf(pair, sizeof pair, "window_%zu-%zu", how->first_step, how->end_step);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
         if (part[i].given) {
             io_format_double(number, sizeof number, part[i].value);

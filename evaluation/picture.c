@@ -25,15 +25,25 @@ uint64_t digest_floats(const float *v, size_t n)
     return h;
 }
 
-void describe_choice(char out[192], const choice *how)
+void describe_selection(char out[160], const choice *how)
 {
-    char number[32], density[32], strength[32];
+    char number[32], density[32];
+    size_t n;
     io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);
     io_format_double(density, sizeof density, how->min_density);
+    n = (size_t)snprintf(out, 160, "%s %s", how->top ? "top" : "percentile", number);
+    if (how->min_density > 0)
+        n += (size_t)snprintf(out + n, 160 - n, " min-density %s", density);
+    if (how->end)
+        snprintf(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
+}
+
+void describe_choice(char out[192], const choice *how)
+{
+    char selected[160], strength[32];
+    describe_selection(selected, how);
     io_format_float(strength, sizeof strength, how->strength);
-    const bool dense = how->min_density > 0;
-    snprintf(out, 192, "%s %s%s%s strength %s", how->top ? "top" : "percentile", number,
-             dense ? " min-density " : "", dense ? density : "", strength);
+    snprintf(out, 192, "%.144s strength %.30s", selected, strength);
 }
 
 /* "Sketch top 3 strength -1 sae DIGEST statistics DIGEST; Cats ..." as it goes into the picture: all that

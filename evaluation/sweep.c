@@ -86,7 +86,8 @@ static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
 
 static bool same_choice(const choice *a, const choice *b)
 {
-    return a->top == b->top && !(a->percentile < b->percentile) && !(a->percentile > b->percentile) &&
+    return a->top == b->top && a->first == b->first && a->end == b->end &&
+           !(a->percentile < b->percentile) && !(a->percentile > b->percentile) &&
            !(a->strength < b->strength) && !(a->strength > b->strength);
 }
 
@@ -127,14 +128,13 @@ static int table_path(char path[1024], const sweep *s, const char *name, saeuron
 static int save_row(sweep *s, const row *r, size_t images, saeuron_error *err)
 {
     const choice *c = &r->c;
-    char number[32], strength[32], path[1024];
+    char select[160], strength[32], path[1024];
     int  code = table_path(path, s, "results.tsv", err);
     if (code)
         return code;
-    io_format_double(number, sizeof number, c->top ? (double)c->top : c->percentile);
+    describe_selection(select, c);
     io_format_float(strength, sizeof strength, c->strength);
-    text_add(&s->table, "%d\t%s\t%s %s\t%s", r->stage + 1, concept_name(s, r->concept),
-             c->top ? "top" : "percentile", number, strength);
+    text_add(&s->table, "%d\t%s\t%s\t%s", r->stage + 1, concept_name(s, r->concept), select, strength);
     for (int i = 0; i < NUMBERS; i++) {
         text_add(&s->table, "\t");
         if (r->r.known[i])
@@ -148,19 +148,19 @@ static int save_row(sweep *s, const row *r, size_t images, saeuron_error *err)
     return io_write_file(path, s->table.at, s->table.n, err);
 }
 
-/* "top 2" or "percentile 99.99", and a strength. */
-static bool read_pair(choice *c, const char *select, const char *strength)
+/* One of the sweep's selections, as describe_selection words it, and a strength. */
+static bool read_pair(const sweep *s, choice *c, const char *select, const char *strength)
 {
-    double value, by;
-    const bool top = !strncmp(select, "top ", 4), percentile = !strncmp(select, "percentile ", 11);
-    *c = (choice){ .top = 0 };
-    if ((!top && !percentile) || !io_parse_double(select + (top ? 4 : 11), &value) || value < 0 ||
-        value > 1 << 26 || !io_parse_double(strength, &by) || !(by >= -1e6 && by <= 1e6))
+    char   known[160];
+    double by;
+    if (!io_parse_double(strength, &by) || !(by >= -1e6 && by <= 1e6))
         return false;
-    if (top)
-        c->top = (size_t)value;
-    else
-        c->percentile = value;
+    *c = (choice){ .top = 0 };
+    for (size_t i = 0; i < s->o->selections; i++) {
+        describe_selection(known, &s->o->selection[i]);
+        if (!strcmp(select, known))
+            *c = s->o->selection[i];
+    }
     c->strength = (float)by;
     return true;
 }
@@ -180,7 +180,7 @@ static bool read_row(const sweep *s, char *line, row *r, bool *other)
         *at = 0;
     }
     if (n != COLUMNS || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES ||
-        !read_pair(&r->c, cell[2], cell[3]))
+        !read_pair(s, &r->c, cell[2], cell[3]))
         return false;
     *other = strcmp(cell[COLUMNS - 1], s->digest) != 0;
     r->stage = cell[0][0] - '1';
@@ -269,7 +269,8 @@ static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, cons
                         saeuron_error *err)
 {
     const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile,
-                                         .strength = (double)c->strength, .has_strength = 1 };
+                                         .strength = (double)c->strength, .has_strength = 1,
+                                         .has_window = 1, .first_step = c->first, .end_step = c->end };
     const row *known = find_row(s, concept, stage, c);
     const size_t images = want(s, l->wanted, l->concept, stage);
     row     r = { .concept = concept, .stage = stage, .c = *c };
@@ -494,6 +495,8 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
     text_quote(t, name);
     text_add(t, c->top ? ": {\"top\": " : ": {\"percentile\": ");
     text_real(t, c->top ? (double)c->top : c->percentile);
+    if (c->end)
+        text_add(t, ", \"window\": [%zu, %zu]", c->first, c->end);
     io_format_float(strength, sizeof strength, c->strength);
     text_add(t, ", \"strength\": %s}", strength);
 }

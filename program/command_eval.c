@@ -356,7 +356,7 @@ const command command_eval = {
 
 /* ---- sweep ---- */
 
-static const char *tops, *percentiles, *strengths;
+static const char *tops, *percentiles, *windows, *strengths;
 static int    chosen_by = SWEEP_MILDEST; /* of "mildest|paper" */
 static double target = 95;
 static size_t bisections = 3;
@@ -372,6 +372,8 @@ static const option sweep_table[] = {
       .text = &tops },
     { "--percentiles", "P[,P...]", "latents scored above a percentile; the paper's: 99.99,99.995,99.999",
       .text = &percentiles },
+    { "--windows", "A-B[,A-B...]", "each of these at steps A to B - 1 alone; all: at every step (default)",
+      .text = &windows },
     { "--strengths", "G[,G...]", "from the weakest (default: 0,-0.03,-0.1,-0.3,-1,-3,-10,-30; of paper: "
                                  "objects -1,-5,-10,-15,-20,-25,-30, styles -1)", .text = &strengths },
     { "--bisections", "N", "further strengths between the last that does not forget and the first that does "
@@ -427,6 +429,29 @@ static int read_selections(sweep_options *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* --windows: each selection so far, at each window. */
+static int read_windows(sweep_options *s, saeuron_error *err)
+{
+    const char *names = windows;
+    const size_t each = s->selections;
+    choice without[SELECTIONS];
+    char   piece[40];
+    memcpy(without, s->selection, sizeof without);
+    for (s->selections = names ? 0 : each; next_piece(&names, piece, sizeof piece);) {
+        size_t first = 0, end = 0;
+        const bool ok = !strcmp(piece, "all") || read_window(piece, &first, &end);
+        if (!ok || s->selections + each > SELECTIONS)
+            return fail(err, SAEURON_EUSAGE, "--windows wants steps from 0, as all,3-50, at most %d of them "
+                        "times tops and percentiles; not \"%s\"", SELECTIONS, piece);
+        for (size_t i = 0; i < each; i++) {
+            s->selection[s->selections] = without[i];
+            s->selection[s->selections].first = first;
+            s->selection[s->selections++].end = end;
+        }
+    }
+    return SAEURON_OK;
+}
+
 static int read_strengths(sweep_options *s, saeuron_error *err)
 {
     const bool paper = chosen_by == SWEEP_PAPER;
@@ -470,9 +495,10 @@ static void print_number(const result *r, int i)
 static void show_choice(void *user, const char *concept, const choice *c, const result *r, bool kept)
 {
     measuring *w = user;
-    char value[32], strength[32];
+    char value[32], select[160], strength[32];
     io_format_double(value, sizeof value, c->top ? (double)c->top : c->percentile);
     io_format_float(strength, sizeof strength, c->strength);
+    describe_selection(select, c);
     clear_line();
     if (!as_json && !w->begun) {
         printf("concept\tchoice\tstrength");
@@ -482,8 +508,14 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
     }
     w->begun = true;
     print_concept(concept);
-    printf(as_json ? ", \"%s\": %s, \"strength\": %s" : "\t%s %s\t%s", c->top ? "top" : "percentile", value,
-           strength);
+    if (!as_json)
+        printf("\t%s\t%s", select, strength);
+    else
+        printf(", \"%s\": %s", c->top ? "top" : "percentile", value);
+    if (as_json && c->end)
+        printf(", \"window\": [%zu, %zu]", c->first, c->end);
+    if (as_json)
+        printf(", \"strength\": %s", strength);
     for (int i = 0; i < NUMBERS; i++) {
         printf(as_json ? ", \"%s\": " : "\t", number_names[i]);
         print_number(r, i);
@@ -529,6 +561,8 @@ static int sweep(measuring *w, saeuron_error *err)
         code = check_rule(err);
     if (!code)
         code = read_selections(&s, err);
+    if (!code)
+        code = read_windows(&s, err);
     if (!code)
         code = read_strengths(&s, err);
     if (!code)

@@ -215,6 +215,7 @@ void remark_if_cut(const saeuron_context *x, const char *prompt)
 static list saes, statistics;
 static const char *concepts;
 static saeuron_forget_options choice_asked;
+static const char *window;
 
 const option sae_options[] = {
     { "--sae", "HOOK=DIR", "the SAE of a hook, when not in MODEL/sae/HOOK", .list = &saes },
@@ -236,6 +237,7 @@ const option choice_options[] = {
     { "--percentile", "P", "instead: those scored above this percentile", .real = &choice_asked.percentile },
     { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice "
                          "kept beside the SAE)", .real = &choice_asked.strength },
+    { "--window", "A-B", "only at steps A (from 0) to B - 1 of the statistics", .text = &window },
     { 0 },
 };
 
@@ -293,9 +295,27 @@ int place_saes(saeuron_context *x, saeuron_error *err)
     return code;
 }
 
+bool read_window(const char *text, size_t *first, size_t *end)
+{
+    char from[24] = "";
+    uint64_t a, b;
+    const char *dash = strchr(text, '-');
+    if (dash && dash - text < 20)
+        memcpy(from, text, (size_t)(dash - text));
+    if (!dash || !io_parse_uint(from, &a) || !io_parse_uint(dash + 1, &b) || a >= b || b > 1000)
+        return false;
+    *first = (size_t)a;
+    *end = (size_t)b;
+    return true;
+}
+
 int read_choice(saeuron_forget_options *f, saeuron_error *err)
 {
     *f = choice_asked;
+    f->has_window = window != NULL;
+    if (window && !read_window(window, &f->first_step, &f->end_step))
+        return fail(err, SAEURON_EUSAGE, "--window wants A-B, steps from 0 with A below B, as 0-20; not "
+                    "\"%.40s\"", window);
     f->has_strength = given("--strength");
     if (given("--percentile") && f->top)
         return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
@@ -306,8 +326,8 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
 
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
-    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-density", "--shared",
-                                        NULL };
+    static const char *const idle[] = { "--top", "--percentile", "--strength", "--window", "--min-density",
+                                        "--shared", NULL };
     saeuron_forget_options f;
     char name[96];
     int  code = place_saes(x, err);

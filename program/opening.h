@@ -44,11 +44,13 @@ void remark_if_cut(const saeuron_context *x, const char *prompt);
 
 extern const option sae_options[];          /* --sae */
 extern const option edit_options[];         /* --residual, --map-steps, --stats, and sae_options */
-extern const option choice_options[];       /* --top, --percentile, --strength */
+extern const option choice_options[];       /* --top, --percentile, --strength, --window */
 extern const option forget_options[];       /* --forget, --min-density, --shared, and the two above */
 
 /* saeuron_use_sae for --sae and --stats. */
 int  place_saes(saeuron_context *x, saeuron_error *err);
+/* "A-B", A below B; false: it is something else. */
+bool read_window(const char *text, size_t *first, size_t *end);
 /* What choice_options and --min-density say; without a name. */
 int  read_choice(saeuron_forget_options *f, saeuron_error *err);
 /* place_saes, then saeuron_forget for every concept of --forget. */

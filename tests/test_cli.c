@@ -210,6 +210,10 @@ static void usage_errors(void)
         { "generate $M -p cat -o $O/a.png --forget Sketch --residual full",
           "--residual|one of paper|released|none" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --top 2 --percentile 99", "--top|--percentile" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --window 3", "--window|A-B" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --window 3-3", "--window|A-B" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --window 4-9", "window|step 4" },
+        { "generate $M -p cat -o $O/a.png --window 0-3", "--window|--forget" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 0", "percentile" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 100.1", "percentile" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --strength 1e9", "strength|(--strength)" },
@@ -397,6 +401,12 @@ static void damaged_models(void)
         { a, "cut 1000100", a, "--forget Sketch" }, { a, "W_dec|W_doc", "W_dec", "--forget Sketch" },
         { "sae/" TINY_STYLES "/cfg.json", "\"k\": 8|\"k\": 4096", "cfg.json", "--forget Sketch" },
         { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"top\": \"all\"}}", "forget.json",
+          "--forget Sketch" },
+        { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": [3, 1]}}", "forget.json|window",
+          "--forget Sketch" },
+        { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": [1]}}", "forget.json|window",
+          "--forget Sketch" },
+        { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": 20}}", "forget.json|window",
           "--forget Sketch" },
     };
     static tiny_list l;
@@ -748,6 +758,34 @@ static void forgets_too_much(void)
     CHECK(run(with) == 0 && !*err, "%s", err);
     snprintf(with, sizeof with, "%s--strength 0", line);
     CHECK(run(with) == 0 && !strstr(err, "activations"), "%s", err);
+    clean();
+}
+
+/* A window of steps: from the command line as from forget.json, in the picture's texts; its ends matter. */
+static void forgets_in_a_window(void)
+{
+    static const char *const line = "generate %s -p 'cat in sketch style' --forget Sketch -o $O/%s.png %s";
+    static const struct { const char *model, *picture, *more; } runs[] = {
+        { "$M", "all", "" }, { "$M", "from", "--window 1-4" }, { "$M", "to", "--window 0-3" },
+        { "$M", "inner", "--window 1-3" },
+        { "-m $T/windowed -q", "kept", "" }, { "-m $T/windowed -q", "top", "--top 24" },
+    };
+    char with[300];
+    shell("cp -r $T/model $T/windowed && "
+          "echo '{\"Sketch\": {\"top\": 24, \"strength\": -4, \"window\": [1, 3]}}' "
+          ">$T/windowed/sae/" TINY_STYLES "/forget.json");
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        snprintf(with, sizeof with, line, runs[i].model, runs[i].picture, runs[i].more);
+        works(with);
+    }
+    CHECK(same_files(at("out/inner.png"), at("out/kept.png")), "forget.json's window draws otherwise");
+    CHECK(same_files(at("out/all.png"), at("out/top.png")), "--top keeps forget.json's window");
+    CHECK(!same_files(at("out/all.png"), at("out/from.png")) &&
+          !same_files(at("out/all.png"), at("out/to.png")) &&
+          !same_files(at("out/to.png"), at("out/inner.png")), "an end of the window does not matter");
+    works("info $O/inner.png");
+    printed("Sketch top 24 window 1-3 strength -4 sae ");
+    shell("rm -r $T/windowed");
     clean();
 }
 
@@ -1690,6 +1728,7 @@ static void measuring_errors(void)
         { "sweep $J -o $O/s --domain style --strengths ''", 2, "--strengths" },
         { "sweep $J -o $O/s --domain style --strengths=-1,-0.5", 2, "--strengths|weakest" },
         { "sweep $J -o $O/s --domain style --rule best", 2, "--rule|mildest" },
+        { "sweep $J -o $O/s --domain style --windows 0-2,3", 2, "--windows|3" },
         { "sweep $J -o $O/s --domain style --target 101", 2, "--target|100" },
         { "sweep $J -o $O/s --domain style --bisections 17", 2, "--bisections|16" },
         { "sweep $J -o $O/s --domain style --rule paper --target 90", 2, "--target|--rule paper" },
@@ -1794,7 +1833,7 @@ const test_case cli_tests[] = {
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },
     { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets },
-    { "forgets_too_much", forgets_too_much },
+    { "forgets_too_much", forgets_too_much }, { "forgets_in_a_window", forgets_in_a_window },
     { "remade", remade }, { "dumps", dumps }, { "injects", injects }, { "injects_by_name", injects_by_name },
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes },
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },

@@ -216,15 +216,18 @@ static void forget_choices(void)
         size_t top;
         double percentile;
         float strength;
+        size_t first, end;
     } cases[] = {
-        { { .name = "Sketch" }, 24, 99.999, -4 },
-        { { .name = "Sketch", .top = 3 }, 3, 99.999, -4 },
-        { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4 },
-        { { .name = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0 },
-        { { .name = "Van Gogh" }, 0, 99.999, -1 },
-        { { .name = "Watercolor" }, 0, 70.1, -1 },
-        { { .name = "Cats" }, 0, 80.1, -5.5f },
-        { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f },
+        { { .name = "Sketch" }, 24, 99.999, -4, 0, 0 },
+        { { .name = "Sketch", .has_window = 1, .first_step = 1, .end_step = 3 }, 24, 99.999, -4, 1, 3 },
+        { { .name = "Sketch", .top = 3, .has_window = 1, .end_step = 2 }, 3, 99.999, -4, 0, 2 },
+        { { .name = "Sketch", .top = 3 }, 3, 99.999, -4, 0, 0 },
+        { { .name = "Sketch", .percentile = 99.7 }, 0, 99.7, -4, 0, 0 },
+        { { .name = "Sketch", .strength = 0, .has_strength = 1 }, 24, 99.999, 0, 0, 0 },
+        { { .name = "Van Gogh" }, 0, 99.999, -1, 0, 0 },
+        { { .name = "Watercolor" }, 0, 70.1, -1, 0, 0 },
+        { { .name = "Cats" }, 0, 80.1, -5.5f, 0, 0 },
+        { { .name = "Dogs", .strength = -7.5, .has_strength = 1 }, 30, 99.999, -7.5f, 0, 0 },
     };
     saeuron_context *x = fresh();
     saeuron_error e = { 0 };
@@ -237,7 +240,9 @@ static void forget_choices(void)
               (double)s->how.strength);
         for (size_t t = 0; t < TINY_STEPS; t++) {
             const size_t n = s->start[t + 1] - s->start[t];
-            const size_t want = s->how.top ? s->how.top
+            const bool inside = !cases[i].end || (t >= cases[i].first && t < cases[i].end);
+            const size_t want = !inside    ? 0
+                              : s->how.top ? s->how.top
                                            : (size_t)ceil((1 - s->how.percentile / 100) * 127 - 1e-9);
             CHECK(n == want, "%s selects %zu latents at step %zu, not %zu", s->concept, n, t, want);
         }
@@ -259,6 +264,10 @@ static void forget_errors(void)
     check_error("unknown concept", try_forget(x, "cat", 0, 0, &e), SAEURON_EUSAGE, &e, "did you mean Cats?");
     check_error("no concept", try_forget(x, "", 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
     check_error("no concept", try_forget(x, NULL, 0, 0, &e), SAEURON_EUSAGE, &e, "concept");
+    const saeuron_forget_options late = { "Sketch", .has_window = 1, .first_step = 4, .end_step = 9 };
+    const saeuron_forget_options empty = { "Sketch", .has_window = 1, .first_step = 2, .end_step = 2 };
+    check_error("window", saeuron_forget(x, &late, &e), SAEURON_EUSAGE, &e, "window|step 4|4");
+    check_error("window", saeuron_forget(x, &empty, &e), SAEURON_EUSAGE, &e, "window");
     check_error("percentile", try_forget(x, "Sketch", 0, 100.5, &e), SAEURON_EUSAGE, &e, "percentile");
     check_error("percentile", try_forget(x, "Sketch", 0, -1, &e), SAEURON_EUSAGE, &e, "percentile");
     check_error("percentile", try_forget(x, "Sketch", 0, NAN, &e), SAEURON_EUSAGE, &e, "percentile");
