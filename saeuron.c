@@ -208,15 +208,22 @@ static double longest(const float *x, size_t N, size_t d)
     return most;
 }
 
-/* Ablates m, and notes how much longer that makes a row's longest activation. Threads have different rows. */
+/* Ablates the rows of m that are to be edited, and notes how much longer that makes a row's longest
+ * activation. Threads have different rows. AUDIT A10: the paper's edit both halves; o->half is a switch. */
 static void ablate_rows(sampling *s, nn *c, const ablation *a, const module_output *m, size_t step)
 {
     const size_t N = m->H * m->W, mark = arena_mark(c->work);
+    const size_t uncond = s->guided && m->first < s->B ? least(s->B - m->first, m->B) : 0; /* rows of it */
+    const size_t from = s->o->half == SAEURON_HALF_CONDITIONAL ? uncond : 0;
+    const size_t end = s->o->half == SAEURON_HALF_UNCONDITIONAL ? uncond : m->B;
     double *before = arena_bytes(c->work, m->B, sizeof *before);
-    for (size_t b = 0; before && a->count && b < m->B; b++)
+    for (size_t b = from; before && a->count && b < end; b++)
         before[b] = longest(m->x + b * N * m->C, N, m->C);
-    ablate(c, a, m->x, m->B * N, step);
-    for (size_t b = 0; before && a->count && b < m->B; b++) {
+    if (!m->x)
+        ablate(c, a, NULL, m->B * N, step);
+    else if (from < end)
+        ablate(c, a, m->x + from * N * m->C, (end - from) * N, step);
+    for (size_t b = from; before && a->count && b < end; b++) {
         const double after = longest(m->x + b * N * m->C, N, m->C);
         const double ratio = before[b] > 0 ? after / before[b] : 0;
         double *growth = &s->growth[m->first + b];
@@ -544,6 +551,11 @@ static int check_hooks(const sampling *s)
         return fail(s->err, SAEURON_EUSAGE, "residual must be paper, released or none");
     if (o->shared < SAEURON_SHARED_LARGEST || o->shared > SAEURON_SHARED_RELEASED)
         return fail(s->err, SAEURON_EUSAGE, "shared must be largest or released");
+    if (o->half < SAEURON_HALF_BOTH || o->half > SAEURON_HALF_UNCONDITIONAL)
+        return fail(s->err, SAEURON_EUSAGE, "half must be both, conditional or unconditional");
+    if (!s->guided && o->half == SAEURON_HALF_UNCONDITIONAL)
+        return fail(s->err, SAEURON_EUSAGE, "half unconditional needs a guidance above 1: below there is no "
+                    "such half");
     for (size_t i = 0; i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
         if (!s->guided && (a->count || a->steers) && o->residual == SAEURON_RESIDUAL_RELEASED)

@@ -74,9 +74,11 @@ int  saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir
 
 /* ---- generating ---- */
 
-/* How the SAE's error returns (AUDIT A1); which of several concepts edits a latent they share (AUDIT A5). */
+/* How the SAE's error returns (AUDIT A1); which of several concepts edits a latent they share (AUDIT A5);
+ * which half of the guided batch is edited (AUDIT A10). */
 enum { SAEURON_RESIDUAL_PAPER, SAEURON_RESIDUAL_RELEASED, SAEURON_RESIDUAL_NONE };
 enum { SAEURON_SHARED_LARGEST, SAEURON_SHARED_RELEASED };
+enum { SAEURON_HALF_BOTH, SAEURON_HALF_CONDITIONAL, SAEURON_HALF_UNCONDITIONAL };
 
 typedef struct saeuron_generate_options {
     const char *const *prompts;     /* UTF-8 */
@@ -91,6 +93,7 @@ typedef struct saeuron_generate_options {
     size_t      batch;              /* images at a time; 0: chosen. No bit depends on it */
     int         residual;           /* SAEURON_RESIDUAL_* */
     int         shared;             /* SAEURON_SHARED_* */
+    int         half;               /* SAEURON_HALF_*: of forgetting, steering and reconstructing */
     int         map_steps;          /* takes the nearest timestep's statistics if they are of other steps */
     /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2") or the name of
      * diffusers' variable ("prompt_embeds", "noise", "noise_pred", "latents"), the sampling step (-1 outside

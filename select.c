@@ -509,7 +509,7 @@ static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float 
     return left;
 }
 
-/* AUDIT A10: both halves of the guided batch are edited, though mu is the conditional half's. */
+/* What is ablated here may be of both halves of the guided batch, though mu is the conditional half's. */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step)
 {
     const size_t d = a->sae.d, block = least(M, SAE_TOKENS), most = most_targets(a);

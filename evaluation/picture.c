@@ -102,6 +102,7 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
                      size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
+    static const char *const halves[] = { "both", "conditional", "unconditional" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
     const char **texts = p->texts;
     size_t n = 0;
@@ -140,6 +141,8 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
     if (*p->forget && g->shared == SAEURON_SHARED_RELEASED)
         texts[n++] = "shared", texts[n++] = "released";
+    if ((*p->forget || *p->steer || *p->reconstruct) && g->half != SAEURON_HALF_BOTH)
+        texts[n++] = "half", texts[n++] = halves[g->half];
     if (*p->forget && g->map_steps)
         texts[n++] = "map_steps", texts[n++] = "yes";
     if (*p->reconstruct)
@@ -174,7 +177,8 @@ static int compare_texts(const picture *p, const saeuron_host *host, const char 
                          size_t size, saeuron_error *err)
 {
     static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt",
-        "negative_prompt", "size", "noise", "residual", "shared", "map_steps", "steer", "reconstruct",
+        "negative_prompt", "size", "noise", "residual", "shared", "half", "map_steps", "steer",
+        "reconstruct",
         "inject", "contract" };
     static const char remedy[] = "use another folder, or delete this one";
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {

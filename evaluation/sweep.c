@@ -575,10 +575,10 @@ static int digest_run(sweep *s, saeuron_error *err)
     uint64_t h;
     protocol_print(s->p, &t);
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %d %zu ", s->m.digest,
+    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %d %d %zu ", s->m.digest,
              saeuron_classifier_digest(s->o->e.k[STYLE]), saeuron_classifier_digest(s->o->e.k[OBJECT]),
-             g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps,
-             s->o->rule.kind, s->o->retained);
+             g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->half,
+             g->map_steps, s->o->rule.kind, s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
     for (size_t i = 0; i < x->hooks; i++)
         text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, x->hook[i]->stats.digest);

@@ -225,6 +225,8 @@ const option sae_options[] = {
 const option edit_options[] = {
     { "--residual", "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)",
       .choice = &asked.residual },
+    { "--half", "both|conditional|unconditional", "which half of the guided batch is edited (docs/audit.md "
+                                                   "A10; default both)", .choice = &asked.half },
     { "--map-steps", NULL, "statistics of another number of steps: take the nearest timestep's",
       .flag = &map_steps },
     { .group = sae_options },

@@ -1351,6 +1351,9 @@ static void records(void)
           "forgetting by our own statistics changes nothing");
     works("info $O/forgot.png");
     printed("forget = Cats top 20 min-density 0.1 strength -9 sae ");
+    works("generate $M -p cat -o $O/half.png --forget Cats --half conditional");
+    works("info $O/half.png");
+    printed("half = conditional");
     works("generate $M -p cat -o $O/shared.png --forget Cats,Dogs --shared released");
     works("info $O/shared.png");
     printed("shared = released");
@@ -1390,6 +1393,8 @@ static void records_refused(void)
         { "merge $T/model/sae/" TINY_STYLES "/sae.safetensors -o $O/a", 1, "sae.safetensors|neither" },
         { "generate $M -p cat -o $O/a.png --forget Cats --shared both", 2, "--shared" },
         { "generate $M -p cat -o $O/a.png --shared released", 2, "--shared|--forget" },
+        { "generate $M -p cat -o $O/a.png --half conditional", 2, "--half|--forget" },
+        { "generate $M -p cat -o $O/a.png --forget Cats --half unconditional --cfg 1", 2, "--half|--cfg" },
         { "generate $M -p cat -o $O/a.png --forget Cats --min-density 2", 2, "density" },
         { "generate $M -p cat -o $O/a.png --min-density 0.1", 2, "--min-density|--forget" },
         { "generate $M -p cat -o $O/a.png --forget Cats --min-density 0.1", 1,

@@ -65,6 +65,40 @@ static void growth(void)
     done(x);
 }
 
+/* One half of the guided batch alone is edited: each draws another picture than both and than none, on any
+ * number of threads; without guidance there is the conditional one only. */
+static void halves(void)
+{
+    shot plain, both, s[2], again;
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 3 }, &plain);
+    must_forget(x, "Sketch", 60);
+    must_shoot(x, (saeuron_generate_options){ .count = 3 }, &both);
+    for (int i = 0; i < 2; i++) {
+        saeuron_generate_options o = { .count = 3, .half = SAEURON_HALF_CONDITIONAL + i };
+        must_shoot(x, o, &s[i]);
+        CHECK(!same(&plain, &s[i]) && !same(&both, &s[i]), "half %d draws what both or none do", i);
+        x->threads = 2;
+        o.batch = 2;
+        must_shoot(x, o, &again);
+        x->threads = 1;
+        CHECK(same(&s[i], &again), "half %d: 2 threads and batches of 2 change bits", i);
+    }
+    CHECK(!same(&s[0], &s[1]), "the halves are the same");
+    const saeuron_generate_options one = { .count = 1, .guidance = 1, .has_guidance = 1 };
+    saeuron_generate_options alone = one;
+    must_shoot(x, one, &both);
+    alone.half = SAEURON_HALF_CONDITIONAL;
+    must_shoot(x, alone, &again);
+    CHECK(same(&both, &again), "without guidance the conditional half is not all");
+    alone.half = SAEURON_HALF_UNCONDITIONAL;
+    check_error("no such half", shoot(x, alone, &again, &e), SAEURON_EUSAGE, &e, "half|guidance");
+    alone.half = 3;
+    check_error("no half", shoot(x, alone, &again, &e), SAEURON_EUSAGE, &e, "half|conditional");
+    done(x);
+}
+
 /* Both hooks edit, each its own concept; the order of naming does not matter across hooks; remembering
  * restores. */
 static void two_hooks(void)
@@ -541,7 +575,7 @@ static void stats_alone(void)
 }
 
 const test_case forget_tests[] = {
-    { "rests", rests }, { "growth", growth },
+    { "rests", rests }, { "growth", growth }, { "halves", halves },
     { "two_hooks", two_hooks }, { "steers", steers }, { "steer_errors", steer_errors },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors },
     { "sae_folder_errors", sae_folder_errors }, { "sae_shape_errors", sae_shape_errors },
