@@ -149,28 +149,45 @@ static int describe(const maker *m, picture *said, size_t job, saeuron_error *er
 
 /* ---- lists ---- */
 
-int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
-              saeuron_error *err)
+/* "Mosaic", "Mosaic+Cats", "none". */
+static bool name_list(image_list *l, const protocol *p)
+{
+    size_t n = 0;
+    for (int d = 0; d < DOMAINS; d++)
+        for (uint32_t c = 0; c < p->label[d].count && n < sizeof l->name; c++)
+            if (l->what.has[d][c])
+                n += (size_t)snprintf(l->name + n, sizeof l->name - n, "%s%s", n ? "+" : "",
+                                      p->label[d].name[c]);
+    if (!n)
+        snprintf(l->name, sizeof l->name, "none");
+    return n < sizeof l->name;
+}
+
+int list_open(image_list *l, const protocol *p, const char *dir, const forgotten *what, saeuron_error *err)
 {
     const size_t n = p->seeds * p->entries;
     memset(l, 0, sizeof *l);
     l->dir = dir;
-    snprintf(l->name, sizeof l->name, "%s", concept == NO_LABEL ? "none" : p->label[domain].name[concept]);
-    l->domain = domain;
-    l->concept = concept;
-    l->wanted = io_alloc(p->host, 3 * n, sizeof *l->wanted);
+    l->what = *what;
+    l->forget.host = p->host;
+    if (!name_list(l, p))
+        return fail(err, SAEURON_EUSAGE, "%.80s...: so many concepts together are too long for a name",
+                    l->name);
+    l->wanted = io_alloc(p->host, 4 * n, sizeof *l->wanted);
     l->made = io_alloc(p->host, n, sizeof *l->made);
     if (!l->wanted || !l->made) {
         list_close(l, p);
         return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);
     }
-    memset(l->wanted, 0, 3 * n * sizeof *l->wanted);
+    memset(l->wanted, 0, 4 * n * sizeof *l->wanted);
     l->there = l->wanted + n;
-    l->like = l->there + n;
-    if (concept != NO_LABEL)
-        places_like(l->like, p, domain, concept);
+    for (int d = 0; d < DOMAINS; d++) {
+        l->like[d] = l->wanted + (2 + (size_t)d) * n;
+        places_like(l->like[d], p, d, what);
+    }
     for (size_t i = 0; i < n; i++) {
-        l->like[i] = l->like[i % p->entries];
+        for (int d = 0; d < DOMAINS; d++)
+            l->like[d][i] = l->like[d][i % p->entries];
         l->made[i] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
     }
     return SAEURON_OK;
@@ -180,6 +197,7 @@ void list_close(image_list *l, const protocol *p)
 {
     io_free(p->host, l->wanted);
     io_free(p->host, l->made);
+    text_free(&l->forget);
     l->wanted = NULL;
     l->made = NULL;
     list_drop_features(l, p);
@@ -202,12 +220,15 @@ void list_drop_features(image_list *l, const protocol *p)
     }
 }
 
-/* The pair that the concept is forgotten by, as a folder's name. */
+/* The pair that the concept is forgotten by, as a folder's name; of several the digest of all they say. */
 static void name_pair(image_list *l, const saeuron_context *x)
 {
+    size_t pairs = 0;
     for (size_t i = 0; i < x->hooks; i++)
-        if (x->hook[i]->count)
-            describe_choice(l->pair, &x->hook[i]->forget[0].how);
+        for (size_t j = 0; j < x->hook[i]->count; j++, pairs++)
+            describe_choice(l->pair, &x->hook[i]->forget[j].how);
+    if (pairs > 1)
+        snprintf(l->pair, sizeof l->pair, "pairs_%016" PRIx64, nn_hash(0, l->forget.at, l->forget.n));
     for (char *at = l->pair; *at; at++)
         if (*at == ' ')
             *at = '_';
@@ -223,18 +244,24 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     rest_hooks(m->x);
     if (how)
         f = *how;
-    f.name = l->name;
     g.prompts = (const char *const *)&m->p->entry[0].prompt;
     g.count = 1;
-    if (l->concept != NO_LABEL)
-        code = saeuron_forget(m->x, &f, err);
+    for (int d = 0; d < DOMAINS; d++)
+        for (uint32_t c = 0; c < m->p->label[d].count && !code; c++)
+            if (l->what.has[d][c]) {
+                f.name = m->p->label[d].name[c];
+                code = saeuron_forget(m->x, &f, err);
+            }
     if (!code)
         code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */
     if (code || (code = describe(m, &said, 0, err)) != SAEURON_OK)
         return code;
-    snprintf(l->forget, sizeof l->forget, "%s", said.forget);
-    name_pair(l, m->x);
+    text_free(&l->forget);
+    text_add(&l->forget, "%s", said.forget);
     picture_free(&said, m->x);
+    if (l->forget.failed)
+        return fail(err, SAEURON_ENOMEM, "no memory for what is forgotten");
+    name_pair(l, m->x);
     return SAEURON_OK;
 }
 
@@ -458,15 +485,16 @@ static size_t gather(float *out, const float *features, size_t width, const bool
 }
 
 /* list_measure's distance. */
-static int measure_distance(double *out, const image_list *l, const image_list *made, const image_list *none,
-                            const protocol *p, saeuron_error *err)
+static int measure_distance(double *out, const image_list *l, int domain, const image_list *made,
+                            const image_list *none, const protocol *p, saeuron_error *err)
 {
-    const int    d = l->domain == STYLE ? OBJECT : STYLE;
+    const int    d = domain == STYLE ? OBJECT : STYLE;
     const size_t jobs = p->seeds * p->entries, width = none->width[d];
+    const bool  *like = l->like[domain];
     bool  *own = io_alloc(p->host, jobs, sizeof *own);
     for (size_t j = 0; own && j < jobs; j++)
-        own[j] = l->wanted[j] && place_is_own(&p->entry[j % p->entries], l->domain, l->concept);
-    const size_t n = own ? gather(NULL, NULL, 0, own, jobs) : 0, m = gather(NULL, NULL, 0, l->like, jobs);
+        own[j] = l->wanted[j] && place_is_own(&p->entry[j % p->entries], domain, &l->what);
+    const size_t n = own ? gather(NULL, NULL, 0, own, jobs) : 0, m = gather(NULL, NULL, 0, like, jobs);
     const bool   enough = made->features[d] && none->features[d] && n > 1 && m > 1;
     float *x = enough ? io_alloc(p->host, n + m, width * sizeof *x) : NULL;
     int    code = SAEURON_OK;
@@ -475,7 +503,7 @@ static int measure_distance(double *out, const image_list *l, const image_list *
         code = fail(err, SAEURON_ENOMEM, "no memory to compare %zu pictures with %zu", n, m);
     if (x) {
         gather(x, made->features[d], width, own, jobs);
-        gather(x + n * width, none->features[d], width, l->like, jobs);
+        gather(x + n * width, none->features[d], width, like, jobs);
         code = frechet_distance(out, p->host, x, n, x + n * width, m, width, err);
     }
     io_free(p->host, x);
@@ -483,13 +511,13 @@ static int measure_distance(double *out, const image_list *l, const image_list *
     return code;
 }
 
-int list_measure(figures *out, const image_list *l, const image_list *made, const image_list *none,
-                 const protocol *p, saeuron_error *err)
+int list_measure(figures *out, const image_list *l, int domain, const image_list *made,
+                 const image_list *none, const protocol *p, saeuron_error *err)
 {
-    int code = measure_distance(&out->distance, l, made, none, p, err);
+    int code = measure_distance(&out->distance, l, domain, made, none, p, err);
     for (int m = 0; m < METRICS && !code; m++) {
-        const rule *r = &p->rules[l->domain][m];
-        code = rate_rule(&out->at[m], p, r, l->domain, l->concept, made->made, l->wanted, err);
+        const rule *r = &p->rules[domain][m];
+        code = rate_rule(&out->at[m], p, r, domain, &l->what, made->made, l->wanted, err);
         if (!code && m == UA && out->at[m].images)
             out->at[m] = rate_opposite(out->at[m]);
     }

@@ -1,6 +1,7 @@
 /* drawing.h: the pictures of one list after another: drawn or found, and judged.
  *
- *   list --list_enter--> its concept forgotten --list_check, list_draw--> pictures --list_classify--> answers
+ *   list --list_enter--> its concepts forgotten --list_check, list_draw--> pictures
+ *        --list_classify--> answers
  *
  * Not here: what is counted on them (metrics.h), which lists there are (eval.c, sweep.c). */
 #ifndef SAEURON_DRAWING_H
@@ -46,24 +47,23 @@ int  maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classif
                 const saeuron_generate_options *options, saeuron_error *err);
 void maker_close(maker *m);
 
-/* The images of one forgotten concept, or of none. A job is an image's number: that of its seed * entries +
- * place. */
+/* The images of what is forgotten: one concept, several together, or none. A job is an image's number: that
+ * of its seed * entries + place. */
 typedef struct image_list {
     const char *dir;                /* DIR/images/NAME/PAIR holds them; NULL: none is kept */
-    char     name[96];              /* the concept, or "none" */
-    char     pair[192];             /* "top_1_strength_-0.5"; of none "", and the folder is DIR/images/none */
-    int      domain;
-    uint32_t concept;               /* NO_LABEL: none */
-    char     forget[416];           /* what its images say under "forget" */
+    char     name[96];              /* "Mosaic"; "Mosaic+Cats"; "none" */
+    char     pair[192];             /* "top_1_strength_-0.5"; of several the digest of forget; of none "", and
+                                     * the folder is DIR/images/none */
+    forgotten what;
+    text_out forget;                /* what its images say under "forget" */
     bool    *wanted, *there;        /* [jobs]: asked for; found, or made */
-    bool    *like;                  /* [jobs]: of none's images those that its own are likened to */
+    bool    *like[DOMAINS];         /* [jobs]: of none's images those that its own are likened to */
     prediction *made;               /* [jobs] */
     float   *features[DOMAINS];     /* [jobs,width] of a judge; NULL: not kept */
     size_t   width[DOMAINS];
 } image_list;
 
-int list_open(image_list *l, const protocol *p, const char *dir, int domain, uint32_t concept,
-              saeuron_error *err);
+int list_open(image_list *l, const protocol *p, const char *dir, const forgotten *what, saeuron_error *err);
 void list_close(image_list *l, const protocol *p);
 /* From now on the features by judge d are kept; list_drop_features ends it. */
 int  list_keep_features(image_list *l, const maker *m, int d, saeuron_error *err);
@@ -78,11 +78,11 @@ int  list_check(image_list *l, maker *m, saeuron_error *err);
 int  list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error *err);
 /* Judges all that are there. */
 int  list_classify(image_list *l, maker *m, saeuron_error *err);
-/* What is counted for l's concept over what l wants, by the answers to the images in made: l itself, or none,
- * in which nothing is forgotten. The distance is that of made's own pictures to none's that l likens them to,
- * in the features by the other domain's judge, if these were kept. */
-int list_measure(figures *out, const image_list *l, const image_list *made, const image_list *none,
-                 const protocol *p, saeuron_error *err);
+/* What is counted for l in a domain over what l wants, by the answers to the images in made: l itself, or
+ * none, in which nothing is forgotten. The distance is that of made's own pictures to none's that l likens
+ * them to, in the features by the other domain's judge, if these were kept. */
+int list_measure(figures *out, const image_list *l, int domain, const image_list *made,
+                 const image_list *none, const protocol *p, saeuron_error *err);
 
 /* The answers to count images, from logits [count,classes] into domain d of out [count]: the class of the
  * largest logit, between equal ones the first, and its softmax. scratch [classes]. */

@@ -30,54 +30,62 @@ typedef struct run {
     size_t lists;
     size_t jobs;            /* of a list: seeds * entries */
     bool  *mine;            /* [lists,jobs]: the shard's; NULL: all are */
-    figures *with, *without; /* [lists]: entry i is list i's, entry 0 a domain's averages */
+    figures *with[DOMAINS], *without[DOMAINS]; /* [lists]: entry i is list i's, entry 0 the averages */
     eval_outcome *out;
 } run;
 
-static size_t concepts_to_forget(const eval_options *o)
+/* How many lists forget something: one a concept, or one for all together. */
+static size_t lists_to_forget(const eval_options *o)
 {
     size_t count = 0;
     for (int d = 0; d < DOMAINS; d++)
         for (size_t c = 0; c < o->p->label[d].count; c++)
             count += o->concept[d] && o->concept[d][c];
-    return count;
+    return o->together && count ? 1 : count;
 }
 
-/* A concept's list wants the places that count for it (quick: a third of them). The first list, which forgets
- * nothing, wants what any other wants, and what others liken their own images to. */
-static int open_list(run *r, int d, uint32_t concept, saeuron_error *err)
+/* A list wants the places that count for what it forgets (quick: a third of them). The first list, which
+ * forgets nothing, wants what any other wants, and what others liken their own images to. */
+static int open_list(run *r, const forgotten *what, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     image_list *l = &r->list[r->lists];
-    const int code = list_open(l, p, r->o->dir, d, concept, err);
+    const int code = list_open(l, p, r->o->dir, what, err);
     if (code)
         return code;
     r->lists++;
-    for (size_t j = 0; concept != NO_LABEL && j < r->jobs; j++) {
-        const entry *e = &p->entry[j % p->entries];
-        const bool asked = !r->o->quick || place_is_quick(p, e);
-        l->wanted[j] = asked && place_counts(p, e, d, concept);
-        l->like[j] = asked && l->like[j];
-        r->list[0].wanted[j] |= l->wanted[j] || l->like[j];
-    }
+    for (int d = 0; d < DOMAINS; d++)
+        for (size_t j = 0; j < r->jobs && forgotten_any(what, d); j++) {
+            const entry *e = &p->entry[j % p->entries];
+            const bool asked = !r->o->quick || place_is_quick(p, e);
+            l->wanted[j] |= asked && place_counts(p, e, d, what);
+            l->like[d][j] &= asked;
+            r->list[0].wanted[j] |= l->wanted[j] || l->like[d][j];
+        }
     return SAEURON_OK;
 }
 
 static int open_lists(run *r, saeuron_error *err)
 {
     const eval_options *o = r->o;
-    const size_t concepts = concepts_to_forget(o);
+    const size_t lists = lists_to_forget(o);
+    forgotten what = { { { false } } };
     int code;
-    if (!concepts)
+    if (!lists)
         return fail(err, SAEURON_EUSAGE, "there is no concept to forget");
-    if (!(r->list = io_alloc(o->p->host, concepts + 1, sizeof *r->list)))
-        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", concepts + 1);
-    code = open_list(r, 0, NO_LABEL, err);
+    if (!(r->list = io_alloc(o->p->host, lists + 1, sizeof *r->list)))
+        return fail(err, SAEURON_ENOMEM, "no memory for %zu lists", lists + 1);
+    code = open_list(r, &what, err);
     for (int d = 0; d < DOMAINS; d++)
         for (uint32_t c = 0; c < o->p->label[d].count && !code; c++)
-            if (o->concept[d] && o->concept[d][c])
-                code = open_list(r, d, c, err);
-    return code;
+            if (o->concept[d] && o->concept[d][c]) {
+                what.has[d][c] = true;
+                if (!o->together) {
+                    code = open_list(r, &what, err);
+                    what.has[d][c] = false;
+                }
+            }
+    return code || !o->together ? code : open_list(r, &what, err);
 }
 
 /* Image number n of the whole run, in the order of lists, seeds and places, belongs to shard n % shards. */
@@ -101,8 +109,10 @@ static void close_run(run *r)
         list_close(&r->list[i], p);
     io_free(p->host, r->list);
     io_free(p->host, r->mine);
-    io_free(p->host, r->with);
-    io_free(p->host, r->without);
+    for (int d = 0; d < DOMAINS; d++) {
+        io_free(p->host, r->with[d]);
+        io_free(p->host, r->without[d]);
+    }
     if (r->m.embeds)
         maker_close(&r->m);
 }
@@ -167,16 +177,21 @@ static int draw_lists(run *r, size_t missing, saeuron_error *err)
  * dropped at once. */
 static int classify_list(run *r, size_t i, saeuron_error *err)
 {
+    const protocol *p = r->o->p;
     image_list *l = &r->list[i], *none = &r->list[0];
     int code = list_enter(l, &r->m, &r->o->how, err);
     for (int d = 0; d < DOMAINS && !code; d++)
-        if (!i || l->domain != d)
+        if (!i || forgotten_any(&l->what, d == STYLE ? OBJECT : STYLE))
             code = list_keep_features(l, &r->m, d, err);
-    if (code || (code = list_classify(l, &r->m, err)) != SAEURON_OK || !i)
-        return code;
-    code = list_measure(&r->with[i], l, l, none, r->o->p, err);
-    list_drop_features(l, r->o->p);
-    return code ? code : list_measure(&r->without[i], l, none, none, r->o->p, err);
+    if (!code)
+        code = list_classify(l, &r->m, err);
+    for (int d = 0; d < DOMAINS && !code; d++)
+        if (forgotten_any(&l->what, d) &&
+            (code = list_measure(&r->with[d][i], l, d, l, none, p, err)) == SAEURON_OK)
+            code = list_measure(&r->without[d][i], l, d, none, none, p, err);
+    if (i)
+        list_drop_features(l, p);
+    return code;
 }
 
 static int classify_lists(run *r, saeuron_error *err)
@@ -184,10 +199,12 @@ static int classify_lists(run *r, saeuron_error *err)
     size_t   there;
     tally s = { .watch = &r->o->watch, .images = count_images(r, false, &there) };
     int      code = SAEURON_OK;
-    r->with = io_alloc(r->o->p->host, r->lists, sizeof *r->with);
-    r->without = io_alloc(r->o->p->host, r->lists, sizeof *r->without);
-    if (!r->with || !r->without)
-        code = fail(err, SAEURON_ENOMEM, "no memory for the results");
+    for (int d = 0; d < DOMAINS && !code; d++) {
+        r->with[d] = io_alloc(r->o->p->host, r->lists, sizeof *r->with[d]);
+        r->without[d] = io_alloc(r->o->p->host, r->lists, sizeof *r->without[d]);
+        if (!r->with[d] || !r->without[d])
+            code = fail(err, SAEURON_ENOMEM, "no memory for the results");
+    }
     for (size_t i = 0; i < r->lists && !code; i++) {
         size_t now = 0;
         for (size_t j = 0; j < r->jobs; j++)
@@ -243,6 +260,13 @@ static const char *class_name(const protocol *p, int d, uint32_t label)
     return label == NO_LABEL ? "-" : p->label[d].name[label];
 }
 
+/* "style", "object", "style+object"; "-" of none. */
+static const char *domain_of(const image_list *l)
+{
+    const bool style = forgotten_any(&l->what, STYLE), object = forgotten_any(&l->what, OBJECT);
+    return style && object ? "style+object" : style ? "style" : object ? "object" : "-";
+}
+
 /* predictions.tsv, a row an image: enough to count again by other means. */
 static int save_predictions(const run *r, saeuron_error *err)
 {
@@ -257,7 +281,7 @@ static int save_predictions(const run *r, saeuron_error *err)
             const entry *e = &p->entry[j % p->entries];
             if (!l->wanted[j])
                 continue;
-            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, i ? domain_names[l->domain] : "-",
+            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, domain_of(l),
                      p->seed[j / p->entries], j % p->entries, e->prompt, class_name(p, OBJECT, e->object),
                      class_name(p, STYLE, e->style));
             for (int d = OBJECT; d >= STYLE; d--) {
@@ -368,8 +392,8 @@ static int average(rate *out, const run *r, int d, int m, bool forgetting, saeur
         return fail(err, SAEURON_ENOMEM, "no memory for an average");
     for (size_t i = 1; i < r->lists; i++) {
         const image_list *l = &r->list[i];
-        if (l->domain == d)
-            n += strata_of(s + n, p, counted, d, l->concept, (forgetting ? l : &r->list[0])->made, l->wanted);
+        if (forgotten_any(&l->what, d))
+            n += strata_of(s + n, p, counted, d, &l->what, (forgetting ? l : &r->list[0])->made, l->wanted);
     }
     *out = rate_of(s, n);
     if (m == UA && out->images)
@@ -384,7 +408,7 @@ static double average_distance(const run *r, int d, const figures *f)
     double sum = 0;
     size_t n = 0;
     for (size_t i = 1; i < r->lists; i++)
-        if (r->list[i].domain == d && f[i].distance >= 0) {
+        if (forgotten_any(&r->list[i].what, d) && f[i].distance >= 0) {
             sum += f[i].distance;
             n++;
         }
@@ -396,16 +420,16 @@ static int average_domain(run *r, int d, saeuron_error *err)
 {
     int code = SAEURON_OK;
     for (int m = 0; m < METRICS && !code; m++)
-        if ((code = average(&r->with[0].at[m], r, d, m, true, err)) == SAEURON_OK)
-            code = average(&r->without[0].at[m], r, d, m, false, err);
-    r->with[0].distance = average_distance(r, d, r->with);
-    r->without[0].distance = average_distance(r, d, r->without);
+        if ((code = average(&r->with[d][0].at[m], r, d, m, true, err)) == SAEURON_OK)
+            code = average(&r->without[d][0].at[m], r, d, m, false, err);
+    r->with[d][0].distance = average_distance(r, d, r->with[d]);
+    r->without[d][0].distance = average_distance(r, d, r->without[d]);
     return code;
 }
 
 static void add_domain(const run *r, int d, text_out *json_out, text_out *tsv)
 {
-    const figures *with = r->with, *without = r->without;
+    const figures *with = r->with[d], *without = r->without[d];
     const protocol *p = r->o->p;
     bool first = true;
     text_add(json_out, ",\n \"%s\": {\n  \"counts\": {", domain_names[d]);
@@ -421,19 +445,19 @@ static void add_domain(const run *r, int d, text_out *json_out, text_out *tsv)
     text_add(json_out, "},\n  \"concepts\": {");
     for (size_t i = 1; i < r->lists; i++) {
         const image_list *l = &r->list[i];
-        if (l->domain != d)
+        if (!forgotten_any(&l->what, d))
             continue;
         text_add(json_out, "%s\n   ", first ? "" : ",");
         first = false;
         text_quote(json_out, l->name);
         text_add(json_out, ": {\"forget\": ");
-        text_quote(json_out, l->forget);
+        text_quote(json_out, l->forget.at);
         text_add(json_out, ", ");
         add_figures(json_out, &with[i]);
         text_add(json_out, ",\n    \"without_forgetting\": {");
         add_figures(json_out, &without[i]);
         text_add(json_out, "}}");
-        text_add(tsv, "%s\t%s\t%s", domain_names[d], l->name, l->forget);
+        text_add(tsv, "%s\t%s\t%s", domain_names[d], l->name, l->forget.at);
         add_cells(tsv, &with[i]);
         add_cells(tsv, &without[i]);
         text_add(tsv, "\n");
@@ -475,8 +499,9 @@ static int add_head(const run *r, text_out *t, saeuron_error *err)
     text_add(t, "],\n \"none\": {");
     for (int d = 0; d < DOMAINS && !code; d++) {
         const rule everything = { d, OF_ALL, MEAN_IMAGES, 1, 1 };
+        const forgotten nothing = { { { false } } };
         rate s = { 0 };
-        code = rate_rule(&s, p, &everything, d, NO_LABEL, r->list[0].made, NULL, err);
+        code = rate_rule(&s, p, &everything, d, &nothing, r->list[0].made, NULL, err);
         snprintf(text, sizeof text, "%s_accuracy", domain_names[d]);
         text_add(t, d ? ", " : "");
         add_share(t, text, s);
@@ -511,7 +536,7 @@ static int save_results(run *r, saeuron_error *err)
     for (int d = 0; d < DOMAINS && !code; d++) {
         bool any = false;
         for (size_t i = 1; i < r->lists; i++)
-            any |= r->list[i].domain == d;
+            any |= forgotten_any(&r->list[i].what, d);
         if (any && (code = average_domain(r, d, err)) == SAEURON_OK)
             add_domain(r, d, &t, &tsv);
     }

@@ -13,6 +13,7 @@ typedef struct eval_options {
     saeuron_generate_options sampling;
     saeuron_forget_options how;     /* name is not used */
     const bool *concept[DOMAINS];   /* [labels]: those to forget */
+    bool   together;                /* all at once, as one list; else each alone */
     bool   quick;                   /* the first seed alone, and every third place */
     bool   dry;                     /* stop after watcher.plan */
     bool   overlap;                 /* allowed: a test seed is the statistics' seed (AUDIT A22) */

@@ -100,7 +100,7 @@ size_t strata_most(const protocol *p, const rule *r) { return 2 * groups(p, r); 
 
 /* Right answers and images of each group: at 2 g; its unstyled images, where they weigh otherwise, at 2 g +
  * 1. */
-static void count(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+static void count(stratum *out, const protocol *p, const rule *r, int domain, const forgotten *f,
                   const prediction *made, const bool *use)
 {
     for (size_t j = 0; j < p->seeds * p->entries; j++) {
@@ -108,7 +108,7 @@ static void count(stratum *out, const protocol *p, const rule *r, int domain, ui
         const uint32_t answer = made[j].label[r->judge], truth = r->judge == STYLE ? e->style : e->object;
         const uint32_t group = r->mean == MEAN_STYLES ? e->style : r->mean == MEAN_OBJECTS ? e->object : 0;
         const bool     used = !use || use[j];
-        if (!used || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, concept) <= 0)
+        if (!used || answer == NO_LABEL || group == NO_LABEL || rule_weight(r, e, domain, f) <= 0)
             continue;
         stratum *s = &out[2 * group + (e->plain && r->plain != r->styled)];
         s->right += answer == truth;
@@ -116,13 +116,13 @@ static void count(stratum *out, const protocol *p, const rule *r, int domain, ui
     }
 }
 
-size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, const forgotten *f,
                  const prediction *made, const bool *use)
 {
     const size_t G = groups(p, r);
     size_t n = 0, counted = 0;
     memset(out, 0, 2 * G * sizeof *out);
-    count(out, p, r, domain, concept, made, use);
+    count(out, p, r, domain, f, made, use);
     for (size_t g = 0; g < G; g++)
         counted += out[2 * g].images || out[2 * g + 1].images;
     for (size_t g = 0; g < G; g++) {
@@ -140,13 +140,13 @@ size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uin
 }
 
 /* EQ 35: one number of UA (its opposite), IRA, CRA, CRA_own: which images count is the rule's. */
-int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, const forgotten *f,
               const prediction *made, const bool *use, saeuron_error *err)
 {
     stratum *s = io_alloc(p->host, strata_most(p, r), sizeof *s);
     if (!s)
         return fail(err, SAEURON_ENOMEM, "no memory to count");
-    *out = rate_of(s, strata_of(s, p, r, domain, concept, made, use));
+    *out = rate_of(s, strata_of(s, p, r, domain, f, made, use));
     io_free(p->host, s);
     return SAEURON_OK;
 }

@@ -16,7 +16,7 @@ typedef struct stratum { double weight; size_t right, images; } stratum;
 /* A share with its 95 % interval; images == 0: nothing counts, and the rest means nothing. */
 typedef struct rate { double value, low, high; size_t images, right; } rate;
 
-/* All that is counted for one forgotten concept. distance: of its own pictures to others (frechet.h); -1:
+/* All that is counted for one list in a domain. distance: of its own pictures to others (frechet.h); -1:
  * there are too few. */
 typedef struct figures { rate at[METRICS]; double distance; } figures;
 
@@ -25,13 +25,13 @@ typedef struct figures { rate at[METRICS]; double distance; } figures;
 rate rate_of(const stratum *s, size_t n);
 rate rate_opposite(rate s);         /* 1 - s */
 
-/* The share that a rule counts for one forgotten concept, by the answers made [seeds,entries]. Images that
+/* The share that a rule counts when f is forgotten, by the answers made [seeds,entries]. Images that
  * were not asked about do not count, nor those outside use [seeds,entries] (NULL: all are inside). */
-int rate_rule(rate *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+int rate_rule(rate *out, const protocol *p, const rule *r, int domain, const forgotten *f,
               const prediction *made, const bool *use, saeuron_error *err);
 /* The strata of that share, into out [strata_most]; their weights add up to 1. Returns how many: 0 where
  * nothing counts. */
-size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, uint32_t concept,
+size_t strata_of(stratum *out, const protocol *p, const rule *r, int domain, const forgotten *f,
                  const prediction *made, const bool *use);
 size_t strata_most(const protocol *p, const rule *r);
 

@@ -520,41 +520,59 @@ void protocol_close(protocol *p)
     p->pool = NULL;
 }
 
-double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept)
+forgotten forgotten_one(int domain, uint32_t concept)
 {
-    const uint32_t own = domain == STYLE ? e->style : e->object;
-    const uint32_t asked = r->judge == STYLE ? e->style : e->object;
-    if (asked == NO_LABEL || (r->of == OF_FORGOTTEN && own != concept) ||
-        (r->of == OF_OTHERS && own == concept))
+    forgotten f = { { { false } } };
+    f.has[domain][concept] = true;
+    return f;
+}
+
+bool forgotten_any(const forgotten *f, int domain)
+{
+    bool any = false;
+    for (size_t c = 0; c < LABELS; c++)
+        any |= f->has[domain][c];
+    return any;
+}
+
+static uint32_t class_of(const entry *e, int domain) { return domain == STYLE ? e->style : e->object; }
+
+double rule_weight(const rule *r, const entry *e, int domain, const forgotten *f)
+{
+    const uint32_t asked = class_of(e, r->judge);
+    const bool own = place_is_own(e, domain, f);
+    if (asked == NO_LABEL || (r->of == OF_FORGOTTEN && !own) || (r->of == OF_OTHERS && own) ||
+        (r->judge != domain && f->has[r->judge][asked]))
         return 0;
     return e->plain ? r->plain : r->styled;
 }
 
-bool place_is_own(const entry *e, int domain, uint32_t concept)
+bool place_is_own(const entry *e, int domain, const forgotten *f)
 {
-    return (domain == STYLE ? e->style : e->object) == concept;
+    const uint32_t c = class_of(e, domain);
+    return c != NO_LABEL && f->has[domain][c];
 }
 
-void places_like(bool *like, const protocol *p, int domain, uint32_t concept)
+void places_like(bool *like, const protocol *p, int domain, const forgotten *f)
 {
     bool has[LABELS + 1] = { false }; /* classes that own images have; the last: none */
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < p->entries; i++) {
             const entry   *e = &p->entry[i];
-            const uint32_t other = domain == STYLE ? e->object : e->style;
+            const uint32_t other = class_of(e, domain == STYLE ? OBJECT : STYLE);
             bool *at = &has[other == NO_LABEL ? LABELS : other];
             if (!pass)
-                *at |= place_is_own(e, domain, concept);
+                *at |= place_is_own(e, domain, f);
             else
-                like[i] = *at && !place_is_own(e, domain, concept);
+                like[i] = *at && !place_is_own(e, domain, f);
         }
 }
 
-bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept)
+bool place_counts(const protocol *p, const entry *e, int domain, const forgotten *f)
 {
     bool counts = false;
     for (int m = 0; m < METRICS; m++)
-        counts |= rule_weight(&p->rules[domain][m], e, domain, concept) > 0;
+        counts |= rule_weight(&p->rules[domain][m], e, domain, f) > 0;
     return counts;
 }
 

@@ -34,6 +34,11 @@ typedef struct rule {
 /* A classifier's classes, in the order of its outputs; those that can be forgotten are concepts. */
 typedef struct labels { const char *name[LABELS]; bool concept[LABELS]; size_t count; } labels;
 
+/* Classes that are forgotten together, of one domain or both; all false: nothing is. */
+typedef struct forgotten { bool has[DOMAINS][LABELS]; } forgotten;
+forgotten forgotten_one(int domain, uint32_t concept);
+bool forgotten_any(const forgotten *f, int domain);
+
 /* One place of the list; its number says which part of a seed's noise it starts from. style is NO_LABEL where
  * unstyled images have no class. */
 typedef struct entry { const char *prompt; uint32_t style, object; bool plain; } entry;
@@ -71,15 +76,16 @@ void protocol_print(const protocol *p, text_out *out);
 void rule_print(const protocol *p, int domain, int metric, text_out *out);
 /* The class of this name, or NO_LABEL. */
 uint32_t label_find(const labels *l, const char *name);
-/* The weight of an image in a rule, when this concept of the domain is forgotten; 0: it does not count. */
-double rule_weight(const rule *r, const entry *e, int domain, uint32_t concept);
+/* The weight of an image in a rule of the domain, when f is forgotten; 0: it does not count. What is asked of
+ * an image and forgotten itself counts in the UA of its own domain alone. */
+double rule_weight(const rule *r, const entry *e, int domain, const forgotten *f);
 /* Whether any rule of the domain counts the image. */
-bool place_counts(const protocol *p, const entry *e, int domain, uint32_t concept);
-/* Whether the image is of the concept. */
-bool place_is_own(const entry *e, int domain, uint32_t concept);
-/* like [entries]: the images that the concept's own are likened to (frechet.h). They are not of the concept,
- * but one of its own has their class of the other domain: the same objects in other styles and in none. */
-void places_like(bool *like, const protocol *p, int domain, uint32_t concept);
+bool place_counts(const protocol *p, const entry *e, int domain, const forgotten *f);
+/* Whether the image is of what is forgotten in the domain. */
+bool place_is_own(const entry *e, int domain, const forgotten *f);
+/* like [entries]: the images that own ones are likened to (frechet.h). They are not own, but an own one has
+ * their class of the other domain: the same objects in other styles and in none. */
+void places_like(bool *like, const protocol *p, int domain, const forgotten *f);
 /* Whether the image is of the third that a quick evaluation takes: along the diagonals of objects and styles,
  * so that each object and each style keeps some. An unstyled image without a class stands behind the last
  * style. */

@@ -64,6 +64,7 @@ static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
 {
     const protocol *p = s->p;
     const int  d = s->o->domain;
+    const forgotten what = forgotten_one(d, concept);
     const bool paper = s->o->rule.kind == SWEEP_PAPER;
     const size_t most = paper && stage ? p->entries : paper || stage ? s->o->retained : 0;
     size_t others = 0, n = 0;
@@ -71,7 +72,7 @@ static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
     for (size_t i = 0; i < p->entries; i++) {
         const size_t place = s->order[i];
         const entry *e = &p->entry[place];
-        if (!place_counts(p, e, d, concept) || (!place_is_own(e, d, concept) && others++ >= most))
+        if (!place_counts(p, e, d, &what) || (!place_is_own(e, d, &what) && others++ >= most))
             continue;
         for (size_t seed = 0; seed < p->seeds; seed++)
             if (seed_is_of(seed, stage)) {
@@ -272,7 +273,8 @@ static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, cons
                                          .strength = (double)c->strength, .has_strength = 1,
                                          .has_window = 1, .first_step = c->first, .end_step = c->end };
     const row *known = find_row(s, concept, stage, c);
-    const size_t images = want(s, l->wanted, l->concept, stage);
+    const int    d = s->o->domain;
+    const size_t images = want(s, l->wanted, s->concept[concept], stage);
     row     r = { .concept = concept, .stage = stage, .c = *c };
     figures with, without;
     int     code;
@@ -281,16 +283,16 @@ static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, cons
         out->may_win = true;
         return SAEURON_OK;
     }
-    places_like(l->like, s->p, l->domain, l->concept);
+    places_like(l->like[d], s->p, d, &l->what);
     for (size_t j = s->p->seeds * s->p->entries; j-- > 0;) { /* downwards: places_like fills the first seed */
-        l->like[j] = l->wanted[j] && l->like[j % s->p->entries];
+        l->like[d][j] = l->wanted[j] && l->like[d][j % s->p->entries];
         l->there[j] = false;
         l->made[j] = (prediction){ .label = { NO_LABEL, NO_LABEL } };
     }
     if ((code = list_enter(l, &s->m, &how, err)) != SAEURON_OK ||
         (code = list_draw(l, &s->m, NULL, &s->drawn, err)) != SAEURON_OK ||
-        (code = list_measure(&with, l, l, &s->none, s->p, err)) != SAEURON_OK ||
-        (code = list_measure(&without, l, &s->none, &s->none, s->p, err)) != SAEURON_OK)
+        (code = list_measure(&with, l, d, l, &s->none, s->p, err)) != SAEURON_OK ||
+        (code = list_measure(&without, l, d, &s->none, &s->none, s->p, err)) != SAEURON_OK)
         return code;
     *out = r.r = result_of(&with, &without);
     code = keep_row(s, &r, err);
@@ -468,7 +470,8 @@ static int run_concept(sweep *s, size_t concept, choice *chosen, result *won, sa
     candidates all = { .c = io_alloc(s->p->host, most, sizeof *all.c),
                        .r = io_alloc(s->p->host, most, sizeof *all.r) };
     image_list l;
-    int code = list_open(&l, s->p, NULL, s->o->domain, s->concept[concept], err);
+    const forgotten what = forgotten_one(s->o->domain, s->concept[concept]);
+    int code = list_open(&l, s->p, NULL, &what, err);
     if (!code && !(all.c && all.r))
         code = fail(err, SAEURON_ENOMEM, "no memory for a sweep of %zu pairs", most);
     if (!code)
@@ -594,7 +597,8 @@ static int digest_run(sweep *s, saeuron_error *err)
 static int load_hook(sweep *s, char path[1024], saeuron_error *err)
 {
     image_list l;
-    int code = list_open(&l, s->p, NULL, s->o->domain, s->concept[0], err);
+    const forgotten what = forgotten_one(s->o->domain, s->concept[0]);
+    int code = list_open(&l, s->p, NULL, &what, err);
     if (!code)
         code = list_enter(&l, &s->m, NULL, err);
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
@@ -637,7 +641,8 @@ static int run_none(sweep *s, saeuron_error *err)
     const size_t n = s->p->seeds * s->p->entries;
     const watcher *w = s->drawn.watch;
     size_t there = 0;
-    int    code = list_open(&s->none, s->p, s->o->e.dir, 0, NO_LABEL, err);
+    const forgotten nothing = { { { false } } };
+    int    code = list_open(&s->none, s->p, s->o->e.dir, &nothing, err);
     bool  *one = code ? NULL : io_alloc(s->p->host, n, sizeof *one);
     if (!code && !one)
         code = fail(err, SAEURON_ENOMEM, "no memory for a list of %zu images", n);

@@ -233,12 +233,13 @@ static void show_next(void *user, size_t done, size_t now, size_t images)
 /* ---- eval ---- */
 
 static const char *shard_text;
-static bool quick, dry_run, print_only;
+static bool quick, dry_run, print_only, together;
 
 static const option eval_table[] = {
     { "--out", "DIR", "the folder of images and results", .brief = "-o", .text = &out },
     { .group = choice_options },
     { "--seeds", "S[,S...]", "instead of the protocol's", .text = &seeds },
+    { "--together", NULL, "forget all concepts at once, as one list; else each alone", .flag = &together },
     { "--quick", NULL, "the first seed, and a third of the places", .flag = &quick },
     { "--shard", "I/N", "draw every N-th image only, from the I-th (from 0), and measure nothing",
       .text = &shard_text },
@@ -311,7 +312,7 @@ static int measure(measuring *w, saeuron_error *err)
 {
     eval_options e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
                        .concept = { w->concept[STYLE], w->concept[OBJECT] }, .quick = quick, .dry = dry_run,
-                       .overlap = overlap,
+                       .together = together, .overlap = overlap,
                        .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
     eval_outcome outcome;
     int code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
@@ -350,7 +351,7 @@ static int run_eval(saeuron_error *err)
 
 const command command_eval = {
     "eval", "-o DIR",
-    "UA, IRA and CRA of forgetting, concept by concept, with what they are measured on",
+    "UA, IRA, CRA and CRA_own of forgetting, concept by concept, with what they are measured on",
     eval_table, .run = run_eval,
 };
 
@@ -587,5 +588,5 @@ static int run_sweep(saeuron_error *err)
 
 const command command_sweep = {
     "sweep", "--domain D -o DIR",
-    "the top K and the strength that forget each concept best", sweep_table, .run = run_sweep,
+    "the mildest top K and strength that forget each concept", sweep_table, .run = run_sweep,
 };

@@ -16,7 +16,7 @@
 typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
-    bool   quick, overlap;
+    bool   quick, overlap, together;
     double strength;
     long   stop_at;
     uint64_t seed;
@@ -42,7 +42,7 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
-        .how = { .strength = h.strength, .has_strength = h.strength < 0 },
+        .together = h.together, .how = { .strength = h.strength, .has_strength = h.strength < 0 },
     };
     const int code = eval_run(b.x, &o, &outcome, e);
     if (left)
@@ -231,6 +231,18 @@ static void several_pairs(void)
     CHECK(judges_same("whole", "pairs"), "another pair changes the first one's files");
 }
 
+/* All concepts at once: one list, with a row in each domain. */
+static void together(void)
+{
+    must_eval("together", (how){ .together = true });
+    CHECK(images_below("together") == 2 * (12 + 12), "%ld images", images_below("together"));
+    CHECK(!judges_shell("cd '%s' && test $(cut -f1,2 eval.tsv | grep -c 'Sketch+Van Gogh+Cats$') = 2 && "
+                        "test $(cut -f1,2 predictions.tsv | grep -c 'Cats.style+object$') = 24 %s",
+                        judges_at("together"), ""), "the tables lack the list");
+    CHECK(!judges_shell("cd '%s' && ls images/Sketch+Van?Gogh+Cats/pairs_*/288-00011.png >/dev/null %s",
+                        judges_at("together"), ""), "the pictures are not in their folder");
+}
+
 /* Rolls every mean of a statistics file by so many latents: the same SAE, names and steps, and other
  * concepts' latents. */
 static void roll_means(const char *path, size_t by)
@@ -297,5 +309,6 @@ static void other_statistics(void)
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
     { "refuses", refuses }, { "quick", quick },
-    { "several_pairs", several_pairs }, { "other_statistics", other_statistics }, { NULL, NULL },
+    { "several_pairs", several_pairs }, { "together", together },
+    { "other_statistics", other_statistics }, { NULL, NULL },
 };

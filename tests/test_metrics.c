@@ -73,7 +73,8 @@ static void metrics(void)
             saeuron_error e = { 0 };
             rate r;
             const int d = cases[i].domain;
-            const int code = rate_rule(&r, &b.p, &b.p.rules[d][m], d, cases[i].concept, made, NULL, &e);
+            const forgotten what = forgotten_one(d, cases[i].concept);
+            const int code = rate_rule(&r, &b.p, &b.p.rules[d][m], d, &what, made, NULL, &e);
             CHECK(code == SAEURON_OK, "%s", e.text);
             if (m == UA)
                 r = rate_opposite(r);
@@ -89,6 +90,45 @@ static void metrics(void)
     }
 }
 
+/* Several concepts forgotten together, by hand: both styles are own ones and no others; a forgotten object's
+ * images count in a style's UA and IRA, but not as kept objects, and the other way round. */
+static void metrics_together(void)
+{
+    static const struct {
+        int domain; bool sketch, van_gogh, cats; double value[METRICS]; size_t images[METRICS];
+    } cases[] = {
+        /* UA 30, Sketch 3 right, Van Gogh not on Dogs: 10; IRA Watercolor; CRA its 15; own 30, Cats in Sketch
+         * wrong */
+        { STYLE, true, true, false, { 17 / 30.0, 1, 1, 25 / 30.0 }, { 30, 15, 15, 30 } },
+        /* UA, IRA of Sketch alone; CRA without Cats 20; own without Cats 10 */
+        { STYLE, true, false, true, { 0.8, 25 / 30.0, 1, 1 }, { 15, 30, 20, 10 } },
+        /* UA, IRA of Cats alone; CRA styles on 40 without the 10 in Sketch: 15; own without Sketch 15 */
+        { OBJECT, true, false, true, { 0.3, 0.875, 15 / 30.0, 1 }, { 20, 40, 30, 15 } },
+    };
+    bench b;
+    bench_open(&b, "emojicanvas", 1);
+    prediction *made = made_answers(&b.p);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int m = 0; m < METRICS; m++) {
+            saeuron_error e = { 0 };
+            forgotten what = { { { false } } };
+            rate r;
+            const int d = cases[i].domain;
+            what.has[STYLE][SKETCH] = cases[i].sketch;
+            what.has[STYLE][VAN_GOGH] = cases[i].van_gogh;
+            what.has[OBJECT][CATS] = cases[i].cats;
+            const int code = rate_rule(&r, &b.p, &b.p.rules[d][m], d, &what, made, NULL, &e);
+            CHECK(code == SAEURON_OK, "%s", e.text);
+            if (m == UA)
+                r = rate_opposite(r);
+            CHECK(fabs(r.value - cases[i].value[m]) < 1e-14 && r.images == cases[i].images[m],
+                  "case %zu: %s is %.17g of %zu images, by hand %.17g of %zu", i, metric_names[m], r.value,
+                  r.images, cases[i].value[m], cases[i].images[m]);
+        }
+    free(made);
+    bench_close(&b);
+}
+
 /* Images that were not asked count nowhere, nor do those outside `use`. */
 static void metrics_of_some(void)
 {
@@ -99,15 +139,16 @@ static void metrics_of_some(void)
     bench_open(&b, "emojicanvas", 1);
     prediction *made = made_answers(&b.p);
     const rule all = { STYLE, OF_ALL, MEAN_IMAGES, 1, 1 };
+    const forgotten nothing = { { { false } } };
     /* Cats in Sketch, right at the last seed and wrong at the first; Cats in Van Gogh, right */
     use[48 + 1] = use[1] = use[2] = true;
-    int code = rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e);
+    int code = rate_rule(&r, &b.p, &all, STYLE, &nothing, made, use, &e);
     CHECK(code == SAEURON_OK && r.images == 3 && r.right == 2, "%zu of %zu", r.right, r.images);
     made[1].label[STYLE] = NO_LABEL;
-    code = rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e);
+    code = rate_rule(&r, &b.p, &all, STYLE, &nothing, made, use, &e);
     CHECK(code == SAEURON_OK && r.images == 2 && r.right == 2, "%zu of %zu", r.right, r.images);
     memset(use, 0, sizeof use);
-    code = rate_rule(&r, &b.p, &all, STYLE, NO_LABEL, made, use, &e);
+    code = rate_rule(&r, &b.p, &all, STYLE, &nothing, made, use, &e);
     CHECK(code == SAEURON_OK && !r.images, "%zu images of none", r.images);
     free(made);
     bench_close(&b);
@@ -273,7 +314,8 @@ static void frechet(void)
 }
 
 const test_case metrics_tests[] = {
-    { "metrics", metrics }, { "metrics_of_some", metrics_of_some }, { "intervals", intervals },
+    { "metrics", metrics }, { "metrics_together", metrics_together },
+    { "metrics_of_some", metrics_of_some }, { "intervals", intervals },
     { "ends_by_definition", ends_by_definition }, { "coverage", coverage },
     { "frechet", frechet }, { NULL, NULL },
 };
