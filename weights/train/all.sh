@@ -9,7 +9,6 @@
 #   SAEURON   the program                       THREADS, WORKERS  CPU threads, UNet workers
 #   VAE_SECONDS UNET_SECONDS  training times; CLASSIFIER_PICTURES  pictures a judge sees
 #   GUIDANCE  the model's default guidance
-#   OBJECT_GRIDS STYLE_GRIDS  the sweeps' grids, CONCEPT:TOPS:STRENGTHS each; CONCEPT all: every one of the domain. Found by hand with such sweeps
 #   SWEEP, EVAL  options of `saeuron sweep`, `saeuron eval`; OBJECT_SWEEP, STYLE_SWEEP, OBJECT_EVAL, STYLE_EVAL: further ones, or those of a domain
 # and what sae.sh lists at its head, save MODEL, INSTALL.
 set -eu
@@ -23,11 +22,9 @@ DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
-OBJECT_GRIDS=${OBJECT_GRIDS:-all:8:-10,-5}
-STYLE_GRIDS=${STYLE_GRIDS:-Bricks:1:-12 Glowing_Sunset:1:-2 Ink_Art:1:-12 Mosaic:1:-0.5 Neon_Lines:1:-0.3 On_Fire:1:-6 Pop_Art:1:-6 Rust:1:-2 Sketch:1:-1.5 Winter:1:-2,-3,-12}
-SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json}
-OBJECT_SWEEP=${OBJECT_SWEEP---steps 25 --map-steps}
-STYLE_SWEEP=${STYLE_SWEEP-}                 # 25 steps flatter a style: they see only every other step's latents
+SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --tops 1,4,16 --windows all,3-50 --strengths=0,-0.1,-0.3,-1,-3,-10 --bisections 2}
+OBJECT_SWEEP=${OBJECT_SWEEP-}
+STYLE_SWEEP=${STYLE_SWEEP-}
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
 OBJECT_EVAL=${OBJECT_EVAL-$EVAL}
 STYLE_EVAL=${STYLE_EVAL-$EVAL}
@@ -66,14 +63,9 @@ autoencoders() {                            # resumable by itself
     MODEL=$model WORK=$WORK/sae INSTALL=1 sh sae.sh
 }
 
-sweep() {                                   # sweep DOMAIN GRIDS [OPTION...]; goes on behind its last row
-    domain=$1 grids=$2; shift 2
-    for grid in $grids; do
-        case $grid in all:*) concepts= ;; *) concepts="--concepts ${grid%%:*}" ;; esac
-        pairs=${grid#*:}
-        "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$domain" $concepts -o "$WORK/sweep-$domain" \
-            --tops "${pairs%%:*}" --strengths="${pairs#*:}" $SWEEP "$@" --write
-    done
+sweep() {                                   # sweep DOMAIN [OPTION...]; goes on behind its last row
+    domain=$1; shift
+    "$SAEURON" sweep -m "$model" --threads "$THREADS" --domain "$domain" -o "$WORK/sweep-$domain" $SWEEP "$@" --write
 }
 
 evaluate() {                                # evaluate DOMAIN [OPTION...]; resumable by itself
@@ -99,8 +91,8 @@ script networks export.py networks --guidance "$GUIDANCE" ${NETWORKS:+--keep "$N
 [ -z "$JUDGES" ] || script grid sample.py --model "$model" --json "$WORK/grid.json"
 script hooks hooks.py --model "$model" --guidance "$GUIDANCE"
 stage sae autoencoders
-stage sweep-object sweep object "$OBJECT_GRIDS" $OBJECT_SWEEP
-stage sweep-style sweep style "$STYLE_GRIDS" $STYLE_SWEEP
+stage sweep-object sweep object $OBJECT_SWEEP
+stage sweep-style sweep style $STYLE_SWEEP
 stage eval-object evaluate object $OBJECT_EVAL
 stage eval-style evaluate style $STYLE_EVAL
 script card card.py ${NETWORKS:+--keep "$NETWORKS/README.md"} ${JUDGES:+--judges}

@@ -15,8 +15,8 @@ import json
 
 from safetensors import safe_open
 
-METRICS = ("UA", "IRA", "CRA")
-BOUND = 5                                                   # points of CRA that `saeuron sweep` lets forgetting cost
+METRICS = ("UA", "IRA", "CRA", "CRA_own")
+BOUND = 5                                                   # points of CRA from which on a concept is named
 MADE_BY = "weights/train/README.md says which stage makes it"
 
 
@@ -136,20 +136,21 @@ class Facts:
                 wrong(f"sweep-{k} has a seed that the statistics or eval-{k}/eval.json have, too: sweep again with others")
             for c, row in e[k]["concepts"].items():
                 chosen, sae = self.swept[k]["forget"].get(c), self.stats[k].get("sae")
-                if not chosen or self.choice(row) != (self.selection(chosen), f"{chosen['strength']:g}", sae):
+                if not chosen or self.choice(c, row) != (self.selection(chosen), f"{chosen['strength']:g}", sae):
                     wrong(f"eval-{k}/eval.json forgot \"{row['forget']}\", but sweep-{k}/forget.json says {chosen} and the statistics are of SAE {sae}: "
                           "evaluate again, in another folder")
 
     @staticmethod
     def selection(chosen):
-        return f"top {chosen['top']}" if "top" in chosen else f"percentile {chosen['percentile']:g}"
+        window = f" window {chosen['window'][0]}-{chosen['window'][1]}" if "window" in chosen else ""
+        return (f"top {chosen['top']}" if "top" in chosen else f"percentile {chosen['percentile']:g}") + window
 
     @staticmethod
-    def choice(row):
-        """("top 8", "-5", SAE) of eval.json's "Cats top 8 strength -5 sae 0123456789abcdef statistics 0123456789abcdef"."""
+    def choice(concept, row):
+        """("top 8 window 3-50", "-5", SAE) of eval.json's "Cats top 8 window 3-50 strength -5 sae 0123456789abcdef statistics 0123456789abcdef"."""
         choice, _, digests = row["forget"].rpartition(" sae ")
-        words = choice.split()
-        return f"{words[-4]} {float(words[-3]):g}", f"{float(words[-1]):g}", digests.split()[0]
+        selection, _, strength = choice[len(concept) + 1:].rpartition(" strength ")
+        return selection, f"{float(strength):g}", digests.split()[0]
 
 
 def hooks(f):
@@ -234,11 +235,13 @@ def evaluation(f):
         counts = "; ".join(f"{m}: {e[k]['counts'][m]} ({span([row[m + '_images'] for row in got.values()])} pictures a concept)"
                            for m in METRICS)
         for c, row in got.items():
-            selection, strength, _ = f.choice(row)
-            lines.append([c, f"{selection}, {strength}", *(interval(row, m, 0) for m in METRICS),
-                          *(rate(row["without_forgetting"][m], 0) for m in METRICS)])
-        text.append(f"{k.capitalize()}s. {counts}. The last three columns are the same pictures with nothing forgotten.")
-        text.append(table([k, "latents, strength", *METRICS, *(f"without: {m}" for m in METRICS)], lines))
+            selection, strength, _ = f.choice(c, row)
+            without = row["without_forgetting"]
+            lines.append([c, f"{selection}, {strength}", *(interval(row, m, 0) for m in METRICS), rate(row["FD"]),
+                          *(rate(without[m], 0) for m in METRICS), rate(without["FD"])])
+        text.append(f"{k.capitalize()}s. {counts}; FD: Frechet distance of the forgotten {k}'s own images from the others, by the other judge's features. "
+                    "The last columns are the same pictures with nothing forgotten.")
+        text.append(table([k, "latents, strength", *METRICS, "FD", *(f"without: {m}" for m in (*METRICS, "FD"))], lines))
     return "\n\n".join(text)
 
 
@@ -265,8 +268,10 @@ def fails(f):
                      f"lowered {worst(got, 'IRA')[1]}.")
         many, words = worst(got, "CRA", BOUND)
         lines.append(f"{other.capitalize()}s drawn, where {'an' * (k == 'object') or 'a'} {k} is forgotten: CRA {rate(without['CRA'])} to "
-                     f"{rate(average['CRA'])} on average; lowered by more than {BOUND} points, the sweep's bound, by {many} of {len(got)} {k}s"
+                     f"{rate(average['CRA'])} on average; lowered by more than {BOUND} points by {many} of {len(got)} {k}s"
                      + (f", {words}." if many else "."))
+        lines.append(f"{other.capitalize()}s left on the forgotten {k}'s own pictures: CRA_own {rate(without['CRA_own'])} to "
+                     f"{rate(average['CRA_own'])} on average; lowered {worst(got, 'CRA_own')[1]}.")
     every = [row for k in f.hook for row in f.eval[k][k]["concepts"].values() if row["UA"] is not None]
     wide = max(row["UA_interval"][1] - row["UA_interval"][0] for row in every)
     left = listed(f"{100 * f.measured[k]['fvu']:.0f} % of the variance at `{h}`" for k, h in f.hook.items())
