@@ -247,16 +247,19 @@ bool io_parse_uint(const char *text, uint64_t *x)
     return true;
 }
 
+bool io_parse_pair(const char *text, char between, uint64_t *a, uint64_t *b)
+{
+    char first[24] = "";
+    const char *at = strchr(text, between);
+    if (at && at - text < 20)
+        memcpy(first, text, (size_t)(at - text));
+    return at && io_parse_uint(first, a) && io_parse_uint(at + 1, b);
+}
+
 bool io_parse_part(const char *text, size_t *i, size_t *n)
 {
-    char     first[24] = "";
     uint64_t part, parts;
-    const char *slash = strchr(text, '/');
-    if (slash && slash - text < 20)
-        memcpy(first, text, (size_t)(slash - text));
-    if (!slash || !io_parse_uint(first, &part) || !io_parse_uint(slash + 1, &parts))
-        return false;
-    if (part >= parts || parts > IO_PARTS)
+    if (!io_parse_pair(text, '/', &part, &parts) || part >= parts || parts > IO_PARTS)
         return false;
     *i = (size_t)part;
     *n = (size_t)parts;

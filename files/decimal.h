@@ -20,6 +20,8 @@ size_t io_format_float(char *out, size_t size, float x);
  * false for anything else, and for what is too large. */
 bool io_parse_double(const char *text, double *x);
 bool io_parse_uint(const char *text, uint64_t *x);      /* digits alone, at most 2^64 - 1 */
+/* "A-B" with `between` as its '-', each as io_parse_uint reads it; false: a and b are not both set. */
+bool io_parse_pair(const char *text, char between, uint64_t *a, uint64_t *b);
 /* "I/N", I < N <= IO_PARTS: part I of N. false for anything else; then i and n stay as they are. */
 #define IO_PARTS 1000000
 bool io_parse_part(const char *text, size_t *i, size_t *n);

@@ -552,7 +552,8 @@ static int sweep(measuring *w, saeuron_error *err)
                                 .watch = { w, chosen_by == SWEEP_PAPER ? show_plan : show_most, show_next,
                                            NULL } },
                          .test_seed = test_seed, .test_seeds = w->p.seeds, .rule = { chosen_by, target },
-                         .retained = 40, .finalists = 3, .bisections = bisections, .install = install,
+                         .retained = 40, .finalists = chosen_by == SWEEP_PAPER ? 3 : SELECTIONS,
+                         .bisections = bisections, .install = install,
                          .chose = show_choice };
     memcpy(test_seed, w->p.seed, sizeof test_seed);
     int code = swept_domain(w, &s.domain, err);

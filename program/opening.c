@@ -299,12 +299,8 @@ int place_saes(saeuron_context *x, saeuron_error *err)
 
 bool read_window(const char *text, size_t *first, size_t *end)
 {
-    char from[24] = "";
     uint64_t a, b;
-    const char *dash = strchr(text, '-');
-    if (dash && dash - text < 20)
-        memcpy(from, text, (size_t)(dash - text));
-    if (!dash || !io_parse_uint(from, &a) || !io_parse_uint(dash + 1, &b) || a >= b || b > 1000)
+    if (!io_parse_pair(text, '-', &a, &b) || a >= b || b > 1000)
         return false;
     *first = (size_t)a;
     *end = (size_t)b;
@@ -351,7 +347,7 @@ int forget_all(saeuron_context *x, saeuron_error *err)
     return code;
 }
 
-#define GROWN 1.5 /* growth from which on forgetting is remarked on: docs/results.md */
+#define GROWN 1.5 /* growth from which on forgetting is remarked on (docs/results.md, How far an edit goes) */
 
 /* "; forget.json has NAME top 1 strength -0.05", where that is milder than what is done; else "". */
 static void tell_milder(char out[320], const saeuron_context *x, const selection *done)

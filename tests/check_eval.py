@@ -223,7 +223,7 @@ def likened(a, folder, report, rows):
             for with_, mine in ((True, own), (False, [none[r["seed"], r["place"]] for r in own])):
                 x, y = (judge.features([pixels(picture(folder, report, r)) for r in part]) for part in (mine, others))
                 want, have = frechet(x, y), (got if with_ else got["without_forgetting"])["FD"]
-                check(abs(have - want) < 1e-3 * max(want, 1), f"{concept}: FD {have}, scipy {want}")
+                check(abs(have - want) < 1e-5 * max(want, 1), f"{concept}: FD {have}, scipy {want}")
 
 
 def told_alike(a, folder, report, rows):

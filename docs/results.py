@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""results.py: the tables of docs/results.md, from ./saeuron select and the tables that sweeps and evaluations left in docs/.
+
+    python docs/results.py [--write | --check] [--saeuron ./saeuron]
+
+--write puts them between the markers of the page, --check fails where the page has others. Nothing is drawn here: how each file in docs/
+was made stands above its table. Only the standard library is needed."""
+import argparse
+import csv
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PAGE = os.path.join(HERE, "results.md")
+STYLES = "Bricks Glowing_Sunset Ink_Art Mosaic Neon_Lines On_Fire Pop_Art Rust Sketch Winter".split()
+OBJECTS = ("Architectures Bears Birds Butterfly Cats Dogs Fishes Flame Flowers Frogs Horses Human Jellyfish Rabbits Sandwiches Sea Statues Towers "
+           "Trees Waterfalls").split()
+TARGET = 95  # of UA, as `saeuron sweep` has it
+
+
+def rows(name):
+    with open(os.path.join(HERE, name), newline="") as f:
+        return list(csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def table(head, lines):
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in [head, ["---"] * len(head), *lines]) + "\n"
+
+
+def number(x):
+    return None if x == "-" else float(x)
+
+
+def cell(x, digits=0):
+    return "-" if x is None else f"{x:.{digits}f}"
+
+
+# ---- latents ----
+
+def selected(program, concepts, top):
+    """{(concept, step): [(latent, mean, threshold)]}"""
+    out = {}
+    for concept in concepts:
+        done = subprocess.run([program, "select", "-q", "--forget", concept, "--top", str(top)], capture_output=True, text=True, check=True)
+        for row in csv.DictReader(done.stdout.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE):
+            out.setdefault((concept, int(row["step"])), []).append((int(row["latent"]), float(row["mean"]), float(row["threshold"])))
+    return out
+
+
+def latents(program):
+    """How steady the best latent of a concept is over the steps, and how much its own."""
+    lines = []
+    for name, concepts in (("styles", STYLES), ("objects", OBJECTS)):
+        best, many = selected(program, concepts, 1), selected(program, concepts, 16)
+        steps = 1 + max(step for _, step in best)
+        ids = {c: [best[c, t][0][0] for t in range(steps)] for c in concepts}
+        same = [max(map(i.count, i)) for i in ids.values()]
+        kinds = [len(set(i)) for i in ids.values()]
+        own = [m / h for c in concepts for t in range(steps) for _, m, h in best[c, t] if h > 0]
+        shared = [any(latent in {x[0] for x in many[d, t]} for d in concepts if d != c) for c in concepts for t in range(steps) for latent, _, _ in many[c, t]]
+        alone = sum(ids[c][t] not in {ids[d][t] for d in concepts if d != c} for c in concepts for t in range(steps))
+        lines.append([name, f"{statistics.mean(same):.0f} of {steps}", f"{statistics.mean(kinds):.1f}", f"{100 * alone / steps / len(concepts):.0f} %",
+                      f"{statistics.median(own):.1f} of {len(concepts)}", f"{100 * statistics.mean(shared):.0f} %"])
+    return table(["", "steps with the same best latent", "best latents of a concept", "best latent no other concept's", "its mean over all concepts' mean",
+                  "of the best 16 another's too"], lines)
+
+
+# ---- sweeps ----
+
+def stage(name, which):
+    return [r for r in rows(name) if r["stage"] == which]
+
+
+def kept(r):
+    known = [number(r[m]) for m in ("IRA", "CRA", "CRA_own") if number(r[m]) is not None]
+    return statistics.mean(known)
+
+
+def choose(found):
+    """EQ 39; the first of equal ones."""
+    return max(found, key=lambda r: (number(r["UA"]) >= TARGET, kept(r) if number(r["UA"]) >= TARGET else number(r["UA"]), kept(r)))
+
+
+def by_concept(name, which):
+    out = {}
+    for r in stage(name, which):
+        out.setdefault(r["concept"], []).append(r)
+    return out
+
+
+def chosen(name):
+    lines, every = [], []
+    for concept, found in sorted(by_concept(name, "2").items()):
+        r = choose(found)
+        every.append(r)
+        lines.append([concept, f"{r['select']}, {r['strength']}", *(cell(number(r[m])) for m in ("UA", "IRA", "CRA", "CRA_own")), cell(number(r["FD"]), 1),
+                      *(cell(number(r["without_" + m])) for m in ("IRA", "CRA", "CRA_own")), cell(number(r["without_FD"]), 1)])
+    mean = [statistics.mean(number(r[m]) for r in every) for m in ("UA", "IRA", "CRA", "CRA_own", "FD", "without_IRA", "without_CRA", "without_CRA_own", "without_FD")]
+    lines.append(["mean", "", *(cell(x, 1) for x in mean)])
+    return table(["concept", "pair", "UA", "IRA", "CRA", "CRA_own", "FD", "without: IRA", "CRA", "CRA_own", "FD"], lines)
+
+
+def selections(name):
+    """Of stage one, own pictures at one seed: what each selection's mildest pair that forgets leaves."""
+    found = by_concept(name, "1")
+    names = sorted({r["select"] for r in stage(name, "1")}, key=lambda s: ([int(x) for x in re.findall(r"\d+", s)][:1], s))
+    lines = []
+    for s in names:
+        best, tried = [], 0
+        for concept in found.values():
+            mine = [r for r in concept if r["select"] == s]
+            tried += bool(mine)
+            reach = [r for r in mine if number(r["UA"]) >= TARGET]
+            if reach:
+                best.append(max(number(r["CRA_own"]) for r in reach))
+        lines.append([s, tried, len(best), cell(statistics.mean(best) if best else None)])
+    return table(["selection", "concepts tried", f"forgotten (UA {TARGET})", "then CRA_own, mean"], lines)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--saeuron", default=os.path.join(HERE, "..", "saeuron"))
+    p.add_argument("--write", action="store_true")
+    p.add_argument("--check", action="store_true")
+    a = p.parse_args()
+    make = {"latents": lambda: latents(a.saeuron), "chosen": lambda: chosen("sweep-style.tsv"), "selections": lambda: selections("sweep-style.tsv")}
+    with open(PAGE) as f:
+        page = f.read()
+    new = re.sub(r"(<!-- results.py: (\w+) -->\n).*?(<!-- end -->\n)", lambda m: m[1] + make[m[2]]() + m[3], page, flags=re.S)
+    if a.check and new != page:
+        raise SystemExit("docs/results.md: its tables are not those of docs/*.tsv and ./saeuron select: python docs/results.py --write")
+    if a.write:
+        with open(PAGE, "w") as f:
+            f.write(new)
+    elif not a.check:
+        print("\n".join(make[name]() for name in re.findall(r"<!-- results.py: (\w+) -->", page)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
