@@ -299,11 +299,12 @@ static void read_window(config *c, choice *how)
     how->end = (size_t)both[1];
 }
 
-/* forget.json: { CONCEPT: {"top": K | "percentile": P, "strength": G, "window": [A, B]}, ... }. */
+/* forget.json: {CONCEPT: {"top": K | "percentile": P, "min_lift": R, "window": [A, B], "strength": G}}. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
                  saeuron_error *err)
 {
-    static const char *const read[] = { "top", "percentile", "strength", "window", NULL };
+    static const char *const read[] = { "top", "percentile", "min_lift", "strength", "window",
+                                        NULL };
     char    path[1024];
     io_file f;
     json    object, entry;
@@ -322,6 +323,7 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
         config_known(&c, read, NULL);
         how->top = config_size(&c, "top", 0, 0, 1u << 26);
         how->percentile = config_double(&c, "percentile", how->percentile);
+        how->min_lift = config_double(&c, "min_lift", 0);
         how->strength = config_float(&c, "strength", how->strength);
         read_window(&c, how);
         code = c.code;
@@ -338,6 +340,8 @@ static int check_choice(const choice *how, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "strength must be a number from -1e6 to 1e6");
     if (!(how->min_density >= 0 && how->min_density <= 1))
         return fail(err, SAEURON_EUSAGE, "min_density must be from 0 to 1: a share of tokens");
+    if (!(how->min_lift >= 0 && how->min_lift <= 1e6))
+        return fail(err, SAEURON_EUSAGE, "min_lift must be from 0 to 1e6: a multiple of the mean");
     if (how->end && how->first >= how->end)
         return fail(err, SAEURON_EUSAGE, "the window must hold a step: its first is %zu, its end %zu",
                     how->first, how->end);

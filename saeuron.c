@@ -80,6 +80,8 @@ int saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *o, saeuro
     if (o->has_strength)
         how.strength = (float)o->strength;
     how.min_density = o->min_density;
+    if (o->min_lift != 0)
+        how.min_lift = o->min_lift;
     return leave(ctx, forget(ctx, &at, o->name, how, err));
 }
 

@@ -45,6 +45,8 @@ typedef struct saeuron_forget_options {
     int    has_strength;
     double min_density;     /* only latents that fire at this share of the concept's tokens, at least; 0: all.
                              * AUDIT A3. Read from density.safetensors beside the statistics */
+    double min_lift;        /* only latents whose mean on the concept is that many times their mean over all
+                             * concepts, at least; 0: forget.json's, if it chose top or percentile, too */
     int    has_window;      /* only at steps [first_step, end_step) of the statistics (end_step 0: at all);
                              * else at those of forget.json, or at all where top or percentile is given */
     size_t first_step, end_step;

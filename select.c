@@ -53,8 +53,8 @@ void latent_scores(const stats *s, float *score, size_t concept, size_t step, do
 /* What selecting one step works on, each [n] but sums [2n]. */
 typedef struct workspace {
     double   *sums;
-    float    *score, *dense, *value;    /* scores of all latents, of the dense ones; scratch */
-    uint32_t *latent, *place;           /* the latents selected; those that are dense */
+    float    *score, *some, *value;     /* scores of all latents, of those that may be selected; scratch */
+    uint32_t *latent, *place;           /* the latents selected; those that may be */
 } workspace;
 
 static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
@@ -63,41 +63,60 @@ static void *workspace_open(workspace *w, const saeuron_host *host, size_t n)
     if (memory) {
         w->sums = memory;
         w->score = (float *)(void *)(w->sums + 2 * n);
-        w->dense = w->score + n;
-        w->value = w->dense + n;
+        w->some = w->score + n;
+        w->value = w->some + n;
         w->latent = (uint32_t *)(void *)(w->value + n);
         w->place = w->latent + n;
     }
     return memory;
 }
 
-/* The latents that fire at `min` of the concept's tokens, into w->place, their scores into w->dense; returns
- * how many.
- * AUDIT A3: the paper filters by activation frequency before it scores; the released code, and our default,
- * do not. */
-static size_t dense_enough(const stats *s, workspace *w, size_t concept, size_t step, double min)
+/* Keeps of the count latents in w->place those whose value / than [n] (than NULL: 1) is at least min, and not
+ * 0. */
+static size_t keep(workspace *w, size_t count, const float *than, double min)
 {
-    const tensor *t = tensors_find(&s->density, stats_name(s, concept));
-    size_t count = 0;
-    nn_widen(w->value, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
+    size_t kept = 0;
+    for (size_t j = 0; j < count; j++) {
+        const uint32_t i = w->place[j];
+        if (w->value[i] > 0 && (double)w->value[i] >= min * (than ? (double)than[i] : 1))
+            w->place[kept++] = i;
+    }
+    return kept;
+}
+
+/* The latents that may be selected: those that fire at min_density of the concept's tokens, and whose mu is
+ * min_lift times the threshold, into w->place, their scores into w->some; returns how many.
+ * AUDIT A3: the paper filters by activation frequency before it scores; the released code, and our default,
+ * do not. The lift is this program's own. */
+static size_t filter(const stats *s, workspace *w, size_t concept, size_t step, const choice *how)
+{
+    const tensor *t = how->min_density > 0 ? tensors_find(&s->density, stats_name(s, concept)) : NULL;
+    size_t count = s->n;
     for (size_t i = 0; i < s->n; i++)
-        if ((double)w->value[i] >= min) {
-            w->dense[count] = w->score[i];
-            w->place[count++] = (uint32_t)i;
-        }
+        w->place[i] = (uint32_t)i;
+    if (t) {
+        nn_widen(w->value, (weight){ .data = t->data, .type = t->type }, step * s->n, s->n);
+        count = keep(w, count, NULL, how->min_density);
+    }
+    if (how->min_lift > 0) {
+        stats_mu(s, w->value, concept, step);
+        count = keep(w, count, s->threshold + step * s->n, how->min_lift);
+    }
+    for (size_t j = 0; j < count; j++)
+        w->some[j] = w->score[w->place[j]];
     return count;
 }
 
 /* EQ 31: The latents of one step, ascending, into w->latent; returns how many: none outside the window. */
 static size_t select_step(const stats *s, workspace *w, size_t concept, size_t step, choice how)
 {
-    const bool filter = how.min_density > 0;
     size_t count = 0;
     if (how.end && (step < how.first || step >= how.end))
         return 0;
     latent_scores(s, w->score, concept, step, w->sums);
-    const size_t found = filter ? dense_enough(s, w, concept, step, how.min_density) : s->n;
-    const float *score = filter ? w->dense : w->score;
+    const bool   some = how.min_density > 0 || how.min_lift > 0;
+    const size_t found = some ? filter(s, w, concept, step, &how) : s->n;
+    const float *score = some ? w->some : w->score;
     if (how.top) {
         count = nn_topk(w->latent, w->value, score, found, how.top);
     } else if (found) {
@@ -106,7 +125,7 @@ static size_t select_step(const stats *s, workspace *w, size_t concept, size_t s
             if ((double)score[i] > cut)
                 w->latent[count++] = (uint32_t)i;
     }
-    for (size_t j = 0; filter && j < count; j++)
+    for (size_t j = 0; some && j < count; j++)
         w->latent[j] = w->place[w->latent[j]];
     return count;
 }
@@ -160,10 +179,10 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
                     how.first, s->steps);
     else if (!memory || total > UINT32_MAX / 32 || !selection_layout(sel, host, total))
         code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
-    else if (!total && how.min_density > 0)
+    else if (!total && (how.min_density > 0 || how.min_lift > 0))
         code = fail(err, SAEURON_EUSAGE,
-                    "no latent that fires at %g of its tokens is selected for %.90s: lower min_density",
-                    how.min_density, sel->concept);
+                    "no latent with min_density %g and min_lift %g is selected for %.90s: lower them",
+                    how.min_density, how.min_lift, sel->concept);
     if (!code) {
         sel->start[0] = 0;
         for (size_t t = 0; t < s->steps; t++)

@@ -16,13 +16,14 @@ void latent_scores(const stats *s, float *score, size_t concept, size_t step, do
 
 /* Which latents are selected: the `top` best-scored, or, with top 0, those whose score is above the
  * percentile; of all, or, with min_density above 0, of those that fire at that share of the concept's tokens
- * at least. strength: gamma. first, end: at these steps of the statistics alone, [first, end); end 0: at
+ * at least, and, with min_lift above 0, of those whose mu is that many times the mean over all concepts at
+ * least. strength: gamma. first, end: at these steps of the statistics alone, [first, end); end 0: at
  * all. */
 typedef struct choice {
     size_t top;
     double percentile;
     float  strength;
-    double min_density;
+    double min_density, min_lift;
     size_t first, end;
 } choice;
 
@@ -37,8 +38,8 @@ typedef struct selection {
     void     *memory;
 } selection;
 
-/* An error when min_density leaves no latent at any step, or the steps end before first. sel is for
- * selection_free, after an error, too. */
+/* An error when min_density and min_lift leave no latent at any step, or the steps end before first. sel is
+ * for selection_free, after an error, too. */
 int selection_make(selection *sel, const saeuron_host *host, const stats *s, size_t concept, choice how,
                    saeuron_error *err);
 void selection_free(selection *sel, const saeuron_host *host);

@@ -226,6 +226,7 @@ static int name_results(const run *r, saeuron_error *err)
         { "top", (double)how->top, how->top > 0 },
         { "percentile", how->percentile, !how->top && how->percentile > 0 },
         { "min-density", how->min_density, how->min_density > 0 },
+        { "min-lift", how->min_lift, how->min_lift > 0 },
         { "strength", how->strength, how->has_strength },
     };
     char   pair[192] = "", number[32];

@@ -27,13 +27,16 @@ uint64_t digest_floats(const float *v, size_t n)
 
 void describe_selection(char out[160], const choice *how)
 {
-    char number[32], density[32];
+    char number[32], density[32], lift[32];
     size_t n;
     io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);
     io_format_double(density, sizeof density, how->min_density);
+    io_format_double(lift, sizeof lift, how->min_lift);
     n = (size_t)snprintf(out, 160, "%s %s", how->top ? "top" : "percentile", number);
     if (how->min_density > 0)
         n += (size_t)snprintf(out + n, 160 - n, " min-density %s", density);
+    if (how->min_lift > 0)
+        n += (size_t)snprintf(out + n, 160 - n, " min-lift %s", lift);
     if (how->end)
         snprintf(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
 }

@@ -89,6 +89,7 @@ static bool same_choice(const choice *a, const choice *b)
 {
     return a->top == b->top && a->first == b->first && a->end == b->end &&
            !(a->percentile < b->percentile) && !(a->percentile > b->percentile) &&
+           !(a->min_lift < b->min_lift) && !(a->min_lift > b->min_lift) &&
            !(a->strength < b->strength) && !(a->strength > b->strength);
 }
 
@@ -271,6 +272,7 @@ static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, cons
 {
     const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile,
                                          .strength = (double)c->strength, .has_strength = 1,
+                                         .min_lift = c->min_lift,
                                          .has_window = 1, .first_step = c->first, .end_step = c->end };
     const row *known = find_row(s, concept, stage, c);
     const int    d = s->o->domain;
@@ -498,6 +500,10 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
     text_quote(t, name);
     text_add(t, c->top ? ": {\"top\": " : ": {\"percentile\": ");
     text_real(t, c->top ? (double)c->top : c->percentile);
+    if (c->min_lift > 0) {
+        text_add(t, ", \"min_lift\": ");
+        text_real(t, c->min_lift);
+    }
     if (c->end)
         text_add(t, ", \"window\": [%zu, %zu]", c->first, c->end);
     io_format_float(strength, sizeof strength, c->strength);

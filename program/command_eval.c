@@ -357,7 +357,7 @@ const command command_eval = {
 
 /* ---- sweep ---- */
 
-static const char *tops, *percentiles, *windows, *strengths;
+static const char *tops, *percentiles, *lifts, *windows, *strengths;
 static int    chosen_by = SWEEP_MILDEST; /* of "mildest|paper" */
 static double target = 95;
 static size_t bisections = 3;
@@ -373,6 +373,8 @@ static const option sweep_table[] = {
       .text = &tops },
     { "--percentiles", "P[,P...]", "latents scored above a percentile; the paper's: 99.99,99.995,99.999",
       .text = &percentiles },
+    { "--min-lifts", "R[,R...]", "each of these of latents of this lift alone (eval's --min-lift); 0: of all "
+                                 "(default)", .text = &lifts },
     { "--windows", "A-B[,A-B...]", "each of these at steps A to B - 1 alone; all: at every step (default)",
       .text = &windows },
     { "--strengths", "G[,G...]", "from the weakest (default: 0,-0.03,-0.1,-0.3,-1,-3,-10,-30; of paper: "
@@ -430,25 +432,48 @@ static int read_selections(sweep_options *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* --windows: each selection so far, at each window. */
-static int read_windows(sweep_options *s, saeuron_error *err)
+/* Each selection so far, `times` times: copy i of selection k at i * selections + k. *each: how many there
+ * were. */
+static int multiply(sweep_options *s, size_t times, size_t *each, saeuron_error *err)
 {
-    const char *names = windows;
-    const size_t each = s->selections;
-    choice without[SELECTIONS];
+    *each = s->selections;
+    if (times * *each > SELECTIONS)
+        return fail(err, SAEURON_EUSAGE, "--tops, --percentiles, --min-lifts and --windows make more than %d "
+                    "selections: name fewer", SELECTIONS);
+    for (size_t i = *each; i < times * *each; i++)
+        s->selection[i] = s->selection[i - *each];
+    s->selections *= times;
+    return SAEURON_OK;
+}
+
+/* --min-lifts and --windows: each selection so far with each of them. */
+static int read_filters(sweep_options *s, saeuron_error *err)
+{
+    double lift[SELECTIONS];
+    choice at[SELECTIONS];
     char   piece[40];
-    memcpy(without, s->selection, sizeof without);
-    for (s->selections = names ? 0 : each; next_piece(&names, piece, sizeof piece);) {
-        size_t first = 0, end = 0;
-        const bool ok = !strcmp(piece, "all") || read_window(piece, &first, &end);
-        if (!ok || s->selections + each > SELECTIONS)
-            return fail(err, SAEURON_EUSAGE, "--windows wants steps from 0, as all,3-50, at most %d of them "
-                        "times tops and percentiles; not \"%s\"", SELECTIONS, piece);
-        for (size_t i = 0; i < each; i++) {
-            s->selection[s->selections] = without[i];
-            s->selection[s->selections].first = first;
-            s->selection[s->selections++].end = end;
-        }
+    size_t each, n = 0;
+    int    code = SAEURON_OK;
+    if (lifts && !(n = read_reals("--min-lifts", lifts, 0, 1e6, lift, SELECTIONS, err)))
+        return SAEURON_EUSAGE;
+    if (lifts && (code = multiply(s, n, &each, err)) != SAEURON_OK)
+        return code;
+    for (size_t i = 0; lifts && i < s->selections; i++)
+        s->selection[i].min_lift = lift[i / each];
+    n = 0;
+    for (const char *names = windows; next_piece(&names, piece, sizeof piece); n++) {
+        at[n] = (choice){ .top = 0 };
+        if (strcmp(piece, "all") && !read_window(piece, &at[n].first, &at[n].end))
+            n = SELECTIONS;
+        if (n + 1 >= SELECTIONS)
+            return fail(err, SAEURON_EUSAGE, "--windows wants steps from 0, as all,3-50, fewer than %d; not "
+                        "\"%s\"", SELECTIONS, piece);
+    }
+    if (windows && (code = multiply(s, n, &each, err)) != SAEURON_OK)
+        return code;
+    for (size_t i = 0; windows && i < s->selections; i++) {
+        s->selection[i].first = at[i / each].first;
+        s->selection[i].end = at[i / each].end;
     }
     return SAEURON_OK;
 }
@@ -513,6 +538,8 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
         printf("\t%s\t%s", select, strength);
     else
         printf(", \"%s\": %s", c->top ? "top" : "percentile", value);
+    if (as_json && c->min_lift > 0)
+        printf(", \"min_lift\": %g", c->min_lift);
     if (as_json && c->end)
         printf(", \"window\": [%zu, %zu]", c->first, c->end);
     if (as_json)
@@ -564,7 +591,7 @@ static int sweep(measuring *w, saeuron_error *err)
     if (!code)
         code = read_selections(&s, err);
     if (!code)
-        code = read_windows(&s, err);
+        code = read_filters(&s, err);
     if (!code)
         code = read_strengths(&s, err);
     if (!code)

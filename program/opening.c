@@ -239,6 +239,8 @@ const option choice_options[] = {
     { "--percentile", "P", "instead: those scored above this percentile", .real = &choice_asked.percentile },
     { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice "
                          "kept beside the SAE)", .real = &choice_asked.strength },
+    { "--min-lift", "R", "of latents whose mean on the concept is R times their mean over all concepts at "
+                         "least", .real = &choice_asked.min_lift },
     { "--window", "A-B", "only at steps A (from 0) to B - 1 of the statistics", .text = &window },
     { 0 },
 };
@@ -324,8 +326,8 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
 
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
-    static const char *const idle[] = { "--top", "--percentile", "--strength", "--window", "--min-density",
-                                        "--shared", NULL };
+    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
+                                        "--min-density", "--shared", NULL };
     saeuron_forget_options f;
     char name[96];
     int  code = place_saes(x, err);

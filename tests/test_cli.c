@@ -214,6 +214,8 @@ static void usage_errors(void)
         { "generate $M -p cat -o $O/a.png --forget Sketch --window 3-3", "--window|A-B" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --window 4-9", "window|step 4" },
         { "generate $M -p cat -o $O/a.png --window 0-3", "--window|--forget" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --min-lift -1", "--min-lift" },
+        { "generate $M -p cat -o $O/a.png --forget Sketch --min-lift 1000", "Sketch|--min-lift|lower" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 0", "percentile" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --percentile 100.1", "percentile" },
         { "generate $M -p cat -o $O/a.png --forget Sketch --strength 1e9", "strength|(--strength)" },
@@ -769,11 +771,13 @@ static void forgets_in_a_window(void)
         { "$M", "all", "" }, { "$M", "from", "--window 1-4" }, { "$M", "to", "--window 0-3" },
         { "$M", "inner", "--window 1-3" },
         { "-m $T/windowed -q", "kept", "" }, { "-m $T/windowed -q", "top", "--top 24" },
+        { "$M", "lift", "--window 1-3 --min-lift 1.25" }, { "-m $T/lifted -q", "lifted", "" },
     };
     char with[300];
     shell("cp -r $T/model $T/windowed && "
           "echo '{\"Sketch\": {\"top\": 24, \"strength\": -4, \"window\": [1, 3]}}' "
-          ">$T/windowed/sae/" TINY_STYLES "/forget.json");
+          ">$T/windowed/sae/" TINY_STYLES "/forget.json; cp -r $T/windowed $T/lifted && "
+          "sed -i 's/24,/24, \"min_lift\": 1.25,/' $T/lifted/sae/" TINY_STYLES "/forget.json");
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         snprintf(with, sizeof with, line, runs[i].model, runs[i].picture, runs[i].more);
         works(with);
@@ -783,9 +787,13 @@ static void forgets_in_a_window(void)
     CHECK(!same_files(at("out/all.png"), at("out/from.png")) &&
           !same_files(at("out/all.png"), at("out/to.png")) &&
           !same_files(at("out/to.png"), at("out/inner.png")), "an end of the window does not matter");
+    CHECK(same_files(at("out/lift.png"), at("out/lifted.png")) &&
+          !same_files(at("out/lift.png"), at("out/inner.png")), "the lift is another, or does nothing");
     works("info $O/inner.png");
     printed("Sketch top 24 window 1-3 strength -4 sae ");
-    shell("rm -r $T/windowed");
+    works("info $O/lift.png");
+    printed("Sketch top 24 min-lift 1.25 window 1-3 strength -4 sae ");
+    shell("rm -r $T/windowed $T/lifted");
     clean();
 }
 
@@ -1734,6 +1742,8 @@ static void measuring_errors(void)
         { "sweep $J -o $O/s --domain style --strengths=-1,-0.5", 2, "--strengths|weakest" },
         { "sweep $J -o $O/s --domain style --rule best", 2, "--rule|mildest" },
         { "sweep $J -o $O/s --domain style --windows 0-2,3", 2, "--windows|3" },
+        { "sweep $J -o $O/s --domain style --min-lifts 2,x", 2, "--min-lifts|x" },
+        { "sweep $J -o $O/s --domain style --min-lifts 0,1,2,3,4,5,6,7,8", 2, "--min-lifts|fewer" },
         { "sweep $J -o $O/s --domain style --target 101", 2, "--target|100" },
         { "sweep $J -o $O/s --domain style --bisections 17", 2, "--bisections|16" },
         { "sweep $J -o $O/s --domain style --rule paper --target 90", 2, "--target|--rule paper" },

@@ -208,6 +208,48 @@ static void shared_latents(void)
     done(x);
 }
 
+/* Latents whose mean on the concept is less than min_lift times the mean over all concepts are out before the
+ * K best are taken; one at the limit is in, one that never fires is not. */
+static void min_lift(void)
+{
+    static float score[128], mu[128];
+    static double scratch[256];
+    saeuron_error e = { 0 };
+    tiny_make(&files);
+    saeuron_context *x = opened(NULL, 1);
+    size_t fewer = 0;
+    for (size_t top = 8; top <= 128; top += 120) {
+        const saeuron_forget_options o = { .name = "Sketch", .top = top, .min_lift = 1.25 };
+        CHECK(saeuron_forget(x, &o, &e) == SAEURON_OK, "%s", e.text);
+        const stats *s = &x->hook[0]->stats;
+        const selection *sel = &x->hook[0]->forget[0];
+        for (size_t t = 0; t < TINY_STEPS; t++) {
+            const float *mean = s->threshold + t * 128;
+            latent_scores(s, score, 0, t, scratch);
+            stats_mu(s, mu, 0, t);
+            for (size_t i = 0; i < 128; i++) {
+                size_t better = 0; /* latents lifted that stand before it */
+                for (size_t j = 0; j < 128; j++)
+                    better += mu[j] > 0 && (double)mu[j] >= 1.25 * (double)mean[j] &&
+                              (score[j] > score[i] || (score[j] == score[i] && j < i));
+                const bool in = mu[i] > 0 && (double)mu[i] >= 1.25 * (double)mean[i] && better < top;
+                bool found = false;
+                for (size_t k = sel->start[t]; k < sel->start[t + 1]; k++)
+                    found |= sel->latent[k] == i;
+                CHECK(found == in, "top %zu, step %zu: latent %zu is %s", top, t, i, found ? "in" : "out");
+            }
+            fewer += sel->start[t + 1] - sel->start[t] < top;
+        }
+        saeuron_remember(x);
+    }
+    CHECK(fewer >= TINY_STEPS, "the lift excludes nothing: %zu", fewer);
+    saeuron_forget_options o = { .name = "Sketch", .top = 8, .min_lift = 1000 };
+    check_error("none so lifted", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "Sketch|min_lift");
+    o.min_lift = -1;
+    check_error("a negative lift", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e, "min_lift");
+    done(x);
+}
+
 /* AUDIT A3: latents that fire too seldom are out before the K best are taken, or the percentile of those that
  * are left; a latent at the limit is in. */
 static void min_density(void)
@@ -608,7 +650,8 @@ static void epsilon(void)
 
 const test_case select_tests[] = {
     { "nothing_selected", nothing_selected }, { "residual_forms", residual_forms },
-    { "shared_latents", shared_latents }, { "min_density", min_density }, { "steer_forms", steer_forms },
+    { "shared_latents", shared_latents }, { "min_density", min_density },
+    { "min_lift", min_lift }, { "steer_forms", steer_forms },
     { "few_latents", few_latents }, { "scores_and_selection", scores_and_selection },
     { "ablation_edits", ablation_edits }, { "epsilon", epsilon }, { NULL, NULL },
 };
