@@ -104,20 +104,21 @@ def chosen(name):
 
 
 def selections(name):
-    """Of stage one, own pictures at one seed: what each selection's mildest pair that forgets leaves."""
-    found = by_concept(name, "1")
+    """What each selection's mildest pair that forgets leaves: own pictures at the first seed, all at the second."""
+    first, second = by_concept(name, "1"), by_concept(name, "2")
     names = sorted({r["select"] for r in stage(name, "1")}, key=lambda s: ([int(x) for x in re.findall(r"\d+", s)][:1], s))
     lines = []
     for s in names:
-        best, tried = [], 0
-        for concept in found.values():
-            mine = [r for r in concept if r["select"] == s]
-            tried += bool(mine)
-            reach = [r for r in mine if number(r["UA"]) >= TARGET]
+        own, after = [], []
+        for concept in first:
+            reach = [r for r in first[concept] if r["select"] == s and number(r["UA"]) >= TARGET]
             if reach:
-                best.append(max(number(r["CRA_own"]) for r in reach))
-        lines.append([s, tried, len(best), cell(statistics.mean(best) if best else None)])
-    return table(["selection", "concepts tried", f"forgotten (UA {TARGET})", "then CRA_own, mean"], lines)
+                mildest = min(reach, key=lambda r: abs(float(r["strength"])))
+                own.append(number(mildest["CRA_own"]))
+                after += [r for r in second[concept] if (r["select"], r["strength"]) == (s, mildest["strength"])]
+        mean = [statistics.mean(number(r[m]) for r in after) if after else None for m in ("UA", "IRA", "CRA", "CRA_own")]
+        lines.append([s, f"{len(own)} of {len(first)}", cell(statistics.mean(own) if own else None), *(cell(x) for x in mean)])
+    return table(["selection", f"styles forgotten (UA {TARGET})", "CRA_own then", "second seed: UA", "IRA", "CRA", "CRA_own"], lines)
 
 
 def main():

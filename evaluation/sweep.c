@@ -456,7 +456,8 @@ static size_t most_pairs(const sweep_options *o)
 static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
 {
     const size_t images = want(s, wanted, s->concept[concept], stage), pairs = most_pairs(s->o);
-    const size_t all = stage ? least(s->o->finalists, pairs) : pairs;
+    const size_t through = s->o->rule.kind == SWEEP_PAPER ? pairs : s->o->selections;
+    const size_t all = stage ? least(s->o->finalists, through) : pairs;
     size_t done = 0;
     for (size_t i = 0; i < s->rows_known; i++)
         done += s->rows[i].concept == concept && s->rows[i].stage == stage;

@@ -22,7 +22,7 @@ DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
-SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --tops 1,4,16 --windows all,3-50 --strengths=0,-0.1,-0.3,-1,-3,-10 --bisections 2}
+SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --tops 1,4,12 --min-lifts 0,3 --strengths=0,-0.1,-0.3,-1,-3,-10 --bisections 2}
 OBJECT_SWEEP=${OBJECT_SWEEP-}
 STYLE_SWEEP=${STYLE_SWEEP-}
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
