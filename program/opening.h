@@ -55,8 +55,8 @@ bool read_window(const char *text, size_t *first, size_t *end);
 int  read_choice(saeuron_forget_options *f, saeuron_error *err);
 /* place_saes, then saeuron_forget for every concept of --forget. */
 int  forget_all(saeuron_context *x, saeuron_error *err);
-/* A remark where pictures were drawn with so large a growth (saeuron_growth) that there may be none left, with
- * the milder pair that forget.json has. */
+/* A remark where pictures were drawn with so large a growth (saeuron_growth) that there may be none left,
+ * with the milder pair that forget.json has. */
 void remark_growth(const saeuron_context *x, double growth);
 
 /* ---- values of options ---- */
