@@ -227,7 +227,7 @@ static void ablate_rows(sampling *s, nn *c, const ablation *a, const module_outp
         ablate(c, a, m->x + from * N * m->C, (end - from) * N, step);
     for (size_t b = from; before && a->count && b < end; b++) {
         const double after = longest(m->x + b * N * m->C, N, m->C);
-        const double ratio = before[b] > 0 ? after / before[b] : 0;
+        const double ratio = before[b] > 0 ? sqrt(after / before[b]) : 0;
         double *growth = &s->growth[m->first + b];
         *growth = ratio > *growth ? ratio : *growth;
     }
@@ -670,7 +670,6 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
             run_batch(s, least(s->batch, o->count - s->first));
         code = s->code;
     }
-    ctx->growth = sqrt(ctx->growth); /* of squares so far */
     io_free(&ctx->host, memory);
     io_free(&ctx->host, s);
     return code;

@@ -488,7 +488,7 @@ static size_t gather(float *out, const float *features, size_t width, const bool
 static int measure_distance(double *out, const image_list *l, int domain, const image_list *made,
                             const image_list *none, const protocol *p, saeuron_error *err)
 {
-    const int    d = domain == STYLE ? OBJECT : STYLE;
+    const int    d = other_domain(domain);
     const size_t jobs = p->seeds * p->entries, width = none->width[d];
     const bool  *like = l->like[domain];
     bool  *own = io_alloc(p->host, jobs, sizeof *own);

@@ -54,14 +54,16 @@ static int open_list(run *r, const forgotten *what, saeuron_error *err)
     if (code)
         return code;
     r->lists++;
-    for (int d = 0; d < DOMAINS; d++)
-        for (size_t j = 0; j < r->jobs && forgotten_any(what, d); j++) {
+    for (int d = 0; d < DOMAINS; d++) {
+        const size_t jobs = forgotten_any(what, d) ? r->jobs : 0;
+        for (size_t j = 0; j < jobs; j++) {
             const entry *e = &p->entry[j % p->entries];
             const bool asked = !r->o->quick || place_is_quick(p, e);
             l->wanted[j] |= asked && place_counts(p, e, d, what);
             l->like[d][j] &= asked;
             r->list[0].wanted[j] |= l->wanted[j] || l->like[d][j];
         }
+    }
     return SAEURON_OK;
 }
 
@@ -181,7 +183,7 @@ static int classify_list(run *r, size_t i, saeuron_error *err)
     image_list *l = &r->list[i], *none = &r->list[0];
     int code = list_enter(l, &r->m, &r->o->how, err);
     for (int d = 0; d < DOMAINS && !code; d++)
-        if (!i || forgotten_any(&l->what, d == STYLE ? OBJECT : STYLE))
+        if (!i || forgotten_any(&l->what, other_domain(d)))
             code = list_keep_features(l, &r->m, d, err);
     if (!code)
         code = list_classify(l, &r->m, err);
@@ -276,13 +278,14 @@ static int save_predictions(const run *r, saeuron_error *err)
     char number[32];
     text_add(&t, "list\tdomain\tseed\tplace\tprompt\tobject\tstyle");
     text_add(&t, "\tpredicted_object\tprobability_object\tpredicted_style\tprobability_style\n");
-    for (size_t i = 0; i < r->lists; i++)
+    for (size_t i = 0; i < r->lists; i++) {
+        const image_list *l = &r->list[i];
+        const char *const domain = domain_of(l);
         for (size_t j = 0; j < r->jobs; j++) {
-            const image_list *l = &r->list[i];
             const entry *e = &p->entry[j % p->entries];
             if (!l->wanted[j])
                 continue;
-            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, domain_of(l),
+            text_add(&t, "%s\t%s\t%" PRIu64 "\t%zu\t%s\t%s\t%s", l->name, domain,
                      p->seed[j / p->entries], j % p->entries, e->prompt, class_name(p, OBJECT, e->object),
                      class_name(p, STYLE, e->style));
             for (int d = OBJECT; d >= STYLE; d--) {
@@ -291,6 +294,7 @@ static int save_predictions(const run *r, saeuron_error *err)
             }
             text_add(&t, "\n");
         }
+    }
     return save(&t, r, "predictions.tsv", err);
 }
 

@@ -181,8 +181,7 @@ static int compare_texts(const picture *p, const saeuron_host *host, const char 
 {
     static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt",
         "negative_prompt", "size", "noise", "residual", "shared", "half", "map_steps", "steer",
-        "reconstruct",
-        "inject", "contract" };
+        "reconstruct", "inject", "contract" };
     static const char remedy[] = "use another folder, or delete this one";
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);

@@ -559,7 +559,7 @@ void places_like(bool *like, const protocol *p, int domain, const forgotten *f)
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < p->entries; i++) {
             const entry   *e = &p->entry[i];
-            const uint32_t other = class_of(e, domain == STYLE ? OBJECT : STYLE);
+            const uint32_t other = class_of(e, other_domain(domain));
             bool *at = &has[other == NO_LABEL ? LABELS : other];
             if (!pass)
                 *at |= place_is_own(e, domain, f);

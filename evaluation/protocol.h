@@ -12,6 +12,7 @@
 #include "files/text.h"
 
 enum { STYLE, OBJECT, DOMAINS };
+static inline int other_domain(int domain) { return domain == STYLE ? OBJECT : STYLE; }
 extern const char *const domain_names[DOMAINS];     /* "style", "object" */
 
 enum { UA, IRA, CRA, CRA_OWN, METRICS };

@@ -150,29 +150,27 @@ static int save_row(sweep *s, const row *r, size_t images, saeuron_error *err)
     return io_write_file(path, s->table.at, s->table.n, err);
 }
 
-/* One of the sweep's selections, as describe_selection words it, and a strength. */
-static bool read_pair(const sweep *s, choice *c, const char *select, const char *strength)
+/* The sweep's selection of these words (describe_selection), into c; false: it has none. */
+static bool find_selection(const sweep *s, choice *c, const char *select)
 {
-    char   known[160];
-    double by;
-    if (!io_parse_double(strength, &by) || !(by >= -1e6 && by <= 1e6))
-        return false;
-    *c = (choice){ .top = 0 };
+    char known[160];
     for (size_t i = 0; i < s->o->selections; i++) {
         describe_selection(known, &s->o->selection[i]);
-        if (!strcmp(select, known))
+        if (!strcmp(select, known)) {
             *c = s->o->selection[i];
+            return true;
+        }
     }
-    c->strength = (float)by;
-    return true;
+    return false;
 }
 
 enum { COLUMNS = 4 + NUMBERS + 2 };
-/* Reads one line of the table, cutting it at its tabs; false when it is no row. *concept: s->concepts if the
- * sweep has no such concept. *other: the row depends on something else than this run. */
+/* Reads one line of the table, cutting it at its tabs; false when it is no row. r->concept: s->concepts if
+ * the sweep has no such concept or selection. *other: the row depends on something else than this run. */
 static bool read_row(const sweep *s, char *line, row *r, bool *other)
 {
     char  *cell[COLUMNS];
+    double strength;
     size_t n = 0;
     for (char *at = line; n < COLUMNS; at++) {
         cell[n++] = at;
@@ -182,13 +180,16 @@ static bool read_row(const sweep *s, char *line, row *r, bool *other)
         *at = 0;
     }
     if (n != COLUMNS || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES ||
-        !read_pair(s, &r->c, cell[2], cell[3]))
+        !io_parse_double(cell[3], &strength) || !(strength >= -1e6 && strength <= 1e6))
         return false;
     *other = strcmp(cell[COLUMNS - 1], s->digest) != 0;
     r->stage = cell[0][0] - '1';
     for (r->concept = 0; r->concept < s->concepts; r->concept++)
         if (!strcmp(cell[1], concept_name(s, r->concept)))
             break;
+    if (!find_selection(s, &r->c, cell[2]))
+        r->concept = s->concepts;
+    r->c.strength = (float)strength;
     for (int i = 0; i < NUMBERS; i++) {
         r->r.known[i] = strcmp(cell[4 + i], "-") != 0;
         if (r->r.known[i] && !io_parse_double(cell[4 + i], &r->r.at[i]))
@@ -375,29 +376,30 @@ static int try_pair(sweep *s, image_list *l, size_t concept, candidates *all, ch
 static int search(sweep *s, image_list *l, size_t concept, choice c, candidates *all, saeuron_error *err)
 {
     const sweep_options *o = s->o;
-    const size_t first = all->n;
+    const size_t first = all->n, none = SIZE_MAX;
+    size_t mildest = none; /* the place of the weakest that forgets so far */
     float  weak = 0, strong = 0;
-    bool   forgets = false;
     int    code = SAEURON_OK;
-    for (size_t i = 0; i < o->strengths && !forgets && !code; i++) {
+    for (size_t i = 0; i < o->strengths && mildest == none && !code; i++) {
         weak = strong;
         c.strength = strong = o->strength[i];
         code = try_pair(s, l, concept, all, c, err);
-        forgets = !code && sweep_keeps(&o->rule, &all->r[all->n - 1]);
+        if (!code && sweep_keeps(&o->rule, &all->r[all->n - 1]))
+            mildest = all->n - 1;
     }
-    for (size_t i = 0; i < o->bisections && forgets && !code; i++) {
+    for (size_t i = 0; i < o->bisections && mildest != none && !code; i++) {
         c.strength = sweep_between(weak, strong);
         if (!(c.strength > weak || c.strength < weak) || !(c.strength > strong || c.strength < strong))
             break;
         code = try_pair(s, l, concept, all, c, err);
-        *(!code && sweep_keeps(&o->rule, &all->r[all->n - 1]) ? &strong : &weak) = c.strength;
+        const bool forgets = !code && sweep_keeps(&o->rule, &all->r[all->n - 1]);
+        *(forgets ? &strong : &weak) = c.strength;
+        mildest = forgets ? all->n - 1 : mildest;
     }
     if (code)
         return code;
-    size_t best = first + sweep_choose(&o->rule, all->r + first, all->n - first);
-    for (size_t i = first; forgets && i < all->n; i++)
-        if (!(all->c[i].strength > strong || all->c[i].strength < strong))
-            best = i;
+    const size_t best = mildest != none ? mildest
+                                        : first + sweep_choose(&o->rule, all->r + first, all->n - first);
     all->c[first] = all->c[best];
     all->r[first] = all->r[best];
     all->n = first + 1;
@@ -478,7 +480,7 @@ static int run_concept(sweep *s, size_t concept, choice *chosen, result *won, sa
     if (!code && !(all.c && all.r))
         code = fail(err, SAEURON_ENOMEM, "no memory for a sweep of %zu pairs", most);
     if (!code)
-        code = list_keep_features(&l, &s->m, s->o->domain == STYLE ? OBJECT : STYLE, err);
+        code = list_keep_features(&l, &s->m, other_domain(s->o->domain), err);
     const size_t done = s->drawn.done, left = code ? 0 : images_left(s, concept, 0, l.wanted, NULL) +
                                                          images_left(s, concept, 1, l.wanted, NULL);
     if (!code)
@@ -661,7 +663,7 @@ static int run_none(sweep *s, saeuron_error *err)
         }
     io_free(s->p->host, one);
     if (!code)
-        code = list_keep_features(&s->none, &s->m, s->o->domain == STYLE ? OBJECT : STYLE, err);
+        code = list_keep_features(&s->none, &s->m, other_domain(s->o->domain), err);
     if (!code && (code = list_enter(&s->none, &s->m, NULL, err)) == SAEURON_OK)
         code = list_check(&s->none, &s->m, err);
     for (size_t j = 0; j < n && !code; j++)

@@ -192,25 +192,23 @@ static double plan_seconds(measuring *w, size_t images)
     return ok ? (took[0] + (double)(steps - 1) * step) * ((double)images / (double)batch) : 0;
 }
 
-/* Says what is to be done before it is begun. */
-static int show_plan(void *user, size_t images, size_t there)
+/* Says what is to be done before it is begun. most: "at most ", or "". */
+static int tell_plan(measuring *w, size_t images, size_t there, const char *most)
 {
-    const double seconds = talk.quiet ? 0 : plan_seconds(user, images - there);
+    const double seconds = talk.quiet ? 0 : plan_seconds(w, images - there);
     if (os_interrupted())
         return 1;
-    remark("%zu images, %zu of them there; about %.0f s to draw the others", images, there, seconds);
+    remark("%s%zu images, %zu of them there; %sabout %.0f s to draw the others", most, images, there, most,
+           seconds);
     return 0;
 }
+
+static int show_plan(void *user, size_t images, size_t there) { return tell_plan(user, images, there, ""); }
 
 /* A search ends where it finds what it looks for. */
 static int show_most(void *user, size_t images, size_t there)
 {
-    const double seconds = talk.quiet ? 0 : plan_seconds(user, images - there);
-    if (os_interrupted())
-        return 1;
-    remark("at most %zu images, %zu of them there; at most about %.0f s to draw the others", images, there,
-           seconds);
-    return 0;
+    return tell_plan(user, images, there, "at most ");
 }
 
 static int show_dry_plan(void *user, size_t images, size_t there)
@@ -534,16 +532,16 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
     }
     w->begun = true;
     print_concept(concept);
-    if (!as_json)
-        printf("\t%s\t%s", select, strength);
-    else
+    if (as_json) {
         printf(", \"%s\": %s", c->top ? "top" : "percentile", value);
-    if (as_json && c->min_lift > 0)
-        printf(", \"min_lift\": %g", c->min_lift);
-    if (as_json && c->end)
-        printf(", \"window\": [%zu, %zu]", c->first, c->end);
-    if (as_json)
+        if (c->min_lift > 0)
+            printf(", \"min_lift\": %g", c->min_lift);
+        if (c->end)
+            printf(", \"window\": [%zu, %zu]", c->first, c->end);
         printf(", \"strength\": %s", strength);
+    } else {
+        printf("\t%s\t%s", select, strength);
+    }
     for (int i = 0; i < NUMBERS; i++) {
         printf(as_json ? ", \"%s\": " : "\t", number_names[i]);
         print_number(r, i);

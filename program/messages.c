@@ -17,9 +17,8 @@
 /* The library names arguments, as its headers spell them; a person knows the options that set them. */
 static const struct { const char *argument, *option; } set_by[] = {
     { "saeuron_use_sae", "--sae" }, { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
-    { "min_lift", "--min-lift" },
-    { "noise_index", "--noise-index" }, { "half", "--half" }, { "residual", "--residual" },
-    { "percentile", "--percentile" },
+    { "min_lift", "--min-lift" }, { "noise_index", "--noise-index" }, { "half", "--half" },
+    { "residual", "--residual" }, { "percentile", "--percentile" },
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
     { "height", "--height" }, { "width", "--width" }, { "batch", "--batch" },
     /* training */

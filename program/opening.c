@@ -368,12 +368,13 @@ static void tell_milder(char out[320], const saeuron_context *x, const selection
 void remark_growth(const saeuron_context *x, double growth)
 {
     char milder[320] = "";
+    if (growth <= GROWN)
+        return;
     for (size_t i = 0; i < x->hooks && !*milder; i++)
         for (size_t j = 0; j < x->hook[i]->count && !*milder; j++)
             tell_milder(milder, x, &x->hook[i]->forget[j]);
-    if (growth > GROWN)
-        remark("forgetting makes activations up to %.1f times as long as any before it, such as the SAE "
-               "never saw: there may be no picture left; a weaker --strength keeps more%s", growth, milder);
+    remark("forgetting makes activations up to %.1f times as long as any before it, such as the SAE never "
+           "saw: there may be no picture left; a weaker --strength keeps more%s", growth, milder);
 }
 
 /* ---- values of options ---- */
