@@ -137,6 +137,14 @@ static void note_choice(void *user, const char *concept, const choice *c, const 
     }
 }
 
+static size_t to_draw;              /* what the plan of the last sweep says */
+static int note_plan(void *user, size_t images, size_t there)
+{
+    (void)user;
+    to_draw = images - there;
+    return 0;
+}
+
 typedef struct turn {
     long     stop_at;
     uint64_t seeds[3];
@@ -158,7 +166,7 @@ static int sweep_into(const char *dir, turn t, saeuron_error *e)
     memcpy(b.p.seed, t.seeds[0] || t.seeds[1] ? t.seeds : seeds, sizeof seeds);
     o = (sweep_options){
         .e = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .dir = judges_at(dir),
-               .concept = { b.concept[STYLE], b.concept[OBJECT] } },
+               .concept = { b.concept[STYLE], b.concept[OBJECT] }, .watch = { .plan = note_plan } },
         .domain = STYLE, .test_seed = test_seeds, .test_seeds = t.test ? t.test : 1,
         .retained = t.retained ? t.retained : 2, .finalists = 2, .install = t.install, .chose = note_choice,
         .rule = { t.mildest ? SWEEP_MILDEST : SWEEP_PAPER, t.target }, .bisections = 2,
@@ -235,6 +243,13 @@ static void sweeps_mildest(void)
         CHECK(!judges_shell(row, judges_at("mildest"), ""), "not %d rows %s", expected[i].count,
               expected[i].rows);
     }
+    /* A table of more selections than are asked for: the others' rows stay, and count for nothing. Of the
+     * first selection's four pairs at most Sketch has all, Watercolor one less, of three images. */
+    turn fewer = t;
+    fewer.selections = 1;
+    CHECK(sweep_into("mildest", fewer, &e) == SAEURON_OK && to_draw == 3, "%s: %zu images to draw", e.text,
+          to_draw);
+    CHECK(choices.c[0].top == 8 && choices.c[1].top == 8, "a selection that was not asked for is chosen");
 }
 
 /* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's
