@@ -299,12 +299,25 @@ static void read_window(config *c, choice *how)
     how->end = (size_t)both[1];
 }
 
-/* forget.json: {CONCEPT: {"top": K | "percentile": P, "min_lift": R, "window": [A, B], "strength": G}}. */
+/* "half": "both", "conditional" or "unconditional". */
+static void read_half(config *c, choice *how)
+{
+    char text[16];
+    config_string(c, "half", half_name[SAEURON_HALF_BOTH], text, sizeof text);
+    for (how->half = 0; how->half < HALVES && strcmp(text, half_name[how->half]);)
+        how->half++;
+    if (!c->code && how->half == HALVES)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"half\" must be both, conditional or unconditional",
+                       c->path);
+}
+
+/* forget.json: {CONCEPT: {"top": K | "percentile": P, "min_lift": R, "window": [A, B], "half": H,
+ * "strength": G}}. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
                  saeuron_error *err)
 {
     static const char *const read[] = { "top", "percentile", "min_lift", "strength", "window",
-                                        NULL };
+                                        "half", NULL };
     char    path[1024];
     io_file f;
     json    object, entry;
@@ -326,6 +339,7 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
         how->min_lift = config_double(&c, "min_lift", 0);
         how->strength = config_float(&c, "strength", how->strength);
         read_window(&c, how);
+        read_half(&c, how);
         code = c.code;
     }
     io_close(&f);
@@ -345,6 +359,8 @@ static int check_choice(const choice *how, saeuron_error *err)
     if (how->end && how->first >= how->end)
         return fail(err, SAEURON_EUSAGE, "the window must hold a step: its first is %zu, its end %zu",
                     how->first, how->end);
+    if (how->half < 0 || how->half >= HALVES)
+        return fail(err, SAEURON_EUSAGE, "half must be both, conditional or unconditional");
     return SAEURON_OK;
 }
 

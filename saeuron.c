@@ -82,6 +82,8 @@ int saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *o, saeuro
     how.min_density = o->min_density;
     if (o->min_lift != 0)
         how.min_lift = o->min_lift;
+    if (o->has_half)
+        how.half = o->half;
     return leave(ctx, forget(ctx, &at, o->name, how, err));
 }
 
@@ -211,13 +213,13 @@ static double longest(const float *x, size_t N, size_t d)
 }
 
 /* Ablates the rows of m that are to be edited, and notes how much longer that makes a row's longest
- * activation. Threads have different rows. AUDIT A10: the paper's edit both halves; o->half is a switch. */
+ * activation. Threads have different rows. AUDIT A10: the paper's edit both halves. */
 static void ablate_rows(sampling *s, nn *c, const ablation *a, const module_output *m, size_t step)
 {
     const size_t N = m->H * m->W, mark = arena_mark(c->work);
     const size_t uncond = s->guided && m->first < s->B ? least(s->B - m->first, m->B) : 0; /* rows of it */
-    const size_t from = s->o->half == SAEURON_HALF_CONDITIONAL ? uncond : 0;
-    const size_t end = s->o->half == SAEURON_HALF_UNCONDITIONAL ? uncond : m->B;
+    const size_t from = ablation_half(a) == SAEURON_HALF_CONDITIONAL ? uncond : 0;
+    const size_t end = ablation_half(a) == SAEURON_HALF_UNCONDITIONAL ? uncond : m->B;
     double *before = arena_bytes(c->work, m->B, sizeof *before);
     for (size_t b = from; before && a->count && b < end; b++)
         before[b] = longest(m->x + b * N * m->C, N, m->C);
@@ -553,13 +555,11 @@ static int check_hooks(const sampling *s)
         return fail(s->err, SAEURON_EUSAGE, "residual must be paper, released or none");
     if (o->shared < SAEURON_SHARED_LARGEST || o->shared > SAEURON_SHARED_RELEASED)
         return fail(s->err, SAEURON_EUSAGE, "shared must be largest or released");
-    if (o->half < SAEURON_HALF_BOTH || o->half > SAEURON_HALF_UNCONDITIONAL)
-        return fail(s->err, SAEURON_EUSAGE, "half must be both, conditional or unconditional");
-    if (!s->guided && o->half == SAEURON_HALF_UNCONDITIONAL)
-        return fail(s->err, SAEURON_EUSAGE, "half unconditional needs a guidance above 1: below there is no "
-                    "such half");
     for (size_t i = 0; i < s->ctx->hooks; i++) {
         const ablation *a = s->ctx->hook[i];
+        if (!s->guided && ablation_half(a) == SAEURON_HALF_UNCONDITIONAL)
+            return fail(s->err, SAEURON_EUSAGE, "half unconditional needs a guidance above 1: below there is "
+                        "no such half");
         if (!s->guided && (a->count || a->steers) && o->residual == SAEURON_RESIDUAL_RELEASED)
             return fail(s->err, SAEURON_EUSAGE,
                         "residual released needs a guidance above 1: the released hooks split a guided "

@@ -36,6 +36,8 @@ void saeuron_close(saeuron_context *ctx);
 
 /* ---- forgetting ---- */
 
+enum { SAEURON_HALF_BOTH, SAEURON_HALF_CONDITIONAL, SAEURON_HALF_UNCONDITIONAL };
+
 /* One concept to unlearn. Zeroed fields are found or defaulted. */
 typedef struct saeuron_forget_options {
     const char *name;       /* as in the statistics: "Sketch", "Cats" (`concept` is a word of C++20) */
@@ -50,10 +52,13 @@ typedef struct saeuron_forget_options {
     int    has_window;      /* only at steps [first_step, end_step) of the statistics (end_step 0: at all);
                              * else at those of forget.json, or at all where top or percentile is given */
     size_t first_step, end_step;
+    int    has_half, half;  /* SAEURON_HALF_*: only in this half of the guided batch; else forget.json's, or
+                             * both where top or percentile is given. AUDIT A10 */
 } saeuron_forget_options;
 
 /* Forgets one more concept from now on (paper sections 3.3 and 3.4). Its SAE and statistics are loaded from
- * MODEL/sae/HOOK/, of the first hook whose statistics know it. Several concepts and hooks may be combined. */
+ * MODEL/sae/HOOK/, of the first hook whose statistics know it. Several concepts and hooks may be combined;
+ * what is done at one hook is done in the same half of the guided batch, else the call is refused. */
 int  saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *options, saeuron_error *err);
 /* From now on multiplies latent (from 0) of the SAE at hook ("up_blocks.1.attentions.2") by factor wherever
  * it fires: at every step, in both halves of the guided batch (AUDIT A20). It needs no statistics and takes
@@ -76,11 +81,9 @@ int  saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir
 
 /* ---- generating ---- */
 
-/* How the SAE's error returns (AUDIT A1); which of several concepts edits a latent they share (AUDIT A5);
- * which half of the guided batch is edited (AUDIT A10). */
+/* How the SAE's error returns (AUDIT A1); which of several concepts edits a latent they share (AUDIT A5). */
 enum { SAEURON_RESIDUAL_PAPER, SAEURON_RESIDUAL_RELEASED, SAEURON_RESIDUAL_NONE };
 enum { SAEURON_SHARED_LARGEST, SAEURON_SHARED_RELEASED };
-enum { SAEURON_HALF_BOTH, SAEURON_HALF_CONDITIONAL, SAEURON_HALF_UNCONDITIONAL };
 
 typedef struct saeuron_generate_options {
     const char *const *prompts;     /* UTF-8 */
@@ -95,7 +98,6 @@ typedef struct saeuron_generate_options {
     size_t      batch;              /* images at a time; 0: chosen. No bit depends on it */
     int         residual;           /* SAEURON_RESIDUAL_* */
     int         shared;             /* SAEURON_SHARED_* */
-    int         half;               /* SAEURON_HALF_*: of forgetting, steering and reconstructing */
     int         map_steps;          /* takes the nearest timestep's statistics if they are of other steps */
     /* Sees every intermediate: its diffusers module path ("unet.up_blocks.1.attentions.2") or the name of
      * diffusers' variable ("prompt_embeds", "noise", "noise_pred", "latents"), the sampling step (-1 outside

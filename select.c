@@ -341,6 +341,10 @@ static void ablate_tokens(nn *c, const ablation *a, float *x, size_t M, size_t s
 
 bool ablation_active(const ablation *a) { return a->count || a->steers || a->reconstruct; }
 
+const char *const half_name[HALVES] = { "both", "conditional", "unconditional" };
+
+int ablation_half(const ablation *a) { return a->count ? a->forget[0].how.half : SAEURON_HALF_BOTH; }
+
 int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, choice how,
                     saeuron_error *err)
 {
@@ -356,6 +360,10 @@ int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, 
             return fail(err, SAEURON_EUSAGE, "concept %.80s is named twice", concept);
     if (c < 0)
         return fail(err, SAEURON_EUSAGE, "concept %.80s is not in the statistics at %s", concept, a->hook);
+    if ((a->count || a->steers) && how.half != ablation_half(a))
+        return fail(err, SAEURON_EUSAGE,
+                    "concept %.80s and what else is done at %s edit different rows: name one half "
+                    "for all", concept, a->hook);
     const int code = selection_make(&a->forget[a->count], host, &a->stats, (size_t)c, how, err);
     if (code)
         selection_free(&a->forget[a->count], host);
@@ -379,6 +387,10 @@ int ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err
     for (size_t i = 0; i < a->steers; i++)
         if (a->steer[i].latent == latent)
             return fail(err, SAEURON_EUSAGE, "latent %zu at %s is steered twice", latent, a->hook);
+    if (ablation_half(a) != SAEURON_HALF_BOTH)
+        return fail(err, SAEURON_EUSAGE,
+                    "latent %zu at %s is steered in all rows, but concepts are forgotten in some: "
+                    "name half both", latent, a->hook);
     if (a->steers == STEERS)
         return fail(err, SAEURON_EUSAGE, "at most %d latents can be steered at one hook", STEERS);
     a->steer[a->steers++] = (steering){ (uint32_t)latent, (float)factor };

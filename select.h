@@ -18,14 +18,18 @@ void latent_scores(const stats *s, float *score, size_t concept, size_t step, do
  * percentile; of all, or, with min_density above 0, of those that fire at that share of the concept's tokens
  * at least, and, with min_lift above 0, of those whose mu is that many times the mean over all concepts at
  * least. strength: gamma. first, end: at these steps of the statistics alone, [first, end); end 0: at
- * all. */
+ * all. half: SAEURON_HALF_*, the rows of the guided batch that are edited (AUDIT A10). */
 typedef struct choice {
     size_t top;
     double percentile;
     float  strength;
     double min_density, min_lift;
     size_t first, end;
+    int    half;
 } choice;
+
+#define HALVES 3
+extern const char *const half_name[HALVES]; /* of each SAEURON_HALF_*, as options and files spell it */
 
 /* The latents of one concept at one hook, step by step; ascending within a step. */
 typedef struct selection {
@@ -77,6 +81,8 @@ int ablation_forget(ablation *a, const saeuron_host *host, const char *concept, 
 int  ablation_steer(ablation *a, size_t latent, double factor, saeuron_error *err);
 int  ablation_reconstruct(ablation *a, saeuron_error *err);
 bool ablation_active(const ablation *a);    /* something is asked for at this hook */
+/* The half of the guided batch that is edited at this hook: its concepts' (all name the same), else both. */
+int  ablation_half(const ablation *a);
 /* Nothing is asked for from now on; SAE and statistics stay. */
 void ablation_rest(ablation *a, const saeuron_host *host);
 /* Gives back what a holds, SAE and statistics too; a itself is the caller's. */

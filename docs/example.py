@@ -25,13 +25,14 @@ class Host(c.Structure):
 
 class ForgetOptions(c.Structure):
     _fields_ = [("name", c.c_char_p), ("top", c.c_size_t), ("percentile", c.c_double), ("strength", c.c_double), ("has_strength", c.c_int),
-                ("min_density", c.c_double), ("min_lift", c.c_double), ("has_window", c.c_int), ("first_step", c.c_size_t), ("end_step", c.c_size_t)]
+                ("min_density", c.c_double), ("min_lift", c.c_double), ("has_window", c.c_int), ("first_step", c.c_size_t), ("end_step", c.c_size_t),
+                ("has_half", c.c_int), ("half", c.c_int)]
 
 
 class GenerateOptions(c.Structure):
     _fields_ = [("prompts", c.POINTER(c.c_char_p)), ("count", c.c_size_t), ("negative_prompt", c.c_char_p), ("seed", c.c_uint64),
                 ("noise_index", c.c_uint64), ("noise", c.c_void_p), ("steps", c.c_size_t), ("guidance", c.c_double), ("has_guidance", c.c_int),
-                ("height", c.c_size_t), ("width", c.c_size_t), ("batch", c.c_size_t), ("residual", c.c_int), ("shared", c.c_int), ("half", c.c_int), ("map_steps", c.c_int),
+                ("height", c.c_size_t), ("width", c.c_size_t), ("batch", c.c_size_t), ("residual", c.c_int), ("shared", c.c_int), ("map_steps", c.c_int),
                 ("tap", c.c_void_p), ("tap_user", c.c_void_p), ("latents", c.c_void_p), ("prompt_embeds", c.c_void_p),
                 ("negative_prompt_embeds", c.c_void_p)]
 

@@ -227,7 +227,6 @@ static int name_results(const run *r, saeuron_error *err)
     const struct { const char *name; double value; bool given; } part[] = {
         { "top", (double)how->top, how->top > 0 },
         { "percentile", how->percentile, !how->top && how->percentile > 0 },
-        { "min-density", how->min_density, how->min_density > 0 },
         { "min-lift", how->min_lift, how->min_lift > 0 },
         { "strength", how->strength, how->has_strength },
     };
@@ -235,6 +234,8 @@ static int name_results(const run *r, saeuron_error *err)
     size_t n = 0;
     if (how->has_window)
         n = (size_t)snprintf(pair, sizeof pair, "window_%zu-%zu", how->first_step, how->end_step);
+    if (how->has_half)
+        n += (size_t)snprintf(pair + n, sizeof pair - n, "%shalf_%s", n ? "_" : "", half_name[how->half]);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
         if (part[i].given) {
             io_format_double(number, sizeof number, part[i].value);

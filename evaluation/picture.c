@@ -38,7 +38,9 @@ void describe_selection(char out[160], const choice *how)
     if (how->min_lift > 0)
         n += (size_t)snprintf(out + n, 160 - n, " min-lift %s", lift);
     if (how->end)
-        snprintf(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
+        n += (size_t)snprintf(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
+    if (how->half != SAEURON_HALF_BOTH)
+        snprintf(out + n, 160 - n, " half %s", half_name[how->half]);
 }
 
 void describe_choice(char out[192], const choice *how)
@@ -105,7 +107,6 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
                      size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
-    static const char *const halves[] = { "both", "conditional", "unconditional" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
     const char **texts = p->texts;
     size_t n = 0;
@@ -144,8 +145,6 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
         texts[n++] = "residual", texts[n++] = residuals[g->residual];
     if (*p->forget && g->shared == SAEURON_SHARED_RELEASED)
         texts[n++] = "shared", texts[n++] = "released";
-    if ((*p->forget || *p->steer || *p->reconstruct) && g->half != SAEURON_HALF_BOTH)
-        texts[n++] = "half", texts[n++] = halves[g->half];
     if (*p->forget && g->map_steps)
         texts[n++] = "map_steps", texts[n++] = "yes";
     if (*p->reconstruct)

@@ -87,7 +87,7 @@ static size_t want(const sweep *s, bool *wanted, uint32_t concept, int stage)
 
 static bool same_choice(const choice *a, const choice *b)
 {
-    return a->top == b->top && a->first == b->first && a->end == b->end &&
+    return a->top == b->top && a->first == b->first && a->end == b->end && a->half == b->half &&
            !(a->percentile < b->percentile) && !(a->percentile > b->percentile) &&
            !(a->min_lift < b->min_lift) && !(a->min_lift > b->min_lift) &&
            !(a->strength < b->strength) && !(a->strength > b->strength);
@@ -274,7 +274,8 @@ static int measure_pair(sweep *s, image_list *l, size_t concept, int stage, cons
     const saeuron_forget_options how = { .top = c->top, .percentile = c->percentile,
                                          .strength = (double)c->strength, .has_strength = 1,
                                          .min_lift = c->min_lift,
-                                         .has_window = 1, .first_step = c->first, .end_step = c->end };
+                                         .has_window = 1, .first_step = c->first, .end_step = c->end,
+                                         .has_half = 1, .half = c->half };
     const row *known = find_row(s, concept, stage, c);
     const int    d = s->o->domain;
     const size_t images = want(s, l->wanted, s->concept[concept], stage);
@@ -509,6 +510,8 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
     }
     if (c->end)
         text_add(t, ", \"window\": [%zu, %zu]", c->first, c->end);
+    if (c->half != SAEURON_HALF_BOTH)
+        text_add(t, ", \"half\": \"%s\"", half_name[c->half]);
     io_format_float(strength, sizeof strength, c->strength);
     text_add(t, ", \"strength\": %s}", strength);
 }
@@ -587,10 +590,10 @@ static int digest_run(sweep *s, saeuron_error *err)
     uint64_t h;
     protocol_print(s->p, &t);
     io_format_float(guidance, sizeof guidance, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %d %d %zu ", s->m.digest,
+    text_add(&t, "%016" PRIx64 " %016" PRIx64 " %016" PRIx64 " %zu %s %zux%zu %d %d %d %zu ", s->m.digest,
              saeuron_classifier_digest(s->o->e.k[STYLE]), saeuron_classifier_digest(s->o->e.k[OBJECT]),
-             g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->half,
-             g->map_steps, s->o->rule.kind, s->o->retained);
+             g->steps ? g->steps : x->default_steps, guidance, s->m.W, s->m.H, g->residual, g->map_steps,
+             s->o->rule.kind, s->o->retained);
     text_quote(&t, g->negative_prompt ? g->negative_prompt : "");
     for (size_t i = 0; i < x->hooks; i++)
         text_add(&t, " %016" PRIx64 " %016" PRIx64, x->hook[i]->sae.digest, x->hook[i]->stats.digest);

@@ -355,7 +355,7 @@ const command command_eval = {
 
 /* ---- sweep ---- */
 
-static const char *tops, *percentiles, *lifts, *windows, *strengths;
+static const char *tops, *percentiles, *lifts, *windows, *halves, *strengths;
 static int    chosen_by = SWEEP_MILDEST; /* of "mildest|paper" */
 static double target = 95;
 static size_t bisections = 3;
@@ -375,6 +375,8 @@ static const option sweep_table[] = {
                                  "(default)", .text = &lifts },
     { "--windows", "A-B[,A-B...]", "each of these at steps A to B - 1 alone; all: at every step (default)",
       .text = &windows },
+    { "--halves", "H[,H...]", "each of these with both halves of the guided batch edited (both, the default) "
+                              "or one (conditional, unconditional)", .text = &halves },
     { "--strengths", "G[,G...]", "from the weakest (default: 0,-0.03,-0.1,-0.3,-1,-3,-10,-30; of paper: "
                                  "objects -1,-5,-10,-15,-20,-25,-30, styles -1)", .text = &strengths },
     { "--bisections", "N", "further strengths between the last that does not forget and the first that does "
@@ -436,29 +438,34 @@ static int multiply(sweep_options *s, size_t times, size_t *each, saeuron_error 
 {
     *each = s->selections;
     if (times * *each > SELECTIONS)
-        return fail(err, SAEURON_EUSAGE, "--tops, --percentiles, --min-lifts and --windows make more than %d "
-                    "selections: name fewer", SELECTIONS);
+        return fail(err, SAEURON_EUSAGE, "--tops, --percentiles, --min-lifts, --windows and --halves make "
+                    "more than %d selections: name fewer", SELECTIONS);
     for (size_t i = *each; i < times * *each; i++)
         s->selection[i] = s->selection[i - *each];
     s->selections *= times;
     return SAEURON_OK;
 }
 
-/* --min-lifts and --windows: each selection so far with each of them. */
-static int read_filters(sweep_options *s, saeuron_error *err)
+/* --min-lifts: each selection so far with each of them. */
+static int read_lifts(sweep_options *s, saeuron_error *err)
 {
     double lift[SELECTIONS];
+    size_t each, n = lifts ? read_reals("--min-lifts", lifts, 0, 1e6, lift, SELECTIONS, err) : 1;
+    int    code = n ? SAEURON_OK : SAEURON_EUSAGE;
+    if (!code)
+        code = multiply(s, n, &each, err);
+    for (size_t i = 0; !code && lifts && i < s->selections; i++)
+        s->selection[i].min_lift = lift[i / each];
+    return code;
+}
+
+/* --windows: each selection so far with each of them. */
+static int read_windows(sweep_options *s, saeuron_error *err)
+{
     choice at[SELECTIONS];
     char   piece[40];
     size_t each, n = 0;
     int    code = SAEURON_OK;
-    if (lifts && !(n = read_reals("--min-lifts", lifts, 0, 1e6, lift, SELECTIONS, err)))
-        return SAEURON_EUSAGE;
-    if (lifts && (code = multiply(s, n, &each, err)) != SAEURON_OK)
-        return code;
-    for (size_t i = 0; lifts && i < s->selections; i++)
-        s->selection[i].min_lift = lift[i / each];
-    n = 0;
     for (const char *names = windows; next_piece(&names, piece, sizeof piece); n++) {
         at[n] = (choice){ .top = 0 };
         if (strcmp(piece, "all") && !read_window(piece, &at[n].first, &at[n].end))
@@ -473,7 +480,33 @@ static int read_filters(sweep_options *s, saeuron_error *err)
         s->selection[i].first = at[i / each].first;
         s->selection[i].end = at[i / each].end;
     }
-    return SAEURON_OK;
+    return code;
+}
+
+/* --halves: each selection so far with each of them. */
+static int read_halves(sweep_options *s, saeuron_error *err)
+{
+    int    half[HALVES];
+    char   piece[40];
+    size_t each, n = 0;
+    int    code = SAEURON_OK;
+    for (const char *names = halves; next_piece(&names, piece, sizeof piece); n++) {
+        int h = 0;
+        while (h < HALVES && strcmp(piece, half_name[h]))
+            h++;
+        for (size_t i = 0; i < n; i++)
+            if (half[i] == h)
+                h = HALVES;
+        if (h == HALVES)
+            return fail(err, SAEURON_EUSAGE, "--halves wants both, conditional or unconditional, each once; "
+                        "not \"%s\"", piece);
+        half[n] = h;
+    }
+    if (halves && (code = multiply(s, n, &each, err)) != SAEURON_OK)
+        return code;
+    for (size_t i = 0; halves && i < s->selections; i++)
+        s->selection[i].half = half[i / each];
+    return code;
 }
 
 static int read_strengths(sweep_options *s, saeuron_error *err)
@@ -538,6 +571,8 @@ static void show_choice(void *user, const char *concept, const choice *c, const 
             printf(", \"min_lift\": %g", c->min_lift);
         if (c->end)
             printf(", \"window\": [%zu, %zu]", c->first, c->end);
+        if (c->half != SAEURON_HALF_BOTH)
+            printf(", \"half\": \"%s\"", half_name[c->half]);
         printf(", \"strength\": %s", strength);
     } else {
         printf("\t%s\t%s", select, strength);
@@ -589,7 +624,11 @@ static int sweep(measuring *w, saeuron_error *err)
     if (!code)
         code = read_selections(&s, err);
     if (!code)
-        code = read_filters(&s, err);
+        code = read_lifts(&s, err);
+    if (!code)
+        code = read_windows(&s, err);
+    if (!code)
+        code = read_halves(&s, err);
     if (!code)
         code = read_strengths(&s, err);
     if (!code)

@@ -61,8 +61,6 @@ static int change_all(saeuron_context *x, saeuron_error *err)
     int code = forget_all(x, err);
     if (!code && given("--residual") && !given("--forget") && !steer.count)
         code = fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
-    if (!code && given("--half") && !given("--forget") && !steer.count && !reconstruct.count)
-        code = fail(err, SAEURON_EUSAGE, "--half does nothing without --forget, --steer or --reconstruct");
     for (size_t i = 0; !code && i < steer.count; i++)
         code = steer_one(x, steer.item[i], err);
     for (size_t i = 0; !code && i < reconstruct.count; i++)

@@ -257,7 +257,7 @@ static int info_png(const char *path, saeuron_error *err)
 {
     static const char *const keys[] = {
         "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget",
-        "steer", "residual", "shared", "half", "map_steps", "reconstruct", "inject", "model", "contract",
+        "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract",
     };
     unsigned char *rgb;
     size_t W, H;

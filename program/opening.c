@@ -225,8 +225,6 @@ const option sae_options[] = {
 const option edit_options[] = {
     { "--residual", "paper|released|none", "how the SAE's error returns (docs/audit.md A1; default paper)",
       .choice = &asked.residual },
-    { "--half", "both|conditional|unconditional", "which half of the guided batch is edited (docs/audit.md "
-                                                   "A10; default both)", .choice = &asked.half },
     { "--map-steps", NULL, "statistics of another number of steps: take the nearest timestep's",
       .flag = &map_steps },
     { .group = sae_options },
@@ -242,6 +240,8 @@ const option choice_options[] = {
     { "--min-lift", "R", "of latents whose mean on the concept is R times their mean over all concepts at "
                          "least", .real = &choice_asked.min_lift },
     { "--window", "A-B", "only at steps A (from 0) to B - 1 of the statistics", .text = &window },
+    { "--half", "both|conditional|unconditional", "only in this half of the guided batch (docs/audit.md A10)",
+      .choice = &choice_asked.half },
     { 0 },
 };
 
@@ -317,6 +317,7 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "--window wants A-B, steps from 0 with A below B, as 0-20; not "
                     "\"%.40s\"", window);
     f->has_strength = given("--strength");
+    f->has_half = given("--half");
     if (given("--percentile") && f->top)
         return fail(err, SAEURON_EUSAGE, "--top and --percentile exclude each other");
     if (given("--percentile") && !(f->percentile > 0 && f->percentile <= 100))
@@ -327,7 +328,7 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
     static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
-                                        "--min-density", "--shared", NULL };
+                                        "--half", "--min-density", "--shared", NULL };
     saeuron_forget_options f;
     char name[96];
     int  code = place_saes(x, err);

@@ -28,7 +28,7 @@ extern const option sampling_options[];     /* --negative, --cfg, and size_optio
 extern const option batch_options[];        /* --batch */
 extern const option start_options[];        /* --seed, --noise-index, --noise */
 
-/* What all these options and --residual, --half, --map-steps, --shared say, but --noise; without prompts. */
+/* What all these options and --residual, --map-steps, --shared say, but --noise; without prompts. */
 saeuron_generate_options sampling(void);
 /* --noise, if given, as g->noise, which must have the shape of g's images; *noise is the caller's to free. */
 int  read_noise(saeuron_generate_options *g, const saeuron_context *x, float **noise, saeuron_error *err);
@@ -43,8 +43,8 @@ void remark_if_cut(const saeuron_context *x, const char *prompt);
 /* ---- SAEs, and what is forgotten ---- */
 
 extern const option sae_options[];          /* --sae */
-extern const option edit_options[];         /* --residual, --half, --map-steps, --stats, sae_options */
-extern const option choice_options[];       /* --top, --percentile, --strength, --min-lift, --window */
+extern const option edit_options[];         /* --residual, --map-steps, --stats, sae_options */
+extern const option choice_options[];       /* --top, --percentile, --strength, --min-lift, --window, --half */
 extern const option forget_options[];       /* --forget, --min-density, --shared, and the two above */
 
 /* saeuron_use_sae for --sae and --stats. */

@@ -406,6 +406,8 @@ static void damaged_models(void)
           "--forget Sketch" },
         { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": [3, 1]}}", "forget.json|window",
           "--forget Sketch" },
+        { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"half\": \"left\"}}", "forget.json|half|both",
+          "--forget Sketch" },
         { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": [1]}}", "forget.json|window",
           "--forget Sketch" },
         { "sae/" TINY_STYLES "/forget.json", "put {\"Sketch\": {\"window\": 20}}", "forget.json|window",
@@ -763,7 +765,8 @@ static void forgets_too_much(void)
     clean();
 }
 
-/* A window of steps: from the command line as from forget.json, in the picture's texts; its ends matter. */
+/* A window of steps, a lift, one half of the batch: from the command line as from forget.json, in the
+ * picture's texts; a window's ends matter. */
 static void forgets_in_a_window(void)
 {
     static const char *const line = "generate %s -p 'cat in sketch style' --forget Sketch -o $O/%s.png %s";
@@ -772,12 +775,16 @@ static void forgets_in_a_window(void)
         { "$M", "inner", "--window 1-3" },
         { "-m $T/windowed -q", "kept", "" }, { "-m $T/windowed -q", "top", "--top 24" },
         { "$M", "lift", "--window 1-3 --min-lift 1.25" }, { "-m $T/lifted -q", "lifted", "" },
+        { "$M", "half", "--half conditional" }, { "-m $T/halved -q", "halved", "" },
+        { "-m $T/halved -q", "both", "--half both" }, { "-m $T/halved -q", "anew", "--top 24" },
     };
     char with[300];
     shell("cp -r $T/model $T/windowed && "
           "echo '{\"Sketch\": {\"top\": 24, \"strength\": -4, \"window\": [1, 3]}}' "
           ">$T/windowed/sae/" TINY_STYLES "/forget.json; cp -r $T/windowed $T/lifted && "
-          "sed -i 's/24,/24, \"min_lift\": 1.25,/' $T/lifted/sae/" TINY_STYLES "/forget.json");
+          "sed -i 's/24,/24, \"min_lift\": 1.25,/' $T/lifted/sae/" TINY_STYLES "/forget.json; "
+          "cp -r $T/windowed $T/halved && "
+          "sed -i 's/\"window\": .*]/\"half\": \"conditional\"/' $T/halved/sae/" TINY_STYLES "/forget.json");
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         snprintf(with, sizeof with, line, runs[i].model, runs[i].picture, runs[i].more);
         works(with);
@@ -789,11 +796,17 @@ static void forgets_in_a_window(void)
           !same_files(at("out/to.png"), at("out/inner.png")), "an end of the window does not matter");
     CHECK(same_files(at("out/lift.png"), at("out/lifted.png")) &&
           !same_files(at("out/lift.png"), at("out/inner.png")), "the lift is another, or does nothing");
+    CHECK(same_files(at("out/half.png"), at("out/halved.png")) &&
+          !same_files(at("out/half.png"), at("out/all.png")), "the half is another, or does nothing");
+    CHECK(same_files(at("out/all.png"), at("out/both.png")) && same_files(at("out/all.png"),
+          at("out/anew.png")), "forget.json's half stays where the caller names another, or a selection");
+    works("info $O/half.png");
+    printed("Sketch top 24 half conditional strength -4 sae ");
     works("info $O/inner.png");
     printed("Sketch top 24 window 1-3 strength -4 sae ");
     works("info $O/lift.png");
     printed("Sketch top 24 min-lift 1.25 window 1-3 strength -4 sae ");
-    shell("rm -r $T/windowed $T/lifted");
+    shell("rm -r $T/windowed $T/lifted $T/halved");
     clean();
 }
 
@@ -1361,7 +1374,7 @@ static void records(void)
     printed("forget = Cats top 20 min-density 0.1 strength -9 sae ");
     works("generate $M -p cat -o $O/half.png --forget Cats --half conditional");
     works("info $O/half.png");
-    printed("half = conditional");
+    printed("forget = Cats percentile 80.1 half conditional strength -5.5 sae ");
     works("generate $M -p cat -o $O/shared.png --forget Cats,Dogs --shared released");
     works("info $O/shared.png");
     printed("shared = released");
@@ -1402,6 +1415,10 @@ static void records_refused(void)
         { "generate $M -p cat -o $O/a.png --forget Cats --shared both", 2, "--shared" },
         { "generate $M -p cat -o $O/a.png --shared released", 2, "--shared|--forget" },
         { "generate $M -p cat -o $O/a.png --half conditional", 2, "--half|--forget" },
+        { "generate $M -p cat -o $O/a.png --half conditional --reconstruct " TINY_STYLES, 2,
+          "--half|--forget" },
+        { "generate $M -p cat -o $O/a.png --half conditional --forget Cats --steer " TINY_OBJECTS ":1=0", 2,
+          "latent 1|half both (--half)" },
         { "generate $M -p cat -o $O/a.png --forget Cats --half unconditional --cfg 1", 2, "--half|--cfg" },
         { "generate $M -p cat -o $O/a.png --forget Cats --min-density 2", 2, "density" },
         { "generate $M -p cat -o $O/a.png --min-density 0.1", 2, "--min-density|--forget" },
@@ -1743,6 +1760,9 @@ static void measuring_errors(void)
         { "sweep $J -o $O/s --domain style --rule best", 2, "--rule|mildest" },
         { "sweep $J -o $O/s --domain style --windows 0-2,3", 2, "--windows|3" },
         { "sweep $J -o $O/s --domain style --min-lifts 2,x", 2, "--min-lifts|x" },
+        { "sweep $J -o $O/s --domain style --halves both,neither", 2, "--halves|neither" },
+        { "sweep $J -o $O/s --domain style --halves both,conditional,both", 2, "--halves|once" },
+        { "sweep $J -o $O/s --domain style --halves both --half both", 2, "--half" },
         { "sweep $J -o $O/s --domain style --min-lifts 0,1,2,3,4,5,6,7,8", 2, "--min-lifts|fewer" },
         { "sweep $J -o $O/s --domain style --target 101", 2, "--target|100" },
         { "sweep $J -o $O/s --domain style --bisections 17", 2, "--bisections|16" },

@@ -65,6 +65,15 @@ static void growth(void)
     done(x);
 }
 
+/* From now on Sketch alone is forgotten, in this half of the batch. */
+static void must_forget_half(saeuron_context *x, int half)
+{
+    const saeuron_forget_options o = { .name = "Sketch", .top = 60, .has_half = 1, .half = half };
+    saeuron_error e = { 0 };
+    rest_hooks(x);
+    CHECK(saeuron_forget(x, &o, &e) == SAEURON_OK, "%s", e.text);
+}
+
 /* One half of the guided batch alone is edited: each draws another picture than both and than none, on any
  * number of threads; without guidance there is the conditional one only. */
 static void halves(void)
@@ -76,7 +85,8 @@ static void halves(void)
     must_forget(x, "Sketch", 60);
     must_shoot(x, (saeuron_generate_options){ .count = 3 }, &both);
     for (int i = 0; i < 2; i++) {
-        saeuron_generate_options o = { .count = 3, .half = SAEURON_HALF_CONDITIONAL + i };
+        saeuron_generate_options o = { .count = 3 };
+        must_forget_half(x, SAEURON_HALF_CONDITIONAL + i);
         must_shoot(x, o, &s[i]);
         CHECK(!same(&plain, &s[i]) && !same(&both, &s[i]), "half %d draws what both or none do", i);
         x->threads = 2;
@@ -87,15 +97,23 @@ static void halves(void)
     }
     CHECK(!same(&s[0], &s[1]), "the halves are the same");
     const saeuron_generate_options one = { .count = 1, .guidance = 1, .has_guidance = 1 };
-    saeuron_generate_options alone = one;
+    check_error("no such half", shoot(x, one, &again, &e), SAEURON_EUSAGE, &e, "half|guidance");
+    must_forget_half(x, SAEURON_HALF_BOTH);
     must_shoot(x, one, &both);
-    alone.half = SAEURON_HALF_CONDITIONAL;
-    must_shoot(x, alone, &again);
+    must_forget_half(x, SAEURON_HALF_CONDITIONAL);
+    must_shoot(x, one, &again);
     CHECK(same(&both, &again), "without guidance the conditional half is not all");
-    alone.half = SAEURON_HALF_UNCONDITIONAL;
-    check_error("no such half", shoot(x, alone, &again, &e), SAEURON_EUSAGE, &e, "half|guidance");
-    alone.half = 3;
-    check_error("no half", shoot(x, alone, &again, &e), SAEURON_EUSAGE, &e, "half|conditional");
+    for (int i = 0; i < 2; i++) { /* at one hook all is edited in the same half */
+        const saeuron_forget_options o = { .name = "Van Gogh", .has_half = 1, .half = i ? 3 : 0 };
+        check_error("two halves", saeuron_forget(x, &o, &e), SAEURON_EUSAGE, &e,
+                    i ? "half|conditional" : "Van Gogh|half");
+    }
+    check_error("two halves", saeuron_steer(x, TINY_STYLES, 1, 0, &e), SAEURON_EUSAGE, &e, "latent 1|half");
+    rest_hooks(x);
+    CHECK(saeuron_steer(x, TINY_STYLES, 1, 0, &e) == SAEURON_OK, "%s", e.text);
+    const saeuron_forget_options late = { .name = "Sketch", .has_half = 1,
+                                          .half = SAEURON_HALF_CONDITIONAL };
+    check_error("two halves", saeuron_forget(x, &late, &e), SAEURON_EUSAGE, &e, "Sketch|half");
     done(x);
 }
 
