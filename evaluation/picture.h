@@ -27,8 +27,8 @@ void picture_free(picture *p, const saeuron_context *x);
 int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H,
                  unsigned char **rgb, saeuron_error *err);
 
-/* "top 3" or "percentile 99.99", with " min-density 0.5", " min-lift 3" " window 0-20" and " half conditional" where these are
- * asked for, " strength -1". */
+/* "top 3" or "percentile 99.99", with " min-density 0.5", " min-lift 3", " window 0-20" and " half
+ * conditional" where these are asked for, " strength -1". */
 void describe_choice(char out[192], const choice *how);
 void describe_selection(char out[160], const choice *how);  /* without the strength */
 

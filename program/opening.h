@@ -44,7 +44,7 @@ void remark_if_cut(const saeuron_context *x, const char *prompt);
 
 extern const option sae_options[];          /* --sae */
 extern const option edit_options[];         /* --residual, --map-steps, --stats, sae_options */
-extern const option choice_options[];       /* --top, --percentile, --strength, --min-lift, --window, --half */
+extern const option choice_options[];       /* of a choice: --top, --strength, --half and the like */
 extern const option forget_options[];       /* --forget, --min-density, --shared, and the two above */
 
 /* saeuron_use_sae for --sae and --stats. */
