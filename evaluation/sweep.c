@@ -424,6 +424,27 @@ static int find_candidates(sweep *s, image_list *l, size_t concept, candidates *
     return code;
 }
 
+/* Stage two of a candidate: what it comes to at the other seeds. Mildest: where it does not forget there, the
+ * next stronger strengths, until one does; of those tried the best. */
+static int validate(sweep *s, image_list *l, size_t concept, choice *c, result *r, saeuron_error *err)
+{
+    const sweep_options *o = s->o;
+    choice more = *c;
+    result then;
+    int    code = measure_pair(s, l, concept, 1, c, r, err);
+    for (size_t i = 0; o->rule.kind == SWEEP_MILDEST && i < o->strengths && !code; i++) {
+        if (sweep_keeps(&o->rule, r) || !(fabsf(o->strength[i]) > fabsf(more.strength)))
+            continue;
+        more.strength = o->strength[i];
+        code = measure_pair(s, l, concept, 1, &more, &then, err);
+        if (!code && better(&o->rule, &then, r)) {
+            *c = more;
+            *r = then;
+        }
+    }
+    return code;
+}
+
 /* Stage two: the best candidates at the other seeds; *chosen: the best of these, *won: what it came to. */
 static int choose(sweep *s, image_list *l, size_t concept, candidates *all, choice *chosen, result *won,
                   saeuron_error *err)
@@ -437,7 +458,7 @@ static int choose(sweep *s, image_list *l, size_t concept, candidates *all, choi
     for (size_t i = 0; i < all->n && !code; i++)
         if (!all->r[i].may_win) {
             all->c[n] = all->c[i];
-            code = measure_pair(s, l, concept, 1, &all->c[n], &all->r[n], err);
+            code = validate(s, l, concept, &all->c[n], &all->r[n], err);
             n++;
         }
     if (code)
@@ -459,8 +480,9 @@ static size_t most_pairs(const sweep_options *o)
 static size_t images_left(const sweep *s, size_t concept, int stage, bool *wanted, size_t *there)
 {
     const size_t images = want(s, wanted, s->concept[concept], stage), pairs = most_pairs(s->o);
-    const size_t through = s->o->rule.kind == SWEEP_PAPER ? pairs : s->o->selections;
-    const size_t all = stage ? least(s->o->finalists, through) : pairs;
+    const size_t through = s->o->rule.kind == SWEEP_PAPER ? least(s->o->finalists, pairs)
+                                                          : s->o->selections * s->o->strengths;
+    const size_t all = stage ? through : pairs;
     size_t done = 0;
     for (size_t i = 0; i < s->rows_known; i++)
         done += s->rows[i].concept == concept && s->rows[i].stage == stage;

@@ -1817,6 +1817,14 @@ static void measures(void)
           "--json");
     CHECK(json_lines(out) == 1, "%s", out);
     printed("{\"concept\": \"Cats\", \"top\": |\"forgotten\": ");
+    works("sweep $J --domain object --concepts Cats --tops 24 --min-lifts 1.25 --windows 1-3 --halves "
+          "conditional --strengths=-4 --bisections 0 --seeds 5,6 -o $O/t >/dev/null; cat $O/t/forget.json");
+    printed("{\"top\": 24, \"min_lift\": 1.25, \"window\": [1, 3], \"half\": \"conditional\", "
+            "\"strength\": -4}");
+    works("sweep $J --domain object --concepts Cats --tops 24 --halves both,conditional --strengths=-4 "
+          "--bisections 0 --seeds 5,6 -o $O/u >/dev/null; "
+          "awk -F '\t' '$1 == 2 && !seen[$9]++' $O/u/results.tsv");
+    CHECK(lines_of(out) == 2, "both halves and one leave pictures at one distance: %s", out);
     clean();
 }
 

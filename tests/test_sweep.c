@@ -244,12 +244,27 @@ static void sweeps_mildest(void)
               expected[i].rows);
     }
     /* A table of more selections than are asked for: the others' rows stay, and count for nothing. Of the
-     * first selection's four pairs at most Sketch has all, Watercolor one less, of three images. */
+     * first selection's four pairs at most Sketch has all, Watercolor one less, of three images; of two
+     * strengths each has one of stage two, of ten images. */
     turn fewer = t;
     fewer.selections = 1;
-    CHECK(sweep_into("mildest", fewer, &e) == SAEURON_OK && to_draw == 3, "%s: %zu images to draw", e.text,
+    CHECK(sweep_into("mildest", fewer, &e) == SAEURON_OK && to_draw == 23, "%s: %zu images to draw", e.text,
           to_draw);
     CHECK(choices.c[0].top == 8 && choices.c[1].top == 8, "a selection that was not asked for is chosen");
+}
+
+/* The mildest rule: a pair that forgets at the first seed and not at the others gives way to the next stronger
+ * strengths, until one forgets there, too. */
+static void sweeps_stronger(void)
+{
+    saeuron_error e = { 0 };
+    const turn t = { .mildest = true, .target = 90, .seeds = { 1288, 1188, 1588 }, .selections = 1 };
+    CHECK(sweep_into("stronger", t, &e) == SAEURON_OK && choices.count == 2, "%s", e.text);
+    CHECK(!judges_shell("test \"$(awk '$1 == 2 { print $2, $5 }' '%s/results.tsv' | tr '\n' ' ')\" = 'Sketch "
+                        "-0.25 Sketch -1 Sketch -4 Watercolor -0.25 ' %s", judges_at("stronger"), ""),
+          "stage two tries other strengths");
+    CHECK(choices.c[0].strength < -3.9f && choices.c[1].strength > -0.3f, "%g and %g are chosen, not -4 and "
+          "-0.25", (double)choices.c[0].strength, (double)choices.c[1].strength);
 }
 
 /* Without forgetting those places are drawn that the concepts' stages want: at the first seed each concept's
@@ -335,7 +350,7 @@ static void sweep_installs(void)
 const test_case sweep_tests[] = {
     { "choosing_as_the_paper", choosing_as_the_paper }, { "choosing_the_mildest", choosing_the_mildest },
     { "between", between }, { "shuffled_places", shuffled_places }, { "sweeps", sweeps },
-    { "sweeps_mildest", sweeps_mildest },
+    { "sweeps_mildest", sweeps_mildest }, { "sweeps_stronger", sweeps_stronger },
     { "places_of_the_stages", places_of_the_stages }, { "sweep_refuses", sweep_refuses },
     { "sweep_installs", sweep_installs }, { NULL, NULL },
 };
