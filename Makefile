@@ -107,14 +107,14 @@ $(BUILD)/tests/exhaustive.o: tests/exhaustive.c | $(BUILD)/tests
 $(BUILD)/tests/exhaustive: $(BUILD)/tests/exhaustive.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ $(if $(QUAD),-lquadmath) -lm
 
-# A picture, then the same without its style and without its object.
-PROMPT := An image of Flame in Mosaic style.
+# A picture of the first object and the first style in concepts.json, then the same without its style and without its object.
+PROMPT := An image of Architectures in Bricks style.
 demo: saeuron
 	@mkdir -p demo
-	@echo 'saeuron generate -p "$(PROMPT)" [--forget Mosaic | --forget Flame]:'
-	@./saeuron generate -p "$(PROMPT)" -o demo/flame.png
-	@./saeuron generate -p "$(PROMPT)" --forget Mosaic -o demo/flame-forget-mosaic.png
-	@./saeuron generate -p "$(PROMPT)" --forget Flame -o demo/flame-forget-flame.png
+	@echo 'saeuron generate -p "$(PROMPT)" [--forget Bricks | --forget Architectures]:'
+	@./saeuron generate -p "$(PROMPT)" -o demo/picture.png
+	@./saeuron generate -p "$(PROMPT)" --forget Bricks -o demo/forget-bricks.png
+	@./saeuron generate -p "$(PROMPT)" --forget Architectures -o demo/forget-architectures.png
 
 # Speed; with PYTHON naming an interpreter that has diffusers, side by side with it. BENCH: options, as BENCH="--threads 1".
 bench: saeuron

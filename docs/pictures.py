@@ -1,48 +1,68 @@
-"""pictures.py: docs/forgetting.png, the README's picture, made by ./saeuron alone; this only lays it out.
+"""pictures.py: the pictures of what forgetting leaves, made by ./saeuron alone; this only lays them out.
 
-    python docs/pictures.py [--style Mosaic --object Flame] [--seed 0]
+    python docs/pictures.py [--seed 0]
 
-Columns: four prompts, two with the forgotten concepts and two without. Rows: nothing forgotten, the style forgotten, the
-object forgotten. Every picture is one `saeuron generate` of the default model; nothing is chosen beyond the arguments.
+docs/forgetting.png, the README's: the first two objects and styles of concepts.json crossed; rows: nothing forgotten, the first style forgotten,
+the first object forgotten. docs/own.png, of docs/results.md: each style's own pictures, of every second object; a row as drawn, a row with the
+style forgotten. Every picture is one `saeuron generate` of the default model and its forget.json; nothing is chosen by eye.
 """
 import argparse
+import json
 import pathlib
 import subprocess
 import tempfile
 
 from PIL import Image, ImageDraw
 
-SCALE, SIDE, LEFT, TOP = 2, 64, 150, 34
+SIDE, LEFT, TOP = 64, 150, 34
+HERE = pathlib.Path(__file__).parent
+CONCEPTS = HERE.parent / "weights" / "emojicanvas" / "concepts.json"
+
+
+def words(name):
+    return name.replace("_", " ")
+
+
+def draw(saeuron, pairs, seed, forget):
+    """Pictures of (object, style) pairs with a concept forgotten, or None."""
+    with tempfile.TemporaryDirectory() as tmp:
+        lines, out = pathlib.Path(tmp, "prompts.txt"), pathlib.Path(tmp, "out")
+        lines.write_text("".join(f"An image of {o} in {words(s)} style.\n" for o, s in pairs))
+        options = ["--forget", forget] if forget else []
+        subprocess.run([saeuron, "generate", "-q", "--prompts", lines, "--seed", seed, "-o", out, *options], check=True, stdout=subprocess.DEVNULL)
+        return [Image.open(p).copy() for p in sorted(out.glob("*.png"))]
+
+
+def sheet(path, heads, rows, scale):
+    """rows: (label, pictures)."""
+    cell = SIDE * scale + 8 * scale // 2
+    image = Image.new("RGB", (LEFT + cell * len(heads), TOP + cell * len(rows)), "white")
+    pen = ImageDraw.Draw(image)
+    for i, head in enumerate(heads):
+        pen.text((LEFT + i * cell, 4), head, fill="black")
+    for j, (label, pictures) in enumerate(rows):
+        pen.text((4, TOP + j * cell + cell // 2 - 8), label, fill="black")
+        for i, picture in enumerate(pictures):
+            image.paste(picture.resize((SIDE * scale, SIDE * scale), Image.Resampling.LANCZOS), (LEFT + i * cell, TOP + j * cell))
+    image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(path)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--style", default="Mosaic")
-    p.add_argument("--object", default="Flame")
     p.add_argument("--seed", default="0")
     p.add_argument("--saeuron", default="./saeuron")
-    p.add_argument("--out", default="docs/forgetting.png")
     a = p.parse_args()
-    pairs = [(a.object, a.style), (a.object, "Winter"), ("Trees", a.style), ("Butterfly", "Sketch")]
-    prompts = [f"An image of {o} in {s.replace('_', ' ')} style." for o, s in pairs]
-    rows = [("nothing forgotten", []), (f"--forget {a.style}", ["--forget", a.style]), (f"--forget {a.object}", ["--forget", a.object])]
-    cell = SIDE * SCALE + 8
-    sheet = Image.new("RGB", (LEFT + cell * len(prompts), TOP + cell * len(rows)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for i, (o, s) in enumerate(pairs):
-        draw.text((LEFT + i * cell, 4), f"{o} in\n{s.replace('_', ' ')} style", fill="black")
-    with tempfile.TemporaryDirectory() as tmp:
-        lines = pathlib.Path(tmp, "prompts.txt")
-        lines.write_text("\n".join(prompts) + "\n")
-        for j, (label, options) in enumerate(rows):
-            folder = pathlib.Path(tmp, str(j))
-            subprocess.run([a.saeuron, "generate", "-q", "--prompts", lines, "--seed", a.seed, "-o", folder, *options], check=True, stdout=subprocess.DEVNULL)
-            draw.text((4, TOP + j * cell + cell // 2 - 8), label, fill="black")
-            for i, picture in enumerate(sorted(folder.glob("*.png"))):
-                image = Image.open(picture).resize((SIDE * SCALE, SIDE * SCALE), Image.Resampling.LANCZOS)
-                sheet.paste(image, (LEFT + i * cell, TOP + j * cell))
-    sheet.save(a.out, optimize=True)
-    print(a.out)
+    domains = json.loads(CONCEPTS.read_text())["domains"]
+    objects, styles = (domains[k]["concepts"] for k in ("object", "style"))
+    pairs = [(o, s) for o in objects[:2] for s in styles[:2]]
+    sheet(HERE / "forgetting.png", [f"{o} in\n{words(s)} style" for o, s in pairs],
+          [(f"--forget {c}" if c else "nothing forgotten", draw(a.saeuron, pairs, a.seed, c)) for c in (None, styles[0], objects[0])], 2)
+    rows = []
+    for s in styles:
+        own = [(o, s) for o in objects[::2]]
+        rows += [(words(s), draw(a.saeuron, own, a.seed, None)), ("  forgotten", draw(a.saeuron, own, a.seed, s))]
+    sheet(HERE / "own.png", [o if len(o) < 10 else o[:9] + "." for o in objects[::2]], rows, 1)
 
 
 if __name__ == "__main__":

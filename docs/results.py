@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""results.py: the tables of docs/results.md, from ./saeuron select and the tables that sweeps and evaluations left in docs/.
+"""results.py: the tables of docs/results.md and README.md, from ./saeuron select and the tables that sweeps and evaluations left in docs/.
 
     python docs/results.py [--write | --check] [--saeuron ./saeuron]
 
---write puts them between the markers of the page, --check fails where the page has others. Nothing is drawn here: how each file in docs/
-was made stands above its table. Only the standard library is needed."""
+--write puts them between the markers of the pages, --check fails where a page has others, or where an evaluation is not of the pairs and SAEs in the
+tree. Nothing is drawn here: how each file in docs/ was made stands above its table. Only the standard library is needed."""
 import argparse
 import csv
+import json
 import os
 import re
 import statistics
@@ -14,7 +15,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PAGE = os.path.join(HERE, "results.md")
+PAGES = [os.path.join(HERE, "results.md"), os.path.join(HERE, "..", "README.md")]
+SAES = os.path.join(HERE, "..", "weights", "emojicanvas", "sae")
+METRICS = ("UA", "IRA", "CRA", "CRA_own")
 STYLES = "Bricks Glowing_Sunset Ink_Art Mosaic Neon_Lines On_Fire Pop_Art Rust Sketch Winter".split()
 OBJECTS = ("Architectures Bears Birds Butterfly Cats Dogs Fishes Flame Flowers Frogs Horses Human Jellyfish Rabbits Sandwiches Sea Statues Towers "
            "Trees Waterfalls").split()
@@ -31,7 +34,7 @@ def table(head, lines):
 
 
 def number(x):
-    return None if x == "-" else float(x)
+    return None if x in (None, "-") else float(x)
 
 
 def cell(x, digits=0):
@@ -121,23 +124,92 @@ def selections(name):
     return table(["selection", f"styles forgotten (UA {TARGET})", "CRA_own then", "second seed: UA", "IRA", "CRA", "CRA_own"], lines)
 
 
+# ---- evaluations ----
+
+def interval(r, m):
+    """98.6 (98.3 to 98.8)"""
+    return cell(number(r.get(m)), 1) + (f" ({float(r[m + '_low']):.1f} to {float(r[m + '_high']):.1f})" if number(r.get(m)) is not None else "")
+
+
+def pair(r):
+    """("top 4 half conditional", "-0.3", SAE) of "Cats top 4 half conditional strength -0.3 sae 0123456789abcdef statistics ..."."""
+    selection, strength, sae = re.fullmatch(re.escape(r["concept"]) + r" (.*) strength (\S+) sae (\w+).*", r["forget"]).groups()
+    return selection, strength, sae
+
+
+def evaluated(domain):
+    """Each concept and their average, beside the same pictures with nothing forgotten."""
+    lines = []
+    for r in rows(f"eval-{domain}.tsv"):
+        last = r["concept"] == "average"
+        lines.append([r["concept"], "" if last else "{}, {}".format(*pair(r)), *(cell(number(r.get(m)), int(last)) for m in (*METRICS, "FD")),
+                      *(cell(number(r.get("without_" + m)), int(last)) for m in (*METRICS[1:], "FD"))])
+    return table([domain, "latents, strength", *METRICS, "FD", *(f"without: {m}" for m in (*METRICS[1:], "FD"))], lines)
+
+
+def averages():
+    """README's table: with intervals, beside the paper's."""
+    lines = []
+    for domain, note in (("style", "styles, two seeds"), ("object", "objects, five seeds")):
+        r = rows(f"eval-{domain}.tsv")[-1]
+        lines.append([f"EmojiCanvas, {note}", *(interval(r, m) for m in METRICS)])
+        lines.append(["the same, nothing forgotten", *(interval(r, "without_" + m) for m in METRICS)])
+    return table(["", *METRICS], lines + [["SAeUron's paper, styles", "96.76", "98.70", "98.10", "-"], ["SAeUron's paper, objects", "84.23", "90.05", "76.78", "-"]])
+
+
+def compared():
+    """Each style by the pairs before and by those of now."""
+    before = {r["concept"]: r for r in rows("eval-style-before.tsv")}
+    lines = []
+    for r in rows("eval-style.tsv"):
+        b, last = before[r["concept"]], r["concept"] == "average"
+        lines.append([r["concept"], *("" if last else "{}, {}".format(*pair(x)) for x in (b, r)),
+                      *(f"{cell(number(b.get(m)), int(last))}, {cell(number(r.get(m)), int(last))}" for m in METRICS)])
+    return table(["style", "pair before", "pair now", *METRICS], lines)
+
+
+def evaluations_are_of_the_tree(program):
+    for domain in ("style", "object"):
+        found = [r for r in rows(f"eval-{domain}.tsv") if r["concept"] != "average"]
+        for hook in os.listdir(SAES):
+            with open(os.path.join(SAES, hook, "forget.json")) as f:
+                kept = json.load(f)
+            if set(kept) != {r["concept"] for r in found}:
+                continue
+            folder = os.path.join(SAES, hook)
+            sae = subprocess.run([program, "digest", folder], capture_output=True, text=True, check=True).stdout.split()[0]
+            for r in found:
+                k = kept[r["concept"]]
+                words = [f"top {k['top']}" if "top" in k else f"percentile {k['percentile']:g}", f"min-lift {k['min_lift']:g}" if "min_lift" in k else "",
+                         "window {}-{}".format(*k["window"]) if "window" in k else "", f"half {k['half']}" if "half" in k else ""]
+                if pair(r) != (" ".join(filter(None, words)), f"{k['strength']:g}", sae):
+                    raise SystemExit(f"docs/eval-{domain}.tsv evaluates \"{r['forget']}\", but {folder} says {k} and has the digest {sae}: evaluate again")
+            break
+        else:
+            raise SystemExit(f"docs/eval-{domain}.tsv: no forget.json under {SAES} has its concepts")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--saeuron", default=os.path.join(HERE, "..", "saeuron"))
     p.add_argument("--write", action="store_true")
     p.add_argument("--check", action="store_true")
     a = p.parse_args()
-    make = {"latents": lambda: latents(a.saeuron), "chosen": lambda: chosen("sweep-style.tsv"), "selections": lambda: selections("sweep-style.tsv")}
-    with open(PAGE) as f:
-        page = f.read()
-    new = re.sub(r"(<!-- results.py: (\w+) -->\n).*?(<!-- end -->\n)", lambda m: m[1] + make[m[2]]() + m[3], page, flags=re.S)
-    if a.check and new != page:
-        raise SystemExit("docs/results.md: its tables are not those of docs/*.tsv and ./saeuron select: python docs/results.py --write")
-    if a.write:
-        with open(PAGE, "w") as f:
-            f.write(new)
-    elif not a.check:
-        print("\n".join(make[name]() for name in re.findall(r"<!-- results.py: (\w+) -->", page)))
+    make = {"latents": lambda: latents(a.saeuron), "averages": averages, "compared": compared, "styles": lambda: evaluated("style"),
+            "objects": lambda: evaluated("object"), "chosen": lambda: chosen("sweep-style.tsv"), "selections": lambda: selections("sweep-style.tsv"),
+            "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
+    evaluations_are_of_the_tree(a.saeuron)
+    for path in PAGES:
+        with open(path) as f:
+            page = f.read()
+        new = re.sub(r"(<!-- results.py: (\w+) -->\n).*?(<!-- end -->\n)", lambda m: m[1] + make[m[2]]() + m[3], page, flags=re.S)
+        if a.check and new != page:
+            raise SystemExit(f"{path}: its tables are not those of docs/*.tsv and ./saeuron select: python docs/results.py --write")
+        if a.write:
+            with open(path, "w") as f:
+                f.write(new)
+        elif not a.check:
+            print("\n".join(make[name]() for name in re.findall(r"<!-- results.py: (\w+) -->", page)))
     return 0
 
 

@@ -628,7 +628,7 @@ def select(s, how):
     if "top" in how:
         order = np.lexsort((np.arange(s.size), -s))
         chosen, rest = order[:how["top"]], order[how["top"]:]
-        return np.sort(chosen), s[chosen].min() - s[rest].max()
+        return np.sort(chosen), s[chosen].min() - s[rest].max() if rest.size else math.inf
     r = how["percentile"] / 100 * (s.size - 1)
     v, lo = np.sort(s), int(math.floor(r))
     line = v[lo] + (r - lo) * (v[min(lo + 1, s.size - 1)] - v[lo])
@@ -696,11 +696,16 @@ def save_sae(cfg, tensors, mu, prompts):
         save(os.path.join(folder, name + ".safetensors"), {c: mu[c].numpy() for c in concepts}, metadata)
 
 
-def forget_list(mu, prompts, forgets, t):
+def forget_list(mu, prompts, forgets, t, thresholds=None):
+    """thresholds [T,n]: for choices with min_lift, the least multiple of them that a selected latent's mu is."""
     out = []
     for how in forgets:
-        latents, _ = select(scores(mu, prompts, how["concept"], t), how)
-        out.append((latents, mu[how["concept"]][t].numpy(), how["strength"]))
+        score, mine = scores(mu, prompts, how["concept"], t), mu[how["concept"]][t].numpy()
+        lifted = np.arange(len(mine))
+        if "min_lift" in how:
+            lifted = np.flatnonzero((mine > 0) & (mine.astype(np.float64) >= how["min_lift"] * thresholds[t].float().double().numpy()))
+        latents, _ = select(score[lifted], how)
+        out.append((lifted[latents], mine, how["strength"]))
     return out
 
 
@@ -1015,12 +1020,15 @@ class Unlearning:
         self.residual, self.step, self.decisions = residual, 0, []
 
     def __call__(self, module, inputs, output):
-        x = channels_last(output[0])
+        x = channels_last(output[0]).clone()
         t = self.rows[self.step]
         self.step += 1
-        y = edit(self.sae, x.reshape(-1, x.shape[-1]), forget_list(self.mu, self.prompts, self.choices, t), self.thresholds[t],
+        [half] = {c.get("half", "both") for c in self.choices}
+        rows = {"both": x, "unconditional": x[:len(x) // 2], "conditional": x[len(x) // 2:]}[half]  # views: diffusers' batch has the one with the prompt last
+        y = edit(self.sae, rows.reshape(-1, x.shape[-1]), forget_list(self.mu, self.prompts, self.choices, t, self.thresholds), self.thresholds[t],
                  self.residual, self.decisions)
-        return (y.view(x.shape).permute(0, 3, 1, 2),)
+        rows[:] = y.view(rows.shape)
+        return (x.permute(0, 3, 1, 2),)
 
 
 class Pipeline:

@@ -22,9 +22,9 @@ DEVICE=${DEVICE:-cpu}
 THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
-SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --tops 1,4,12 --min-lifts 0,3 --strengths=0,-0.1,-0.3,-1,-3,-10 --bisections 2}
-OBJECT_SWEEP=${OBJECT_SWEEP-}
-STYLE_SWEEP=${STYLE_SWEEP-}
+SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --min-lifts 3 --bisections 2}
+OBJECT_SWEEP=${OBJECT_SWEEP---tops 4,12 --strengths=0,-0.3,-1,-3,-10}
+STYLE_SWEEP=${STYLE_SWEEP---tops 2,4,12 --halves conditional --strengths=0,-0.1,-0.3,-1,-3}
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
 OBJECT_EVAL=${OBJECT_EVAL-$EVAL}
 STYLE_EVAL=${STYLE_EVAL-$EVAL}

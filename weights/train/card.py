@@ -1,6 +1,6 @@
 """The model card, from the facts the stages left in WORK.
 
-Not here: hooks, autoencoders and forgetting (forgetting.py); sampling: grid.json is what `sample.py` drew and judged.
+Not here: hooks and autoencoders (autoencoders.py), forgetting (docs/results.md); sampling: grid.json is what `sample.py` drew and judged.
 With --keep the sections on data, training, drawing and judges are another card's: that of a model whose networks were
 not trained again; with --judges besides, the last two are made anew. Writes WORK/README.md, which export.py puts in the
 model folder.
@@ -8,8 +8,8 @@ model folder.
 import json
 import re
 
+import autoencoders
 import common
-import forgetting
 
 TRAINED, JUDGED = ["", "Data", "Training"], ["What it draws", "The judges"]
 
@@ -93,15 +93,15 @@ def kept(path, titles):
     try:
         found = sections(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        forgetting.wrong(f"there is no {path} to keep sections of")
+        autoencoders.wrong(f"there is no {path} to keep sections of")
     missing = [t for t in titles if t not in found]
     if missing:
-        forgetting.wrong(f"{path} has no section {' and no '.join(missing)}: it is no card of ours")
+        autoencoders.wrong(f"{path} has no section {' and no '.join(missing)}: it is no card of ours")
     return "".join(found[t] for t in titles)
 
 
 def facts(a, name):
-    return forgetting.read(a.work / f"{name}.json")
+    return autoencoders.read(a.work / f"{name}.json")
 
 
 def earlier(key, sentence):
@@ -182,7 +182,7 @@ def main():
     p.add_argument("--out", type=common.pathlib.Path, help="default: WORK/README.md")
     a = p.parse_args()
     a.work = common.pathlib.Path(a.work)
-    measured = forgetting.sections(a.work, a.model or a.work / "emojicanvas")
+    measured = autoencoders.sections(a.work, a.model or a.work / "emojicanvas")
     first = [kept(a.keep, TRAINED) if a.keep else networks(a),
              kept(a.keep, JUDGED) if a.keep and not a.judges else drawn(a)]
     out = a.out or a.work / "README.md"

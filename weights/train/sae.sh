@@ -8,6 +8,8 @@
 #   EVERY    of their sampling steps every so many-th is trained on
 #   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on);
 #            DOMAIN_TIMES, or TIMES: how often each of these is taken, "1 1" for once
+#   PLAIN    the same of prompts without a style, and DOMAIN_PLAIN_TIMES. Where they are half of all, a style's latents say what it adds
+#            to a picture without one, and such a picture is left when they are ablated
 #   PARTS    pieces that activations are collected in; what a stop loses
 #   LATENTS, K, EPOCHS, BATCH, TRAIN                 of `saeuron train`; TRAIN: its further options
 #   TYPE     of collected activations           THREADS  0: all cores
@@ -29,6 +31,7 @@ style_HOOK=${style_HOOK:-up_blocks.1.attentions.2}
 NPROMPTS=${NPROMPTS:-1000}
 EVERY=${EVERY:-2}
 EARLY=${EARLY:-8:1500 1:6000}
+PLAIN=${PLAIN:-50:250 8:1000}
 PARTS=${PARTS:-4}
 LATENTS=${LATENTS:-256}
 K=${K:-8}
@@ -37,9 +40,11 @@ object_BATCH=${object_BATCH:-512}
 object_LATENTS=${object_LATENTS:-1024}
 object_K=${object_K:-16}
 EPOCHS=${EPOCHS:-8}
-style_EPOCHS=${style_EPOCHS:-4}
+style_EPOCHS=${style_EPOCHS:-2}
 TIMES=${TIMES:-1 1}
-style_TIMES=${style_TIMES:-4 2}
+style_TIMES=${style_TIMES:-2 1}
+PLAIN_TIMES=${PLAIN_TIMES:-0 0}
+style_PLAIN_TIMES=${style_PLAIN_TIMES:-2 2}
 TRAIN=${TRAIN:---lr 1e-3 --dead-feature-threshold 400000}
 style_TRAIN=${style_TRAIN:-$TRAIN --topk token}
 TYPE=${TYPE:-F16}
@@ -65,7 +70,7 @@ of() {                                      # of DOMAIN NAME: the domain's own v
 # Every calibration line in every style (stripped, one final full stop dropped, then the style, its underscores spaces), and as often
 # the captions of every object in every style. Of all of them NPROMPTS in the order of multiples of the golden section, which are
 # even over objects, lines and styles wherever one stops; every 20th to heldout.txt, the others to train.txt. Those that follow
-# go to early-N.txt, as EARLY asks.
+# go to early-N.txt, as EARLY asks, and of what is left those without a style to plain-N.txt.
 choose_prompts() {
     for file in "$PROMPTS"/*.txt; do
         object=$(basename "$file" .txt)
@@ -78,7 +83,7 @@ choose_prompts() {
                 print plain(style[i]) ? "An image of " object "." : styled("An image of " object, style[i])
             } }' "$file"
     done > "$WORK/all.txt"
-    awk -v wanted="$NPROMPTS" -v early="$EARLY" -v work="$WORK/" '
+    awk -v wanted="$NPROMPTS" -v early="$EARLY" -v plain="$PLAIN" -v work="$WORK/" '
         function gcd(a, b) { return b ? gcd(b, a % b) : a }
         { line[NR - 1] = $0 }
         END {
@@ -88,6 +93,13 @@ choose_prompts() {
             for (j = split(early, piece, " "); j > 0; j--) {
                 split(piece[j], pair, ":")
                 for (end = i + pair[2]; i < end; i++) print line[i * step % NR] > (work "early-" pair[1] ".txt")
+            }
+            for (j = split(plain, piece, " "); j > 0; j--) {
+                split(piece[j], pair, ":")
+                for (left = pair[2]; left && i < NR; i++) if (line[i * step % NR] !~ / style\.$/) {
+                    print line[i * step % NR] > (work "plain-" pair[1] ".txt")
+                    left--
+                }
             }
         }' "$WORK/all.txt"
     [ -s "$WORK/heldout.txt" ] && [ -s "$WORK/train.txt" ]
@@ -103,12 +115,12 @@ collect() {                                 # collect FOLDER PROMPTS SEED SHARD 
     "$SAEURON" collect -m "$MODEL" $threads $hooks --prompts "$prompts" --seed "$seed" --shard "$shard" --dtype "$TYPE" "$@" -o "$WORK/acts/$folder/"
 }
 
-early() {                                   # early DOMAIN: the files of EARLY, each as often as it is taken
-    times=$(of "$1" TIMES)
-    for pair in $EARLY; do
+further() {                                 # further KIND HOOK PAIRS TIMES: the files of EARLY or PLAIN, each as often as it is taken
+    times=$4
+    for pair in $3; do
         i=0
         while [ "$i" -lt "${times%% *}" ]; do
-            echo "$WORK/acts/early-${pair%:*}/$(of "$1" HOOK).safetensors"
+            echo "$WORK/acts/$1-${pair%:*}/$2.safetensors"
             i=$((i + 1))
         done
         times=${times#* }
@@ -118,7 +130,8 @@ early() {                                   # early DOMAIN: the files of EARLY, 
 train() {                                   # train DOMAIN
     hook=$(of "$1" HOOK)
     "$SAEURON" train $threads --hook "$hook" --latents "$(of "$1" LATENTS)" --k "$(of "$1" K)" --epochs "$(of "$1" EPOCHS)" --batch "$(of "$1" BATCH)" $(of "$1" TRAIN) \
-        --data "$WORK"/acts/part-*/"$hook".safetensors $(early "$1") \
+        --data "$WORK"/acts/part-*/"$hook".safetensors \
+        $(further early "$hook" "$EARLY" "$(of "$1" TIMES)") $(further plain "$hook" "$PLAIN" "$(of "$1" PLAIN_TIMES)") \
         -o "$WORK/sae/$hook" --resume
 }
 
@@ -146,6 +159,9 @@ while [ "$part" -lt "$PARTS" ]; do          # names that a shell sorts as number
 done
 for pair in $EARLY; do
     stage "early-${pair%:*}" collect "early-${pair%:*}" "$WORK/early-${pair%:*}.txt" "$((1000 + ${pair%:*}))" 0/1 --first "${pair%:*}"
+done
+for pair in $PLAIN; do
+    stage "plain-${pair%:*}" collect "plain-${pair%:*}" "$WORK/plain-${pair%:*}.txt" "$((2000 + ${pair%:*}))" 0/1 --first "${pair%:*}"
 done
 stage heldout collect heldout "$WORK/heldout.txt" 8 0/1
 for domain in $DOMAINS; do
