@@ -253,8 +253,8 @@ static void sweeps_mildest(void)
     CHECK(choices.c[0].top == 8 && choices.c[1].top == 8, "a selection that was not asked for is chosen");
 }
 
-/* The mildest rule: a pair that forgets at the first seed and not at the others gives way to the next stronger
- * strengths, until one forgets there, too. */
+/* The mildest rule: a pair that forgets at the first seed and not at the others gives way to the next
+ * stronger strengths, until one forgets there, too. */
 static void sweeps_stronger(void)
 {
     saeuron_error e = { 0 };
