@@ -16,11 +16,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PAGES = [os.path.join(HERE, "results.md"), os.path.join(HERE, "..", "README.md")]
-SAES = os.path.join(HERE, "..", "weights", "emojicanvas", "sae")
+MODEL = os.path.join(HERE, "..", "weights", "emojicanvas")
 METRICS = ("UA", "IRA", "CRA", "CRA_own")
-STYLES = "Bricks Glowing_Sunset Ink_Art Mosaic Neon_Lines On_Fire Pop_Art Rust Sketch Winter".split()
-OBJECTS = ("Architectures Bears Birds Butterfly Cats Dogs Fishes Flame Flowers Frogs Horses Human Jellyfish Rabbits Sandwiches Sea Statues Towers "
-           "Trees Waterfalls").split()
+with open(os.path.join(MODEL, "concepts.json")) as f:
+    DOMAINS = json.load(f)["domains"]
 TARGET = 95  # of UA, as `saeuron sweep` has it
 
 
@@ -56,7 +55,7 @@ def selected(program, concepts, top):
 def latents(program):
     """How steady the best latent of a concept is over the steps, and how much its own."""
     lines = []
-    for name, concepts in (("styles", STYLES), ("objects", OBJECTS)):
+    for name, concepts in ((f"{d}s", DOMAINS[d]["concepts"]) for d in ("style", "object")):
         best, many = selected(program, concepts, 1), selected(program, concepts, 16)
         steps = 1 + max(step for _, step in best)
         ids = {c: [best[c, t][0][0] for t in range(steps)] for c in concepts}
@@ -128,13 +127,12 @@ def selections(name):
 
 def interval(r, m):
     """98.6 (98.3 to 98.8)"""
-    return cell(number(r.get(m)), 1) + (f" ({float(r[m + '_low']):.1f} to {float(r[m + '_high']):.1f})" if number(r.get(m)) is not None else "")
+    return "-" if number(r.get(m)) is None else f"{float(r[m]):.1f} ({float(r[m + '_low']):.1f} to {float(r[m + '_high']):.1f})"
 
 
 def pair(r):
     """("top 4 half conditional", "-0.3", SAE) of "Cats top 4 half conditional strength -0.3 sae 0123456789abcdef statistics ..."."""
-    selection, strength, sae = re.fullmatch(re.escape(r["concept"]) + r" (.*) strength (\S+) sae (\w+).*", r["forget"]).groups()
-    return selection, strength, sae
+    return re.fullmatch(re.escape(r["concept"]) + r" (.*) strength (\S+) sae (\w+).*", r["forget"]).groups()
 
 
 def evaluated(domain):
@@ -169,24 +167,18 @@ def compared():
 
 
 def evaluations_are_of_the_tree(program):
-    for domain in ("style", "object"):
-        found = [r for r in rows(f"eval-{domain}.tsv") if r["concept"] != "average"]
-        for hook in os.listdir(SAES):
-            with open(os.path.join(SAES, hook, "forget.json")) as f:
-                kept = json.load(f)
-            if set(kept) != {r["concept"] for r in found}:
-                continue
-            folder = os.path.join(SAES, hook)
-            sae = subprocess.run([program, "digest", folder], capture_output=True, text=True, check=True).stdout.split()[0]
-            for r in found:
-                k = kept[r["concept"]]
-                words = [f"top {k['top']}" if "top" in k else f"percentile {k['percentile']:g}", f"min-lift {k['min_lift']:g}" if "min_lift" in k else "",
-                         "window {}-{}".format(*k["window"]) if "window" in k else "", f"half {k['half']}" if "half" in k else ""]
-                if pair(r) != (" ".join(filter(None, words)), f"{k['strength']:g}", sae):
-                    raise SystemExit(f"docs/eval-{domain}.tsv evaluates \"{r['forget']}\", but {folder} says {k} and has the digest {sae}: evaluate again")
-            break
-        else:
-            raise SystemExit(f"docs/eval-{domain}.tsv: no forget.json under {SAES} has its concepts")
+    for domain, d in DOMAINS.items():
+        folder = os.path.join(MODEL, "sae", d["hook"])
+        with open(os.path.join(folder, "forget.json")) as f:
+            kept = json.load(f)
+        sae = subprocess.run([program, "digest", folder], capture_output=True, text=True, check=True).stdout.split()[0]
+        found = {r["concept"]: r for r in rows(f"eval-{domain}.tsv")}
+        for concept in d["concepts"]:
+            k, r = kept[concept], found[concept]
+            words = [f"top {k['top']}" if "top" in k else f"percentile {k['percentile']:g}", f"min-lift {k['min_lift']:g}" if "min_lift" in k else "",
+                     "window {}-{}".format(*k["window"]) if "window" in k else "", f"half {k['half']}" if "half" in k else ""]
+            if pair(r) != (" ".join(filter(None, words)), f"{k['strength']:g}", sae):
+                raise SystemExit(f"docs/eval-{domain}.tsv evaluates \"{r['forget']}\", but {folder} says {k} and has the digest {sae}: evaluate again")
 
 
 def main():

@@ -432,81 +432,51 @@ static int read_selections(sweep_options *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* Each selection so far, `times` times: copy i of selection k at i * selections + k. *each: how many there
- * were. */
-static int multiply(sweep_options *s, size_t times, size_t *each, saeuron_error *err)
+static bool set_lift(const char *text, choice *c)
 {
-    *each = s->selections;
-    if (times * *each > SELECTIONS)
-        return fail(err, SAEURON_EUSAGE, "--tops, --percentiles, --min-lifts, --windows and --halves make "
-                    "more than %d selections: name fewer", SELECTIONS);
-    for (size_t i = *each; i < times * *each; i++)
-        s->selection[i] = s->selection[i - *each];
-    s->selections *= times;
+    return io_parse_double(text, &c->min_lift) && c->min_lift >= 0 && c->min_lift <= 1e6;
+}
+
+static bool set_window(const char *text, choice *c)
+{
+    return !strcmp(text, "all") || read_window(text, &c->first, &c->end);
+}
+
+static bool set_half(const char *text, choice *c)
+{
+    for (c->half = 0; c->half < HALVES && strcmp(text, half_name[c->half]);)
+        c->half++;
+    return c->half < HALVES;
+}
+
+/* Each selection so far with each of the names of "A,B,C", which set puts into it. wants: what a name may
+ * be. */
+static int vary(sweep_options *s, const char *option_name, const char *names, const char *wants,
+                bool (*set)(const char *text, choice *c), saeuron_error *err)
+{
+    choice before[SELECTIONS];
+    char   piece[40], known[160], now[160];
+    const size_t each = s->selections;
+    memcpy(before, s->selection, sizeof before);
+    for (size_t n = 0; next_piece(&names, piece, sizeof piece); n++) {
+        if ((n + 1) * each > SELECTIONS)
+            return fail(err, SAEURON_EUSAGE, "--tops, --percentiles, --min-lifts, --windows and --halves "
+                        "make more than %d selections: name fewer", SELECTIONS);
+        for (size_t i = 0; i < each; i++) {
+            s->selection[n * each + i] = before[i];
+            if (!set(piece, &s->selection[n * each + i]))
+                return fail(err, SAEURON_EUSAGE, "%s wants %s; not \"%s\"", option_name, wants, piece);
+        }
+        describe_selection(now, &s->selection[n * each]);
+        for (size_t i = 0; i < n; i++) {
+            describe_selection(known, &s->selection[i * each]);
+            if (!strcmp(known, now))
+                return fail(err, SAEURON_EUSAGE, "%s may name a value once only, not \"%s\" again",
+                            option_name, piece);
+        }
+        s->selections = (n + 1) * each;
+    }
     return SAEURON_OK;
-}
-
-/* --min-lifts: each selection so far with each of them. */
-static int read_lifts(sweep_options *s, saeuron_error *err)
-{
-    double lift[SELECTIONS];
-    size_t each, n = lifts ? read_reals("--min-lifts", lifts, 0, 1e6, lift, SELECTIONS, err) : 1;
-    int    code = n ? SAEURON_OK : SAEURON_EUSAGE;
-    if (!code)
-        code = multiply(s, n, &each, err);
-    for (size_t i = 0; !code && lifts && i < s->selections; i++)
-        s->selection[i].min_lift = lift[i / each];
-    return code;
-}
-
-/* --windows: each selection so far with each of them. */
-static int read_windows(sweep_options *s, saeuron_error *err)
-{
-    choice at[SELECTIONS];
-    char   piece[40];
-    size_t each, n = 0;
-    int    code = SAEURON_OK;
-    for (const char *names = windows; next_piece(&names, piece, sizeof piece); n++) {
-        at[n] = (choice){ .top = 0 };
-        if (strcmp(piece, "all") && !read_window(piece, &at[n].first, &at[n].end))
-            n = SELECTIONS;
-        if (n + 1 >= SELECTIONS)
-            return fail(err, SAEURON_EUSAGE, "--windows wants steps from 0, as all,3-50, fewer than %d; not "
-                        "\"%s\"", SELECTIONS, piece);
-    }
-    if (windows && (code = multiply(s, n, &each, err)) != SAEURON_OK)
-        return code;
-    for (size_t i = 0; windows && i < s->selections; i++) {
-        s->selection[i].first = at[i / each].first;
-        s->selection[i].end = at[i / each].end;
-    }
-    return code;
-}
-
-/* --halves: each selection so far with each of them. */
-static int read_halves(sweep_options *s, saeuron_error *err)
-{
-    int    half[HALVES];
-    char   piece[40];
-    size_t each, n = 0;
-    int    code = SAEURON_OK;
-    for (const char *names = halves; next_piece(&names, piece, sizeof piece); n++) {
-        int h = 0;
-        while (h < HALVES && strcmp(piece, half_name[h]))
-            h++;
-        for (size_t i = 0; i < n; i++)
-            if (half[i] == h)
-                h = HALVES;
-        if (h == HALVES)
-            return fail(err, SAEURON_EUSAGE, "--halves wants both, conditional or unconditional, each once; "
-                        "not \"%s\"", piece);
-        half[n] = h;
-    }
-    if (halves && (code = multiply(s, n, &each, err)) != SAEURON_OK)
-        return code;
-    for (size_t i = 0; halves && i < s->selections; i++)
-        s->selection[i].half = half[i / each];
-    return code;
 }
 
 static int read_strengths(sweep_options *s, saeuron_error *err)
@@ -624,11 +594,11 @@ static int sweep(measuring *w, saeuron_error *err)
     if (!code)
         code = read_selections(&s, err);
     if (!code)
-        code = read_lifts(&s, err);
+        code = vary(&s, "--min-lifts", lifts, "numbers from 0 to 1e6, as 0,3", set_lift, err);
     if (!code)
-        code = read_windows(&s, err);
+        code = vary(&s, "--windows", windows, "steps from 0, as all,3-50", set_window, err);
     if (!code)
-        code = read_halves(&s, err);
+        code = vary(&s, "--halves", halves, "both, conditional or unconditional", set_half, err);
     if (!code)
         code = read_strengths(&s, err);
     if (!code)
