@@ -16,7 +16,7 @@
 typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
-    bool   quick, overlap, together;
+    bool   quick, overlap, together, conditional;
     double strength;
     long   stop_at;
     uint64_t seed;
@@ -42,7 +42,9 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
-        .together = h.together, .how = { .strength = h.strength, .has_strength = h.strength < 0 },
+        .together = h.together,
+        .how = { .strength = h.strength, .has_strength = h.strength < 0,
+                 .half = SAEURON_HALF_CONDITIONAL, .has_half = h.conditional },
     };
     const int code = eval_run(b.x, &o, &outcome, e);
     if (left)
@@ -226,7 +228,11 @@ static void several_pairs(void)
                         judges_at("pairs"), ""), "there is no table of the other pair");
     CHECK(judges_shell("cmp -s '%s/eval.tsv' '%s/strength_-2/eval.tsv'", judges_at("pairs"),
                        judges_at("pairs")), "both pairs have the same results");
-    judges_shell("cd '%s' && rm -r strength_-2 images/Sketch/top_24_strength_-2 'images/Van Gogh/'*-2 "
+    must_eval("pairs", (how){ .strength = -2, .conditional = true, .quick = true });
+    CHECK(!judges_shell("grep -q 'Sketch top 24 half conditional strength -2 ' "
+                        "'%s/half_conditional_strength_-2/eval.tsv' %s", judges_at("pairs"), ""),
+          "there is no table of the half");
+    judges_shell("cd '%s' && rm -r *strength_-2 images/Sketch/top_24_*-2 'images/Van Gogh/'*-2 "
                  "images/Cats/*-2 %s", judges_at("pairs"), "");
     CHECK(judges_same("whole", "pairs"), "another pair changes the first one's files");
 }
