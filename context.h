@@ -67,6 +67,9 @@ int context_open(saeuron_context **ctx, const saeuron_host *host, const char *di
                  saeuron_error *err);
 /* Gives back all but the hooks, which must be unloaded (unload_hooks in forget.h). */
 void context_close(saeuron_context *ctx);
+/* An error when a file that the model or an SAE reads was written to since it was opened: what was made of it
+ * is of no one model. */
+int context_unchanged(const saeuron_context *ctx, saeuron_error *err);
 /* saeuron_model_digest. */
 uint64_t context_digest(const saeuron_context *ctx);
 /* DIR/NAME, a JSON object, into *f and *object, which is valid until io_close(f). */

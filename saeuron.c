@@ -670,6 +670,8 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
             run_batch(s, least(s->batch, o->count - s->first));
         code = s->code;
     }
+    if (!code)
+        code = context_unchanged(ctx, err);
     io_free(&ctx->host, memory);
     io_free(&ctx->host, s);
     return code;

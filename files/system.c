@@ -20,6 +20,7 @@
 
 #ifndef SAEURON_PLAIN_C
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -77,28 +78,40 @@ int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
 
 /* ---- the operating system: declared here, defined at the end ---- */
 
-/* Tries to map the regular file f->path into f. SAEURON_OK with f->data still NULL: read it instead. */
-static int os_map(io_file *f, saeuron_error *err);
+/* Opens f->path, once: a regular file is mapped into f; of anything else *in is a stream to read, which may
+ * give *most bytes. */
+static int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err);
 static void os_unmap(io_file *f);
 static void os_release(const io_file *f);
+/* Whether the file that f maps is still at f->path, and was written to since. */
+static bool os_written(const io_file *f);
+/* Whether nothing has this path; opens nothing. */
+static bool os_absent(const char *path);
 /* Creates o->temporary beside o->path and opens it, or o->path itself when it is a device. */
 static int os_create(io_out *o, saeuron_error *err);
 /* Asks the system to put on the disk what the C library was told to. 0, or -1 with errno. */
 static int os_sync(FILE *f);
-/* Renames over what is there. 0, or -1 with errno. */
-static int os_rename(const char *from, const char *to);
+/* Closes f, whose path is from, and renames it over what is at to; or removes it when to is NULL. 0, or -1
+ * with errno. */
+static int os_finish(FILE *f, const char *from, const char *to);
 
 /* ---- reading a file ---- */
 
+#define STREAM_MOST ((size_t)256 << 20) /* bytes of a pipe or device: some have no end */
+
 static int read_failed(const char *path, saeuron_error *err)
 {
-    if (errno == ENOENT)
+    const int reason = errno;
+    if (reason == ENOENT && os_absent(path))
         return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
-    return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(errno));
+    if (reason == ENOENT)
+        return fail(err, SAEURON_EIO,
+                    "%s: is a link to a file that is not there: fetch that file, or remove the link", path);
+    return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(reason));
 }
 
-/* Reads a whole stream of unknown length into memory that doubles as it goes. */
-static int read_stream(io_file *f, FILE *in, saeuron_error *err)
+/* Reads a whole stream of unknown length, at most `most` bytes, into memory that doubles as it goes. */
+static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
 {
     size_t room = 0, n = 0, got;
     unsigned char *data = NULL;
@@ -119,10 +132,13 @@ static int read_stream(io_file *f, FILE *in, saeuron_error *err)
         errno = EIO;
         got = fread(data + n, 1, room - n, in);
         n += got;
-    } while (got > 0);
-    if (ferror(in)) {
+    } while (got > 0 && n <= most);
+    if (ferror(in) || n > most) {
         io_free(f->host, data);
-        return read_failed(f->path, err);
+        return ferror(in) ? read_failed(f->path, err) :
+            fail(err, SAEURON_EIO,
+                 "%s: is no regular file, and gives more than %zu bytes: save them as a file first", f->path,
+                 most);
     }
     f->data = data;
     f->size = n;
@@ -143,14 +159,12 @@ int io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_erro
         f->origin = IO_HOST;
         return SAEURON_OK;
     }
-    code = os_map(f, err);
+    FILE  *in = NULL;
+    size_t most = SIZE_MAX;
+    code = os_open(f, &in, &most, err);
     if (code || f->data)
         return code;
-    errno = EIO;
-    FILE *in = fopen(path, "rb");
-    if (!in)
-        return read_failed(path, err);
-    code = read_stream(f, in, err);
+    code = read_stream(f, in, most, err);
     fclose(in);
     return code;
 }
@@ -172,6 +186,14 @@ void io_release(const io_file *f)
         os_release(f);
 }
 
+int io_unchanged(const io_file *f, saeuron_error *err)
+{
+    if (f->origin != IO_MAPPED || !os_written(f))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EIO,
+                "%s: was written to while it was in use: run again while nothing writes to it", f->path);
+}
+
 bool io_exists(const saeuron_host *host, const char *path)
 {
     if (host && host->map) {
@@ -181,10 +203,7 @@ bool io_exists(const saeuron_host *host, const char *path)
             host->unmap(host->user, data, size);
         return data != NULL;
     }
-    FILE *f = fopen(path, "rb");
-    if (f)
-        fclose(f);
-    return f != NULL;
+    return !os_absent(path);
 }
 
 /* ---- writing a file: all or nothing ---- */
@@ -225,7 +244,7 @@ int io_out_commit(io_out *o, saeuron_error *err)
         return write_failed(o, err);
     FILE *f = o->file;
     o->file = NULL;
-    if (fclose(f) != 0 || (o->temporary[0] && os_rename(o->temporary, o->path) != 0))
+    if (o->temporary[0] ? os_finish(f, o->temporary, o->path) : fclose(f))
         return write_failed(o, err);
     o->temporary[0] = 0;
     return SAEURON_OK;
@@ -233,9 +252,11 @@ int io_out_commit(io_out *o, saeuron_error *err)
 
 void io_out_abort(io_out *o)
 {
-    if (o->file)
+    if (o->file && o->temporary[0])
+        os_finish(o->file, o->temporary, NULL);
+    else if (o->file)
         fclose(o->file);
-    if (o->temporary[0])
+    else if (o->temporary[0])
         remove(o->temporary);
     o->file = NULL;
     o->temporary[0] = 0;
@@ -258,7 +279,26 @@ bool os_interrupted(void) { return interrupted != 0; }
 
 #ifndef SAEURON_PLAIN_C
 
-static int os_map(io_file *f, saeuron_error *err)
+static void stamp(uint64_t out[4], const struct stat *s)
+{
+    out[0] = (uint64_t)s->st_dev;
+    out[1] = (uint64_t)s->st_ino;
+    out[2] = (uint64_t)s->st_mtim.tv_sec;
+    out[3] = (uint64_t)s->st_mtim.tv_nsec;
+}
+
+static bool os_written(const io_file *f)
+{
+    struct stat s;
+    uint64_t now[4];
+    if (stat(f->path, &s) != 0)
+        return false;
+    stamp(now, &s);
+    return now[0] == f->stamp[0] && now[1] == f->stamp[1] &&
+           ((size_t)s.st_size != f->size || now[2] != f->stamp[2] || now[3] != f->stamp[3]);
+}
+
+static int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err)
 {
     struct stat s;
     const int fd = open(f->path, O_RDONLY | O_CLOEXEC);
@@ -269,16 +309,28 @@ static int os_map(io_file *f, saeuron_error *err)
         code = read_failed(f->path, err);
     else if (S_ISDIR(s.st_mode))
         code = fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", f->path);
-    else if (S_ISREG(s.st_mode) && s.st_size > 0 && (uintmax_t)s.st_size <= SIZE_MAX) {
+    else if (!S_ISREG(s.st_mode))
+        *most = STREAM_MOST;
+    else if (s.st_size > 0 && (uintmax_t)s.st_size <= SIZE_MAX) {
         void *data = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data != MAP_FAILED) {
             f->data = data;
             f->size = (size_t)s.st_size;
             f->origin = IO_MAPPED;
+            stamp(f->stamp, &s);
         }
     }
-    close(fd);
+    if (!code && !f->data && !(*in = fdopen(fd, "rb")))
+        code = read_failed(f->path, err);
+    if (!*in)
+        close(fd);
     return code;
+}
+
+static bool os_absent(const char *path)
+{
+    struct stat s;
+    return lstat(path, &s) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 static void os_unmap(io_file *f) { munmap((void *)(uintptr_t)f->data, f->size); }
@@ -304,6 +356,28 @@ static void os_expect(void *p, size_t n)
 #endif
 }
 
+/* A new file; or one that a killed process left, known by its lock: a living one's is held until it is
+ * renamed. -1 with errno EEXIST when it is somebody's. */
+static int open_temporary(const char *path)
+{
+    struct stat s, named;
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
+        return fd;                              /* ours, also where no file can be locked */
+    if (fd < 0 && errno == EEXIST)
+        fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    else if (fd < 0)
+        return -1;
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &s) == 0 && lstat(path, &named) == 0 &&
+        s.st_ino == named.st_ino && s.st_dev == named.st_dev && S_ISREG(s.st_mode) && s.st_nlink == 1 &&
+        s.st_uid == geteuid() && ftruncate(fd, 0) == 0)
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    errno = EEXIST;
+    return -1;
+}
+
 static int os_create(io_out *o, saeuron_error *err)
 {
     struct stat s;
@@ -313,9 +387,9 @@ static int os_create(io_out *o, saeuron_error *err)
         o->file = fopen(o->path, "wb");
         return o->file ? SAEURON_OK : write_failed(o, err);
     }
-    for (int attempt = 0; attempt < 1000; attempt++) {
-        snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%ld-%d", o->path, (long)getpid(), attempt);
-        const int fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
+        const int fd = open_temporary(o->temporary);
         if (fd >= 0) {
             o->file = fdopen(fd, "wb");
             if (o->file)
@@ -333,7 +407,15 @@ static int os_create(io_out *o, saeuron_error *err)
 }
 
 static int os_sync(FILE *f) { return fsync(fileno(f)); }
-static int os_rename(const char *from, const char *to) { return rename(from, to); }
+
+/* Closing gives the lock of open_temporary back, so it comes last. */
+static int os_finish(FILE *f, const char *from, const char *to)
+{
+    const int code = to ? rename(from, to) : remove(from), reason = errno;
+    fclose(f);
+    errno = reason;
+    return code;
+}
 
 int io_make_dir(const char *path, saeuron_error *err)
 {
@@ -347,8 +429,9 @@ int io_make_dir(const char *path, saeuron_error *err)
         if (c != '/' && c != 0)
             continue;
         *p = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST && !(stat(part, &s) == 0 && S_ISDIR(s.st_mode)))
-            return fail(err, SAEURON_EIO, "%s: the folder cannot be made: %s", part, strerror(errno));
+        const int reason = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (reason && reason != EEXIST && !(stat(part, &s) == 0 && S_ISDIR(s.st_mode)))
+            return fail(err, SAEURON_EIO, "%s: the folder cannot be made: %s", part, strerror(reason));
         *p = c;
         if (!c)
             break;
@@ -371,20 +454,77 @@ int os_terminal_width(void)
         : 0;
 }
 
+void os_open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* gets the lowest: fd */
+}
+
 static void on_interrupt(int number)
 {
     (void)number;
     interrupted = 1;
 }
 
-void os_catch_interrupt(void)
+/* The path of the mapping that address lies in, out of Linux' /proc/self/maps ("FROM-TO ... /PATH"), into
+ * out [size]; elsewhere "". Calls only what a signal handler may. */
+static void path_mapped_at(uintptr_t address, char *out, size_t size)
 {
-    struct sigaction a;
+    uintptr_t end[2] = { 0, 0 };
+    size_t    n = 0, from = 0;          /* letters of the path; which of FROM and TO is read */
+    char      c;
+    bool      path = false;
+    const int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && read(fd, &c, 1) == 1) {
+        const char *digits = "0123456789abcdef", *digit = c ? strchr(digits, c) : NULL;
+        path = path || c == '/';
+        if (c == '\n' && end[0] <= address && address < end[1])
+            break;
+        if (c == '\n') {
+            end[0] = end[1] = n = from = 0;
+            path = false;
+        } else if (path) {
+            if (n + 1 < size)
+                out[n++] = c;
+        } else if (from < 2) {
+            if (digit)
+                end[from] = end[from] * 16 + (uintptr_t)(digit - digits);
+            else
+                from++;
+        }
+    }
+    out[n] = 0;
+    if (fd >= 0)
+        close(fd);
+}
+
+/* A page of a mapped file is gone. */
+static void on_lost_page(int number, siginfo_t *info, void *context)
+{
+    static const char end[] = ": became shorter while in use, or its disk failed: run again while nothing "
+                              "writes to it\n";
+    char line[1200] = "saeuron: ";
+    (void)number, (void)context;
+    path_mapped_at((uintptr_t)info->si_addr, line + 9, sizeof line - sizeof end - 9);
+    memcpy(line + strlen(line), end, sizeof end);
+    (void)!write(STDERR_FILENO, line, strlen(line));
+    _exit(1);
+}
+
+void os_catch_signals(void)
+{
+    static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction a, was;
     memset(&a, 0, sizeof a);
     a.sa_handler = on_interrupt;
     a.sa_flags = (int)SA_RESETHAND; /* the second one finds the default again */
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
+        if (sigaction(stops[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) /* nohup, a job of a script */
+            sigaction(stops[i], &a, NULL);
+    a.sa_sigaction = on_lost_page;
+    a.sa_flags = (int)(SA_RESETHAND | SA_SIGINFO);
+    sigaction(SIGBUS, &a, NULL);
 #ifdef SIGXFSZ
     signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a failed write, which can be reported */
 #endif
@@ -420,20 +560,32 @@ void os_load_stop(long process)
 
 #else /* plain C99: files are read, never mapped; no folders, terminals or cores are known of */
 
-static int os_map(io_file *f, saeuron_error *err)
+static int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err)
 {
-    (void)f, (void)err;
-    return SAEURON_OK;
+    (void)most;
+    errno = EIO;
+    *in = fopen(f->path, "rb");
+    return *in ? SAEURON_OK : read_failed(f->path, err);
+}
+
+/* C99 can only try to open it, and errno is all that tells why that failed. */
+static bool os_absent(const char *path)
+{
+    errno = 0;
+    FILE *f = fopen(path, "rb");
+    if (f)
+        fclose(f);
+    return !f && (errno == 0 || errno == ENOENT);
 }
 
 static void os_unmap(io_file *f) { (void)f; }
+static bool os_written(const io_file *f) { return f->origin == IO_NONE; }
 static void os_release(const io_file *f) { (void)f; }
 static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
 static int os_create(io_out *o, saeuron_error *err)
 {
-    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%08lx", o->path,
-             (unsigned long)time(NULL) & 0xFFFFFFFFul);
+    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-0", o->path);
     errno = EIO;
     o->file = fopen(o->temporary, "wb");
     if (o->file)
@@ -449,8 +601,12 @@ static int os_sync(FILE *f)
 }
 
 /* C99 leaves open whether rename replaces a file; where it does not, the old one goes first. */
-static int os_rename(const char *from, const char *to)
+static int os_finish(FILE *f, const char *from, const char *to)
 {
+    if (fclose(f) != 0)
+        return -1;
+    if (!to)
+        return remove(from);
     if (rename(from, to) == 0)
         return 0;
     remove(to);
@@ -483,6 +639,12 @@ static void on_interrupt(int number)
     signal(number, SIG_DFL);
 }
 
-void os_catch_interrupt(void) { signal(SIGINT, on_interrupt); }
+void os_open_standard(void) { }
+
+void os_catch_signals(void)
+{
+    if (signal(SIGINT, SIG_IGN) != SIG_IGN)
+        signal(SIGINT, on_interrupt);
+}
 
 #endif

@@ -34,21 +34,28 @@ typedef struct io_file {
     char   path[1024];      /* for messages */
     const saeuron_host *host;
     enum { IO_NONE, IO_HOST, IO_MAPPED, IO_READ } origin; /* how io_close gives the bytes back */
+    uint64_t stamp[4];      /* of a mapped file: device, inode, when it was last written to (s, ns) */
 } io_file;
 
-/* SAEURON_ENOENT when absent, SAEURON_EIO when unreadable or a folder. host must outlive f. After an error f
- * needs no io_close, and may have one. */
+/* Opens path, once. SAEURON_ENOENT when absent; SAEURON_EIO when unreadable, a folder, a link to nothing, or
+ * a pipe or device that gives more than 256 MB. host must outlive f. After an error f needs no io_close, and
+ * may have one. */
 int  io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err);
 void io_close(io_file *f);
 /* Says that a mapped file is not needed for now: its pages leave this process until they are read again. */
 void io_release(const io_file *f);
-bool io_exists(const saeuron_host *host, const char *path); /* a file that can be read */
+/* SAEURON_EIO when the file that f maps was written to since io_open, so that bytes may have changed between
+ * two looks at them. Another file in its place (as io_out_commit leaves it) does no harm. */
+int  io_unchanged(const io_file *f, saeuron_error *err);
+/* Something has this path, be it a file that cannot be read; nothing is opened. */
+bool io_exists(const saeuron_host *host, const char *path);
 
 /* ---- whole files out ---- */
 
 /* A file being written, all or nothing. Bytes go to a temporary file beside path; commit flushes it to the
  * disk and renames it over path. After any error, and after abort, the temporary file is gone, path is as it
- * was, and writes and commits only fail again. A path that exists and is no regular file (/dev/stdout) is
+ * was, and writes and commits only fail again. What a killed process left of its temporary file, the next one
+ * that writes to path takes. A path that exists and is no regular file (/dev/stdout) is
  * written directly. */
 typedef struct io_out { void *file; char path[1024], temporary[1088]; } io_out;
 int  io_out_open(io_out *o, const char *path, saeuron_error *err);
@@ -63,7 +70,12 @@ int io_make_dir(const char *path, saeuron_error *err);  /* and the folders above
 
 double os_seconds(void);                 /* from some moment on, never back if the system has such a clock */
 int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal */
-void   os_catch_interrupt(void);         /* Ctrl-C sets a flag from now on; a second one ends the program */
+/* Descriptors 0, 1 and 2 that the caller closed are opened, so that no file gets their number: reading from
+ * them and writing to them fails. */
+void   os_open_standard(void);
+/* Ctrl-C, SIGTERM and SIGHUP set a flag from now on, unless they were ignored; a second one ends the program.
+ * A mapped file that becomes shorter while it is read ends the program with a line that names it. */
+void   os_catch_signals(void);
 bool   os_interrupted(void);
 int    os_cores(void);
 long   os_load_start(void);              /* a process that keeps a core busy while this one runs; or 0 */

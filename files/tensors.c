@@ -479,6 +479,14 @@ void tensors_release(const tensors *t)
         io_release(&t->files[i]);
 }
 
+int tensors_unchanged(const tensors *t, saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < t->file_count && !code; i++)
+        code = io_unchanged(&t->files[i], err);
+    return code;
+}
+
 tensor *tensors_find(const tensors *t, const char *name)
 {
     size_t low = 0, high = t->count;

@@ -45,6 +45,7 @@ int  tensors_open_model(tensors *t, const saeuron_host *host, const char *dir, c
                         saeuron_error *err);
 void tensors_close(tensors *t);
 void tensors_release(const tensors *t);                       /* io_release of its files */
+int  tensors_unchanged(const tensors *t, saeuron_error *err); /* io_unchanged of its files */
 tensor *tensors_find(const tensors *t, const char *name);     /* NULL when absent */
 const char *io_dtype_name(dtype type);                        /* "F16"; "?" for DT_NONE */
 /* h (0 at first) hashed on over every tensor's bytes, in file order: it tells contents apart, whatever their

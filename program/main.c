@@ -50,7 +50,7 @@ static int run_command(int argc, char **argv)
     if (!code && given("--help")) {
         print_help(c);
     } else if (!code) {
-        os_catch_interrupt();
+        os_catch_signals();
         code = c->run(&err);
     }
     return code ? complain(c ? c->name : NULL, &err) : 0;
@@ -59,6 +59,7 @@ static int run_command(int argc, char **argv)
 int main(int argc, char **argv)
 {
     int code = 0;
+    os_open_standard();
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_commands();
         code = argc < 2 ? 2 : 0;

@@ -7,6 +7,7 @@
  * each was read there and run. */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
+#include "scratch.h"
 #include "shots.h"
 
 #include <stdio.h>
@@ -270,9 +271,45 @@ static void tokenizer_files(void)
     tiny_free(&files);
 }
 
+/* A file written to while the model is open: what was drawn is of no one model, whichever file it was. Put in
+ * its place whole, as a download does it, another does no harm. */
+static void written_while_open(void)
+{
+    static const struct { const char *file, *command; bool harm; } cases[] = {
+        { TEXT, "printf x | dd of=%s bs=1 seek=3000 conv=notrunc 2>/dev/null", true },
+        { UNET, "printf x >> %s", true }, { VAE, "touch %s", true },
+        { STYLES "/sae.safetensors", "touch %s", true }, { STYLES "/stats.safetensors", "touch %s", true },
+        { TEXT, "cp %s $F.new; mv $F.new $F", false }, { UNET, "rm %s", false },
+    };
+    char dir[1024], path[1300], line[1500];
+    shot s;
+    snprintf(dir, sizeof dir, "%s", at("open"));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        saeuron_error e = { 0 };
+        saeuron_context *x = NULL;
+        tiny_make(&files);
+        tiny_write(&files, dir);
+        tiny_free(&files);
+        snprintf(path, sizeof path, "%s/%s", dir, cases[i].file);
+        setenv("F", path, 1);
+        snprintf(line, sizeof line, "touch -d 2001-01-01 %s", path);
+        CHECK(system(line) == 0 && saeuron_open(&x, NULL, dir, &e) == SAEURON_OK, "%s", e.text);
+        must_forget(x, "Sketch", 8);
+        must_shoot(x, (saeuron_generate_options){ .steps = TINY_STEPS, .count = 1 }, &s);
+        snprintf(line, sizeof line, cases[i].command, path);
+        CHECK(system(line) == 0, "%s", line);
+        const int code = shoot(x, (saeuron_generate_options){ .steps = TINY_STEPS, .count = 1 }, &s, &e);
+        if (cases[i].harm)
+            check_error(cases[i].command, code, SAEURON_EIO, &e, "was written to|saeuron");
+        else
+            CHECK(code == SAEURON_OK, "%s: %s", cases[i].command, e.text);
+        saeuron_close(x);
+    }
+}
+
 const test_case context_tests[] = {
     { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "two_contexts", two_contexts },
     { "beside_the_networks", beside_the_networks }, { "which_file", which_file },
     { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read },
-    { "tokenizer_files", tokenizer_files }, { NULL, NULL },
+    { "tokenizer_files", tokenizer_files }, { "written_while_open", written_while_open }, { NULL, NULL },
 };

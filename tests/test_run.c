@@ -30,7 +30,6 @@ static int shell(const char *format, const char *a, const char *b)
 
 static bool same_folders(const char *a, const char *b)
 {
-    shell("find '%s' '%s' -name '*.tmp-*' -delete", at(a), at(b)); /* what a killed process leaves */
     return shell("diff -r '%s' '%s' >/dev/null", at(a), at(b)) == 0 &&
            shell("test -s '%s/sae.safetensors' && test -s '%s/train.json'", at(a), at(b)) == 0;
 }
@@ -41,18 +40,21 @@ typedef struct how {
     const char *data[3];            /* none: sampled */
     size_t buffer;                  /* then */
     int    threads;
-    long   stop_at, kill_at;        /* call of progress or watch that stops, or kills, it (from 1; 0: none) */
+    /* call of progress or watch that stops it, kills it, or writes to its data (from 1; 0: none) */
+    long   stop_at, kill_at, touch_at;
     bool   fresh;                   /* without --resume */
     const char *what;               /* the option that differs from the others', and its value */
     double value;
 } how;
 
-typedef struct counter { long calls, stop_at, kill_at; } counter;
+typedef struct counter { long calls, stop_at, kill_at, touch_at; } counter;
 
 static int count_call(counter *c)
 {
     if (++c->calls == c->kill_at)
         kill(getpid(), SIGKILL);
+    if (c->calls == c->touch_at)
+        shell("touch '%s' %s", at("whole.safetensors"), "");
     return c->stop_at && c->calls >= c->stop_at; /* as an interrupt does, it stays asked for */
 }
 static int on_progress(void *user, const char *stage, size_t done, size_t total)
@@ -120,7 +122,7 @@ static int run_into(const char *name, how h, long *calls, saeuron_error *e)
 {
     const char *paths[3];
     size_t count = 0;
-    counter c = { 0, h.stop_at, h.kill_at };
+    counter c = { 0, h.stop_at, h.kill_at, h.touch_at };
     map_source s = { .rows = 0 };
     static tiny model;
     saeuron_context *x = NULL;
@@ -217,6 +219,16 @@ static void stopped(void)
         CHECK(calls == 0, "a finished run went on for %ld calls", calls);
         test_note("kind %zu: %ld calls, %ld stops", i, all, stops);
     }
+    static const char *const parts[] = { "cfg.json", "train.tsv", "density.tsv" };
+    saeuron_error e = { 0 };
+    for (size_t i = 0; i < 3; i++) {
+        shell("rm '%s/%s'", at("stops"), parts[i]);
+        const int code = run_into("stops", kinds[1], NULL, &e);
+        check_error(parts[i], code, SAEURON_EFORMAT, &e, parts[i]);
+        shell("rm '%s/train.json'", at("stops"), ""); /* as the message says */
+        CHECK(run_into("stops", kinds[1], NULL, &e) == SAEURON_OK && same_folders("whole", "stops"), "%s: %s",
+              parts[i], e.text);
+    }
 }
 
 /* Killed outright at 20 seeded points each, some of them inside a checkpoint, one after the other and each
@@ -312,8 +324,13 @@ static void damaged_checkpoints(void)
         { "sed -i 's/\"contract\":\"1\"/\"contract\":\"0\"/' '%s'", "contract 0|has 1", SAEURON_EFORMAT },
         { "o=$(($(head -c 8 '%s' | od -An -t u8) + 8)); printf '\\377\\377\\377\\377' | dd of=\"$F\" bs=1 "
           "seek=$o conv=notrunc 2>/dev/null", "encoder.weight|not finite", SAEURON_ENAN },
+        { "o=$(($(head -c 8 '%s' | od -An -t u8) + 8 + $V)); printf '\\0\\0\\200\\277' | dd of=\"$F\" bs=1 "
+          "seek=$o conv=notrunc 2>/dev/null", "adam.v.encoder.weight|negative", SAEURON_EFORMAT },
     };
     saeuron_error e = { 0 };
+    char adam_v[32]; /* after the SAE's four tensors, and adam.m's */
+    snprintf(adam_v, sizeof adam_v, "%zu", 2 * sizeof(float) * (2 * 96 * WIDTH + 96 + WIDTH));
+    setenv("V", adam_v, 1);
     prepare();
     CHECK(run_into("cut", (how){ .data = { "whole.safetensors" }, .kill_at = 0, .stop_at = 23 }, NULL,
                    &e) == SAEURON_ECANCEL, "%s", e.text);
@@ -327,6 +344,22 @@ static void damaged_checkpoints(void)
         const int code = run_into("cut", (how){ .data = { "whole.safetensors" } }, NULL, &e);
         check_error(cases[i].command, code, cases[i].code, &e, cases[i].words);
         CHECK(!there(at("cut/sae.safetensors")), "case %zu: something was written all the same", i);
+    }
+}
+
+/* Data that is written to meanwhile: neither a checkpoint nor an SAE is made of it. */
+static void data_written_to(void)
+{
+    static const struct { long call; const char *left; } cases[] = { { 1, NULL }, { 14, "checkpoint" } };
+    saeuron_error e = { 0 };
+    prepare();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        shell("rm -rf '%s'; touch -d 2001-01-01 '%s'", at("touched"), at("whole.safetensors"));
+        const how h = { .data = { "whole.safetensors" }, .touch_at = cases[i].call };
+        const int code = run_into("touched", h, NULL, &e);
+        check_error("data", code, SAEURON_EIO, &e, "whole.safetensors|was written to");
+        CHECK(there(at("touched/checkpoint.safetensors")) == !!cases[i].left &&
+              !there(at("touched/sae.safetensors")), "call %ld", cases[i].call);
     }
 }
 
@@ -430,7 +463,7 @@ static void allocations(void)
     memset(&memory, 0, sizeof memory);
     for (; fail_at < 400 && code == SAEURON_ENOMEM; fail_at++) {
         const char *path = at("whole.safetensors");
-        counter c = { 0, 0, 0 };
+        counter c = { .calls = 0 };
         map_source s;
         saeuron_host host = tiny_host(&memory);
         host.map = NULL;
@@ -497,6 +530,7 @@ static void results(void)
 const test_case run_tests[] = {
     { "same_bytes", same_bytes }, { "stopped", stopped }, { "killed", killed },
     { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints },
+    { "data_written_to", data_written_to },
     { "stops_at_nan", stops_at_nan }, { "full_disk", full_disk }, { "bad_options", bad_options },
     { "allocations", allocations }, { "results", results }, { NULL, NULL },
 };

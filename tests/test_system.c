@@ -6,11 +6,13 @@
 #include "files/npy.h"
 #include "files/png.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,6 +112,9 @@ static void folders(void)
     CHECK(io_write_file(at("d/e/f/g"), "x", 1, &e) == SAEURON_OK, "%s", e.text);
     CHECK(io_make_dir(at("d/e/f/g"), &e) == SAEURON_EIO && io_make_dir(at("d/e/f/g/h"), &e) == SAEURON_EIO,
           "a file is no folder");
+    if (access("/proc/self", F_OK) == 0 && access("/sys/kernel", F_OK) == 0)
+        CHECK(io_make_dir("/sys/kernel/saeuron", &e) == SAEURON_EIO && strstr(e.text, "cannot be made") &&
+              !strstr(e.text, "No such file"), "%s", e.text);
 #endif
 }
 
@@ -149,13 +154,158 @@ static void reads_a_pipe(void)
     waitpid(child, NULL, 0);
 }
 
+/* A pipe with a name is opened once: what opens it twice waits for ever for a second writer. What has no end
+ * is read to a bound. */
+static void reads_each_once(void)
+{
+    saeuron_error e;
+    io_file f;
+    CHECK(mkfifo(at("fifo"), 0600) == 0 && io_exists(NULL, at("fifo")), "no fifo");
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        FILE *out = fopen(at("fifo"), "wb");
+        _exit(!out || fwrite("five\n", 1, 5, out) != 5 || fclose(out));
+    }
+    alarm(60);
+    CHECK(io_open(&f, NULL, at("fifo"), &e) == SAEURON_OK && f.size == 5 && !memcmp(f.data, "five\n", 5),
+          "%s", e.text);
+    alarm(0);
+    io_close(&f);
+    waitpid(child, NULL, 0);
+    if (access("/dev/zero", R_OK) == 0)
+        CHECK(io_open(&f, NULL, "/dev/zero", &e) == SAEURON_EIO && strstr(e.text, "save them as a file"),
+              "%s", e.text);
+}
+
+/* Only what is not there is absent: where a link leads nowhere or in a circle, a caller must not take
+ * defaults. */
+static void only_nothing_is_absent(void)
+{
+    static const struct { const char *name, *to, *words; int code; bool there; } cases[] = {
+        { "nothing", NULL, "there is no such file", SAEURON_ENOENT, false },
+        { "dangling", "nothing", "a link to a file that is not there", SAEURON_EIO, true },
+        { "circle", "circle", "cannot be read", SAEURON_EIO, true },
+        { "plain/below", NULL, "cannot be read", SAEURON_EIO, false },
+    };
+    saeuron_error e;
+    io_file f;
+    io_write_file(at("plain"), "x", 1, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK(!cases[i].to || symlink(cases[i].to, at(cases[i].name)) == 0, "no link");
+        CHECK(io_exists(NULL, at(cases[i].name)) == cases[i].there, "%s", cases[i].name);
+        CHECK(io_open(&f, NULL, at(cases[i].name), &e) == cases[i].code && strstr(e.text, cases[i].words),
+              "%s: %s", cases[i].name, e.text);
+    }
+}
+
+/* What a killed process left beside a path goes with the next write; what a living one writes stays, and so
+ * do links and files of two names. */
+static void temporary_files(void)
+{
+    saeuron_error e;
+    io_out a, b;
+    size_t n;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (io_out_open(&a, at("t"), &e) == SAEURON_OK && io_out_write(&a, "half", 4, &e) == SAEURON_OK)
+            fflush(a.file);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    CHECK(files_like("t.tmp-") == 1 && !io_exists(NULL, at("t")), "the killed one left nothing");
+    CHECK(io_out_open(&a, at("t"), &e) == SAEURON_OK && io_out_open(&b, at("t"), &e) == SAEURON_OK &&
+          files_like("t.tmp-") == 2, "two write at once");
+    CHECK(io_out_write(&a, "a", 1, &e) == SAEURON_OK && io_out_write(&b, "bb", 2, &e) == SAEURON_OK &&
+          io_out_commit(&a, &e) == SAEURON_OK && io_out_commit(&b, &e) == SAEURON_OK, "%s", e.text);
+    unsigned char *p = read_bytes(at("t"), &n);
+    CHECK(n == 2 && !memcmp(p, "bb", 2) && files_like("t.tmp-") == 0, "%zu bytes", n);
+    free(p);
+    CHECK(symlink("t", at("t.tmp-0")) == 0 && io_write_file(at("u"), "old", 3, &e) == SAEURON_OK &&
+          link(at("u"), at("t.tmp-1")) == 0, "no links");
+    CHECK(io_write_file(at("t"), "ccc", 3, &e) == SAEURON_OK, "%s", e.text);
+    p = read_bytes(at("u"), &n);
+    CHECK(n == 3 && !memcmp(p, "old", 3), "wrote through a link");
+    free(p);
+    remove(at("t.tmp-0"));
+    remove(at("t.tmp-1"));
+}
+
+/* A mapped file that becomes shorter: one line that names it, and no signal. */
+static void mapped_file_shrinks(void)
+{
+    static unsigned char bytes[100000];
+    char said[600] = "";
+    int status = 0, fd[2];
+    saeuron_error e;
+    io_file f;
+    CHECK(io_write_file(at("shrinks"), bytes, sizeof bytes, &e) == SAEURON_OK && pipe(fd) == 0, "%s", e.text);
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(fd[1], STDERR_FILENO);
+        os_catch_signals();
+        if (io_open(&f, NULL, at("shrinks"), &e) != SAEURON_OK || truncate(at("shrinks"), 10) != 0)
+            _exit(2);
+        _exit(3 + f.data[sizeof bytes - 1]);
+    }
+    close(fd[1]);
+    const ssize_t n = read(fd[0], said, sizeof said - 1);
+    close(fd[0]);
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1 && n > 0 && strstr(said, "became shorter"),
+          "status %d: %s", status, said);
+    if (access("/proc/self/maps", R_OK) == 0)
+        CHECK(!strncmp(said, "saeuron: /", 10) && strstr(said, "/shrinks: became"), "%s", said);
+}
+
+/* A descriptor that the caller closed is no file's: neither reading nor writing it works. */
+static void standard_descriptors(void)
+{
+    int status = 0;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        char c;
+        for (int fd = 0; fd < 3; fd++)
+            close(fd);
+        os_open_standard();
+        const int next = open(at("next"), O_RDWR | O_CREAT, 0600);
+        _exit(next != 3 || read(0, &c, 1) >= 0 || write(1, "x", 1) >= 0 || write(2, "x", 1) >= 0);
+    }
+    waitpid(child, &status, 0);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
+}
+
+/* SIGHUP is a stop like Ctrl-C; what was ignored when the program began (nohup) stays so. */
+static void signals_of_a_session(void)
+{
+    static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
+    for (size_t i = 0; i < 3; i++)
+        for (int ignored = 0; ignored < 2; ignored++) {
+            int status = 0;
+            fflush(stdout);
+            const pid_t child = fork();
+            if (child == 0) {
+                signal(stops[i], ignored ? SIG_IGN : SIG_DFL);
+                os_catch_signals();
+                raise(stops[i]);
+                _exit(os_interrupted() == !ignored ? 0 : 1);
+            }
+            waitpid(child, &status, 0);
+            CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "signal %d ignored %d: status %d", stops[i],
+                  ignored, status);
+        }
+}
+
 static void interrupt_flag(void)
 {
     int status = 0;
     fflush(stdout);
     const pid_t child = fork();
     if (child == 0) {
-        os_catch_interrupt();
+        os_catch_signals();
         const bool before = os_interrupted();
         raise(SIGINT);
         if (!before && os_interrupted())
@@ -177,6 +327,9 @@ static void clock_and_cores(void)
 const test_case system_tests[] = {
     { "memory_products", memory_products }, { "path_joins", path_joins },
     { "write_replaces", write_replaces }, { "write_fails_cleanly", write_fails_cleanly },
-    { "folders", folders }, { "reads_a_pipe", reads_a_pipe }, { "interrupt_flag", interrupt_flag },
+    { "folders", folders }, { "reads_a_pipe", reads_a_pipe }, { "reads_each_once", reads_each_once },
+    { "only_nothing_is_absent", only_nothing_is_absent }, { "temporary_files", temporary_files },
+    { "mapped_file_shrinks", mapped_file_shrinks }, { "standard_descriptors", standard_descriptors },
+    { "signals_of_a_session", signals_of_a_session }, { "interrupt_flag", interrupt_flag },
     { "clock_and_cores", clock_and_cores }, { NULL, NULL },
 };

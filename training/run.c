@@ -116,6 +116,9 @@ static int save_checkpoint(run *r, saeuron_error *err)
     tensor_out list[TRAINER_SAVED + 1];
     metadata f = r->facts;
     io_out out;
+    int code = source_unchanged(r->s, err);
+    if (code)
+        return code;
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
     for (size_t i = 0; i < TRAINER_SAVED; i++)
@@ -123,7 +126,7 @@ static int save_checkpoint(run *r, saeuron_error *err)
     list[TRAINER_SAVED] = (tensor_out){ .name = LOG_TENSOR, .type = DT_U8, .ndim = 1, .shape = { r->log.n } };
     metadata_text(&f, "format", CHECKPOINT_FORMAT);
     metadata_add(&f, "step", "%zu", r->step);
-    int code = tensors_begin(&out, r->host, r->checkpoint, list, TRAINER_SAVED + 1, f.pair, err);
+    code = tensors_begin(&out, r->host, r->checkpoint, list, TRAINER_SAVED + 1, f.pair, err);
     for (size_t i = 0; i < TRAINER_SAVED && !code; i++) {
         const trainer_tensor *t = &r->state[i];
         code = t->type == DT_F32 ? tensors_put(&out, &list[i], 0, t->data, t->count, err)
@@ -156,6 +159,11 @@ static int load_tensor(const trainer_tensor *to, const tensors *t, saeuron_error
         if (nn_first_bad(to->data, to->count) < to->count)
             return fail(err, SAEURON_ENAN, "%s: tensor %s is not finite: remove the file and train again",
                         t->path, to->name);
+        for (size_t i = 0; i < to->count && !strncmp(to->name, "adam.v.", 7); i++)
+            if (((const float *)to->data)[i] < 0) /* a mean of squares */
+                return fail(err, SAEURON_EFORMAT,
+                            "%s: tensor %s has a negative value: remove the file and train again", t->path,
+                            to->name);
         return SAEURON_OK;
     }
     for (size_t i = 0; i < to->count; i++) {
@@ -342,7 +350,8 @@ static int finish(run *r, saeuron_error *err)
     int code;
     if (r->log.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", r->table);
-    if ((code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK ||
+    if ((code = source_unchanged(s, err)) != SAEURON_OK ||
+        (code = save_config(r, err)) != SAEURON_OK || (code = save_sae(r, err)) != SAEURON_OK ||
         (code = io_write_file(r->table, r->log.at, r->log.n, err)) != SAEURON_OK)
         return code;
     code = measure_sae(&m, s, r->host, &o, err);
@@ -409,6 +418,7 @@ static int name_files(run *r, saeuron_error *err)
 static int look_at_folder(run *r, bool *done, saeuron_error *err)
 {
     const char *const ours[] = { r->checkpoint, r->sae, r->config, r->summary };
+    const char *const parts[] = { r->config, r->table, r->density };
     tensors t;
     int     code;
     *done = false;
@@ -424,6 +434,11 @@ static int look_at_folder(run *r, bool *done, saeuron_error *err)
         code = compare_facts(r, &t, err);
     tensors_close(&t);
     *done = io_exists(r->host, r->summary);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && *done && !code; i++)
+        if (!io_exists(r->host, parts[i]))
+            code = fail(err, SAEURON_EFORMAT,
+                        "%s: is missing of a finished run: put it back, or remove %s to train again", parts[i],
+                        r->summary);
     return code;
 }
 

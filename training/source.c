@@ -248,6 +248,14 @@ size_t source_tail(const map_source *s)
     return s->buffer ? (s->rows - 1) / (s->window * s->T) * (s->window * s->T) : 0;
 }
 
+int source_unchanged(const map_source *s, saeuron_error *err)
+{
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < s->files && !code; i++)
+        code = tensors_unchanged(&s->file[i].t, err);
+    return code;
+}
+
 void source_close(map_source *s)
 {
     for (size_t i = 0; i < s->files; i++)

@@ -45,6 +45,8 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
 int source_open_online(map_source *s, saeuron_context *x, const sampler_options *o, size_t buffer,
                        saeuron_error *err);
 void source_close(map_source *s);
+/* An error when one of its files was written to since source_open. */
+int  source_unchanged(const map_source *s, saeuron_error *err);
 
 /* The order of every epoch (contract 6). Once, before source_next. */
 int  source_shuffle(map_source *s, uint64_t seed, saeuron_error *err);
