@@ -365,7 +365,7 @@ static int open_temporary(const char *path)
     if (fd >= 0 && (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK))
         return fd;                              /* ours, also where no file can be locked */
     if (fd < 0 && errno == EEXIST)
-        fd = open(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     else if (fd < 0)
         return -1;
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &s) == 0 && lstat(path, &named) == 0 &&

@@ -350,15 +350,18 @@ static void damaged_checkpoints(void)
 /* Data that is written to meanwhile: neither a checkpoint nor an SAE is made of it. */
 static void data_written_to(void)
 {
-    static const struct { long call; const char *left; } cases[] = { { 1, NULL }, { 14, "checkpoint" } };
+    static const struct { long call; double every; bool left; } cases[] = {
+        { 1, 4, false }, { 14, 4, true }, { 1, 1000, false },
+    };
     saeuron_error e = { 0 };
     prepare();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         shell("rm -rf '%s'; touch -d 2001-01-01 '%s'", at("touched"), at("whole.safetensors"));
-        const how h = { .data = { "whole.safetensors" }, .touch_at = cases[i].call };
+        const how h = { .data = { "whole.safetensors" }, .touch_at = cases[i].call,
+                        .what = "checkpoint_every", .value = cases[i].every };
         const int code = run_into("touched", h, NULL, &e);
         check_error("data", code, SAEURON_EIO, &e, "whole.safetensors|was written to");
-        CHECK(there(at("touched/checkpoint.safetensors")) == !!cases[i].left &&
+        CHECK(there(at("touched/checkpoint.safetensors")) == cases[i].left &&
               !there(at("touched/sae.safetensors")), "call %ld", cases[i].call);
     }
 }

@@ -182,14 +182,18 @@ static void reads_each_once(void)
  * defaults. */
 static void only_nothing_is_absent(void)
 {
-    static const struct { const char *name, *to, *words; int code; bool there; } cases[] = {
+    char long_name[300];
+    const struct { const char *name, *to, *words; int code; bool there; } cases[] = {
         { "nothing", NULL, "there is no such file", SAEURON_ENOENT, false },
         { "dangling", "nothing", "a link to a file that is not there", SAEURON_EIO, true },
         { "circle", "circle", "cannot be read", SAEURON_EIO, true },
         { "plain/below", NULL, "cannot be read", SAEURON_EIO, false },
+        { long_name, NULL, "cannot be read", SAEURON_EIO, true }, /* nobody knows */
     };
     saeuron_error e;
     io_file f;
+    memset(long_name, 'x', sizeof long_name);
+    long_name[sizeof long_name - 1] = 0;
     io_write_file(at("plain"), "x", 1, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK(!cases[i].to || symlink(cases[i].to, at(cases[i].name)) == 0, "no link");
