@@ -53,7 +53,7 @@ KERNELS := $(ISAS:%=kernels_%)
 OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
 PROGRAMS := $(call names,program)
 # All of tests/ but programs of their own.
-TESTS := $(filter-out exhaustive fuzz_% %_driver two_contexts,$(call names,tests))
+TESTS := $(filter-out exhaustive faults fuzz_% %_driver two_contexts,$(call names,tests))
 OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
 TESTOBJS := $(TESTS:%=$(BUILD)/tests/%.o)
 
@@ -87,12 +87,20 @@ FORCE:
 $(BUILD)/tests/run: $(TESTOBJS) $(OUTSIDE:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
+# The program, but of its calls of the system one can be made to fail (tests/faults.c).
+$(BUILD)/tests/system.o: files/system.c tests/faults.h | $(BUILD)/tests
+	$(CC) $(BASE) -include tests/faults.h -c -o $@ $<
+
+$(BUILD)/tests/faulty: $(patsubst %,$(BUILD)/%.o,$(PROGRAMS) $(OUTSIDE) $(filter-out system,$(LIBRARY)) $(KERNELS)) \
+		$(BUILD)/tests/system.o $(BUILD)/tests/faults.o
+	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
+
 $(BUILD)/selftest.o: tests/golden/digests.txt
 
 # Every C test and golden; no Python, no network. The last line is "N passed, N failed". (Threads that wait by spinning make the
 # tests, which are many small products, crawl on a busy machine: hence GOMP_SPINCOUNT.)
-test: $(PROGRAM) $(BUILD)/tests/run
-	GOMP_SPINCOUNT=1000 SAEURON_PROGRAM=$(PROGRAM) $(BUILD)/tests/run $(TEST)
+test: $(PROGRAM) $(BUILD)/tests/run $(BUILD)/tests/faulty
+	GOMP_SPINCOUNT=1000 SAEURON_PROGRAM=$(PROGRAM) SAEURON_FAULTY=$(BUILD)/tests/faulty $(BUILD)/tests/run $(TEST)
 
 # Every function of one number over all 2^32 floats: lanes of this machine's kind (LANES=avx512 where it has them) against
 # the reference, and the distance from the truth. STEP=17 takes every 17th. Minutes to an hour.
