@@ -10,6 +10,7 @@
 #include "arithmetic/nn.h"
 #include "files/json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- metadata ---- */
@@ -46,7 +47,7 @@ static size_t read_numbers(const char *text, int *out, size_t size)
 static int read_prompts(stats *s, saeuron_error *err)
 {
     const char *path = s->file.path;
-    char text[16384];
+    char text[16384], where[1100];
     json object, v;
     for (size_t i = 0; i < s->concepts; i++)
         s->prompts[i] = 1;
@@ -55,7 +56,8 @@ static int read_prompts(stats *s, saeuron_error *err)
     if (!metadata(&s->file, "prompts", text, sizeof text))
         return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes",
                     path, sizeof text);
-    int code = json_open(&object, text, strlen(text), path, err);
+    snprintf(where, sizeof where, "%s: metadata \"prompts\"", path);
+    int code = json_open(&object, text, strlen(text), where, err);
     for (size_t i = 0; !code && i < s->concepts; i++) {
         const bool one = json_kind(object) != '{';
         if (!one && !json_get(object, stats_name(s, i), &v))

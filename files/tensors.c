@@ -9,6 +9,7 @@
 #include "arithmetic/rng.h"
 #include "files/bytes.h"
 #include "files/decimal.h"
+#include "files/sort.h"
 #include "files/text.h"
 
 #include <float.h>
@@ -32,35 +33,16 @@ static const struct { const char *name; dtype type; } dtypes[] = {
     { "I32", DT_I32 }, { "I16", DT_I16 }, { "I8", DT_I8 }, { "U8", DT_U8 }, { "BOOL", DT_BOOL },
 };
 
-/* Sorts list[0..n) by less: heap sort, so that no input makes it slow and it needs no memory. */
-static void sort_tensors(tensor *list, size_t n, bool (*less)(const tensor *, const tensor *))
+static bool by_name(const void *a, const void *b)
 {
-    for (size_t start = n / 2, end = n; end > 1;) {
-        if (start > 0)
-            start--;
-        else {
-            const tensor swap = list[--end];
-            list[end] = list[0];
-            list[0] = swap;
-        }
-        for (size_t root = start, child; (child = 2 * root + 1) < end; root = child) {
-            if (child + 1 < end && less(&list[child], &list[child + 1]))
-                child++;
-            if (!less(&list[root], &list[child]))
-                break;
-            const tensor swap = list[root];
-            list[root] = list[child];
-            list[child] = swap;
-        }
-    }
+    return strcmp(((const tensor *)a)->name, ((const tensor *)b)->name) < 0;
 }
 
-static bool by_name(const tensor *a, const tensor *b) { return strcmp(a->name, b->name) < 0; }
-
 /* Empty tensors stand before one that begins at the same byte. */
-static bool by_place(const tensor *a, const tensor *b)
+static bool by_place(const void *a, const void *b)
 {
-    return a->data != b->data ? a->data < b->data : a->bytes < b->bytes;
+    const tensor *x = a, *y = b;
+    return x->data != y->data ? x->data < y->data : x->bytes < y->bytes;
 }
 
 /* What is wrong with t that only a damaged file has. */
@@ -199,7 +181,7 @@ static int check_cover(tensor *list, size_t n, const unsigned char *data, size_t
                        saeuron_error *err)
 {
     const unsigned char *end = data;
-    sort_tensors(list, n, by_place);
+    sort_list(list, n, sizeof *list, by_place);
     for (size_t i = 0; i < n; end = list[i].data + list[i].bytes, i++)
         if (list[i].data != end)
             return fail(err, SAEURON_EFORMAT,
@@ -234,10 +216,10 @@ static int read_tensors(tensors *t, const io_file *f, char **names, saeuron_erro
         }
         tensor *x = &t->list[t->count];
         *x = (tensor){ .name = *names };
-        if (!json_string(key, *names, NAME_MAX_BYTES + 1, &length))
+        if (!json_string(key, *names, NAME_MAX_BYTES + 1, &length) || !length)
             return fail(err, SAEURON_EFORMAT,
-                        "%s: the name of tensor %zu is longer than %d bytes or holds a zero: rename it",
-                        f->path, t->count - first, NAME_MAX_BYTES);
+                        "%s: the name of tensor %zu is empty, longer than %d bytes or holds a zero: "
+                        "rename it", f->path, t->count - first, NAME_MAX_BYTES);
         if ((code = read_tensor(x, entry, data, data_size, f->path, err)) != SAEURON_OK)
             return code;
         *names += length + 1;
@@ -279,7 +261,7 @@ static int bind_files(tensors *t, saeuron_error *err)
         code = read_tensors(t, &t->files[i], &names, err);
     if (code)
         return code;
-    sort_tensors(t->list, t->count, by_name);
+    sort_list(t->list, t->count, sizeof *t->list, by_name);
     for (size_t i = 1; i < t->count; i++)
         if (!strcmp(t->list[i - 1].name, t->list[i].name))
             return fail(err, SAEURON_EFORMAT, "%s: tensor %s is there twice: save the model again",
@@ -557,8 +539,22 @@ static void put_header(text_out *t, const tensor_out *list, size_t count, const 
     text_add(t, "%*s", (int)((8 - t->n % 8) % 8), "");
 }
 
+static int check_names(const saeuron_host *host, const char *path, const tensor_out *list, size_t count,
+                       saeuron_error *err)
+{
+    const char **names = io_alloc(host, count, sizeof *names);
+    if (!names)
+        return no_memory(err, path, "the names of its tensors");
+    for (size_t i = 0; i < count; i++)
+        names[i] = list[i].name;
+    const char *twice = sort_names(names, count);
+    io_free(host, names);
+    return twice ? fail(err, SAEURON_EUSAGE, "%s: two tensors are called %s", path, twice) : SAEURON_OK;
+}
+
 /* Refuses a list that cannot be written. raw: I64 and U8 may be in it, whose bytes the caller writes. */
-static int check_out(const char *path, const tensor_out *list, size_t count, bool raw, saeuron_error *err)
+static int check_out(const saeuron_host *host, const char *path, const tensor_out *list, size_t count,
+                     bool raw, saeuron_error *err)
 {
     size_t total = 0, n, bytes;
     for (size_t i = 0; i < count; i++) {
@@ -568,15 +564,12 @@ static int check_out(const char *path, const tensor_out *list, size_t count, boo
         if (!*o->name || strlen(o->name) > NAME_MAX_BYTES || !strcmp(o->name, "__metadata__"))
             return fail(err, SAEURON_EUSAGE, "%s: \"%s\" cannot name a tensor: choose 1 to %d bytes",
                         path, o->name, NAME_MAX_BYTES);
-        for (size_t j = 0; j < i; j++)
-            if (!strcmp(list[j].name, o->name))
-                return fail(err, SAEURON_EUSAGE, "%s: two tensors are called %s", path, o->name);
         if (o->ndim < 0 || o->ndim > TENSOR_DIMS || !out_count(o, &n) ||
             !nn_mul(n, dtype_size(o->type), &bytes) || bytes > SIZE_MAX - total)
             return fail(err, SAEURON_EUSAGE, "%s: tensor %s: impossible shape", path, o->name);
         total += bytes;
     }
-    return SAEURON_OK;
+    return check_names(host, path, list, count, err);
 }
 
 /* Writes x to p as it is stored. false when it is not finite, or F16 has no such number. */
@@ -635,7 +628,7 @@ int tensors_begin(io_out *out, const saeuron_host *host, const char *path, const
     text_out header = { .host = host };
     unsigned char size[8];
     *out = (io_out){ .file = NULL };
-    int code = check_out(path, list, count, true, err);
+    int code = check_out(host, path, list, count, true, err);
     for (const char *const *m = metadata; m && m[0] && !code; m += 2)
         if (!m[1])
             code = fail(err, SAEURON_EUSAGE, "%s: its metadata has no value for %s", path, m[0]);
@@ -656,7 +649,7 @@ int tensors_save(const saeuron_host *host, const char *path, const tensor_out *l
                  const char *const *metadata, saeuron_error *err)
 {
     io_out out = { .file = NULL };
-    int code = check_out(path, list, count, false, err);
+    int code = check_out(host, path, list, count, false, err);
     if (!code)
         code = tensors_begin(&out, host, path, list, count, metadata, err);
     for (size_t i = 0, n; i < count && !code; i++) {

@@ -5,6 +5,7 @@
 #include "test.h"
 #include "recorded.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void concepts_of_a_file(void)
@@ -14,7 +15,15 @@ static void concepts_of_a_file(void)
         { "{}", SAEURON_EFORMAT, "mine.json|no concept" },
         { "{\"A\": []}", SAEURON_EFORMAT, "mine.json|A|no list" },
         { "{\"A\": \"x\"}", SAEURON_EFORMAT, "mine.json|A" },
-        { "{\"A\": [1]}", SAEURON_EFORMAT, "mine.json|prompt" },
+        { "{\"A\": [1]}", SAEURON_EFORMAT, "mine.json|prompt 0 of \"A\"" },
+        { "{\"A\": [\"x\"], \"B\": [\"x\", \"y\", null]}", SAEURON_EFORMAT, "mine.json|prompt 2 of \"B\"" },
+        { "{\"A\": [\"x\", \"\xFF\"]}", SAEURON_EFORMAT, "mine.json|line 1, byte 14|UTF-8" },
+        { "{\"__x\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|__x" },
+        { "{\"A\": {\"x\": \"y\"}}", SAEURON_EFORMAT, "mine.json|A|no list" },
+        { "{\"A\": null}", SAEURON_EFORMAT, "mine.json|A|no list" },
+        { "{\"A\": [\"x\"]} {}", SAEURON_EFORMAT, "mine.json|follows" },
+        { "{\"A\": [\"x\"], \"A\\u0000\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|concept 1|zero" },
+        { "version https://git-lfs.github.com/spec/v1\n", SAEURON_EFORMAT, "mine.json|git lfs pull" },
         { "{\"A,B\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|A,B|comma" },
         { "{\"\": [\"x\"]}", SAEURON_EFORMAT, "mine.json|name" },
         { "{\"A\": [\"x\\u0000\"]}", SAEURON_EFORMAT, "mine.json|prompt" },
@@ -51,6 +60,44 @@ static void concepts_of_a_file(void)
     done(x);
 }
 
+/* A concept twice among more than JSON itself compares; a prompt as long as may be, and one byte longer. */
+static void many_and_long(void)
+{
+    enum { LONGEST = 16383 };
+    static char text[64 * (JSON_KEYS + 8) + 2 * LONGEST];
+    concept_set c;
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    for (int twice = 0; twice < 2; twice++) {
+        size_t n = 0;
+        for (int i = 0; i <= JSON_KEYS; i++)
+            n += (size_t)sprintf(text + n, "%s\"c%d\": [\"x\"]", i ? ", " : "{",
+                                 twice && i == JSON_KEYS ? 7 : i);
+        strcpy(text + n, "}");
+        tiny_text(&files, "mine.json", text);
+        const int code = concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e);
+        if (twice)
+            check_error("a concept twice", code, SAEURON_EFORMAT, &e, "mine.json|c7|twice|rename");
+        else
+            CHECK(code == SAEURON_OK && c.count == JSON_KEYS + 1, "%s", e.text);
+        concepts_close(&c, &x->host);
+    }
+    for (int longer = 0; longer < 2; longer++) {
+        const int n = sprintf(text, "{\"A\": [\"x\", \"");
+        memset(text + n, 'y', LONGEST + 1);
+        strcpy(text + n + LONGEST + longer, "\"]}");
+        tiny_text(&files, "mine.json", text);
+        const int code = concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e);
+        if (longer)
+            check_error("a long prompt", code, SAEURON_EFORMAT, &e,
+                        "mine.json|prompt 1 of \"A\"|16384|shorten");
+        else
+            CHECK(code == SAEURON_OK && c.prompts == 2, "%s", e.text);
+        concepts_close(&c, &x->host);
+    }
+    done(x);
+}
+
 /* The default: objects take their own lines as they stand, styles the first line of each object, its full
  * stop dropped, in the style. */
 static void concepts_of_a_model(void)
@@ -77,14 +124,32 @@ static void concepts_of_a_model(void)
           c.list[1].prompts[0]);
     concepts_close(&c, &x->host);
     saeuron_close(x);
-    tiny_edit(&files, "concepts.json", "\"Sea\": [", "\"Lake\": [");
-    x = opened(NULL, 1);
-    check_error("a concept without lines", concepts_open(&c, x, TINY_OBJECTS, NULL, 0, &e), SAEURON_EFORMAT,
-                &e, "concepts.json|calibration|Sea");
-    done(x);
+    static const struct { const char *hook, *from, *to, *words; } cases[] = {
+        { TINY_OBJECTS, "\"Sea\": [", "\"Lake\": [", "calibration|Sea|concept_file" },
+        { TINY_OBJECTS, "\"Two cats\"", "[\"Two\"]", "prompt 1 of \"Cats\"" },
+        { TINY_STYLES, "\"A dog..\"", "[\"A dog\"]", "prompt 0 of \"Dogs\"" },
+        { TINY_OBJECTS, "\"calibration\": {", "\"calibration\": 7, \"more\": {", "calibration|no object" },
+        { TINY_OBJECTS, "\"concepts\": [\"Cats\"", "\"concepts\": 7, \"more\": [\"Cats\"", TINY_OBJECTS },
+        { TINY_OBJECTS, "\"calibration\": {\"Cats\"", "\"calibration\": {\"C\\u0000\"", "name 0|zero" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tiny_edit(&files, "concepts.json", cases[i].from, cases[i].to);
+        x = opened(NULL, 1);
+        check_error(cases[i].words, concepts_open(&c, x, cases[i].hook, NULL, 0, &e), SAEURON_EFORMAT, &e,
+                    "concepts.json");
+        check_error(cases[i].words, e.code, SAEURON_EFORMAT, &e, cases[i].words);
+        tiny_text(&files, "mine.json", concept_file); /* what the message says helps */
+        CHECK(concepts_open(&c, x, cases[i].hook, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
+        concepts_close(&c, &x->host);
+        saeuron_close(x);
+        tiny_edit(&files, "concepts.json", cases[i].to, cases[i].from);
+    }
+    CHECK(files.live == 0 && files.mapped == 0, "%ld blocks and %ld maps are left", files.live, files.mapped);
+    tiny_free(&files);
 }
 
 const test_case concepts_tests[] = {
-    { "concepts_of_a_file", concepts_of_a_file }, { "concepts_of_a_model", concepts_of_a_model },
+    { "concepts_of_a_file", concepts_of_a_file }, { "many_and_long", many_and_long },
+    { "concepts_of_a_model", concepts_of_a_model },
     { NULL, NULL },
 };

@@ -136,6 +136,48 @@ static void parts_refused(void)
                     tiny_find(&files, "sae/" TINY_STYLES "/sae.safetensors")->size);
     check_error("an SAE", merge_parts(NULL, (const char *const[]){ c }, 1, merged, &e), SAEURON_EFORMAT, &e,
                 "p2|neither activations nor statistics");
+    static const struct { const char *prompts, *words; } texts[] = {
+        { "{", "p2: metadata \"prompts\": not valid JSON" }, { "0", "p2: metadata \"prompts\"|count" },
+        { "{\"Dogs\": 1}", "p2|lacks concept Cats" }, { "-Infinity", "p2: metadata \"prompts\"|no Infinity" },
+    };
+    static const float zeros[2] = { 0, 0 };
+    const tensor_out cats = { "Cats", DT_F32, 2, { 1, 2 }, zeros };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char *const facts[] = { "timesteps", "1", "prompts", texts[i].prompts, NULL };
+        CHECK(tensors_save(NULL, c, &cats, 1, facts, &e) == SAEURON_OK, "%s", e.text);
+        check_error(texts[i].prompts, merge_parts(NULL, (const char *const[]){ c }, 1, merged, &e),
+                    SAEURON_EFORMAT, &e, texts[i].words);
+    }
+    static const float three[3][2] = { { 1, 2 }, { 3, 4 }, { 5, 6 } }; /* in the file's order, not by name */
+    const tensor_out disorder[] = { { "b", DT_F32, 2, { 1, 2 }, three[0] },
+                                    { "c", DT_F32, 2, { 1, 2 }, three[1] },
+                                    { "a", DT_F32, 2, { 1, 2 }, three[2] } };
+    const char *const when[] = { "timesteps", "1", "prompts", "1", NULL };
+    CHECK(tensors_save(NULL, c, disorder, 3, when, &e) == SAEURON_OK &&
+          merge_parts(NULL, (const char *const[]){ c }, 1, at("order"), &e) == SAEURON_OK &&
+          same_files(c, at("order")), "other bytes: %s", e.text);
+    static char keys[JSON_KEYS + 1][8];
+    static const char *many[2 * (JSON_KEYS + 1) + 1]; /* ends with NULL */
+    for (size_t i = 0; i <= JSON_KEYS; i++) {
+        snprintf(keys[i], sizeof keys[i], "%zu", i);
+        many[2 * i] = many[2 * i + 1] = keys[i];
+    }
+    many[0] = "timesteps";
+    CHECK(tensors_save(NULL, c, &cats, 1, many, &e) == SAEURON_OK, "%s", e.text);
+    check_error("many keys", merge_parts(NULL, (const char *const[]){ c }, 1, merged, &e), SAEURON_EFORMAT,
+                &e, "p2: metadata of 1025 keys");
+    static char huge[TOKENIZER_PROMPT_MAX + 2];
+    for (size_t n = 0; n < 2; n++) { /* the longest that a run may have stays; a longer one is refused */
+        const char *const facts[] = { "timesteps", "1", "negative_prompt", huge, NULL };
+        memset(huge, 'n', TOKENIZER_PROMPT_MAX + n);
+        CHECK(tensors_save(NULL, c, &cats, 1, facts, &e) == SAEURON_OK, "%s", e.text);
+        const int code = merge_parts(NULL, (const char *const[]){ c }, 1, n ? merged : at("long"), &e);
+        if (n)
+            check_error("a value that would be lost", code, SAEURON_EFORMAT, &e,
+                        "p2: metadata \"negative_prompt\"|1048576 bytes");
+        else
+            CHECK(code == SAEURON_OK && same_files(c, at("long")), "%s", e.text);
+    }
     check_error("nowhere to go", merge_parts(NULL, (const char *const[]){ a, b }, 2, at("no/such/file"), &e),
                 SAEURON_ENOENT, &e, "no/such/file");
     CHECK(io_open(&f, NULL, merged, &e) == SAEURON_OK && f.size == 3 && !memcmp(f.data, "old", 3),

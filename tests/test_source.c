@@ -179,6 +179,22 @@ static void mixed_files(void)
         check_error(bad[i].command, code, bad[i].code, &e, bad[i].words);
         source_close(&s);
     }
+    static char huge[TOKENIZER_PROMPT_MAX + 2]; /* the longest that a run may have, another, a longer one */
+    for (size_t i = 0; i < 3; i++) {
+        memset(huge, 'n', TOKENIZER_PROMPT_MAX + (i == 2));
+        make_file(at("m0"), 3, 0, 2, 3, "negative_prompt", huge, DT_F32);
+        huge[TOKENIZER_PROMPT_MAX - 1] = i == 1 ? 'x' : 'n';
+        make_file(at("m2"), 3, 0, 2, 3, "negative_prompt", huge, DT_F32);
+        const char *const paths[] = { at("m0"), at("m2") };
+        const int code = source_open(&s, NULL, paths, 2, &e);
+        if (i)
+            check_error("a long text", code, SAEURON_EFORMAT, &e,
+                        i == 1 ? "/training-m2|/training-m0|mixed"
+                               : "m0: metadata \"negative_prompt\"|1048576");
+        else
+            CHECK(code == SAEURON_OK, "%s", e.text);
+        source_close(&s);
+    }
     make_file(at("m0"), 0, 0, 2, 3, NULL, NULL, DT_F32);
     const char *empty = at("m0"), *nan = at("m2");
     int code = source_open(&s, NULL, &empty, 1, &e);

@@ -9,6 +9,7 @@
 #include "recorded.h"
 #include "forget.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define K 8
@@ -184,6 +185,20 @@ static void mistakes(void)
     check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 },
                                                  DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
     CHECK(!there(path), "statistics without densities are there");
+    concepts_close(&c, &x->host);
+    static char many[32768]; /* unequal numbers of prompts of concepts whose names fill the header */
+    size_t n = (size_t)sprintf(many, "{\"a\": [\"x\", \"y\"]");
+    for (int i = 0; i < 180; i++)
+        n += (size_t)sprintf(many + n, ", \"%090d\": [\"x\"]", i);
+    strcpy(many + n, "}");
+    tiny_text(&files, "mine.json", many);
+    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 0, &e) == SAEURON_OK, "%s", e.text);
+    check_error("a long header", counted(x, &c, TINY_OBJECTS, path, NULL, (shard){ 0, 1 }, DT_F32, false, 0,
+                                         &e), SAEURON_EUSAGE, &e, "never|as many prompts (lines)");
+    concepts_close(&c, &x->host);
+    CHECK(concepts_open(&c, x, TINY_OBJECTS, "tiny/mine.json", 1, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(counted(x, &c, TINY_OBJECTS, path, NULL, (shard){ 0, 90 }, DT_F32, false, 0, &e) == SAEURON_OK,
+          "one of each: %s", e.text);
     concepts_close(&c, &x->host);
     done(x);
 }

@@ -138,6 +138,20 @@ static void safetensors_refuses(void)
         { "{\"__metadata__\":[],\"a\":{" X("F32", "[4]", "[0,16]") "}}", "__metadata__" },
         { "{\"__metadata__\":{\"a\":1},\"a\":{" X("F32", "[4]", "[0,16]") "}}", "__metadata__" },
         { "{\"a\\u0000b\":{" X("F32", "[4]", "[0,16]") "}}", "holds a zero" },
+        { "{\"\":{" X("F32", "[4]", "[0,16]") "}}", "name of tensor 0 is empty" },
+        { "\xEF\xBB\xBF{}", "byte-order mark" }, { "{}{}", "follows" }, { "null", "'{'" },
+        { "{\"a\":{" X("f32", "[4]", "[0,16]") "}}", "dtype f32" },
+        { "{\"a\":{\"dtype\":7,\"shape\":[4],\"data_offsets\":[0,16]}}", "dtype (none)" },
+        { "{\"a\":{" X("F32", "null", "[0,16]") "}}", "shape is no list" },
+        { "{\"a\":{" X("F32", "[[4]]", "[0,16]") "}}", "dimension 0" },
+        { "{\"a\":{" X("F32", "[2,\"2\"]", "[0,16]") "}}", "dimension 1" },
+        { "{\"a\":{" X("F32", "[NaN]", "[0,16]") "}}", "no NaN" },
+        { "{\"a\":{" X("F32", "[4]", "{\"0\":16}") "}}", "data_offsets" },
+        { "{\"a\":{" X("F32", "[4]", "[0.5,16.5]") "}}", "data_offsets" },
+        { "{\"a\":{" X("F32", "[4]", "[0,18446744073709551616]") "}}", "data_offsets" },
+        { "{\"a\":{" X("F32", "[4]", "[0,16]") "},\"b\":{" X("U8", "[0]", "[17,17]") "}}",
+          "ends at byte 17" },
+        { "{\"__metadata__\":{\"a\":{\"b\":\"c\"}},\"a\":{" X("F32", "[4]", "[0,16]") "}}", "__metadata__" },
     };
     unsigned char file[512];
     for (size_t i = 0; i < COUNT(bad); i++) {
@@ -262,6 +276,14 @@ static void safetensors_sharded(void)
         { "{\"weight_map\":{\"a\":\"..\"}}", "same folder", SAEURON_EFORMAT },
         { "{\"weight_map\":{\"a\":\"\"}}", "same folder", SAEURON_EFORMAT },
         { "{\"weight_map\":{\"a\":1}}", "file name", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\".\"}}", "same folder", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"x\\\\s2.safetensors\"}}", "same folder", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"s2\\u0000.safetensors\"}}", "file name", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":null}}", "file name", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"bad.index.json\"}}", "bad.index.json", SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"pointer.safetensors\"}}", "pointer.safetensors: is a Git LFS pointer",
+          SAEURON_EFORMAT },
+        { "{\"weight_map\":{\"a\":\"s2.safetensors\",\"a\":\"s1.safetensors\"}}", "twice", SAEURON_EFORMAT },
         { "{\"weight_map\":[]}", "no weight_map", SAEURON_EFORMAT },
         { "{}", "no weight_map", SAEURON_EFORMAT }, { "[", "not valid JSON", SAEURON_EFORMAT },
         { "{\"weight_map\":{\"a\":\"s2.safetensors\",\"x\":\"s1.safetensors\"}}", "tensor x",
@@ -270,6 +292,7 @@ static void safetensors_sharded(void)
           SAEURON_EFORMAT },
         { "{\"weight_map\":{\"a\":\"absent.safetensors\"}}", "absent.safetensors", SAEURON_ENOENT },
     };
+    write_text("pointer.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4\n");
     for (size_t i = 0; i < COUNT(bad); i++) {
         write_text("bad.index.json", bad[i].index);
         const int code = tensors_open(&t, NULL, at("bad.index.json"), &e);
@@ -297,6 +320,12 @@ static void model_names(void)
     test_write_file(at("net.safetensors"), file, n);
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_OK && !strstr(t.path, "fp16"),
           "the plain name comes first");
+    tensors_close(&t);
+    test_write_file(at("own.non_ema.safetensors"), file, n);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "own", &e) == SAEURON_ENOENT &&
+          test_holds(e.text, "own.non_ema.safetensors|rename it to own.safetensors"), "%s", e.text);
+    CHECK(!rename(at("own.non_ema.safetensors"), at("own.safetensors")) &&
+          tensors_open_model(&t, NULL, test_tmp(), "own", &e) == SAEURON_OK, "renamed: %s", e.text);
     tensors_close(&t);
     CHECK(tensors_open(&t, NULL, at("nowhere.safetensors"), &e) == SAEURON_ENOENT &&
           strstr(e.text, "no such file"), "%s", e.text);

@@ -5,6 +5,7 @@
  * Not here: what is measured on them (statistics.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released scripts/gather_sae_acts_ca_prompts{,_cls}.py. */
 #include "training/concepts.h"
+#include "files/sort.h"
 #include "forget.h"
 
 #include <stdio.h>
@@ -34,9 +35,6 @@ static int begin_concept(filling *f, const char *name, saeuron_error *err)
         return fail(err, SAEURON_EFORMAT,
                     "%s: \"%.100s\" cannot name a concept: choose 1 to %d bytes without commas", f->path,
                     name, CONCEPT_BYTES);
-    for (size_t i = 0; f->list && i < f->concepts; i++)
-        if (!strcmp(f->list[i].name, name))
-            return fail(err, SAEURON_EFORMAT, "%s: concept %s is there twice", f->path, name);
     const char *own = put_string(f, name);
     if (f->list)
         f->list[f->concepts] = (concept_entry){ .name = own,
@@ -46,16 +44,18 @@ static int begin_concept(filling *f, const char *name, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* One prompt of the concept begun last. strip: white space at both ends of line is left out. style, if not
- * NULL: one full stop at its end is left out, then " in STYLE style." is added, STYLE's underscores being
- * spaces (released gather_sae_acts_ca_prompts.py). */
-static int add_prompt(filling *f, json line, bool strip, const char *style, saeuron_error *err)
+/* One prompt of the concept begun last: line number `number` of those that the file lists under `whose`.
+ * strip: white space at both ends of line is left out. style, if not NULL: one full stop at its end is left
+ * out, then " in STYLE style." is added, STYLE's underscores being spaces (released
+ * gather_sae_acts_ca_prompts.py). */
+static int add_prompt(filling *f, json line, const char *whose, size_t number, bool strip, const char *style,
+                      saeuron_error *err)
 {
     char   text[PROMPT_BYTES + 2 * CONCEPT_BYTES], *from = text;
     size_t n;
     if (!json_string(line, text, PROMPT_BYTES, &n))
-        return fail(err, SAEURON_EFORMAT, "%s: a prompt is no text of fewer than %d bytes", f->path,
-                    PROMPT_BYTES);
+        return fail(err, SAEURON_EFORMAT, "%s: prompt %zu of \"%.95s\" is no text of fewer than %d bytes: "
+                    "shorten it", f->path, number, whose, PROMPT_BYTES);
     while (strip && n && strchr(" \t\r\n\v\f", text[n - 1]))
         text[--n] = 0;
     while (strip && *from && strchr(" \t\r\n\v\f", *from))
@@ -88,7 +88,7 @@ static int add_lines(filling *f, json array, const char *name, size_t lines, sae
                     "%s: concept %.95s has no list of prompts: {\"%.95s\": [\"a prompt\", ...]}", f->path,
                     name, name);
     for (json_iter it = json_begin(array); !code && (!lines || n < lines) && json_next(&it, NULL, &line); n++)
-        code = add_prompt(f, line, false, NULL, err);
+        code = add_prompt(f, line, name, n, false, NULL, err);
     return code;
 }
 
@@ -129,24 +129,66 @@ static bool find_domain(const saeuron_context *x, const char *hook, json *domain
     return false;
 }
 
-/* Calibration prompts of one concept: an object's own lines; a style's are the first line of every object, in
- * the style. */
-static int add_calibration(filling *f, json calibration, const char *name, bool style, size_t lines,
+/* "calibration" of concepts.json, by name. */
+typedef struct calibrated { const char *name; json lines; } calibrated;
+typedef struct calibration { calibrated *list; size_t count; } calibration;
+
+static bool by_name(const void *a, const void *b)
+{
+    return strcmp(((const calibrated *)a)->name, ((const calibrated *)b)->name) < 0;
+}
+
+/* One block of memory, c->list, for io_free: the list and its names. */
+static int index_calibration(calibration *c, json object, const saeuron_host *host, const char *path,
+                             saeuron_error *err)
+{
+    const size_t lists = json_length(object) * sizeof *c->list, room = (size_t)(object.end - object.at);
+    json   key, lines;
+    size_t used = 0, n;
+    if (json_kind(object) != '{')
+        return fail(err, SAEURON_EFORMAT, "%s: \"calibration\" is no object {\"OBJECT\": [\"a prompt\", "
+                    "...], ...}", path);
+    if (!(c->list = io_alloc(host, lists + room, 1)))
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for its \"calibration\"", path);
+    char *names = (char *)c->list + lists; /* none is longer here than it is there, its NUL than its quote */
+    for (json_iter it = json_begin(object); json_next(&it, &key, &lines); used += n + 1) {
+        if (!json_string(key, names + used, room - used, &n))
+            return fail(err, SAEURON_EFORMAT, "%s: name %zu of \"calibration\" holds a zero", path, c->count);
+        c->list[c->count++] = (calibrated){ names + used, lines };
+    }
+    return SAEURON_OK;
+}
+
+/* The lines of an object, of a list that is sorted. */
+static json find_lines(const calibration *c, const char *name)
+{
+    size_t low = 0, high = c->count;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(c->list[middle].name, name);
+        if (!order)
+            return c->list[middle].lines;
+        *(order < 0 ? &low : &high) = order < 0 ? middle + 1 : middle;
+    }
+    return (json){ NULL, NULL };
+}
+
+/* Calibration prompts of one concept, the first `lines` (0: all): an object's own, of a list sorted by name;
+ * a style's are the first line of every object, in the style, of a list as it stands in the file. */
+static int add_calibration(filling *f, const calibration *c, const char *name, bool style, size_t lines,
                            saeuron_error *err)
 {
     const size_t before = f->prompts;
-    json array, line;
+    json line;
     int  code = SAEURON_OK;
-    if (style)
-        for (json_iter o = json_begin(calibration); !code && json_next(&o, NULL, &array);) {
-            json_iter l = json_begin(array);
-            if ((!lines || f->prompts - before < lines) && json_next(&l, NULL, &line))
-                code = add_prompt(f, line, true, name, err);
-        }
-    else if (json_get(calibration, name, &array))
-        for (json_iter l = json_begin(array); !code && json_next(&l, NULL, &line);)
-            if (!lines || f->prompts - before < lines)
-                code = add_prompt(f, line, true, NULL, err);
+    for (size_t i = 0; style && i < c->count && !code && (!lines || f->prompts - before < lines); i++) {
+        json_iter it = json_begin(c->list[i].lines);
+        if (json_next(&it, NULL, &line))
+            code = add_prompt(f, line, c->list[i].name, 0, true, name, err);
+    }
+    json_iter it = json_begin(style ? (json){ NULL, NULL } : find_lines(c, name));
+    while (!code && (!lines || f->prompts - before < lines) && json_next(&it, NULL, &line))
+        code = add_prompt(f, line, name, f->prompts - before, true, NULL, err);
     if (!code && f->prompts == before)
         return fail(err, SAEURON_EFORMAT,
                     "%s: \"calibration\" has no prompts for %.95s: add some, or name concept_file", f->path,
@@ -157,23 +199,28 @@ static int add_calibration(filling *f, json calibration, const char *name, bool 
 static int fill_domain(filling *f, const saeuron_context *x, const char *hook, size_t lines,
                        saeuron_error *err)
 {
-    json domain, calibration, concepts, concept_name;
+    json domain, object, concepts, concept_name;
+    calibration c = { NULL, 0 };
     char name[512];
     bool style = false;
-    int  code = SAEURON_OK;
     const bool found = find_domain(x, hook, &domain, &style);
-    if (!found || !json_get(x->concepts, "calibration", &calibration))
+    if (!found || !json_get(x->concepts, "calibration", &object))
         return fail(err, SAEURON_EFORMAT, "%s: %s: name the concepts and their prompts in concept_file",
                     f->path, found ? "it has no \"calibration\"" : "none of its \"domains\" has this hook");
-    if (!json_get(domain, "concepts", &concepts))
-        return SAEURON_OK;
+    if (!json_get(domain, "concepts", &concepts) || json_kind(concepts) != '[')
+        return fail(err, SAEURON_EFORMAT, "%s: the domain of hook %s has no list \"concepts\"", f->path,
+                    hook);
+    int code = index_calibration(&c, object, &x->host, f->path, err);
+    if (!style)
+        sort_list(c.list, c.count, sizeof *c.list, by_name);
     for (json_iter it = json_begin(concepts); !code && json_next(&it, NULL, &concept_name);) {
         if (!json_string(concept_name, name, sizeof name, NULL))
-            return fail(err, SAEURON_EFORMAT, "%s: the name of concept %zu is no text of at most %d bytes",
+            code = fail(err, SAEURON_EFORMAT, "%s: the name of concept %zu is no text of at most %d bytes",
                         f->path, f->concepts, CONCEPT_BYTES);
-        if ((code = begin_concept(f, name, err)) == SAEURON_OK)
-            code = add_calibration(f, calibration, name, style, lines, err);
+        if (!code && (code = begin_concept(f, name, err)) == SAEURON_OK)
+            code = add_calibration(f, &c, name, style, lines, err);
     }
+    io_free(&x->host, c.list);
     return code;
 }
 
@@ -191,6 +238,19 @@ static int take_memory(concept_set *c, filling *f, const saeuron_host *host, sae
     *f = (filling){ .list = c->list, .prompt = (const char **)(void *)(c->list + f->concepts),
                     .text = (char *)c->memory + lists, .path = f->path };
     return SAEURON_OK;
+}
+
+static int check_names(const concept_set *c, const saeuron_host *host, const char *path, saeuron_error *err)
+{
+    const char **names = io_alloc(host, c->count, sizeof *names);
+    if (!names)
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for the names of its concepts", path);
+    for (size_t i = 0; i < c->count; i++)
+        names[i] = c->list[i].name;
+    const char *twice = sort_names(names, c->count);
+    io_free(host, names);
+    return twice ? fail(err, SAEURON_EFORMAT, "%s: concept %s is there twice: rename one", path, twice)
+                 : SAEURON_OK;
 }
 
 int concepts_open(concept_set *c, const saeuron_context *x, const char *hook, const char *concept_file,
@@ -223,6 +283,8 @@ int concepts_open(concept_set *c, const saeuron_context *x, const char *hook, co
     }
     if (concept_file)
         io_close(&file);
+    if (!code)
+        code = check_names(c, &x->host, f.path, err);
     if (code)
         concepts_close(c, &x->host);
     return code;

@@ -5,14 +5,15 @@
  * Not here: who makes parts (collect.c, statistics.c). */
 #include "training/merge.h"
 #include "files/decimal.h"
+#include "files/sort.h"
 #include "training/collect.h"
 #include "training/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A part: its tensors, their places in `tensors` in the file's order, and its place among the parts. */
-typedef struct part_file { tensors t; size_t *order; shard s; } part_file;
+/* A part: its tensors, also in the file's order, and its place among the parts. */
+typedef struct part_file { tensors t; const tensor **order; shard s; } part_file;
 
 typedef struct merging {
     const saeuron_host *host;
@@ -30,7 +31,7 @@ typedef struct merging {
     char   *a, *b;                  /* [META_BYTES] each, to compare values */
 } merging;
 
-#define META_BYTES 32768            /* of a value of metadata, at most */
+#define META_BYTES (TOKENIZER_PROMPT_MAX + 1) /* of a value: a negative prompt may be the longest */
 
 /* ---- parts ---- */
 
@@ -43,6 +44,13 @@ static bool can_be_merged(json facts)
     return json_equals(v, ACTIVATIONS_FORMAT) || json_equals(v, STATISTICS_FORMAT);
 }
 
+/* As they lie in the file; empty ones at the same byte by name. */
+static bool by_place(const void *a, const void *b)
+{
+    const tensor *x = *(const tensor *const *)a, *y = *(const tensor *const *)b;
+    return x->data != y->data ? x->data < y->data : strcmp(x->name, y->name) < 0;
+}
+
 static int open_part(part_file *p, const saeuron_host *host, const char *path, saeuron_error *err)
 {
     char text[64];
@@ -51,16 +59,16 @@ static int open_part(part_file *p, const saeuron_host *host, const char *path, s
         return code;
     if (!(p->order = io_alloc(host, p->t.count, sizeof *p->order)))
         return fail(err, SAEURON_ENOMEM, "%s: no memory for the order of its tensors", path);
-    for (size_t j = 0; j < p->t.count; j++) { /* by where they lie: `tensors` sorts by name */
-        size_t at = j;
-        for (; at && p->t.list[p->order[at - 1]].data > p->t.list[j].data; at--)
-            p->order[at] = p->order[at - 1];
-        p->order[at] = j;
-    }
+    for (size_t j = 0; j < p->t.count; j++)
+        p->order[j] = &p->t.list[j];
+    sort_list(p->order, p->t.count, sizeof *p->order, by_place);
     if (!can_be_merged(p->t.metadata))
         return fail(err, SAEURON_EFORMAT,
                     "%s: holds neither activations nor statistics: merge joins what collect and stats write",
                     path);
+    if (json_length(p->t.metadata) > JSON_KEYS)
+        return fail(err, SAEURON_EFORMAT, "%s: metadata of %zu keys is nothing that collect or stats write",
+                    path, json_length(p->t.metadata));
     p->s = (shard){ 0, 1 };
     if (metadata_get(p->t.metadata, "shard", text, sizeof text) && !io_parse_part(text, &p->s.i, &p->s.N))
         return fail(err, SAEURON_EFORMAT, "%s: metadata \"shard\" is \"%.40s\", not I/N", path, text);
@@ -117,15 +125,21 @@ static int open_parts(merging *w, const char *const *paths, saeuron_error *err)
 
 /* ---- tensors ---- */
 
-/* The prompts of concept `name`, from a part's metadata "prompts", text. */
-static int concept_prompts(const part_file *p, const char *text, const char *name, size_t *prompts,
-                           saeuron_error *err)
+/* The value under key of a part's metadata into out [META_BYTES]; "" when there is none. */
+static int read_value(const part_file *p, const char *key, char *out, saeuron_error *err)
 {
-    json    v, n;
+    json v;
+    if (metadata_get(p->t.metadata, key, out, META_BYTES) || !json_get(p->t.metadata, key, &v))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EFORMAT, "%s: metadata \"%s\" is no text of at most %d bytes: make the part "
+                "again", p->t.path, key, META_BYTES - 1);
+}
+
+/* The prompts of concept `name`, from v, a part's metadata "prompts". */
+static int concept_prompts(const part_file *p, json v, const char *name, size_t *prompts, saeuron_error *err)
+{
+    json    n;
     int64_t x;
-    int code = json_open(&v, text, strlen(text), p->t.path, err);
-    if (code)
-        return code;
     if (json_kind(v) == '{' && !json_get(v, name, &n))
         return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", p->t.path, name);
     if (!json_integer(json_kind(v) == '{' ? n : v, &x) || x < 1)
@@ -146,15 +160,21 @@ static bool alike(const tensor *t, const tensor *f)
 
 static int list_part(merging *w, const part_file *p, saeuron_error *err)
 {
-    const tensors *first = &w->part[0].t;
-    json v;
-    if (!metadata_get(p->t.metadata, "prompts", w->a, META_BYTES) && json_get(p->t.metadata, "prompts", &v))
-        return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" is no text of at most %d bytes",
-                    p->t.path, META_BYTES);
+    const part_file *first = &w->part[0];
+    char where[1100];
+    json counts;
+    int  code = read_value(p, "prompts", w->a, err);
+    snprintf(where, sizeof where, "%s: metadata \"prompts\"", p->t.path);
+    if (!code && !*w->a)
+        strcpy(w->a, "1");
+    if (!code && !w->activations)
+        code = json_open(&counts, w->a, strlen(w->a), where, err);
+    if (code)
+        return code;
     if (w->activations && !p->t.count)
         return fail(err, SAEURON_EFORMAT, "%s: tensor activations is missing", p->t.path);
     for (size_t j = 0; j < p->t.count; j++, w->count++) {
-        const tensor *t = &p->t.list[p->order[j]], *f = first->count ? &first->list[w->part[0].order[0]] : t;
+        const tensor *t = p->order[j], *f = first->t.count ? first->order[0] : t;
         if (t->ndim < 2 || t->ndim > 3 || (t->type != DT_F32 && t->type != DT_F16) ||
             (w->activations && (p->t.count != 1 || strcmp(t->name, "activations"))))
             return fail(err, SAEURON_EFORMAT, "%s: tensor %.80s is nothing that collect or stats write",
@@ -162,17 +182,14 @@ static int list_part(merging *w, const part_file *p, saeuron_error *err)
         if (!alike(t, f))
             return fail(err, SAEURON_EFORMAT,
                         "%s: tensor %.80s has another type or shape than %s has: they are of different runs",
-                        p->t.path, t->name, first->path);
+                        p->t.path, t->name, first->t.path);
         w->list[w->count] = (tensor_out){ .name = t->name,
                                           .type = t->type,
                                           .ndim = t->ndim,
                                           .shape = { t->shape[0], t->shape[1],
                                                      t->ndim == 3 ? t->shape[2] : 0 } };
-        const char *counts = *w->a ? w->a : "1";
-        const int code = w->activations ? SAEURON_OK
-                                        : concept_prompts(p, counts, t->name, &w->prompts[w->count], err);
-        if (code)
-            return code;
+        if (!w->activations && concept_prompts(p, counts, t->name, &w->prompts[w->count], err))
+            return SAEURON_EFORMAT;
     }
     return SAEURON_OK;
 }
@@ -236,10 +253,10 @@ static int merge_key(merging *w, json key, saeuron_error *err)
     if (!json_string(key, name, sizeof name, NULL))
         return fail(err, SAEURON_EFORMAT, "%s: its metadata has a key longer than %zu bytes", first->path,
                     sizeof name - 1);
-    metadata_get(first->metadata, name, w->a, META_BYTES);
-    for (size_t i = 1; i < w->parts; i++) {
-        metadata_get(w->part[i].t.metadata, name, w->b, META_BYTES);
-        if (!strcmp(w->a, w->b))
+    int code = read_value(&w->part[0], name, w->a, err);
+    for (size_t i = 1; i < w->parts && !code; i++) {
+        code = read_value(&w->part[i], name, w->b, err);
+        if (code || !strcmp(w->a, w->b))
             continue;
         same = false;
         if (!is_one_of(name, own_keys) && (!w->whole || (is_one_of(name, binding_keys) && *w->a && *w->b)))
@@ -248,6 +265,8 @@ static int merge_key(merging *w, json key, saeuron_error *err)
                         "different runs",
                         w->part[i].t.path, name, w->b, first->path, w->a);
     }
+    if (code)
+        return code;
     if (!strcmp(name, "shard"))
         value = "0/1";
     else if (!strcmp(name, "first_prompt"))
@@ -260,7 +279,7 @@ static int merge_key(merging *w, json key, saeuron_error *err)
         snprintf(w->a, META_BYTES, "%zu", w->count);
     else if (!same)
         return SAEURON_OK;
-    const int code = keep(w, name, err);
+    code = keep(w, name, err);
     return code ? code : keep(w, value, err);
 }
 
@@ -305,7 +324,7 @@ static int merge(merging *w, const char *const *paths, saeuron_error *err)
     for (size_t i = 0; i < w->parts && !code; i++) {
         const part_file *p = &w->part[i];
         for (size_t j = 0; j < p->t.count && !code; j++)
-            code = io_out_write(&out, p->t.list[p->order[j]].data, p->t.list[p->order[j]].bytes, err);
+            code = io_out_write(&out, p->order[j]->data, p->order[j]->bytes, err);
         tensors_release(&p->t);
     }
     if (!code)

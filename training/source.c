@@ -11,6 +11,7 @@
  * together. */
 #include "training/source.h"
 #include "arithmetic/rng.h"
+#include "files/sort.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,13 +41,20 @@ int source_shuffle(map_source *s, uint64_t seed, saeuron_error *err)
  * of its first steps make an SAE that tells concepts apart where pictures begin. */
 static const char *const alike[] = { "hook", "model", "diff", "steps", "size", "cfg", "negative_prompt" };
 
-#define TEXT_BYTES 8192
+#define TEXT_BYTES (TOKENIZER_PROMPT_MAX + 1) /* a negative prompt may be the longest value */
 
-static int open_file(activation_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
+/* text: room for a value. */
+static int open_file(activation_file *f, const saeuron_host *host, const char *path, char *text,
+                     saeuron_error *err)
 {
+    json v;
     const int code = tensors_open(&f->t, host, path, err);
     if (code)
         return code;
+    for (size_t k = 0; k < sizeof alike / sizeof *alike; k++)
+        if (json_get(f->t.metadata, alike[k], &v) && !json_string(v, text, TEXT_BYTES, NULL))
+            return fail(err, SAEURON_EFORMAT, "%s: metadata \"%s\" is no text of at most %d bytes: "
+                        "collect it again", path, alike[k], TEXT_BYTES - 1);
     f->a = tensors_find(&f->t, "activations");
     if (!metadata_is(f->t.metadata, "format", ACTIVATIONS_FORMAT) || f->t.count != 1 || !f->a)
         return fail(err, SAEURON_EFORMAT, "%s: holds no activations: name files that collect wrote", path);
@@ -131,7 +139,7 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
     for (size_t i = 0; i < count && !code; i++) {
         memset(&s->file[i], 0, sizeof *s->file);
         s->files = i + 1;
-        if ((code = open_file(&s->file[i], host, paths[i], err)) == SAEURON_OK)
+        if ((code = open_file(&s->file[i], host, paths[i], text, err)) == SAEURON_OK)
             code = compare_files(s, i, text, err);
         if (!code) {
             s->file[i].first = s->rows;
@@ -205,6 +213,8 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
     return SAEURON_OK;
 }
 
+static bool is_less(const void *a, const void *b) { return *(const uint32_t *)a < *(const uint32_t *)b; }
+
 /* Samples window w: prompts [w W, (w+1) W) of their order, W being s->window, by ascending number: one window
  * of all prompts then has the order of files. */
 static int fill_window(map_source *s, size_t w, saeuron_error *err)
@@ -212,12 +222,8 @@ static int fill_window(map_source *s, size_t w, saeuron_error *err)
     const size_t first = w * s->window,
                  count = s->prompts - first < s->window ? s->prompts - first : s->window;
     uint32_t *const now = s->place; /* first the prompts' numbers, which fit: window <= window T */
-    for (size_t i = 0; i < count; i++) {
-        size_t j = i;
-        for (; j && now[j - 1] > s->order[first + i]; j--)
-            now[j] = now[j - 1];
-        now[j] = s->order[first + i];
-    }
+    memcpy(now, s->order + first, count * sizeof *now);
+    sort_list(now, count, sizeof *now, is_less);
     s->held = 0;
     const int code = sampler_maps(s->sampler, s->maps, now, count, err);
     if (code)

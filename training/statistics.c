@@ -150,8 +150,7 @@ int describe_prompts(text_out *t, const char *path, const tensor_out *list, cons
     if (t->n >= PROMPTS_BYTES)
         return fail(err, SAEURON_EUSAGE,
                     "%s: too many concepts of unequal numbers of prompts for its header: "
-                    "make several files",
-                    path);
+                    "give all as many prompts (lines)", path);
     return SAEURON_OK;
 }
 
