@@ -6,17 +6,15 @@
  * Source: PNG (W3C Recommendation, third edition).
  * The same pixels and texts give the same bytes on every machine. */
 #include "files/png.h"
-#include "arithmetic/memory.h"
 #include "files/bytes.h"
 #include "files/deflate.h"
-#include "files/system.h"
 #include "files/utf8.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SIDE_MAX 32768u /* pixels; no model here draws more, and every product below fits 64 bits */
+#define SIDE_MAX 8192u /* pixels; no model here draws or encodes more, and every product below fits 64 bits */
 
 static const unsigned char signature[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n' };
 
@@ -133,22 +131,30 @@ int png_save(const saeuron_host *host, const char *path, const unsigned char *rg
     return code;
 }
 
-/* ---- reading ---- */
+/* ---- reading: the chunks ---- */
 
 /* One chunk, its bytes where the file lies. */
 typedef struct chunk { const unsigned char *type, *data; size_t size; } chunk;
 
-/* The chunk at *at, which moves past it. Checks its length against the file's end, and its CRC. */
-static int next_chunk(const io_file *f, size_t *at, chunk *c, saeuron_error *err)
+/* The chunk at *at, which moves past it; false when it does not lie within the file. */
+static bool next_chunk(const io_file *f, size_t *at, chunk *c)
 {
     const size_t left = f->size - *at;
     if (left < 12 || get_be32(f->data + *at) > left - 12)
-        return fail(err, SAEURON_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again",
-                    f->path);
+        return false;
     c->size = get_be32(f->data + *at);
     c->type = f->data + *at + 4;
     c->data = c->type + 4;
     *at += 12 + c->size;
+    return true;
+}
+
+/* The same, its length and its CRC checked. */
+static int check_chunk(const io_file *f, size_t *at, chunk *c, saeuron_error *err)
+{
+    if (!next_chunk(f, at, c))
+        return fail(err, SAEURON_EFORMAT, "%s: ends inside a chunk: it was cut short, fetch it again",
+                    f->path);
     if (crc32_of(0, c->type, c->size + 4) != get_be32(c->data + c->size))
         return fail(err, SAEURON_EFORMAT,
                     "%s: the checksum of chunk %.4s is wrong: it is damaged, fetch it again",
@@ -165,21 +171,10 @@ static int check_signature(const io_file *f, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* What the chunks say about a picture, and its compressed bytes in one piece. */
-typedef struct picture {
-    size_t W, H;
-    int    bits, colour, channels;
-    unsigned char palette[256][4];      /* RGBA */
-    int    palette_size;
-    int    key[3];                      /* a transparent colour of a picture without alpha; -1: none */
-    unsigned char *zlib;
-    size_t zlib_size;
-    bool   has_data;
-} picture;
-
-static int read_header(picture *p, const chunk *c, const char *path, saeuron_error *err)
+static int read_header(png_file *p, const chunk *c, saeuron_error *err)
 {
     static const signed char channels[7] = { 1, -1, 3, 1, 2, -1, 4 };
+    const char *path = p->f.path;
     if (!chunk_is(c, "IHDR") || c->size != 13)
         return fail(err, SAEURON_EFORMAT,
                     "%s: does not begin with an IHDR chunk: it is damaged, fetch it again", path);
@@ -187,7 +182,8 @@ static int read_header(picture *p, const chunk *c, const char *path, saeuron_err
     p->bits = c->data[8];
     p->colour = c->data[9];
     if (W == 0 || H == 0 || W > SIDE_MAX || H > SIDE_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: %" PRIu32 " x %" PRIu32 " pixels: 1 to %u each way are read",
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: %" PRIu32 " x %" PRIu32 " pixels, but 1 to %u each way are read: crop or scale it",
                     path, W, H, SIDE_MAX);
     if (p->bits == 16)
         return fail(err, SAEURON_EFORMAT, "%s: has 16 bits a sample: convert it to 8", path);
@@ -197,7 +193,7 @@ static int read_header(picture *p, const chunk *c, const char *path, saeuron_err
     const bool small = (p->bits == 1 || p->bits == 2 || p->bits == 4) && (p->colour == 0 || p->colour == 3);
     if (!known || (p->bits != 8 && !small) || c->data[10] || c->data[11] || c->data[12])
         return fail(err, SAEURON_EFORMAT,
-                    "%s: colour type %d with %d bits, methods %d %d %d: no such PNG exists",
+                    "%s: colour type %d with %d bits, methods %d %d %d, which no PNG has: fetch it again",
                     path, p->colour, p->bits, c->data[10], c->data[11], c->data[12]);
     p->W = W;
     p->H = H;
@@ -205,10 +201,10 @@ static int read_header(picture *p, const chunk *c, const char *path, saeuron_err
     return SAEURON_OK;
 }
 
-static int read_palette(picture *p, const chunk *c, const char *path, saeuron_error *err)
+static int read_palette(png_file *p, const chunk *c, saeuron_error *err)
 {
-    if (c->size == 0 || c->size % 3 || c->size > 768 || p->has_data || p->palette_size)
-        return fail(err, SAEURON_EFORMAT, "%s: its palette is damaged: fetch it again", path);
+    if (c->size == 0 || c->size % 3 || c->size > 768 || p->packed || p->palette_size)
+        return fail(err, SAEURON_EFORMAT, "%s: its palette is damaged: fetch it again", p->f.path);
     p->palette_size = (int)(c->size / 3);
     for (int i = 0; i < 256; i++) {
         if (i < p->palette_size)
@@ -219,48 +215,74 @@ static int read_palette(picture *p, const chunk *c, const char *path, saeuron_er
 }
 
 /* tRNS: an alpha for each palette entry, or one transparent colour. */
-static int read_transparency(picture *p, const chunk *c, const char *path, saeuron_error *err)
+static int read_transparency(png_file *p, const chunk *c, saeuron_error *err)
 {
     const size_t expect = p->colour == 0 ? 2 : p->colour == 2 ? 6 : 0;
-    if (p->colour == 3 && c->size <= (size_t)p->palette_size && !p->has_data)
+    if (p->colour == 3 && c->size <= (size_t)p->palette_size && !p->packed)
         for (size_t i = 0; i < c->size; i++)
             p->palette[i][3] = c->data[i];
-    else if (expect && c->size == expect && !p->has_data)
+    else if (expect && c->size == expect && !p->packed)
         for (size_t i = 0; i < 3; i++)
             p->key[i] = c->data[(2 * i) % expect] << 8 | c->data[(2 * i) % expect + 1];
     else
-        return fail(err, SAEURON_EFORMAT, "%s: its tRNS chunk is damaged: fetch it again", path);
+        return fail(err, SAEURON_EFORMAT, "%s: its tRNS chunk is damaged: fetch it again", p->f.path);
     return SAEURON_OK;
 }
 
-/* Walks all chunks; compressed bytes are appended to p->zlib, which has room for the whole file. */
-static int read_chunks(picture *p, const io_file *f, saeuron_error *err)
+/* Bytes of a row without its filter. */
+static size_t row_bytes(const png_file *p)
 {
+    return (p->W * (size_t)p->channels * (size_t)p->bits + 7) / 8;
+}
+
+/* Walks all chunks. The compressed bytes are only counted: they must be enough for so many pixels. */
+static int check_chunks(png_file *p, saeuron_error *err)
+{
+    const size_t longest = 1032; /* bytes that a byte can stand for */
     chunk c;
     size_t at = 8;
     bool data_ended = false;
-    int code = next_chunk(f, &at, &c, err);
+    int code = check_chunk(&p->f, &at, &c, err);
     if (!code)
-        code = read_header(p, &c, f->path, err);
-    while (!code && (code = next_chunk(f, &at, &c, err)) == SAEURON_OK && !chunk_is(&c, "IEND")) {
+        code = read_header(p, &c, err);
+    while (!code && (code = check_chunk(&p->f, &at, &c, err)) == SAEURON_OK && !chunk_is(&c, "IEND")) {
         const bool data = chunk_is(&c, "IDAT");
-        data_ended |= p->has_data && !data;
-        if (data && !data_ended) {
-            memcpy(p->zlib + p->zlib_size, c.data, c.size);
-            p->zlib_size += c.size;
-            p->has_data = true;
-        } else if (chunk_is(&c, "PLTE"))
-            code = read_palette(p, &c, f->path, err);
+        data_ended |= p->packed && !data;
+        if (data && !data_ended)
+            p->packed += c.size;
+        else if (chunk_is(&c, "PLTE"))
+            code = read_palette(p, &c, err);
         else if (chunk_is(&c, "tRNS"))
-            code = read_transparency(p, &c, f->path, err);
+            code = read_transparency(p, &c, err);
         else if (!(c.type[0] & 32)) /* a capital letter: without this chunk the picture cannot be shown */
             code = fail(err, SAEURON_EFORMAT, "%s: has a chunk %.4s out of place or unknown: convert it",
-                        f->path, (const char *)c.type);
+                        p->f.path, (const char *)c.type);
     }
     if (!code && p->colour == 3 && !p->palette_size)
-        code = fail(err, SAEURON_EFORMAT, "%s: its palette is missing: fetch it again", f->path);
+        code = fail(err, SAEURON_EFORMAT, "%s: its palette is missing: fetch it again", p->f.path);
+    if (!code && (!p->packed || p->H * (row_bytes(p) + 1) / longest > p->packed))
+        code = fail(err, SAEURON_EFORMAT,
+                    "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again",
+                    p->f.path, p->packed, p->W, p->H);
     return code;
 }
+
+int png_open(png_file *p, const saeuron_host *host, const char *path, saeuron_error *err)
+{
+    *p = (png_file){ .key = { -1, -1, -1 } };
+    int code = io_open(&p->f, host, path, err);
+    if (!code)
+        code = check_signature(&p->f, err);
+    if (!code)
+        code = check_chunks(p, err);
+    if (code)
+        png_close(p);
+    return code;
+}
+
+void png_close(png_file *p) { io_close(&p->f); }
+
+/* ---- reading: the pixels ---- */
 
 /* What filter type expects at a byte whose neighbours left, above and above left are a, b and c. */
 static int predict(int type, int a, int b, int c)
@@ -301,7 +323,7 @@ static int sample(const unsigned char *row, size_t x, int bits)
 }
 
 /* Pixel x of an unfiltered row as RGBA. An index beyond the palette is black, as the standard suggests. */
-static void read_pixel(const picture *p, const unsigned char *row, size_t x, int rgba[4])
+static void read_pixel(const png_file *p, const unsigned char *row, size_t x, int rgba[4])
 {
     const int first = sample(row, x * (size_t)p->channels, p->bits), most = (1 << p->bits) - 1;
     rgba[3] = 255;
@@ -321,10 +343,10 @@ static void read_pixel(const picture *p, const unsigned char *row, size_t x, int
 }
 
 /* The decompressed rows as RGB over white. */
-static void to_rgb(const picture *p, const unsigned char *raw, size_t row_bytes, unsigned char *rgb)
+static void to_rgb(const png_file *p, const unsigned char *raw, unsigned char *rgb)
 {
     int rgba[4];
-    for (size_t y = 0; y < p->H; y++, raw += row_bytes + 1)
+    for (size_t y = 0; y < p->H; y++, raw += row_bytes(p) + 1)
         for (size_t x = 0; x < p->W; x++) {
             read_pixel(p, raw + 1, x, rgba);
             for (int i = 0; i < 3; i++)
@@ -332,56 +354,58 @@ static void to_rgb(const picture *p, const unsigned char *raw, size_t row_bytes,
         }
 }
 
-/* The pixels of a picture whose chunks were read. */
-static int decode(const picture *p, const saeuron_host *host, const char *path, unsigned char **rgb,
-                  saeuron_error *err)
+/* The compressed bytes in one piece, into zlib [packed]. */
+static void join_data(const png_file *p, unsigned char *zlib)
 {
-    const size_t bits = (size_t)p->channels * (size_t)p->bits, bpp = (bits + 7) / 8;
-    const size_t row_bytes = (p->W * bits + 7) / 8, longest = 1032; /* bytes that a byte can stand for */
-    size_t raw_size, rgb_size;
-    if (!nn_mul(p->H, row_bytes + 1, &raw_size) || !nn_mul(p->H, 3 * p->W, &rgb_size) ||
-        raw_size / longest > p->zlib_size)
-        return fail(err, SAEURON_EFORMAT,
-                    "%s: %zu compressed bytes cannot hold %zu x %zu pixels: it is damaged, fetch it again",
-                    path, p->zlib_size, p->W, p->H);
+    chunk c;
+    for (size_t at = 8, n = 0; n < p->packed && next_chunk(&p->f, &at, &c);)
+        if (chunk_is(&c, "IDAT") && c.size <= p->packed - n) {
+            memcpy(zlib + n, c.data, c.size);
+            n += c.size;
+        }
+}
+
+int png_pixels(const png_file *p, unsigned char **rgb, saeuron_error *err)
+{
+    const saeuron_host *host = p->f.host;
+    const size_t raw_size = p->H * (row_bytes(p) + 1), bits = (size_t)p->channels * (size_t)p->bits;
+    unsigned char *zlib = io_alloc(host, p->packed, 1), *raw = io_alloc(host, raw_size, 1);
+    unsigned char *out = io_alloc(host, p->H, 3 * p->W);
     int code = SAEURON_OK;
-    unsigned char *raw = io_alloc(host, raw_size, 1), *out = io_alloc(host, rgb_size, 1);
-    if (!raw || !out)
-        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its pixels", path);
-    else if (!inflate_zlib(raw, raw_size, p->zlib, p->zlib_size) || !unfilter(raw, p->H, row_bytes, bpp))
-        code = fail(err, SAEURON_EFORMAT, "%s: its compressed pixels are damaged: fetch it again", path);
+    *rgb = NULL;
+    if (!zlib || !raw || !out)
+        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its pixels", p->f.path);
     else
-        to_rgb(p, raw, row_bytes, out);
-    io_free(host, raw);
-    if (code)
-        io_free(host, out);
-    else
+        join_data(p, zlib);
+    if (!code && (!inflate_zlib(raw, raw_size, zlib, p->packed) ||
+                  !unfilter(raw, p->H, row_bytes(p), (bits + 7) / 8)))
+        code = fail(err, SAEURON_EFORMAT, "%s: its compressed pixels are damaged: fetch it again", p->f.path);
+    if (!code) {
+        to_rgb(p, raw, out);
         *rgb = out;
+    } else
+        io_free(host, out);
+    io_free(host, raw);
+    io_free(host, zlib);
     return code;
 }
 
 int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H,
              saeuron_error *err)
 {
-    io_file f;
-    picture p = { .key = { -1, -1, -1 } };
+    png_file p;
     *rgb = NULL;
-    int code = io_open(&f, host, path, err);
+    int code = png_open(&p, host, path, err);
     if (code)
         return code;
-    code = check_signature(&f, err);
-    if (!code && !(p.zlib = io_alloc(host, f.size, 1)))
-        code = fail(err, SAEURON_ENOMEM, "%s: not enough memory for its bytes", path);
-    if (!code)
-        code = read_chunks(&p, &f, err);
-    if (!code)
-        code = decode(&p, host, path, rgb, err);
+    code = png_pixels(&p, rgb, err);
     *W = p.W;
     *H = p.H;
-    io_free(host, p.zlib);
-    io_close(&f);
+    png_close(&p);
     return code;
 }
+
+/* ---- reading: the texts ---- */
 
 /* The value of a tEXt or iTXt chunk after its keyword, as UTF-8 into out. latin1: a byte is a character. */
 static int copy_text(const unsigned char *value, size_t n, bool latin1, char *out, size_t size,
@@ -394,7 +418,7 @@ static int copy_text(const unsigned char *value, size_t n, bool latin1, char *ou
         c = value[at];
         step = latin1 ? 1 : io_utf8((const char *)value + at, n - at, &c);
         if (step == 0 || c == 0)
-            return fail(err, SAEURON_EFORMAT, "%s: one of its texts is damaged", path);
+            return fail(err, SAEURON_EFORMAT, "%s: one of its texts is damaged: fetch it again", path);
         const size_t k = io_utf8_put(bytes, c);
         if (k >= size - used)
             return fail(err, SAEURON_EUSAGE, "%s: one of its texts is longer than %zu bytes", path, size - 1);
@@ -415,34 +439,23 @@ static size_t itxt_start(const unsigned char *p, size_t n)
     return end ? (size_t)(end + 1 - p) : 0;
 }
 
-int png_text(const saeuron_host *host, const char *path, const char *keyword, char *out, size_t size,
-             saeuron_error *err)
+int png_text(const png_file *p, const char *keyword, char *out, size_t size, saeuron_error *err)
 {
-    io_file f;
-    chunk c;
-    size_t at = 8;
+    const char *path = p->f.path;
     const size_t k = strlen(keyword) + 1;
-    bool found = false;
+    chunk c;
     if (size == 0)
         return fail(err, SAEURON_EUSAGE, "%s: no room for its text", path);
     out[0] = 0;
-    int code = io_open(&f, host, path, err);
-    if (code)
-        return code;
-    code = check_signature(&f, err);
-    while (!code && !found && (code = next_chunk(&f, &at, &c, err)) == SAEURON_OK && !chunk_is(&c, "IEND")) {
+    for (size_t at = 8; next_chunk(&p->f, &at, &c) && !chunk_is(&c, "IEND");) {
         const bool latin1 = chunk_is(&c, "tEXt");
         if ((!latin1 && !chunk_is(&c, "iTXt")) || c.size < k || memcmp(c.data, keyword, k) != 0)
             continue;
         const size_t start = latin1 ? 0 : itxt_start(c.data + k, c.size - k);
-        found = true;
         if (!latin1 && start == 0)
-            code = fail(err, SAEURON_EFORMAT, "%s: its text \"%s\" is compressed or damaged", path, keyword);
-        else
-            code = copy_text(c.data + k + start, c.size - k - start, latin1, out, size, path, err);
+            return fail(err, SAEURON_EFORMAT,
+                        "%s: its text \"%s\" is compressed or damaged: save it uncompressed", path, keyword);
+        return copy_text(c.data + k + start, c.size - k - start, latin1, out, size, path, err);
     }
-    if (!code && !found)
-        code = fail(err, SAEURON_ENOENT, "%s: has no text called %s", path, keyword);
-    io_close(&f);
-    return code;
+    return fail(err, SAEURON_ENOENT, "%s: has no text called %s", path, keyword);
 }

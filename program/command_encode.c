@@ -104,16 +104,21 @@ static int encode_picture(saeuron_context *x, saeuron_error *err)
 {
     unsigned char *rgb = NULL;
     float *y = NULL;
-    size_t W, H, shape[4] = { 1 }, *const latent = shape + 1;
+    size_t shape[4] = { 1 }, *const latent = shape + 1;
     saeuron_error size;
-    int code = png_load(&x->host, image, &rgb, &W, &H, err);
-    if (!code && saeuron_latent_size(x, W, H, latent, &size))
+    png_file f;
+    int code = png_open(&f, &x->host, image, err);
+    if (code)
+        return code;
+    if (saeuron_latent_size(x, f.W, f.H, latent, &size))
         code = fail(err, SAEURON_EFORMAT, "%s: %s", image, size.text);
     const size_t n = code ? 0 : latent[0] * latent[1] * latent[2];
     if (!code && !(y = io_alloc(&x->host, n, 2 * sizeof *y)))
         code = fail(err, SAEURON_ENOMEM, "%s: no memory for its latents", image);
     if (!code)
-        code = saeuron_encode_image(x, rgb, W, H, y, err);
+        code = png_pixels(&f, &rgb, err);
+    if (!code)
+        code = saeuron_encode_image(x, rgb, f.W, f.H, y, err);
     if (!code && latents) {
         saeuron_mode(x, y, y, n);
         code = npy_save(&x->host, out, y, shape, 4, err);
@@ -123,6 +128,7 @@ static int encode_picture(saeuron_context *x, saeuron_error *err)
     }
     io_free(&x->host, y);
     io_free(&x->host, rgb);
+    png_close(&f);
     return code;
 }
 

@@ -90,6 +90,12 @@ static int info_tensors(const char *path, saeuron_error *err)
     int code = tensors_open(&t, NULL, path, err);
     if (code)
         return code;
+    const size_t room = (size_t)(t.metadata.end - t.metadata.at) + 1; /* of a key, of a value */
+    char *k = io_alloc(NULL, room, 2), *v = k + room;
+    if (!k) {
+        tensors_close(&t);
+        return fail(err, SAEURON_ENOMEM, "%s: no memory for its metadata", path);
+    }
     if (as_json) {
         printf("{\"file\": ");
         print_text(path);
@@ -101,13 +107,13 @@ static int info_tensors(const char *path, saeuron_error *err)
         print_network(path, &t, true);
     }
     for (json_iter it = json_begin(t.metadata); json_next(&it, &key, &value);) {
-        char k[256], v[4096];
-        if (!json_string(key, k, sizeof k, NULL) || !json_string(value, v, sizeof v, NULL))
+        if (!json_string(key, k, room, NULL) || !json_string(value, v, room, NULL))
             continue;
         print_pair(k, v, before);
         before = ", ";
     }
     printf(as_json ? "}}\n" : "");
+    io_free(NULL, k);
     tensors_close(&t);
     return SAEURON_OK;
 }
@@ -259,22 +265,26 @@ static int info_png(const char *path, saeuron_error *err)
         "prompt", "negative_prompt", "seed", "noise_index", "noise", "steps", "cfg", "size", "forget",
         "steer", "residual", "shared", "map_steps", "reconstruct", "inject", "model", "contract",
     };
-    unsigned char *rgb;
-    size_t W, H;
-    int code = png_load(NULL, path, &rgb, &W, &H, err);
+    png_file f;
+    int code = png_open(&f, NULL, path, err);
     if (code)
         return code;
-    io_free(NULL, rgb);
-    printf(as_json ? "{\"file\": " : "");
-    print_text(path);
-    printf(as_json ? ", \"width\": %zu, \"height\": %zu" : "\t%zu x %zu\n", W, H);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        char text[16384];
-        if (!png_text(NULL, path, keys[i], text, sizeof text, NULL))
-            print_pair(keys[i], text, ", ");
+    const size_t size = 2 * (f.f.size + 1);
+    char *text = io_alloc(NULL, size, 1);
+    if (!text)
+        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
+    else {
+        printf(as_json ? "{\"file\": " : "");
+        print_text(path);
+        printf(as_json ? ", \"width\": %zu, \"height\": %zu" : "\t%zu x %zu\n", f.W, f.H);
     }
-    printf(as_json ? "}\n" : "");
-    return SAEURON_OK;
+    for (size_t i = 0; !code && i < sizeof keys / sizeof *keys; i++)
+        if (!png_text(&f, keys[i], text, size, NULL))
+            print_pair(keys[i], text, ", ");
+    printf(as_json && !code ? "}\n" : "");
+    io_free(NULL, text);
+    png_close(&f);
+    return code;
 }
 
 /* ---- info ---- */

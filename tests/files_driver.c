@@ -11,7 +11,7 @@
 #include "arithmetic/nn.h"
 #include "files/decimal.h"
 #include "files/npy.h"
-#include "files/png.h"
+#include "said.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,7 +83,7 @@ static int png(char **argv, saeuron_error *err)
 static int text(char **argv, saeuron_error *err)
 {
     static char out[65536];
-    const int code = png_text(NULL, argv[2], argv[3], out, sizeof out, err);
+    const int code = said_of(NULL, argv[2], argv[3], out, sizeof out, err);
     if (!code)
         printf("%s", out);
     return code;

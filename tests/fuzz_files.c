@@ -16,7 +16,7 @@
 #include "evaluation/classifier.h"
 #include "files/decimal.h"
 #include "files/npy.h"
-#include "files/png.h"
+#include "tests/said.h"
 #include "tests/squeezed.h"
 
 #include <stdio.h>
@@ -140,7 +140,7 @@ static void fuzz_png(const saeuron_host *host)
     if (png_load(host, "in", &rgb, &W, &H, NULL) == SAEURON_OK)
         require(W > 0 && H > 0 && memchr(rgb, rgb[3 * W * H - 1], 3 * W * H), "pixels are there");
     io_free(host, rgb);
-    png_text(host, "in", "prompt", text, sizeof text, NULL);
+    said_of(host, "in", "prompt", text, sizeof text, NULL);
 }
 
 /* A folder that opens judges a picture: every size that its config gave was checked against a tensor's. */

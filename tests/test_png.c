@@ -8,6 +8,7 @@
 #include "squeezed.h"
 #include "files/bytes.h"
 #include "files/png.h"
+#include "said.h"
 #include "files/system.h"
 
 #include <inttypes.h>
@@ -65,15 +66,15 @@ static void png_texts(void)
     size_t n;
     CHECK(png_save(NULL, at("t.png"), rgb, 1, 1, texts, &e) == SAEURON_OK, "%s", e.text);
     for (size_t i = 0; texts[i]; i += 2)
-        CHECK(png_text(NULL, at("t.png"), texts[i], out, sizeof out, &e) == SAEURON_OK &&
+        CHECK(said_of(NULL, at("t.png"), texts[i], out, sizeof out, &e) == SAEURON_OK &&
               !strcmp(out, texts[i + 1]), "%s: %s", texts[i], e.text);
     unsigned char *file = read_bytes(at("t.png"), &n);
     CHECK(n > 60 && !memcmp(file + 37, "tEXtprompt", 11), "ASCII goes to tEXt");
     free(file);
-    CHECK(png_text(NULL, at("t.png"), "prom", out, sizeof out, &e) == SAEURON_ENOENT &&
+    CHECK(said_of(NULL, at("t.png"), "prom", out, sizeof out, &e) == SAEURON_ENOENT &&
           strstr(e.text, "prom"), "%s", e.text);
-    CHECK(png_text(NULL, at("t.png"), "prompt", out, 8, &e) == SAEURON_OK &&
-          png_text(NULL, at("t.png"), "prompt", out, 7, &e) == SAEURON_EUSAGE, "7 bytes and a NUL need 8");
+    CHECK(said_of(NULL, at("t.png"), "prompt", out, 8, &e) == SAEURON_OK &&
+          said_of(NULL, at("t.png"), "prompt", out, 7, &e) == SAEURON_EUSAGE, "7 bytes and a NUL need 8");
     char eighty[81] = "";
     memset(eighty, 'k', 80);
     const char *const bad[][3] = { { "x", "\xFF", NULL }, { "", "a", NULL }, { eighty, "a", NULL } };
@@ -232,9 +233,9 @@ static void png_refuses(void)
         { { 1, 1, 4, 2, 0, NULL, 0, NULL, 0, RAW("\0\0") }, "colour type 2" },
         { { 1, 1, 3, 0, 0, NULL, 0, NULL, 0, RAW("\0\0") }, "3 bits" },
         { { 0, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0") }, "0 x 1" },
-        { { 32769, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0") }, "32769" },
+        { { 8193, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0") }, "8193" },
         { { 0xFFFFFFFF, 0xFFFFFFFF, 8, 6, 0, NULL, 0, NULL, 0, RAW("\0") }, "4294967295" },
-        { { 32768, 32768, 8, 6, 0, NULL, 0, NULL, 0, RAW("\0\0") }, "cannot hold" },
+        { { 8192, 8192, 8, 6, 0, NULL, 0, NULL, 0, RAW("\0\0") }, "cannot hold" },
         { { 2, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0\0") }, "compressed pixels" },
         { { 1, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\0\0\0") }, "compressed pixels" },
         { { 1, 1, 8, 0, 0, NULL, 0, NULL, 0, RAW("\5\0") }, "compressed pixels" },
@@ -274,6 +275,109 @@ static void png_refuses(void)
 #undef RAW
 }
 
+/* Chunks in every wrong order. H: IHDR, P: PLTE, R: tRNS, D, d: the halves of IDAT, T: a text, a: what an
+ * animation adds, X: unknown and critical, E: IEND. Of an animation the first picture is read. */
+static void png_orders(void)
+{
+    static const unsigned char header[13] = { [3] = 1, [7] = 1, [8] = 8 };
+    static const struct { const char *order, *why; } cases[] = {
+        { "HDdE", NULL }, { "HTDdTE", NULL }, { "HaDdaE", NULL }, { "HDdETX", NULL },
+        { "", "ends inside a chunk" }, { "H", "ends inside a chunk" }, { "HDd", "ends inside a chunk" },
+        { "HE", "0 compressed bytes" }, { "HTE", "0 compressed bytes" }, { "E", "IHDR" }, { "DdHE", "IHDR" },
+        { "THDdE", "IHDR" }, { "HHDdE", "chunk IHDR out of place" }, { "HDTdE", "chunk IDAT out of place" },
+        { "HDdTDE", "chunk IDAT out of place" }, { "HDdPE", "palette" }, { "HPPDdE", "palette" },
+        { "HDdRE", "tRNS" }, { "HXDdE", "chunk XXXX" }, { "HDE", "compressed pixels" },
+        { "HdDE", "compressed pixels" },
+    };
+    unsigned char file[512], z[64], *rgb;
+    size_t W, H;
+    saeuron_error e;
+    const size_t packed = stored_zlib(z, (const unsigned char *)"\0\7", 2);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        size_t n = 8;
+        memcpy(file, "\x89PNG\r\n\x1A\n", 8);
+        for (const char *at_ = cases[i].order; *at_; at_++)
+            n = *at_ == 'H' ? add_chunk(file, n, "IHDR", header, 13)
+              : *at_ == 'P' ? add_chunk(file, n, "PLTE", header, 3)
+              : *at_ == 'R' ? add_chunk(file, n, "tRNS", header, 2)
+              : *at_ == 'D' ? add_chunk(file, n, "IDAT", z, packed / 2)
+              : *at_ == 'd' ? add_chunk(file, n, "IDAT", z + packed / 2, packed - packed / 2)
+              : *at_ == 'T' ? add_chunk(file, n, "tEXt", (const unsigned char *)"a\0b", 3)
+              : *at_ == 'a' ? add_chunk(file, n, "fdAT", z, packed)
+              : add_chunk(file, n, *at_ == 'X' ? "XXXX" : "IEND", header, 0);
+        const int code = load_png(file, n, &rgb, &W, &H, &e);
+        CHECK(cases[i].why ? code == SAEURON_EFORMAT && strstr(e.text, cases[i].why) &&
+                             !strncmp(e.text, "memory: ", 8)
+                           : code == SAEURON_OK && rgb[0] == 7, "%s: %s", cases[i].order,
+              code ? e.text : "read");
+        io_free(NULL, rgb);
+    }
+}
+
+/* Each byte of the header and of the zlib stream that decides something, wrong, behind a right CRC. */
+static void png_fields(void)
+{
+    static const struct { char in; size_t at; int value; const char *why; } cases[] = {
+        { 'H', 3, 0, "0 x 1" }, { 'H', 7, 0, "1 x 0" }, { 'H', 0, 128, "2147483649 x 1" },
+        { 'H', 4, 255, "1 x 4278190081" }, { 'H', 2, 32, "8193 x 1" }, { 'H', 8, 0, "0 bits" },
+        { 'H', 8, 32, "32 bits" }, { 'H', 9, 5, "colour type 5" }, { 'H', 9, 255, "colour type 255" },
+        { 'H', 10, 1, "methods 1 0 0" }, { 'H', 11, 1, "methods 0 1 0" }, { 'H', 12, 2, "methods 0 0 2" },
+        { 'z', 0, 0x77, "compressed pixels" }, { 'z', 0, 0x88, "compressed pixels" },
+        { 'z', 1, 0x02, "compressed pixels" }, { 'z', 1, 0x20, "compressed pixels" },
+        { 'z', 2, 0x00, "compressed pixels" }, { 'z', 2, 0x07, "compressed pixels" },
+        { 'z', 3, 1, "compressed pixels" }, { 'z', 5, 0, "compressed pixels" },
+        { 'z', 7, 5, "compressed pixels" }, { 'z', 8, 8, "compressed pixels" },
+        { 'z', 9, 1, "compressed pixels" },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        unsigned char file[512], header[13] = { [3] = 1, [7] = 1, [8] = 8 }, z[64], *rgb;
+        size_t W, H, n;
+        saeuron_error e;
+        const size_t packed = stored_zlib(z, (const unsigned char *)"\0\7", 2);
+        (cases[i].in == 'H' ? header : z)[cases[i].at] = (unsigned char)cases[i].value;
+        memcpy(file, "\x89PNG\r\n\x1A\n", 8);
+        n = add_chunk(file, add_chunk(file, 8, "IHDR", header, 13), "IDAT", z, packed);
+        const int code = load_png(file, add_chunk(file, n, "IEND", header, 0), &rgb, &W, &H, &e);
+        CHECK(code == SAEURON_EFORMAT && strstr(e.text, cases[i].why), "%c[%zu] = %d: %s", cases[i].in,
+              cases[i].at, cases[i].value, code ? e.text : "read");
+        io_free(NULL, rgb);
+    }
+}
+
+static void *no_memory(void *user, size_t size)
+{
+    (void)user, (void)size;
+    return NULL;
+}
+
+/* Opening looks at no pixel and allocates nothing; and it looks at each chunk's CRC once: the texts of a file
+ * that was opened are read without. The file: IHDR, 15 bytes of text from 33, IDAT from 48. */
+static void png_opens(void)
+{
+    static const char *const texts[] = { "a", "b", NULL };
+    static const unsigned char rgb[12] = { 9 };
+    unsigned char *pixels;
+    size_t   n, W, H;
+    char     text[4];
+    png_file p;
+    saeuron_error e;
+    png_save(NULL, at("o.png"), rgb, 2, 2, texts, NULL);
+    unsigned char *file = read_bytes(at("o.png"), &n);
+    file[61] ^= 0xFF; /* the stored block's length */
+    be32(file + 81, slow_crc(file + 52, 29));
+    CHECK(load_png(file, n, &pixels, &W, &H, &e) == SAEURON_EFORMAT && strstr(e.text, "compressed pixels"),
+          "%s", e.text);
+    one_file f = { file, n, 0 };
+    const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one, .alloc = no_memory };
+    CHECK(png_open(&p, &host, "memory", &e) == SAEURON_OK && p.W == 2 && p.H == 2, "%s", e.text);
+    CHECK(png_pixels(&p, &pixels, &e) == SAEURON_ENOMEM && !pixels, "%s", e.text);
+    file[44] ^= 1; /* the text's CRC */
+    CHECK(png_text(&p, "a", text, sizeof text, &e) == SAEURON_OK && !strcmp(text, "b"), "%s", e.text);
+    png_close(&p);
+    CHECK(f.mapped == 0, "not given back");
+    free(file);
+}
+
 /* Pictures that zlib compressed, with either code: equal pixels and text. */
 static void png_squeezed(void)
 {
@@ -290,7 +394,7 @@ static void png_squeezed(void)
               "picture %zu: other pixels", i);
         io_free(NULL, rgb);
         test_write_file(at("s.png"), two[i].file, two[i].n);
-        CHECK(png_text(NULL, at("s.png"), "a", text, sizeof text, &e) == SAEURON_OK && !strcmp(text, "b"),
+        CHECK(said_of(NULL, at("s.png"), "a", text, sizeof text, &e) == SAEURON_OK && !strcmp(text, "b"),
               "%s", e.text);
     }
 }
@@ -335,7 +439,7 @@ static void survive_damaged(const unsigned char *file, size_t n)
         const saeuron_host host = { .user = &f, .map = map_one, .unmap = unmap_one };
         png_load(&host, "memory", &back, &W, &H, NULL);
         io_free(NULL, back);
-        png_text(&host, "memory", "c", out, sizeof out, NULL);
+        said_of(&host, "memory", "c", out, sizeof out, NULL);
         free(copy);
     }
 }
@@ -385,7 +489,8 @@ static void allocations_fail(void)
 
 const test_case png_tests[] = {
     { "round_trip", png_round_trip }, { "texts", png_texts }, { "bytes", png_bytes },
-    { "kinds", png_kinds }, { "refuses", png_refuses },
+    { "kinds", png_kinds }, { "refuses", png_refuses }, { "orders", png_orders }, { "fields", png_fields },
+    { "opens", png_opens },
     { "squeezed", png_squeezed }, { "truncated_and_changed", png_truncated_and_changed },
     { "allocations_fail", allocations_fail },
     { NULL, NULL },
