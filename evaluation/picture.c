@@ -173,21 +173,33 @@ static const char *wanted(const picture *p, const char *keyword)
     return NULL;
 }
 
-/* Whether the file at path says what p says; else the error names the first keyword that differs. text
- * [size]: scratch, which a picture's longest text must fit. */
-static int compare_texts(const picture *p, const saeuron_host *host, const char *path, char *text,
-                         size_t size, saeuron_error *err)
+/* What `why` says of a damaged file, but with this run's remedy instead of its own, which stands behind its
+ * last colon. */
+static int make_again(const saeuron_error *why, saeuron_error *err)
+{
+    size_t kept = 0;
+    if (why->code != SAEURON_EFORMAT)
+        return fail(err, why->code, "%s", why->text);
+    for (const char *at = why->text; (at = strstr(at, ": ")) != NULL; at++)
+        kept = (size_t)(at - why->text);
+    return fail(err, why->code, "%.*s: delete this file, and it is made again", (int)kept, why->text);
+}
+
+/* Whether the file f says what p says; else the error names the first keyword that differs. text [size]:
+ * scratch, which every text of f fits. */
+static int compare_texts(const picture *p, const png_file *f, char *text, size_t size, saeuron_error *err)
 {
     static const char *const keys[] = { "model", "forget", "steps", "cfg", "seed", "noise_index", "prompt",
         "negative_prompt", "size", "noise", "residual", "shared", "half", "map_steps", "steer",
         "reconstruct", "inject", "contract" };
     static const char remedy[] = "use another folder, or delete this one";
+    const char *path = f->f.path;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         const char *want = wanted(p, keys[i]);
-        saeuron_error inner;
-        const int code = png_text(host, path, keys[i], text, size, &inner);
+        saeuron_error why;
+        const int code = png_text(f, keys[i], text, size, &why);
         if (code && code != SAEURON_ENOENT)
-            return fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
+            return make_again(&why, err);
         if (code && want)
             return fail(err, SAEURON_EFORMAT, "%s: it does not say its %s, which should be \"%.120s\": %s",
                         path, keys[i], want, remedy);
@@ -204,26 +216,23 @@ static int compare_texts(const picture *p, const saeuron_host *host, const char 
 int picture_load(const picture *p, const saeuron_host *host, const char *path, size_t W, size_t H,
                  unsigned char **rgb, saeuron_error *err)
 {
-    saeuron_error inner;
-    char  *text = io_alloc(host, 65536, 1);
-    size_t w, h;
-    int    code = png_load(host, path, rgb, &w, &h, &inner);
-    if (code == SAEURON_EFORMAT)
-        code = fail(err, code, "%.360s; delete this file, and it is made again", inner.text);
-    else if (code)
-        code = fail(err, code, "%s", inner.text);
-    else if (!text)
-        code = fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
-    else
-        code = compare_texts(p, host, path, text, 65536, err);
-    if (!code && (w != W || h != H))
+    png_file f;
+    saeuron_error why;
+    *rgb = NULL;
+    int code = png_open(&f, host, path, &why);
+    if (code)
+        return make_again(&why, err);
+    const size_t size = 2 * (f.f.size + 1);
+    char *text = io_alloc(host, size, 1);
+    code = text ? compare_texts(p, &f, text, size, err)
+                : fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);
+    if (!code && (f.W != W || f.H != H))
         code = fail(err, SAEURON_EFORMAT,
                     "%s: it has %zu x %zu pixels, not %zu x %zu: delete this file, and it is made again",
-                    path, w, h, W, H);
+                    path, f.W, f.H, W, H);
+    if (!code && png_pixels(&f, rgb, &why))
+        code = make_again(&why, err);
     io_free(host, text);
-    if (code) {
-        io_free(host, *rgb);
-        *rgb = NULL;
-    }
+    png_close(&f);
     return code;
 }

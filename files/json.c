@@ -126,6 +126,8 @@ static void skip_space(const char **at, const char *end)
         (*at)++;
 }
 
+static const char not_finite[] = "JSON has no NaN and no Infinity: write a finite number";
+
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static bool scan_digits(scan *s)
@@ -143,6 +145,8 @@ static bool scan_number(scan *s)
 {
     if (*s->at == '-')
         s->at++;
+    if (s->at < s->end && (*s->at == 'I' || *s->at == 'N'))
+        return refuse(s, not_finite);
     if (s->at < s->end && *s->at == '0') {
         s->at++;
         if (s->at < s->end && is_digit(*s->at))
@@ -288,6 +292,8 @@ static bool scan_value(scan *s, int depth)
     case 't': return scan_word(s, "true");
     case 'f': return scan_word(s, "false");
     case 'n': return scan_word(s, "null");
+    case 'N':
+    case 'I': return refuse(s, not_finite);
     default:
         if (*s->at == '-' || is_digit(*s->at))
             return scan_number(s);

@@ -139,10 +139,14 @@ static int npy_parts(const io_file *f, dtype *type, size_t shape[TENSOR_DIMS], i
             return fail(err, SAEURON_EFORMAT, "%s: its shape has more elements than any memory", f->path);
     *data = f->data + start + length;
     const size_t have = f->size - start - (size_t)length;
-    if (!nn_mul(*count, dtype_size(*type), &bytes) || bytes != have)
+    if (!nn_mul(*count, dtype_size(*type), &bytes) || bytes > have)
         return fail(err, SAEURON_EFORMAT,
                     "%s: its shape needs %zu elements, but %zu bytes follow the header: "
                     "it was cut short, make it again", f->path, *count, have);
+    if (bytes < have)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: its %zu elements need %zu bytes, but %zu follow the header: "
+                    "it was written over or joined, make it again", f->path, *count, bytes, have);
     return SAEURON_OK;
 }
 

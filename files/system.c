@@ -146,26 +146,57 @@ static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
     return SAEURON_OK;
 }
 
-int io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
+/* The bytes of f->path into f, by whichever way there is. */
+static int read_file(io_file *f, saeuron_error *err)
 {
-    *f = (io_file){ .host = host };
-    int code = io_copy_path(f->path, sizeof f->path, path, err);
-    if (code)
-        return code;
+    const saeuron_host *host = f->host;
     if (host && host->map) {
-        f->data = host->map(host->user, path, &f->size);
+        f->data = host->map(host->user, f->path, &f->size);
         if (!f->data)
-            return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
+            return fail(err, SAEURON_ENOENT, "%s: there is no such file", f->path);
         f->origin = IO_HOST;
         return SAEURON_OK;
     }
     FILE  *in = NULL;
     size_t most = SIZE_MAX;
-    code = os_open(f, &in, &most, err);
+    int    code = os_open(f, &in, &most, err);
     if (code || f->data)
         return code;
     code = read_stream(f, in, most, err);
     fclose(in);
+    return code;
+}
+
+/* Whether f begins with these words, capital letters or not. */
+static bool begins_with(const io_file *f, const char *words)
+{
+    size_t i = 0;
+    while (words[i] && i < f->size && (f->data[i] == words[i] || (f->data[i] | 32) == words[i]))
+        i++;
+    return !words[i];
+}
+
+/* What is often found in a file's place: a Git LFS pointer, of a clone without LFS, and the page of a web
+ * site about the file. No format that is read begins so. */
+static int check_stand_in(const io_file *f, saeuron_error *err)
+{
+    if (begins_with(f, "version https://git-lfs.github.com/spec/v1"))
+        return fail(err, SAEURON_EFORMAT, "%s: is a Git LFS pointer, not the file itself: run git lfs pull "
+                    "in its folder", f->path);
+    if (begins_with(f, "<!doctype") || begins_with(f, "<html"))
+        return fail(err, SAEURON_EFORMAT, "%s: is a web page (HTML), not the file itself: download the file "
+                    "by its own link", f->path);
+    return SAEURON_OK;
+}
+
+int io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
+{
+    *f = (io_file){ .host = host };
+    int code = io_copy_path(f->path, sizeof f->path, path, err);
+    if (!code)
+        code = read_file(f, err);
+    if (!code && (code = check_stand_in(f, err)) != SAEURON_OK)
+        io_close(f);
     return code;
 }
 

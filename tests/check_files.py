@@ -7,6 +7,7 @@ Needs numpy, safetensors, Pillow. Builds tests/files_driver.c with the library's
   json         valid texts and broken ones: we accept a text exactly when Python's json does (where both follow RFC 8259)
   safetensors  written by the library, read by us, and the other way round: names, shapes, values, metadata
   npy          the same with numpy.save and numpy.load; our bytes equal numpy's
+  remedies     what the messages about .npy and PNG say to do, done with NumPy and Pillow
   png          Pillow's files of every kind read by us, ours by Pillow: equal pixels and texts; stored, so of known size
 Prints one line a check and exits 1 when any fails. Nothing here is needed to build or use saeuron."""
 import argparse, io, json, math, os, random, re, struct, subprocess, sys, tempfile, zlib
@@ -234,6 +235,49 @@ class Check:
             pictures += 1
         return f"{pictures} pictures"
 
+    # ---- remedies
+
+    def refused(self, words, *args):
+        r = subprocess.run([self.driver, *args], capture_output=True, text=True)
+        assert r.returncode != 0 and words in r.stderr, (args, r.stderr)
+
+    def remedies(self):
+        """Whoever does what a message says, with NumPy or Pillow, has a file that is read."""
+        npy, png, out = self.path("a.npy"), self.path("a.png"), self.path("b")
+        x = np.arange(12, dtype=np.float32).reshape(3, 4)
+        fixed = {
+            "save it again after numpy.ascontiguousarray": (np.asfortranarray(x), np.ascontiguousarray),
+            "save it again after .astype('<f4')": (x.astype(">f4"), lambda a: a.astype("<f4")),
+            "none of <f2, <f4, <f8": (x.astype(np.int64), lambda a: a.astype("<f4")),
+        }
+        for words, (bad, mend) in fixed.items():
+            np.save(npy, bad)
+            self.refused(words, "npy", npy, out)
+            np.save(npy, mend(np.load(npy)))
+            self.run("npy", npy, out)
+            assert (np.load(out) == x).all(), words
+        with open(npy, "wb") as f:
+            np.lib.format.write_array(f, x, version=(3, 0))
+        self.refused("3.0; 1.0 and 2.0 are read: save it again", "npy", npy, out)
+        np.save(npy, np.load(npy))
+        self.run("npy", npy, out)
+        wide = self.np.integers(0, 65536, (5, 7)).astype(np.uint16)
+        deep = Image.fromarray(wide)
+        deep.save(png)
+        self.refused("16 bits a sample: convert it to 8", "png", png, out)
+        Image.fromarray((np.asarray(Image.open(png)) >> 8).astype(np.uint8)).save(png)
+        self.run("png", png, out)
+        assert (np.asarray(Image.open(out).convert("L")) == wide >> 8).all()
+        Image.new("RGB", (5, 7), (1, 2, 3)).save(png, format="BMP")
+        self.refused("no PNG file: convert it", "png", png, out)
+        Image.open(png).save(png, format="PNG")
+        self.run("png", png, out)
+        Image.new("L", (8193, 2)).save(png)
+        self.refused("8193 x 2 pixels, but 1 to 8192 each way are read: crop or scale it", "png", png, out)
+        Image.open(png).crop((0, 0, 8192, 2)).save(png)
+        self.run("png", png, out)
+        return f"{len(fixed) + 4} followed"
+
 
 def main():
     p = argparse.ArgumentParser()
@@ -245,7 +289,7 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         check = Check(a.driver or build(a.cc, folder), folder, a.seed, a.count)
-        for name in ("numbers", "json", "safetensors", "npy", "png"):
+        for name in ("numbers", "json", "safetensors", "npy", "png", "remedies"):
             try:
                 print(f"ok   {name}: {getattr(check, name)()}", flush=True)
             except AssertionError as e:

@@ -43,7 +43,8 @@ static void json_refuses(void)
         { "{\"a\" 1}", "':'" }, { "[1}", "',' or ']'" }, { "]", "expected a value" },
         { "01", "begin with 0" }, { "-", "digit" }, { "1.", "digit" },
         { ".5", "expected a value" }, { "+1", "expected a value" }, { "1e", "digit" }, { "1e+", "digit" },
-        { "NaN", "expected a value" },
+        { "NaN", "no NaN" }, { "-NaN", "no NaN" }, { "Infinity", "finite number" },
+        { "[1, -Infinity]", "no Infinity" }, { "nan", "expected a value" },
         { "\"a", "inside a string" }, { "\"\\", "escape" }, { "\"\\x\"", "escape" },
         { "\"\\u12g4\"", "hexadecimal" }, { "\"\\u12", "hexadecimal" },
         { "\"\\uD800\"", "surrogate" }, { "\"\\uD800x\"", "surrogate" },
@@ -65,6 +66,7 @@ static void json_refuses(void)
               code ? e.text : "accepted");
         CHECK(!v.at, "%s: a view of a refused text", bad[i].text);
     }
+    CHECK(open_text(&v, "\xEF\xBB\xBF{}" + 3, &e) == SAEURON_OK, "saved without the mark: %s", e.text);
     open_text(&v, "{\n \"a\": 1,\n \"b\": x}", &e);
     CHECK(strstr(e.text, "line 3, byte 7"), "%s", e.text);
     CHECK(json_open(&v, "\"a\0b\"", 5, "t", &e) == SAEURON_EFORMAT, "a zero byte passed");

@@ -106,7 +106,23 @@ static void npy_refuses(void)
         { 1, H(">f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
         { 1, H("|O", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
         { 1, H("<f4", "False", "(3,)"), fine, 8, SAEURON_EFORMAT, "3 elements" },
-        { 1, H("<f4", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "1 elements" },
+        { 1, H("<f4", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "its 1 elements need 4 bytes, but 8" },
+        { 1, H("<f4", "False", "()"), fine, 8, SAEURON_EFORMAT, "its 1 elements" },
+        { 1, H("<f4", "False", "(0,)"), fine, 8, SAEURON_EFORMAT, "its 0 elements" },
+        { 1, H("<f4", "False", "(2, 2)"), fine, 8, SAEURON_EFORMAT, "4 elements, but 8 bytes|cut short" },
+        { 1, H("<c8", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
+        { 1, H("<U2", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
+        { 1, H("|V8", "False", "(1,)"), fine, 8, SAEURON_EFORMAT, "dtype" },
+        { 1, H("<f4", "0", "(2,)"), fine, 8, SAEURON_EFORMAT, "Fortran" },
+        { 1, H("<f4", "False", "2"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, H("<f4", "False", "[2]"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, H("<f4", "False", "(2,,)"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, H("<f4", "False", "(2.0,)"), fine, 8, SAEURON_EFORMAT, "shape" },
+        { 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)", fine, 8, SAEURON_EFORMAT, "damaged" },
+        { 1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", fine, 8, SAEURON_EFORMAT,
+          "dtype" },
+        { 0, H("<f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "version 0" },
+        { 255, H("<f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "version 255" },
         { 1, H("<f4", "False", "(2"), fine, 8, SAEURON_EFORMAT, "shape" },
         { 1, H("<f4", "False", "(-2,)"), fine, 8, SAEURON_EFORMAT, "shape" },
         { 1, H("<f4", "False", "(1,1,1,1,1,1,1,1,2)"), fine, 8, SAEURON_EFORMAT, "shape" },
@@ -130,8 +146,8 @@ static void npy_refuses(void)
         const int code = load_npy(file,
                                   make_npy(file, bad[i].version, bad[i].header, bad[i].data, bad[i].size), &v,
                                   shape, &ndim, &e);
-        CHECK(code == bad[i].code && strstr(e.text, bad[i].why), "%s: %s", bad[i].header, code ? e.text
-              : "accepted");
+        CHECK(code == bad[i].code && test_holds(e.text, bad[i].why) && !strncmp(e.text, "memory: ", 8),
+              "%s: %s", bad[i].header, code ? e.text : "accepted");
         io_free(NULL, v);
     }
     const size_t n = make_npy(file, 1, H("<f4", "False", "(2,)"), fine, 8);

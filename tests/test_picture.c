@@ -134,6 +134,43 @@ static void refused_by_keyword(void)
     tiny_free(&files);
 }
 
+/* What was written is read, however long its texts are; a size is refused before a pixel is looked at. */
+static void long_texts(void)
+{
+    enum { LONG = 200000 };
+    static char prompt[LONG + 1];
+    static unsigned char rgb[TINY_PIXELS];
+    const char *const text = prompt;
+    const saeuron_generate_options g = { .prompts = &text, .count = 1 };
+    unsigned char *pixels;
+    char    path[1200];
+    picture d;
+    saeuron_error e = { 0 };
+    tiny_make(&files);
+    const saeuron_host host = tiny_host(&files);
+    saeuron_context *x = opened(&host);
+    snprintf(path, sizeof path, "%s/long.png", test_tmp());
+    for (int latin = 0; latin < 2; latin++) { /* tEXt, iTXt */
+        memset(prompt, 'a', LONG);
+        if (latin)
+            memcpy(prompt, "\xC3\xA9", 2);
+        describe(&d, x, &g, "");
+        CHECK(png_save(NULL, path, rgb, 16, 16, d.texts, &e) == SAEURON_OK &&
+                  picture_load(&d, NULL, path, 16, 16, &pixels, &e) == SAEURON_OK, "%s", e.text);
+        io_free(NULL, pixels);
+        prompt[LONG - 1] = 'b';
+        judges_error("another end", picture_load(&d, NULL, path, 16, 16, &pixels, &e), SAEURON_EFORMAT, &e,
+                     "long.png|prompt|another folder");
+        prompt[LONG - 1] = 'a';
+        judges_error("another size", picture_load(&d, NULL, path, 16, 32, &pixels, &e), SAEURON_EFORMAT, &e,
+                     "long.png|16 x 16 pixels, not 16 x 32|delete this file");
+        picture_free(&d, x);
+    }
+    saeuron_close(x);
+    tiny_free(&files);
+}
+
 const test_case picture_tests[] = {
-    { "names_its_files", names_its_files }, { "refused_by_keyword", refused_by_keyword }, { NULL, NULL },
+    { "names_its_files", names_its_files }, { "refused_by_keyword", refused_by_keyword },
+    { "long_texts", long_texts }, { NULL, NULL },
 };

@@ -60,6 +60,37 @@ static void write_replaces(void)
     free(p);
 }
 
+/* What lies in a file's place is named; what only looks like it is read. */
+static void stand_ins(void)
+{
+#define POINTER "version https://git-lfs.github.com/spec/v1"
+    static const struct { const char *text, *words; } cases[] = {
+        { POINTER "\noid sha256:00\nsize 9\n", "Git LFS pointer|git lfs pull" },
+        { POINTER, "Git LFS pointer" },
+        { "version https://git-lfs.github.com/spec/v", NULL },
+        { "<!DOCTYPE html><html>", "web page|link" }, { "<!doctype HTML>", "web page" },
+        { "<HTML lang=en>", "web page" }, { "<html", "web page" }, { "<htm", NULL },
+        { " <html", NULL }, { "", NULL },
+    };
+#undef POINTER
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        io_file f;
+        saeuron_error e = { 0 };
+        one_file memory = { cases[i].text, strlen(cases[i].text), 0 };
+        const saeuron_host host = { .user = &memory, .map = map_one, .unmap = unmap_one };
+        write_text("stand-in", cases[i].text);
+        for (int k = 0; k < 2; k++) {
+            const int code = k ? io_open(&f, &host, "memory", &e) : io_open(&f, NULL, at("stand-in"), &e);
+            CHECK(code == (cases[i].words ? SAEURON_EFORMAT : SAEURON_OK) &&
+                  (!code || (test_holds(e.text, cases[i].words) &&
+                             strstr(e.text, k ? "memory: " : "stand-in: "))), "%s: %s", cases[i].text,
+                  code ? e.text : "read");
+            io_close(&f);
+        }
+        CHECK(memory.mapped == 0, "%s: the host's bytes are not given back", cases[i].text);
+    }
+}
+
 static void write_fails_cleanly(void)
 {
     saeuron_error e;
@@ -81,6 +112,7 @@ static void write_fails_cleanly(void)
         const tensor_out big = { "x", DT_F32, 1, { 3000 }, (const float *)(const void *)zeros };
         CHECK(io_write_file(at("full"), zeros, sizeof zeros, &e) == SAEURON_EIO &&
               strstr(e.text, "full: "), "%s", e.text);
+        CHECK(io_write_file(at("full"), "old", 3, &e) == SAEURON_OK, "what fits is not written: %s", e.text);
         CHECK(png_save(NULL, at("full"), rgb, 64, 64, NULL, &e) == SAEURON_EIO, "png_save");
         CHECK(npy_save(NULL, at("full"), big.values, shape, 1, &e) == SAEURON_EIO, "npy_save");
         CHECK(tensors_save(NULL, at("full"), &big, 1, NULL, &e) == SAEURON_EIO, "tensors_save");
@@ -331,6 +363,7 @@ static void clock_and_cores(void)
 const test_case system_tests[] = {
     { "memory_products", memory_products }, { "path_joins", path_joins },
     { "write_replaces", write_replaces }, { "write_fails_cleanly", write_fails_cleanly },
+    { "stand_ins", stand_ins },
     { "folders", folders }, { "reads_a_pipe", reads_a_pipe }, { "reads_each_once", reads_each_once },
     { "only_nothing_is_absent", only_nothing_is_absent }, { "temporary_files", temporary_files },
     { "mapped_file_shrinks", mapped_file_shrinks }, { "standard_descriptors", standard_descriptors },
