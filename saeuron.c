@@ -531,6 +531,21 @@ static int check_embeds(const saeuron_context *ctx, const char *name, const floa
     return SAEURON_OK;
 }
 
+/* Every text that will be encoded or written down: a long run does not end at its last prompt. */
+static int check_texts(const sampling *s)
+{
+    const saeuron_generate_options *o = s->o;
+    char name[32] = "the prompt";
+    int  code = o->negative_prompt ? tokenizer_check(o->negative_prompt, "negative_prompt", s->err)
+                                   : SAEURON_OK;
+    for (size_t i = 0; !o->prompt_embeds && i < o->count && !code; i++) {
+        if (o->count > 1)
+            snprintf(name, sizeof name, "prompt %zu", i);
+        code = tokenizer_check(o->prompts[i], name, s->err);
+    }
+    return code;
+}
+
 /* torch.randn's stream, from which an image takes h w C values. */
 static int check_noise(const sampling *s)
 {
@@ -657,7 +672,9 @@ int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, un
         return code;
     s->pictures = rgb != NULL;
     ctx->growth = 0;
-    code = plan(s, &bytes);
+    code = check_texts(s);
+    if (!code)
+        code = plan(s, &bytes);
     if (!code && !(memory = io_alloc(&ctx->host, bytes, 1)))
         code = fail(err, SAEURON_ENOMEM,
                     "no memory for the %zu MB that sampling needs: a smaller batch, height or width needs "

@@ -413,19 +413,18 @@ static int encode_text(const tokenizer *t, sink *out, uint32_t *c, uint32_t *scr
     return SAEURON_OK;
 }
 
-/* The length of a prompt; an error if it is too long or not UTF-8. */
-static int check_prompt(size_t *n, const char *utf8, saeuron_error *err)
+int tokenizer_check(const char *utf8, const char *name, saeuron_error *err)
 {
-    *n = strlen(utf8);
-    if (*n > TOKENIZER_PROMPT_MAX)
-        return fail(err, SAEURON_EUSAGE, "a prompt of %zu bytes is too long: at most %d are possible",
-                    *n, TOKENIZER_PROMPT_MAX);
+    const size_t n = strlen(utf8);
+    if (n > TOKENIZER_PROMPT_MAX)
+        return fail(err, SAEURON_EUSAGE, "%s is too long: %zu bytes; shorten it to %d", name, n,
+                    TOKENIZER_PROMPT_MAX);
     uint32_t c;
-    for (size_t i = 0, used; i < *n; i += used)
-        if ((used = io_utf8(utf8 + i, *n - i, &c)) == 0)
+    for (size_t i = 0, used; i < n; i += used)
+        if ((used = io_utf8(utf8 + i, n - i, &c)) == 0)
             return fail(err, SAEURON_EUSAGE,
-                        "the prompt is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8",
-                        i, (unsigned)(unsigned char)utf8[i]);
+                        "%s is not UTF-8: byte %zu (0x%02X) starts no character: save it as UTF-8", name, i,
+                        (unsigned)(unsigned char)utf8[i]);
     return SAEURON_OK;
 }
 
@@ -461,9 +460,8 @@ int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cu
                      saeuron_error *err)
 {
     sink   out = { ids + 1, t->max_length - 2, 0 };
-    size_t n;
-    int code = check_prompt(&n, utf8, err);
-    code = code ? code : encode_prompt(t, &out, utf8, n, err);
+    int code = tokenizer_check(utf8, "the prompt", err);
+    code = code ? code : encode_prompt(t, &out, utf8, strlen(utf8), err);
     if (code)
         return code;
     const size_t kept = out.count < out.room ? out.count : out.room;

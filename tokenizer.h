@@ -21,9 +21,13 @@ typedef struct tokenizer tokenizer;
 int  tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
 
+/* SAEURON_EUSAGE when the text is not UTF-8 or longer than TOKENIZER_PROMPT_MAX, so that tokenizer_encode
+ * would refuse it. name: what the message calls it, such as "the prompt". */
+int  tokenizer_check(const char *utf8, const char *name, saeuron_error *err);
+
 /* ids [tokenizer_max_length(t)]: start token, the prompt's ids, end token, padding. *count (may be NULL): ids
  * before the padding, start and end included. *cut (may be NULL): how many ids of the prompt did not fit and
- * were dropped. SAEURON_EUSAGE when the prompt is not UTF-8 or longer than TOKENIZER_PROMPT_MAX. t does not
+ * were dropped. Refuses what tokenizer_check does. t does not
  * change: threads may share it, if several may call host->alloc. */
 int  tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8,
                       saeuron_error *err);

@@ -106,16 +106,19 @@ static const char *pool_string(protocol *p, json v)
     return pool_take(p, n + 1);
 }
 
-/* Concepts name folders and columns: no slash or control character, no leading dot, not "none". */
+/* Prompts and names stand in tables: some text without control characters. */
+static bool is_line(const char *s)
+{
+    const char *at = s;
+    while ((unsigned char)*at >= 32 && *at != 127)
+        at++;
+    return *s && !*at;
+}
+
+/* Concepts name folders and columns: a line without slashes, no leading dot, not "none". */
 static bool name_ok(const char *s)
 {
-    const size_t n = strlen(s);
-    if (!n || n > 90 || *s == '.' || !strcmp(s, "none"))
-        return false;
-    for (; *s; s++)
-        if ((unsigned char)*s < 32 || *s == '/' || *s == '\\' || *s == 127)
-            return false;
-    return true;
+    return is_line(s) && strlen(s) <= 90 && *s != '.' && strcmp(s, "none") && !strpbrk(s, "/\\");
 }
 
 /* The classes of a domain as concepts.json lists them: "classes", else "concepts"; marked are "concepts". */
@@ -123,8 +126,9 @@ static int read_classes(protocol *p, int d, json domain, const char *path, saeur
 {
     labels *l = &p->label[d];
     json    list, one;
-    if (!json_get(domain, "classes", &list) && !json_get(domain, "concepts", &list))
-        return fail(err, SAEURON_EFORMAT, "%s: domain %s has neither \"classes\" nor \"concepts\"", path,
+    if ((!json_get(domain, "classes", &list) && !json_get(domain, "concepts", &list)) ||
+        json_kind(list) != '[')
+        return fail(err, SAEURON_EFORMAT, "%s: domain %s has no list \"classes\", nor \"concepts\"", path,
                     domain_names[d]);
     for (json_iter it = json_begin(list); json_next(&it, NULL, &one);) {
         const char *name = l->count < LABELS ? pool_string(p, one) : NULL;
@@ -136,6 +140,9 @@ static int read_classes(protocol *p, int d, json domain, const char *path, saeur
     }
     if (!json_get(domain, "concepts", &list))
         list = (json){ NULL, NULL };
+    else if (json_kind(list) != '[')
+        return fail(err, SAEURON_EFORMAT, "%s: \"concepts\" of domain %s must be a list of names", path,
+                    domain_names[d]);
     for (json_iter it = json_begin(list); json_next(&it, NULL, &one);) {
         const char *name = pool_string(p, one);
         const uint32_t i = name ? label_find(l, name) : NO_LABEL;
@@ -217,9 +224,9 @@ static int read_template(const saeuron_context *x, const char *key, const char *
     json v;
     snprintf(out, TEMPLATE, "%s", absent);
     const bool given = json_get(x->concepts, "templates", &v) && json_get(v, key, &v);
-    if (given && !json_string(v, out, TEMPLATE, NULL))
-        return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %d bytes",
-                    x->concepts_file.path, key, TEMPLATE);
+    if (given && !(json_string(v, out, TEMPLATE, NULL) && is_line(out)))
+        return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %d bytes without "
+                    "control characters", x->concepts_file.path, key, TEMPLATE);
     return SAEURON_OK;
 }
 
@@ -380,8 +387,8 @@ static int read_rules(protocol *p, json object, const char *path, saeuron_error 
 static int read_seeds(protocol *p, json object, const char *path, saeuron_error *err)
 {
     json list, one;
-    if (!json_get(object, "seeds", &list))
-        list = (json){ NULL, NULL };
+    if (!json_get(object, "seeds", &list) || json_kind(list) != '[')
+        return fail(err, SAEURON_EFORMAT, "%s: \"seeds\" must be a list of whole numbers", path);
     for (json_iter it = json_begin(list); json_next(&it, NULL, &one);) {
         int64_t s;
         bool    fresh = p->seeds < SEEDS && json_integer(one, &s) && s >= 0;
@@ -392,19 +399,20 @@ static int read_seeds(protocol *p, json object, const char *path, saeuron_error 
                         "alike", path, SEEDS);
         p->seed[p->seeds++] = (uint64_t)s;
     }
-    return p->seeds ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"seeds\" is missing or empty", path);
+    return p->seeds ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s: \"seeds\" is empty", path);
 }
 
 /* One {"prompt", "object", "style"}; style absent, null or Seed_Images: unstyled. */
 static int read_entry(protocol *p, entry *e, json v, size_t number, const char *path, saeuron_error *err)
 {
     json one, names[2];
-    bool ok = json_get(v, "prompt", &one) && (e->prompt = pool_string(p, one)) != NULL && *e->prompt;
-    for (const char *s = ok ? e->prompt : ""; *s; s++)
-        ok &= (unsigned char)*s >= 32 && *s != 127;
-    if (!ok)
-        return fail(err, SAEURON_EFORMAT, "%s: image %zu: \"prompt\" must be a text without control "
-                    "characters", path, number);
+    char where[1100];
+    saeuron_error why;
+    snprintf(where, sizeof where, "%s: image %zu: \"prompt\"", path, number);
+    if (!json_get(v, "prompt", &one) || !(e->prompt = pool_string(p, one)) || !is_line(e->prompt))
+        return fail(err, SAEURON_EFORMAT, "%s must be a text without control characters", where);
+    if (tokenizer_check(e->prompt, where, &why))
+        return fail(err, SAEURON_EFORMAT, "%s", why.text);
     uint32_t *const to[DOMAINS] = { &e->style, &e->object };
     for (int d = 0; d < DOMAINS; d++) {
         const bool given = json_get(v, domain_names[d], &names[d]) && json_kind(names[d]) != 'n';

@@ -17,6 +17,7 @@
 /* The library names arguments, as its headers spell them; a person knows the options that set them. */
 static const struct { const char *argument, *option; } set_by[] = {
     { "saeuron_use_sae", "--sae" }, { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
+    { "negative_prompt", "--negative" },
     { "min_lift", "--min-lift" }, { "noise_index", "--noise-index" }, { "half", "--half" },
     { "residual", "--residual" }, { "percentile", "--percentile" },
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
@@ -25,7 +26,7 @@ static const struct { const char *argument, *option; } set_by[] = {
     { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "epochs", "--epochs" },
     { "auxk_alpha", "--auxk-alpha" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" },
     { "beta2", "--beta2" }, { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" },
-    { "resume", "--resume" }, { "concept_file", "--concepts" },
+    { "resume", "--resume" }, { "concept_file", "--concepts" }, { "lines", "--lines" },
     /* evaluation */
     { "overlap", "--allow-overlap" }, { "seeds", "--seeds" },
 };

@@ -151,19 +151,32 @@ int read_noise(saeuron_generate_options *g, const saeuron_context *x, float **no
     return SAEURON_OK;
 }
 
-/* Cuts text into lines; a byte-order mark is no prompt, nor is a carriage return at the end of one. */
-static void split_lines(prompt_lines *p)
+/* Cuts text [size] into lines, each of which must be a prompt; a byte-order mark is none, nor is a carriage
+ * return at the end of a line. */
+static int split_lines(prompt_lines *p, size_t size, const char *path, saeuron_error *err)
 {
-    for (char *at = p->text + (strncmp(p->text, "\xEF\xBB\xBF", 3) ? 0 : 3); *at;) {
-        const size_t n = strcspn(at, "\n");
-        const bool last = !at[n];
-        at[n] = 0;
-        if (n && at[n - 1] == '\r')
-            at[n - 1] = 0;
+    char *const end = p->text + size;
+    char   name[1100];
+    saeuron_error why;
+    size_t number = 1;
+    for (char *at = p->text + (strncmp(p->text, "\xEF\xBB\xBF", 3) ? 0 : 3); at < end; number++) {
+        char *stop = memchr(at, '\n', (size_t)(end - at));
+        stop = stop ? stop : end;
+        snprintf(name, sizeof name, "%s: line %zu", path, number);
+        if (memchr(at, 0, (size_t)(stop - at)))
+            return fail(err, SAEURON_EFORMAT, "%s has a NUL byte: save the file as UTF-8 text", name);
+        *stop = 0;
+        if (stop > at && stop[-1] == '\r')
+            stop[-1] = 0;
+        if (tokenizer_check(at, name, &why))
+            return fail(err, SAEURON_EFORMAT, "%s", why.text);
         if (*at)
             p->line[p->count++] = at;
-        at += n + !last;
+        at = stop + 1;
     }
+    if (!p->count)
+        return fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it: write one a line", path);
+    return SAEURON_OK;
 }
 
 int read_prompts(prompt_lines *p, const char *path, const saeuron_host *host, saeuron_error *err)
@@ -182,14 +195,9 @@ int read_prompts(prompt_lines *p, const char *path, const saeuron_host *host, sa
     } else {
         memcpy(p->text, f.data, f.size);
         p->text[f.size] = 0;
-        if (memchr(p->text, 0, f.size))
-            code = fail(err, SAEURON_EFORMAT, "%s: a NUL byte in it: prompts are lines of UTF-8 text", path);
+        code = split_lines(p, f.size, path, err);
     }
     io_close(&f);
-    if (!code)
-        split_lines(p);
-    if (!code && !p->count)
-        code = fail(err, SAEURON_EFORMAT, "%s: there is no prompt in it", path);
     return code;
 }
 

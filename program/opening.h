@@ -33,7 +33,8 @@ saeuron_generate_options sampling(void);
 /* --noise, if given, as g->noise, which must have the shape of g's images; *noise is the caller's to free. */
 int  read_noise(saeuron_generate_options *g, const saeuron_context *x, float **noise, saeuron_error *err);
 
-/* The lines of a file of prompts, without empty ones. The caller frees them, after an error, too. */
+/* The lines of a file of prompts, without empty ones; each is checked (tokenizer_check). The caller frees
+ * them, after an error, too. */
 typedef struct prompt_lines { char *text; const char **line; size_t count; } prompt_lines;
 int  read_prompts(prompt_lines *p, const char *path, const saeuron_host *host, saeuron_error *err);
 void free_prompts(prompt_lines *p, const saeuron_host *host);

@@ -12,6 +12,7 @@
 #include "arithmetic/rng.h"
 #include "files/npy.h"
 #include "files/png.h"
+#include "said.h"
 #include "training/collect.h"
 
 #include <dirent.h>
@@ -322,10 +323,39 @@ static void missing_files(void)
     shell("mkdir $T/bare && cp -r $T/model/* $T/bare && rm -r $T/bare/sae");
     refused("generate -m $T/bare --threads 1 -q -p cat -o $O/a.png --forget Sketch", 1, "/sae/|--sae");
     shell("printf 'cat\\n\\0dog\\n' >$T/nul.txt; printf '\\n\\n\\r\\n' >$T/empty.txt; : >$T/zero.txt");
-    refused("generate $M --prompts $T/nul.txt -o $O/", 1, "nul.txt|NUL");
+    refused("generate $M --prompts $T/nul.txt -o $O/", 1, "nul.txt: line 2|NUL");
     refused("generate $M --prompts $T/empty.txt -o $O/", 1, "empty.txt|no prompt");
     refused("generate $M --prompts $T/zero.txt -o $O/", 1, "zero.txt|no prompt");
     shell("rm -r $T/bare");
+}
+
+/* A file of prompts is looked at whole before the first picture is drawn; the message says which line. */
+static void damaged_prompts(void)
+{
+    static const struct { const char *make, *words; } cases[] = {
+        { "printf 'cat\n\ndog\n\377\n'", "f.txt: line 4|UTF-8|byte 0 (0xFF)" },
+        { "printf 'cat\na\303'", "f.txt: line 2|UTF-8|byte 1" },
+        { "printf '\357\273\277cat\n\355\240\200'", "f.txt: line 2|UTF-8" },
+        { "printf 'c\\0a\\0t\\0'", "f.txt: line 1|NUL byte" },
+        { "{ echo cat; head -c 1048577 /dev/zero | tr '\\0' x; }", "f.txt: line 2|too long|1048576" },
+        { "printf '\357\273\277'", "f.txt|no prompt" },
+        { "echo version https://git-lfs.github.com/spec/v1", "f.txt|Git LFS" },
+        { "echo '<!DOCTYPE html>'", "f.txt|web page" },
+    };
+    static const char *const commands[] = {
+        "generate $M --prompts $T/f.txt -o $O/ --batch 1",
+        "collect $M --hook " TINY_STYLES " --prompts $T/f.txt -o $O/a.safetensors",
+    };
+    prepare();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[200];
+        snprintf(line, sizeof line, "%s >$T/f.txt", cases[i].make);
+        shell(line);
+        for (size_t k = 0; k < sizeof commands / sizeof *commands; k++)
+            refused(commands[k], 1, cases[i].words);
+    }
+    refused("generate $M -p cat -n \"$(printf 'a\\377b')\" --cfg 1 -o $O/a.png", 2,
+            "negative_prompt|--negative");
 }
 
 /* A copy of the model with one file altered goes to $T/bad; the command must fail and name that file. */
@@ -437,9 +467,15 @@ static void damaged_models(void)
     shell("rm -r $T/bad");
 }
 
-/* Noise and pictures that are damaged or of another kind. */
+/* Noise and pictures that are damaged or of another kind. What a picture's header and texts say is known
+ * before its pixels are: of 16 x 15 whose IDAT is "no zlib". */
 static void damaged_inputs(void)
 {
+    static const char no_pixels[] =
+        "\211\120\116\107\015\012\032\012\000\000\000\015\111\110\104\122\000\000\000\020\000\000\000"
+        "\017\010\000\000\000\000\310\030\020\363\000\000\000\006\164\105\130\164\163\145\145\144\000"
+        "\067\061\066\121\007\000\000\000\007\111\104\101\124\156\157\040\172\154\151\142\370\160\334"
+        "\061\000\000\000\000\111\105\116\104\256\102\140\202";
     static const size_t shape[4] = { 1, 4, 8, 8 }, wrong[4] = { 1, 8, 4, 8 };
     static float noise[256];
     prepare();
@@ -467,6 +503,11 @@ static void damaged_inputs(void)
     CHECK(png_save(NULL, at("odd.png"), bytes[1], 16, 15, NULL, NULL) == SAEURON_OK, "cannot save");
     refused("encode $M --image $T/odd.png -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
     refused("encode $M --image $T/odd.png --latents -o $O/e.npy", 1, "odd.png|16 x 15|multiples of 2");
+    test_write_file(at("pixels.png"), no_pixels, sizeof no_pixels - 1);
+    refused("encode $M --image $T/pixels.png -o $O/e.npy", 1, "pixels.png|16 x 15|multiples of 2");
+    refused("digest $T/pixels.png", 1, "pixels.png|compressed pixels");
+    works("info $T/pixels.png");
+    printed("16 x 15\n|seed = 7\n");
     refused("info $T/cut.png", 1, "cut.png");
     refused("info $T/no.png", 1, "no.png");
     refused("digest $T/zero.png", 1, "zero.png");
@@ -837,12 +878,12 @@ static void remade(void)
         works(line);
         size_t n = (size_t)snprintf(line, sizeof line, "generate $M -o $O/b.png");
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
-            if (!png_text(NULL, at("out/a.png"), texts[k].key, value, sizeof value, NULL)) {
+            if (!said_of(NULL, at("out/a.png"), texts[k].key, value, sizeof value, NULL)) {
                 setenv(texts[k].key, value, 1);
                 n += (size_t)snprintf(line + n, sizeof line - n, " %s \"$%s\"", texts[k].option,
                                       texts[k].key);
             }
-        CHECK(!png_text(NULL, at("out/a.png"), "size", value, sizeof value, NULL) && strchr(value, 'x'),
+        CHECK(!said_of(NULL, at("out/a.png"), "size", value, sizeof value, NULL) && strchr(value, 'x'),
               "no size in the picture");
         n += (size_t)snprintf(line + n, sizeof line - n, " --width %s", value);
         char *cross = strstr(line, "--width");
@@ -853,10 +894,10 @@ static void remade(void)
             n = strlen(line);
             n += (size_t)snprintf(line + n, sizeof line - n, "%s", more);
         }
-        if (!png_text(NULL, at("out/a.png"), "map_steps", value, sizeof value, NULL))
+        if (!said_of(NULL, at("out/a.png"), "map_steps", value, sizeof value, NULL))
             n += (size_t)snprintf(line + n, sizeof line - n, " --map-steps");
         /* "NAME top K strength G sae DIGEST; NAME ..." */
-        if (!png_text(NULL, at("out/a.png"), "forget", value, sizeof value, NULL)) {
+        if (!said_of(NULL, at("out/a.png"), "forget", value, sizeof value, NULL)) {
             char names[200] = "", how[100] = "";
             for (char *p = value; p && *p; p = strchr(p, ';') ? strchr(p, ';') + 2 : NULL) {
                 char *k = strstr(p, " top ") ? strstr(p, " top ") : strstr(p, " percentile ");
@@ -873,7 +914,7 @@ static void remade(void)
             snprintf(line + n, sizeof line - n, " --forget \"$FORGET\"%s", how);
         }
         for (int k = 0; k < 2; k++) /* "HOOK:LATENT=FACTOR sae DIGEST; ..." and "HOOK sae DIGEST; ..." */
-            if (!png_text(NULL, at("out/a.png"), k ? "reconstruct" : "steer", value, sizeof value, NULL))
+            if (!said_of(NULL, at("out/a.png"), k ? "reconstruct" : "steer", value, sizeof value, NULL))
                 for (char *p = value; p; p = strchr(p, ';') ? strchr(p, ';') + 2 : NULL) {
                     n = strlen(line);
                     snprintf(line + n, sizeof line - n, " --%s %.*s", k ? "reconstruct" : "steer",
@@ -1305,6 +1346,16 @@ static void informs(void)
     printed("width\t32\nlatents\t128\nk\t8\ndigest\t");
     works("info $T/model/sae/" TINY_STYLES "/stats.safetensors");
     printed("Sketch\tF32\t[4, 128]\n|timesteps = 751, 501, 251, 1\n");
+    static char words[20001]; /* a text is shown whole, however long */
+    static const char *const facts[] = { "key", words, NULL };
+    memset(words, 'w', sizeof words - 1);
+    CHECK(!tensors_save(NULL, at("long.safetensors"), NULL, 0, facts, NULL) &&
+          !png_save(NULL, at("long.png"), bytes[0], 1, 1, (const char *const[]){ "prompt", words, NULL },
+                    NULL), "cannot save");
+    works("info $T/long.safetensors");
+    CHECK(strstr(out, words), "a value of 20,000 bytes is not there: %.80s", out);
+    works("info $T/long.png");
+    CHECK(strstr(out, words), "a prompt of 20,000 bytes is not there: %.80s", out);
     works("info $O/a.png");
     printed("16 x 16\n|  prompt = a \xC3\xA9 cat\n|  seed = 0\n|  noise_index = 0\n|  steps = 4\n|  cfg = "
             "3\n|  forget = Cats percentile 80.1 strength -5.5 sae |  residual = paper\n|  model = |  "
@@ -1872,6 +1923,7 @@ static void measuring_full_disk(void)
 
 const test_case cli_tests[] = {
     { "usage_errors", usage_errors }, { "missing_files", missing_files },
+    { "damaged_prompts", damaged_prompts },
     { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },
     { "stopped", stopped }, { "generates", generates },

@@ -5,6 +5,7 @@
 #include "test.h"
 #include "judges.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* A printed protocol is read back as it was, numbers and places alike; places follow objects, then styles. */
@@ -67,6 +68,22 @@ static void protocol_errors(void)
         { FILE_OF(RULES, "[]"), "images" },
         { FILE_OF(RULES, "[{\"object\": \"Cats\"}]"), "image 0|prompt" },
         { FILE_OF(RULES, "[{\"prompt\": \"a\\tb\"}]"), "image 0|control" },
+        { FILE_OF(RULES, "[{\"prompt\": \"\"}]"), "image 0|prompt" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\"}, {\"prompt\": 7}]"), "image 1|prompt" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\\u0000b\"}]"), "image 0|prompt" },
+        { FILE_OF(RULES, "[{\"prompt\": \"a\xC3\"}]"), "line 1|UTF-8" },
+        { FILE_OF(RULES, "[[]]"), "image 0|prompt" },
+        { FILE_OF(RULES, "{\"0\": {\"prompt\": \"a\"}}"), "images" },
+        { UA_OF(GOOD_UA ", \"plain\": -1"), "domains.style.UA|weights" },
+        { UA_OF(GOOD_UA ", \"styled\": 1e7"), "domains.style.UA|weights" },
+        { UA_OF(GOOD_UA ", \"plain\": NaN"), "no NaN" },
+        { "{\"seeds\": [1.5], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
+        { "{\"seeds\": {\"a\": 1}, \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
+        { "{\"seeds\": [1], \"steps\": 1000, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
+          "steps" },
+        { "{\"seeds\": [1], \"disjoint\": 0, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
+          "disjoint" },
+        { "<!DOCTYPE html>", "p.json|web page" },
         { FILE_OF(RULES, "[{\"prompt\": \"a\", \"object\": \"Cow\"}]"), "image 0|Cow|object classifier" },
         { FILE_OF(RULES, "[{\"prompt\": \"a\", \"style\": 7}]"), "image 0|style" },
         { "{\"seeds\": [1], \"guidance\": -2, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
@@ -82,6 +99,22 @@ static void protocol_errors(void)
         test_write_file(judges_at("p.json"), cases[i].text, strlen(cases[i].text));
         const int code = protocol_open(&q, b.x, b.k, judges_at("p.json"), &e);
         judges_error(cases[i].text, code, SAEURON_EFORMAT, &e, cases[i].words);
+    }
+    static char large[TOKENIZER_PROMPT_MAX + 1024]; /* the longest prompt that can be, and one longer */
+    for (int longer = 0; longer < 2; longer++) {
+        size_t n = (size_t)sprintf(large, "{\"seeds\": [1], \"domains\": {" RULES "}, \"images\": "
+                                          "[{\"prompt\": \"a\"}, {\"prompt\": \"");
+        memset(large + n, 'x', TOKENIZER_PROMPT_MAX + 1);
+        strcpy(large + n + TOKENIZER_PROMPT_MAX + longer, "\"}]}");
+        test_write_file(judges_at("p.json"), large, strlen(large));
+        const int code = protocol_open(&q, b.x, b.k, judges_at("p.json"), &e);
+        if (longer)
+            judges_error("a long prompt", code, SAEURON_EFORMAT, &e,
+                         "p.json: image 1: \"prompt\"|too long|shorten");
+        else
+            CHECK(code == SAEURON_OK, "%s", e.text);
+        if (!code)
+            protocol_close(&q);
     }
     static const char good[] =
         "{\"seeds\": [7], \"steps\": 3, \"domains\": {" RULES "}, \"images\": " IMAGES "}";
@@ -109,9 +142,14 @@ static void classes(void)
         { "\"Seed_Images\", \"Sketch\"", "\"a/b\", \"Sketch\"", "classes|slashes" },
         { "\"Seed_Images\", \"Sketch\"", "\"Sketch\", \"Sketch\"", "no two alike" },
         { "\"classes\": [", "\"classes\": [[], ", "classes" },
+        { "\"concepts\": [\"Cats\"", "\"concepts\": 7, \"more\": [\"Cats\"", "domain object has no list" },
+        { "\"concepts\": [\"Sketch\"", "\"concepts\": 7, \"more\": [\"Sketch\"",
+          "\"concepts\" of domain style must be a list" },
+        { "\"classes\": [", "\"classes\": 7, \"more\": [", "domain style has no list" },
         { "{\"steps\"", "{\"protocol\": \"mine\", \"steps\"", "no protocol mine" },
         { "{\"steps\"", "{\"protocol\": 3, \"steps\"", "protocol" },
         { "{\"steps\"", "{\"templates\": {\"plain\": 3}, \"steps\"", "template|plain" },
+        { "{\"steps\"", "{\"templates\": {\"styled\": \"a\\tb\"}, \"steps\"", "template|styled|control" },
     };
     static tiny t;
     bench b;

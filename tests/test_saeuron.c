@@ -781,6 +781,27 @@ static void option_errors(void)
 }
 
 /* Values that overflow on the way are an error with the place, not a black picture. */
+/* The last prompt of many is looked at before the first step of the first, and so is the negative prompt of a
+ * run that does not use it; the message says which. */
+static void texts_before_sampling(void)
+{
+    static const char *const three[] = { "cat", "dog", "a\xC3" };
+    static shot s;
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    files.progressed = 0;
+    check_error("the last of three",
+                shoot(x, (saeuron_generate_options){ .prompts = three, .count = 3, .batch = 1 }, &s, &e),
+                SAEURON_EUSAGE, &e, "prompt 2 is not UTF-8|byte 1 (0xC3)");
+    check_error("the negative prompt",
+                shoot(x, (saeuron_generate_options){ .count = 1, .guidance = 1, .has_guidance = 1,
+                                                     .negative_prompt = three[2] }, &s, &e),
+                SAEURON_EUSAGE, &e, "negative_prompt is not UTF-8");
+    CHECK(!files.progressed, "%ld steps were sampled before", files.progressed);
+    must_shoot(x, (saeuron_generate_options){ .prompts = three, .count = 2, .batch = 1 }, &s);
+    done(x);
+}
+
 static void not_finite_on_the_way(void)
 {
     static float noise[TINY_LATENT];
@@ -1218,7 +1239,8 @@ const test_case saeuron_tests[] = {
     { "text_allocations_fail", text_allocations_fail }, { "image_allocations_fail", image_allocations_fail },
     { "one_allocation", one_allocation }, { "cancels", cancels }, { "taps_change", taps_change },
     { "environment", environment }, { "environment_of_pool", environment_of_pool },
-    { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way },
+    { "option_errors", option_errors },
+    { "texts_before_sampling", texts_before_sampling }, { "not_finite_on_the_way", not_finite_on_the_way },
     { "sizes", sizes }, { "text", text }, { "image_bits", image_bits }, { "image_sizes", image_sizes },
     { "image_moments", image_moments }, { "image_fails", image_fails }, { "not_square", not_square },
     { "sides", sides }, { "emojicanvas", emojicanvas }, { NULL, NULL },
