@@ -172,14 +172,14 @@ static bool read_row(const sweep *s, char *line, row *r, bool *other)
     char  *cell[COLUMNS];
     double strength;
     size_t n = 0;
-    for (char *at = line; n < COLUMNS; at++) {
+    bool   more = true;
+    for (char *at = line; more && n < COLUMNS; at++) {
         cell[n++] = at;
         at += strcspn(at, "\t");
-        if (!*at)
-            break;
+        more = *at;
         *at = 0;
     }
-    if (n != COLUMNS || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES ||
+    if (n != COLUMNS || more || strlen(cell[0]) != 1 || cell[0][0] < '1' || cell[0][0] > '0' + STAGES ||
         !io_parse_double(cell[3], &strength) || !(strength >= -1e6 && strength <= 1e6))
         return false;
     *other = strcmp(cell[COLUMNS - 1], s->digest) != 0;
@@ -546,19 +546,47 @@ static bool is_swept(const sweep *s, json name)
     return found;
 }
 
+/* forget.json at path, if there is one, as *object; f is for io_close, if f->data. */
+static int open_choices(io_file *f, json *object, const saeuron_host *host, const char *path,
+                        saeuron_error *err)
+{
+    saeuron_error why;
+    *f = (io_file){ .data = NULL };
+    *object = (json){ NULL, NULL };
+    if (!io_exists(host, path))
+        return SAEURON_OK;
+    const int code = io_open(f, host, path, err);
+    if (code)
+        return code;
+    if (json_open(object, (const char *)f->data, f->size, path, &why) || json_kind(*object) != '{')
+        return fail(err, SAEURON_EFORMAT, "%s: is no JSON object: delete it, and it is made anew", path);
+    return SAEURON_OK;
+}
+
+/* What is there is looked at before hours are spent on what shall stand beside it. */
+static int check_choices(const sweep *s, saeuron_error *err)
+{
+    char    path[1024];
+    io_file f;
+    json    object;
+    int     code = table_path(path, s, "forget.json", err);
+    if (code)
+        return code;
+    code = open_choices(&f, &object, s->p->host, path, err);
+    if (f.data)
+        io_close(&f);
+    return code;
+}
+
 /* Writes path. The entries that it has for other concepts stay, letter by letter, in front of the chosen
  * ones. */
 static int save_choices(const sweep *s, const char *path, const choice *chosen, saeuron_error *err)
 {
     text_out t = { .host = s->p->host };
-    io_file  f = { .data = NULL };
-    json     object = { NULL, NULL }, name;
+    io_file  f;
+    json     object, name;
     size_t   entries = 0;
-    int      code = SAEURON_OK;
-    if (io_exists(s->p->host, path) && (code = io_open(&f, s->p->host, path, err)) == SAEURON_OK)
-        code = json_open(&object, (const char *)f.data, f.size, f.path, err);
-    if (!code && object.at && json_kind(object) != '{')
-        code = fail(err, SAEURON_EFORMAT, "%s: it is no JSON object: delete it, and it is made anew", path);
+    int      code = open_choices(&f, &object, s->p->host, path, err);
     text_add(&t, "{\n");
     for (json_iter it = json_begin(object); !code && json_next(&it, &name, NULL);)
         if (!is_swept(s, name)) /* it.at.at: where the member ends */
@@ -665,7 +693,9 @@ static int open_sweep(sweep *s, saeuron_context *x, char path[1024], saeuron_err
     if ((code = load_hook(s, path, err)) != SAEURON_OK || (code = check_seeds(s, err)) != SAEURON_OK ||
         (code = digest_run(s, err)) != SAEURON_OK)
         return code;
-    return (code = io_make_dir(e->dir, err)) != SAEURON_OK ? code : open_table(s, err);
+    if ((code = io_make_dir(e->dir, err)) != SAEURON_OK || (code = check_choices(s, err)) != SAEURON_OK)
+        return code;
+    return open_table(s, err);
 }
 
 /* Without forgetting: every image that any concept's stage wants. They are kept as files: all concepts share

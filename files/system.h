@@ -38,8 +38,8 @@ typedef struct io_file {
 } io_file;
 
 /* Opens path, once. SAEURON_ENOENT when absent; SAEURON_EIO when unreadable, a folder, a link to nothing, or
- * a pipe or device that gives more than 256 MB; SAEURON_EFORMAT when a Git LFS pointer or a web page stands in
- * the file's place. host must outlive f. After an error f needs no io_close, and may have one. */
+ * a pipe or device that gives more than 256 MB; SAEURON_EFORMAT when a Git LFS pointer or a web page stands
+ * in the file's place. host must outlive f. After an error f needs no io_close, and may have one. */
 int  io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err);
 void io_close(io_file *f);
 /* Says that a mapped file is not needed for now: its pages leave this process until they are read again. */

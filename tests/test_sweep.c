@@ -305,9 +305,34 @@ static void sweep_refuses(void)
           "a sweep that was refused has made a folder");
     CHECK(sweep_into("sweep", (turn){ 0 }, &e) == SAEURON_OK, "%s", e.text);
     judges_shell("cp -r '%s' '%s'", judges_at("sweep"), judges_at("torn"));
-    judges_shell("sed -i '5s/^/x/' '%s/results.tsv' %s", judges_at("torn"), "");
-    judges_error("a damaged row", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e,
-                 "results.tsv: line 5|damaged");
+    static const struct { const char *sed, *words; } rows[] = {
+        { "5s/^/x/", "line 5" }, { "1s/stage/Stage/", "line 1" }, { "2s/$/\t/", "line 2" },
+        { "3s/\t[^\t]*$//", "line 3" }, { "4s/^1/0/", "line 4" }, { "4s/^1/3/", "line 4" },
+        { "5s/\t[^\t]*/\tnan/3", "line 5" }, { "5s/\t[^\t]*/\t1e9/3", "line 5" },
+        { "5s/\t[^\t]*/\t/3", "line 5" }, { "6s/\t[^\t]*/\tx/4", "line 6" },
+        { "3s/1/\\x00/", "line 3" }, { "7s/$/\\n/", "line 8" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        judges_shell("cp '%s/results.tsv' '%s'", judges_at("sweep"), judges_at("torn"));
+        char line[96];
+        snprintf(line, sizeof line, "sed -i '%s' '%%s/results.tsv' %%s", rows[i].sed);
+        judges_shell(line, judges_at("torn"), "");
+        judges_error(rows[i].sed, sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e, rows[i].words);
+        judges_error(rows[i].sed, e.code, SAEURON_EFORMAT, &e, "results.tsv: |damaged|or delete this file");
+    }
+    judges_shell("rm '%s/results.tsv' %s", judges_at("torn"), "");
+    CHECK(sweep_into("torn", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "torn"),
+          "without the file the sweep is not as it was: %s", e.text);
+    static const char *const choices_json[] = { "", "[]", "{\"Cats\": ", "<html>" };
+    for (size_t i = 0; i < sizeof choices_json / sizeof *choices_json; i++) {
+        to_draw = 1;
+        test_write_file(judges_at("torn/forget.json"), choices_json[i], strlen(choices_json[i]));
+        judges_error(choices_json[i], sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e,
+                     "forget.json");
+        CHECK(to_draw == 1, "%s: found only after the pictures were counted", choices_json[i]);
+    }
+    judges_shell("rm '%s/forget.json' %s", judges_at("torn"), ""); /* as it says */
+    CHECK(sweep_into("torn", (turn){ 0 }, &e) == SAEURON_OK && judges_same("sweep", "torn"), "%s", e.text);
     judges_shell("cp '%s/results.tsv' '%s'", judges_at("sweep"), judges_at("torn"));
     judges_shell("truncate -s -4 '%s/results.tsv' %s", judges_at("torn"), "");
     judges_error("a cut table", sweep_into("torn", (turn){ 0 }, &e), SAEURON_EFORMAT, &e,
