@@ -1,4 +1,4 @@
-/* sae.c: the sparse autoencoder at a hook, at use: TopK encode and sparse decode.
+/* sae.c: the sparse autoencoder at a hook, at use: TopK or GroupMax encode, and sparse decode.
  *
  *   hook output x [M,d] --sae_encode--> k latents a token --select.c edits them--> sae_decode_sparse --> x
  *
@@ -21,15 +21,32 @@ void sae_bind(binder *b, void *network)
     bind_vector(b, "b_dec", &s->b_dec, s->d);
 }
 
+/* "activation": topk or groupmax; n latents must fall into k groups. */
+static void read_activation(config *c, sae *s)
+{
+    char name[24];
+    config_string(c, "activation", "topk", name, sizeof name);
+    s->groupmax = !strcmp(name, "groupmax");
+    if (!c->code && !s->groupmax && strcmp(name, "topk"))
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"activation\" is %s; topk and groupmax are supported",
+                       c->path, name);
+    if (!c->code && s->groupmax && s->n % s->k)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: %zu latents do not fall into \"k\" %zu equal groups, as "
+                       "\"activation\" groupmax needs", c->path, s->n, s->k);
+}
+
 /* cfg.json of sparsify. AUDIT A4: batch_topk is a matter of training; at use TopK is always per token. */
 static int sae_configure(sae *s, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = {
-        "expansion_factor", "num_latents", "k", "d_in", "input_unit_norm", "sample_topk", NULL
+        "expansion_factor", "num_latents", "k", "d_in", "activation", "input_unit_norm", "sample_topk",
+        "signed", "skip_connection", "transcode", "embed_skip", "gram_lookup", NULL
     };
     static const char *const ignored[] = {
-        "activation", "normalize_decoder", "multi_topk", "batch_topk", "signed", "skip_connection",
-        "transcode", "hook", "auxk_alpha", NULL
+        /* of training: W_dec is read as it was saved */
+        "normalize_decoder", "multi_topk", "batch_topk", "auxk_alpha",
+        /* whose activations; what only gram_lookup reads, which is off */
+        "hook", "lookup_max_order", "gram_table_hash", NULL
     };
     config c = { .object = object, .path = path, .err = err };
     const size_t d = s->d;
@@ -40,6 +57,8 @@ static int sae_configure(sae *s, json object, const char *path, saeuron_error *e
     config_only(&c, "signed", "false");
     config_only(&c, "skip_connection", "false");
     config_only(&c, "transcode", "false");
+    config_only(&c, "embed_skip", "false");
+    config_only(&c, "gram_lookup", "false");
     s->k = config_size(&c, "k", 32, 1, 2048);
     s->n = config_size(&c, "num_latents", 0, 0, 1u << 26);
     if (!s->n)
@@ -51,6 +70,7 @@ static int sae_configure(sae *s, json object, const char *path, saeuron_error *e
     if (!c.code && s->k > s->n)
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"k\" %zu exceeds the number of latents %zu", path, s->k,
                       s->n);
+    read_activation(&c, s);
     return c.code;
 }
 
@@ -104,15 +124,20 @@ void sae_unload(sae *s, const saeuron_host *host)
     memset(s, 0, sizeof *s);
 }
 
-/* EQ 13: Only the first k need the relu. nn_topk starts with these k, and another z enters only if it is
- * larger than the least of them, which is then 0 or more: no negative value and no NaN enters. */
+/* EQ 13: Only k values need the relu: those that nn_topk (the first k) or nn_groupmax (the first of each
+ * group) start with. Another z enters only if it is larger than one of them, which is then 0 or more: no
+ * negative value and no NaN enters. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z)
 {
-    size_t count, kept = 0;
-    for (size_t i = 0; i < s->k; i++)
+    const size_t group = s->groupmax ? s->n / s->k : 1;
+    size_t kept = 0;
+    for (size_t i = 0; i < s->k * group; i += group)
         z[i] = z[i] > 0 ? z[i] : 0;
-    count = nn_topk(idx, val, z, s->n, s->k);
-    for (size_t j = 0; j < count; j++)
+    if (s->groupmax)
+        nn_groupmax(idx, val, z, s->n, s->k);
+    else
+        nn_topk(idx, val, z, s->n, s->k);
+    for (size_t j = 0; j < s->k; j++)
         if (val[j] > 0) {
             idx[kept] = idx[j];
             val[kept++] = val[j];
@@ -128,7 +153,7 @@ static void centre(const sae *s, float *y, const float *x, size_t M)
             y[i * s->d + j] = x[i * s->d + j] - s->b_dec[j];
 }
 
-/* EQ 12: z of a block of tokens; then each token's k largest */
+/* EQ 12: z of a block of tokens; then each token's k */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M)
 {
     const size_t mark = arena_mark(c->work), block = least(M, SAE_TOKENS);

@@ -1,4 +1,4 @@
-/* sae.h: the sparse autoencoder at a hook, at use: TopK encode and sparse decode.
+/* sae.h: the sparse autoencoder at a hook, at use: TopK or GroupMax encode, and sparse decode.
  *
  *   x [M,d] --sae_encode--> k latents a token --sae_decode_sparse, + b_dec--> its reconstruction [M,d]
  *
@@ -11,6 +11,7 @@
 
 typedef struct sae {
     size_t d, n, k;
+    bool   groupmax;                /* GroupMax: of k groups the largest each; else TopK */
     linear encoder;                 /* W_enc [n,d], b_enc [n] */
     weight W_dec;                   /* [n,d] */
     const float *b_dec;             /* [d] */
@@ -27,13 +28,13 @@ int  sae_load(sae *s, const saeuron_host *host, const nn *c, const char *dir, sa
 void sae_unload(sae *s, const saeuron_host *host);
 /* The walk of bind.h over its tensors. */
 void sae_bind(binder *b, void *s);
-/* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, index ascending. x [M,d]; count [M]: how many
- * of them are above 0, k at most; idx, val [M,k], of which count[m] are set in row m. x NULL: plans
- * (nn.h). */
+/* f, the k largest of relu(W_enc (x - b_dec) + b_enc) a token, or with GroupMax the largest of each of k
+ * groups, index ascending. x [M,d]; count [M]: how many of them are above 0, k at most; idx, val [M,k], of
+ * which count[m] are set in row m. x NULL: plans (nn.h). */
 void sae_encode(nn *c, const sae *s, uint32_t *idx, float *val, uint32_t *count, const float *x, size_t M);
 /* The same of one token's z [n], which is changed; idx, val [k]; returns how many. */
 uint32_t sae_top_latents(const sae *s, uint32_t *idx, float *val, float *z);
-/* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named, before relu and TopK: the bits of
+/* z [M,S] = W_enc (x - b_dec) + b_enc of the S latents named, before relu and TopK or GroupMax: the bits of
  * sae_encode. */
 void sae_pre_activations(nn *c, const sae *s, float *z, const float *x, size_t M, const uint32_t *latent,
                          size_t S);

@@ -525,17 +525,18 @@ static size_t outdone(nn *c, const ablation *a, uint32_t *token, const float *be
 }
 
 /* The tokens that an edit may change, ascending, into token [M]; returns how many. No other token can change.
- * A token's f_i is relu(z_i) if latent i is among its k largest, else 0. At 0 nothing is edited. Where z_i >
- * 0, `firing` has tried the very edit that TopK may let happen, on the same bits (sae_pre_activations). Of
- * the latents it found at a token, the largest is among the k largest of all if any of them is. So to encode
- * these tokens alone gives the bits of encoding all. */
+ * A token's f_i is relu(z_i) if TopK or GroupMax keeps latent i, else 0. At 0 nothing is edited. Where z_i >
+ * 0, `firing` has tried the very edit that these may let happen, on the same bits (sae_pre_activations). With
+ * GroupMax every token that it found stays. With TopK, of the latents it found at a token, the largest is
+ * among the k largest of all if any of them is. So to encode these tokens alone gives the bits of encoding
+ * all. */
 static size_t candidates(nn *c, const ablation *a, uint32_t *token, const float *x, size_t M, size_t step,
                          size_t most)
 {
     const size_t mark = arena_mark(c->work);
     float *best = arena_floats(c->work, M);
     const size_t found = firing(c, a, token, best, x, M, step, most);
-    const size_t left = outdone(c, a, token, best, found, x, M, step);
+    const size_t left = a->sae.groupmax ? found : outdone(c, a, token, best, found, x, M, step);
     arena_release(c->work, mark);
     return left;
 }

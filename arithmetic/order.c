@@ -1,5 +1,5 @@
-/* order.c: TopK by a heap, quantiles by selection: neither sorts all values.
- * Not here: relu before TopK (sae.c), a batch's TopK (train.c). */
+/* order.c: TopK by a heap, quantiles by selection: neither sorts all values; the largest of each group.
+ * Not here: relu before these (sae.c), a batch's TopK (train.c). */
 #include "arithmetic/order.h"
 
 #include <stdbool.h>
@@ -79,6 +79,17 @@ size_t nn_topk(uint32_t *idx, float *val, const float *z, size_t n, size_t k)
         sift_index(idx, val, end, 0);
     }
     return k;
+}
+
+void nn_groupmax(uint32_t *idx, float *val, const float *z, size_t n, size_t k)
+{
+    for (size_t j = 0; j < k; j++) {
+        size_t most = n / k * j;
+        for (size_t i = most + 1; i < n / k * (j + 1); i++)
+            most = z[i] > z[most] ? i : most;
+        idx[j] = (uint32_t)most;
+        val[j] = z[most];
+    }
 }
 
 /* Puts the value of rank r where it would lie sorted, nothing larger before it, nothing smaller behind

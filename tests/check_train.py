@@ -152,6 +152,16 @@ def compare(a, name, path, case, options, folder, rng):
     check(abs(measured["l0"] - float((f > 0).sum(1).double().mean())) < 1e-3, f"{name}: measure's L0 {measured['l0']:.3f}")
     check(measured["dead"] == int((f == 0).all(0).sum()), f"{name}: measure's dead latents {measured['dead']}")
 
+    kept.update(activation="groupmax", k=8)  # as sparsify's fused_encoder: the largest of each of k groups
+    with open(os.path.join(out, "cfg.json"), "w") as g:
+        json.dump(kept, g)
+    measured = json.loads(saeuron(a, "measure", out, "--data", path, "--json", "-q"))
+    z = sae.pre(x)
+    values, places = z.unflatten(1, (8, -1)).max(-1)
+    f = torch.zeros_like(z).scatter(1, places + cfg["n"] // 8 * torch.arange(8), values)
+    fvu = float((sae.decode(f) - x).pow(2).sum() / (x - x.mean(0)).pow(2).sum())
+    check(abs(measured["fvu"] - fvu) < 1e-5 * fvu, f"{name}: measure's FVU with groupmax {measured['fvu']:.6f}, in float64 {fvu:.6f}")
+
 
 def make_floor(largest):
     """One float32 ulp of the largest magnitude."""

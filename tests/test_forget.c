@@ -362,6 +362,11 @@ static void sae_folder_errors(void)
           SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"sample_topk\": true", "cfg.json|sample_topk",
           SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"topk\"", "\"jumprelu\"", "cfg.json|\"activation\"|jumprelu|groupmax",
+          SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"topk\"", "true", "cfg.json|\"activation\"", SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"topk\"}", "\"groupmax\", \"num_latents\": 124}",
+          "cfg.json|124 latents|\"k\" 8|groupmax", SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"mystery\": 1", "cfg.json|mystery", SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"d_in\": 64", "cfg.json|d_in", SAEURON_EFORMAT },
         { STYLES "/cfg.json", "factor\": 4", "factor\": 5",
@@ -530,22 +535,36 @@ static void move_folder(const char *from, const char *to)
     CHECK(moved, "there is no %s", from);
 }
 
-/* The released SAEs: folders whose names begin with "unet.", and every key their cfg.json has. */
+/* The released SAEs: folders whose names begin with "unet.", and every key their cfg.json has; sparsify's own
+ * cfg.json, of which groupmax is another encoder. */
 static void released_saes(void)
 {
     static const char released[] = "{\"expansion_factor\": 4, \"normalize_decoder\": true, \"num_latents\": "
                                    "0, \"k\": 8, \"batch_topk\": true, \"sample_topk\": false, "
                                    "\"input_unit_norm\": false, \"multi_topk\": false, \"d_in\": 32}";
+    static const char of_sparsify[] =
+        "{\"activation\": \"topk\", \"expansion_factor\": 4, \"normalize_decoder\": true, \"num_latents\": "
+        "0, \"k\": 8, \"multi_topk\": false, \"skip_connection\": false, \"embed_skip\": false, "
+        "\"gram_lookup\": false, \"lookup_max_order\": 4, \"gram_table_hash\": null, \"transcode\": false, "
+        "\"d_in\": 32}";
     static const struct { const char *keys, *words; } harmful[] = {
         { "\"input_unit_norm\": true", "input_unit_norm" }, { "\"sample_topk\": true", "sample_topk" },
         { "\"d_in\": 64", "d_in" }, { "\"transcode\": true", "transcode" },
-        { "\"jumprelu\": true", "jumprelu" },
+        { "\"jumprelu\": true", "jumprelu" }, { "\"activation\": \"relu\"", "relu" },
+        { "\"skip_connection\": true", "skip_connection" }, { "\"signed\": true", "signed" },
+        { "\"embed_skip\": true", "embed_skip" }, { "\"gram_lookup\": true", "gram_lookup" },
     };
     picture plain, s;
     saeuron_error e = { 0 };
     tidy(&plain);
     tiny_text(&files, STYLES "/cfg.json", released);
     must_be("the released cfg.json", &plain);
+    tiny_text(&files, STYLES "/cfg.json", of_sparsify);
+    must_be("a cfg.json of today's sparsify", &plain);
+    tiny_edit(&files, STYLES "/cfg.json", "topk", "groupmax");
+    draw("groupmax", &s);
+    CHECK(!same_picture(&plain, &s), "groupmax draws what topk draws");
+    tiny_text(&files, STYLES "/cfg.json", released);
     move_folder(STYLES, "sae/unet." TINY_STYLES);
     must_be("a folder that begins with unet.", &plain);
     tiny_text(&files, STYLES "/README.md", "a folder without an SAE"); /* does not hide the other */

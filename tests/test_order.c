@@ -1,4 +1,5 @@
-/* test_order.c: TopK and quantiles against the C library's qsort. Not here: BatchTopK (test_train.c). */
+/* test_order.c: TopK and quantiles against the C library's qsort, GroupMax against its definition.
+ * Not here: BatchTopK (test_train.c). */
 #include "test.h"
 #include "arrays.h"
 
@@ -52,6 +53,28 @@ static void topk(void)
         }
 }
 
+/* Groups of 1 to all values, with ties and zeros of both signs: the first of the largest. */
+static void groupmax(void)
+{
+    enum { N = 240 };
+    float *z = filled(N), val[N];
+    uint32_t idx[N];
+    for (size_t i = 0; i < N; i++)
+        z[i] = (float)((int)(z[i] * 3.0f)) * (i % 2 ? 1.0f : -1.0f);
+    for (size_t k = 1; k <= N; k++) {
+        if (N % k)
+            continue;
+        nn_groupmax(idx, val, z, N, k);
+        for (size_t j = 0; j < k; j++)
+            for (size_t i = N / k * j; i < N / k * (j + 1); i++)
+                CHECK(idx[j] / (N / k) == j && f32_bits(val[j]) == f32_bits(z[idx[j]]) &&
+                          (i < idx[j] ? z[i] < val[j] : z[i] <= val[j]),
+                      "k %zu: group %zu has index %u, but %g at %zu", k, j, (unsigned)idx[j], (double)z[i],
+                      i);
+    }
+    free(z);
+}
+
 static int by_value(const void *a, const void *b)
 {
     const float x = *(const float *)a, y = *(const float *)b;
@@ -84,6 +107,7 @@ static void quantile(void)
 
 const test_case order_tests[] = {
     { "topk", topk },
+    { "groupmax", groupmax },
     { "quantile", quantile },
     { NULL, NULL }
 };

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk.
+/* sae_encode and sae_pre_activations against their definitions, bits: nn_dot, bias, relu of all, nn_topk; and
+ * with GroupMax the first of the largest of each of the 8 groups of 16 latents.
  * Tokens so large that z is infinite or NaN are among them (relu swallows NaN: contract 8), and b_dec
  * itself. */
 static void encode_definition(void)
@@ -27,7 +28,7 @@ static void encode_definition(void)
     size_t nan = 0, infinite = 0;
     saeuron_context *x = fresh();
     must_forget(x, "Sketch", 1);
-    const sae *s = &x->hook[0]->sae;
+    sae both = x->hook[0]->sae, *const s = &both;
     plain_load(&p, s);
     random_input(input, ROWS * 32);
     for (size_t m = 0; m < ROWS; m++)
@@ -36,10 +37,11 @@ static void encode_definition(void)
                                 : m % 9 == 1               ? 1.5e38f * input[m * 32 + j]
                                 : m % 9 == 2 && j % 7 == 2 ? INFINITY
                                                            : input[m * 32 + j];
-    for (int threads = 1; threads < 3; threads++) {
+    for (int run = 0; run < 4; run++) {
         arena work = { .base = memory, .size = sizeof memory };
         nn    c;
-        nn_init(&c, NULL, threads, &work);
+        nn_init(&c, NULL, 1 + run % 2, &work);
+        s->groupmax = run / 2;
         sae_encode(&c, s, idx, val, count, input, ROWS);
         sae_pre_activations(&c, s, some, input, ROWS, few, 5);
         CHECK(!work.failed && !work.used, "the encoder's memory");
@@ -61,11 +63,18 @@ static void encode_definition(void)
                 z[i] = z[i] > 0 ? z[i] : 0;
             }
             nn_topk(at, v, z, 128, 8);
+            for (uint32_t j = 0; s->groupmax && j < 8; j++) {
+                at[j] = 16 * j;
+                for (uint32_t i = 16 * j; i < 16 * j + 16; i++)
+                    at[j] = z[i] > z[at[j]] ? i : at[j];
+                v[j] = z[at[j]];
+            }
             for (size_t j = 0; j < 8; j++)
                 if (v[j] > 0) {
                     CHECK(kept < count[m] && idx[m * 8 + kept] == at[j] &&
                               !memcmp(&val[m * 8 + kept], &v[j], sizeof *v),
-                          "token %zu: latent %" PRIu32 " is not where it belongs", m, at[j]);
+                          "token %zu, groupmax %d: latent %" PRIu32 " is not where it belongs",
+                          m, s->groupmax, at[j]);
                     kept++;
                 }
             CHECK(kept == count[m], "token %zu: %" PRIu32 " latents, not %zu", m, count[m], kept);
@@ -73,6 +82,18 @@ static void encode_definition(void)
     }
     CHECK(nan > 20 && infinite > 20, "%zu NaN, %zu infinities", nan, infinite);
     done(x);
+}
+
+/* A group whose first latent is negative or no number still has a largest; one without any above 0 has
+ * none. */
+static void first_of_group(void)
+{
+    const sae s = { .n = 12, .k = 3, .groupmax = true };
+    float z[12] = { NAN, -1, 2, 2, -5, -4, -1, -2, -3, NAN, 0.5f, -1 }, val[3];
+    uint32_t idx[3];
+    const uint32_t count = sae_top_latents(&s, idx, val, z);
+    CHECK(count == 2 && idx[0] == 2 && idx[1] == 10 && val[0] == 2 && val[1] == 0.5f,
+          "%" PRIu32 " latents, the first two %" PRIu32 " and %" PRIu32, count, idx[0], idx[1]);
 }
 
 static void check_latents(sae_run *r, const uint32_t *idx, float *val, const uint32_t *count)
@@ -124,5 +145,6 @@ static void sae_encode_topk(void)
 }
 
 const test_case sae_tests[] = {
-    { "encode_definition", encode_definition }, { "sae_encode_topk", sae_encode_topk }, { NULL, NULL },
+    { "encode_definition", encode_definition }, { "first_of_group", first_of_group },
+    { "sae_encode_topk", sae_encode_topk }, { NULL, NULL },
 };

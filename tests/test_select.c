@@ -404,7 +404,7 @@ static void steer_forms(void)
 
 /* Under residual paper the few selected latents are looked at first and only the tokens that they may change
  * are encoded. Random selections on boundaries: the bytes must be those of encoding every token, which an
- * observer asks for. */
+ * observer asks for. With TopK and, a third of them, with GroupMax. */
 static void few_latents(void)
 {
     static float input[ROWS * 32], y[ROWS * 32], full[ROWS * 32];
@@ -432,6 +432,7 @@ static void few_latents(void)
         a.count = DRAW(3);
         a.steers = DRAW(3);
         a.residual = SAEURON_RESIDUAL_PAPER;
+        a.sae.groupmax = i % 3 == 2;
         a.stats.steps = DRAW(2) ? a.stats.steps : 0; /* as if there were no statistics */
         memcpy(bias, a.sae.encoder.bias, sizeof bias);
         a.sae.encoder.bias = bias;
