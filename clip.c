@@ -63,7 +63,7 @@ int clip_configure(clip *t, json object, const char *path, saeuron_error *err)
     t->F         = config_size(&c, "intermediate_size", 2048, 1, 1u << 18);
     t->layers    = config_size(&c, "num_hidden_layers", 12, 1, CLIP_LAYERS);
     t->heads     = config_size(&c, "num_attention_heads", 8, 1, 1024);
-    t->eps       = config_float(&c, "layer_norm_eps", 1e-5f);
+    t->eps       = config_positive(&c, "layer_norm_eps", 1e-5f);
     config_string(&c, "hidden_act", "quick_gelu", act, sizeof act);
     t->act = strcmp(act, "gelu") ? ACT_QUICK_GELU : ACT_GELU;
     if (!c.code && strcmp(act, "gelu") && strcmp(act, "quick_gelu"))

@@ -26,7 +26,7 @@ int open_config(io_file *f, json *object, const saeuron_host *host, const char *
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
     if ((code = io_open(f, host, path, err)) != SAEURON_OK)
         return code;
-    if ((code = json_open(object, (const char *)f->data, f->size, f->path, err)) != SAEURON_OK)
+    if ((code = json_open_object(object, (const char *)f->data, f->size, f->path, err)) != SAEURON_OK)
         io_close(f);
     return code;
 }
@@ -150,6 +150,30 @@ static int open_tokenizer(saeuron_context *ctx, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* "domains" holds objects; each may name a hook of this UNet. */
+static int check_domains(const saeuron_context *ctx, config *c)
+{
+    json domains, key, domain;
+    char name[32], hook[96];
+    if (!config_has(c, "domains") || !json_get(c->object, "domains", &domains))
+        return c->code;
+    if (!c->code && json_kind(domains) != '{')
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"domains\" must be an object", c->path);
+    for (json_iter it = json_begin(domains); !c->code && json_next(&it, &key, &domain);) {
+        config d = { .object = domain, .path = c->path, .err = c->err };
+        if (!json_string(key, name, sizeof name, NULL))
+            strcpy(name, "(a long name)");
+        if (json_kind(domain) != '{')
+            d.code = fail(c->err, SAEURON_EFORMAT, "%s: domain %s must be an object", c->path, name);
+        config_string(&d, "hook", "", hook, sizeof hook);
+        if (!d.code && *hook && !unet_hook_width(&ctx->unet, unet_bare_hook(hook), NULL))
+            d.code = fail(c->err, SAEURON_EFORMAT, "%s: domain %s: \"hook\" %s is none of this UNet's: they are "
+                          "its attentions, as up_blocks.1.attentions.2", c->path, name, hook);
+        c->code = d.code;
+    }
+    return c->code;
+}
+
 /* concepts.json is ours. A model without it has diffusers' defaults, 50 steps and guidance 7.5. */
 static int open_concepts(saeuron_context *ctx, saeuron_error *err)
 {
@@ -169,7 +193,7 @@ static int open_concepts(saeuron_context *ctx, saeuron_error *err)
     ctx->default_guidance = config_float(&c, "guidance", 7.5f);
     if (!c.code && !guidance_ok(ctx->default_guidance))
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"guidance\" must be from 0 to 10000", c.path);
-    return c.code;
+    return check_domains(ctx, &c);
 }
 
 /* ---- open and close ---- */

@@ -281,6 +281,18 @@ void unload_hooks(saeuron_context *ctx)
 
 /* ---- set to work ---- */
 
+#define STRENGTH_MAX 1e6
+#define LIFT_MAX     1e6
+
+/* A number from low to high. */
+static double read_range(config *c, const char *key, double absent, double low, double high)
+{
+    const double x = config_double(c, key, absent);
+    if (!c->code && !(x >= low && x <= high))
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be from %.0f to %.0f", c->path, key, low, high);
+    return x;
+}
+
 /* "window": [first, end]: steps, of which there is one at least. */
 static void read_window(config *c, choice *how)
 {
@@ -318,7 +330,7 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
 {
     static const char *const read[] = { "top", "percentile", "min_lift", "strength", "window",
                                         "half", NULL };
-    char    path[1024];
+    char    path[1024], where[1200];
     io_file f;
     json    object, entry;
     int     code;
@@ -328,16 +340,19 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
     if ((code = open_config(&f, &object, &ctx->host, at->dir, "forget.json", err)) != SAEURON_OK)
         return code;
     if (json_get(object, concept, &entry)) {
-        config c = { .object = entry, .path = f.path, .err = err };
+        config c = { .object = entry, .path = where, .err = err };
+        snprintf(where, sizeof where, "%s: %.80s", f.path, concept);
         if (json_kind(entry) != '{')
             c.code = fail(err, SAEURON_EFORMAT,
-                          "%s: the entry of %.80s is no object {\"top\" or \"percentile\", \"strength\"}",
-                          f.path, concept);
+                          "%s: the entry is no object {\"top\" or \"percentile\", \"strength\"}", where);
         config_known(&c, read, NULL);
-        how->top = config_size(&c, "top", 0, 0, 1u << 26);
-        how->percentile = config_double(&c, "percentile", how->percentile);
-        how->min_lift = config_double(&c, "min_lift", 0);
-        how->strength = config_float(&c, "strength", how->strength);
+        if (!c.code && config_has(&c, "top") && config_has(&c, "percentile"))
+            c.code = fail(err, SAEURON_EFORMAT, "%s: \"top\" and \"percentile\" exclude each other: keep one",
+                          where);
+        how->top = config_size(&c, "top", 0, 1, 1u << 26);
+        how->percentile = read_range(&c, "percentile", how->percentile, 0, 100);
+        how->min_lift = read_range(&c, "min_lift", 0, 0, LIFT_MAX);
+        how->strength = (float)read_range(&c, "strength", (double)how->strength, -STRENGTH_MAX, STRENGTH_MAX);
         read_window(&c, how);
         read_half(&c, how);
         code = c.code;
@@ -350,12 +365,13 @@ static int check_choice(const choice *how, saeuron_error *err)
 {
     if (!how->top && !(how->percentile >= 0 && how->percentile <= 100))
         return fail(err, SAEURON_EUSAGE, "percentile must be from 0 to 100");
-    if (!(how->strength >= -1e6f && how->strength <= 1e6f))
-        return fail(err, SAEURON_EUSAGE, "strength must be a number from -1e6 to 1e6");
+    if (!((double)how->strength >= -STRENGTH_MAX && (double)how->strength <= STRENGTH_MAX))
+        return fail(err, SAEURON_EUSAGE, "strength must be a number from %.0f to %.0f", -STRENGTH_MAX,
+                    STRENGTH_MAX);
     if (!(how->min_density >= 0 && how->min_density <= 1))
         return fail(err, SAEURON_EUSAGE, "min_density must be from 0 to 1: a share of tokens");
-    if (!(how->min_lift >= 0 && how->min_lift <= 1e6))
-        return fail(err, SAEURON_EUSAGE, "min_lift must be from 0 to 1e6: a multiple of the mean");
+    if (!(how->min_lift >= 0 && how->min_lift <= LIFT_MAX))
+        return fail(err, SAEURON_EUSAGE, "min_lift must be from 0 to %.0f: a multiple of the mean", LIFT_MAX);
     if (how->end && how->first >= how->end)
         return fail(err, SAEURON_EUSAGE, "the window must hold a step: its first is %zu, its end %zu",
                     how->first, how->end);

@@ -84,7 +84,7 @@ static int read_config(sae *s, const saeuron_host *host, const char *dir, saeuro
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", dir);
     if ((code = io_open(&f, host, path, err)) != SAEURON_OK)
         return code;
-    code = json_open(&object, (const char *)f.data, f.size, path, err);
+    code = json_open_object(&object, (const char *)f.data, f.size, path, err);
     if (!code)
         code = sae_configure(s, object, path, err);
     io_close(&f);

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PROMPTS_MAX = 1000000000 };
+
 /* ---- metadata ---- */
 
 /* The metadata string KEY into out; false when it is absent or too long. */
@@ -22,7 +24,7 @@ static bool metadata(const tensors *t, const char *key, char *out, size_t size)
     return t->metadata.at && json_get(t->metadata, key, &v) && json_string(v, out, size, NULL);
 }
 
-/* Whole numbers out of "981, 961" or "[981, 961]". Returns how many; size + 1: more, or other things. */
+/* Timesteps out of "981, 961" or "[981, 961]". Returns how many; size + 1: more, or other things. */
 static size_t read_numbers(const char *text, int *out, size_t size)
 {
     size_t n = 0;
@@ -34,9 +36,9 @@ static size_t read_numbers(const char *text, int *out, size_t size)
             continue;
         }
         int number = 0;
-        for (; *p >= '0' && *p <= '9'; p++)
-            number = number < 1000000 ? 10 * number + (*p - '0') : number;
-        if (n == size)
+        for (; *p >= '0' && *p <= '9' && number < 1000; p++)
+            number = 10 * number + (*p - '0');
+        if (n == size || number >= 1000)
             return size + 1;
         out[n++] = number;
     }
@@ -49,6 +51,7 @@ static int read_prompts(stats *s, saeuron_error *err)
     const char *path = s->file.path;
     char text[16384], where[1100];
     json object, v;
+    int64_t count;
     for (size_t i = 0; i < s->concepts; i++)
         s->prompts[i] = 1;
     if (!s->file.metadata.at || !json_get(s->file.metadata, "prompts", &v))
@@ -63,10 +66,12 @@ static int read_prompts(stats *s, saeuron_error *err)
         if (!one && !json_get(object, stats_name(s, i), &v))
             code = fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" lacks concept %.80s", path,
                         stats_name(s, i));
-        else if (!json_number(one ? object : v, &s->prompts[i]) || !(s->prompts[i] >= 1))
+        else if (!json_integer(one ? object : v, &count) || count < 1 || count > PROMPTS_MAX)
             code = fail(err, SAEURON_EFORMAT,
-                        "%s: metadata \"prompts\" must be a count of at least 1, or one for each concept",
-                        path);
+                        "%s: metadata \"prompts\" must be a count from 1 to %d, or one for each concept", path,
+                        PROMPTS_MAX);
+        else
+            s->prompts[i] = (double)count;
     }
     return code;
 }
@@ -99,16 +104,23 @@ static int check_tensors(stats *s, saeuron_error *err)
 
 static int check_metadata(stats *s, saeuron_error *err)
 {
+    const struct { const char *key; char *out; size_t size; } texts[] = {
+        { "hook", s->hook, sizeof s->hook }, { "sae", s->sae, sizeof s->sae },
+    };
     char text[8192];
-    if (!metadata(&s->file, "hook", s->hook, sizeof s->hook))
-        s->hook[0] = 0;
-    if (!metadata(&s->file, "sae", s->sae, sizeof s->sae))
-        s->sae[0] = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        json v;
+        texts[i].out[0] = 0;
+        if (s->file.metadata.at && json_get(s->file.metadata, texts[i].key, &v) &&
+            !json_string(v, texts[i].out, texts[i].size, NULL))
+            return fail(err, SAEURON_EFORMAT, "%s: metadata \"%s\" must be a text of fewer than %zu bytes",
+                        s->file.path, texts[i].key, texts[i].size);
+    }
     if (!metadata(&s->file, "timesteps", text, sizeof text) ||
         read_numbers(text, s->timesteps, 1000) != s->steps)
         return fail(err, SAEURON_EFORMAT,
-                    "%s: metadata \"timesteps\" must list the %zu timesteps of its rows", s->file.path,
-                    s->steps);
+                    "%s: metadata \"timesteps\" must list the %zu timesteps of its rows, each from 0 to 999",
+                    s->file.path, s->steps);
     return SAEURON_OK;
 }
 

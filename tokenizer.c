@@ -876,8 +876,6 @@ static int check_keys(json object, const char *path, saeuron_error *err)
 {
     json key, value;
     char name[64];
-    if (object.at && json_kind(object) != '{')
-        return fail(err, SAEURON_EFORMAT, "%s: must hold one JSON object: fetch the file again", path);
     for (json_iter it = json_begin(object); json_next(&it, &key, &value);) {
         if (!json_string(key, name, sizeof name, NULL))
             continue;
@@ -945,7 +943,7 @@ static int open_json(io_file *f, json *v, const saeuron_host *host, const char *
     const int code = open_file(f, host, dir, name, optional, err);
     if (code || !f->path[0])
         return code;
-    return json_open(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
+    return json_open_object(v, f->size ? (const char *)f->data : "", f->size, f->path, err);
 }
 
 /* The vocabulary: tokenizer.json before the two older files, as transformers chooses. */

@@ -100,6 +100,9 @@ static void check_divisions(config *c, const unet *u)
     if (!c->code && u->channels[0] % 2)
         c->code = fail(c->err, SAEURON_EFORMAT, "%s: the first of \"block_out_channels\" must be even",
                        c->path);
+    if (!c->code && !(u->freq_shift < (float)(u->channels[0] / 2))) /* which it is taken from, to divide by */
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"freq_shift\" must be below half the first of "
+                       "\"block_out_channels\"", c->path);
 }
 
 int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
@@ -114,7 +117,7 @@ int unet_configure(unet *u, json object, const char *path, saeuron_error *err)
     u->levels       = config_sizes(&c, "block_out_channels", 320, u->channels, 0);
     u->layers       = config_size(&c, "layers_per_block", 2, 1, LAYERS - 1);
     u->groups       = config_size(&c, "norm_num_groups", 32, 1, 1024);
-    u->eps          = config_float(&c, "norm_eps", 1e-5f);
+    u->eps          = config_positive(&c, "norm_eps", 1e-5f);
     u->text_width   = config_size(&c, "cross_attention_dim", 1280, 1, 1u << 16);
     config_bool(&c, "use_linear_projection", false); /* the shape of two tensors, not their values */
     u->flip_sin_to_cos = config_bool(&c, "flip_sin_to_cos", true);

@@ -17,12 +17,15 @@
 enum { RGB = 3 };
 #define VAE_EPS 1e-6f /* of every norm in it; diffusers passes resnet_eps=1e-6 */
 
-/* Refuses a list that names any other block. */
-static void only_blocks(config *c, const char *key, const char *only)
+/* Refuses a list that names any other block, or not one for each level. */
+static void only_blocks(config *c, const char *key, const char *only, size_t levels)
 {
     json list, type;
-    if (c->code || !json_get(c->object, key, &list))
+    if (c->code || !config_has(c, key) || !json_get(c->object, key, &list))
         return;
+    if (json_kind(list) != '[' || json_length(list) != levels)
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must name %zu blocks, one for each level",
+                       c->path, key, levels);
     for (json_iter it = json_begin(list); !c->code && json_next(&it, NULL, &type);)
         if (!json_equals(type, only))
             c->code = fail(c->err, SAEURON_EFORMAT,
@@ -54,17 +57,15 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
                              config_has(&c, "block_out_channels") ? 0 : 1);
     v->layers          = config_size(&c, "layers_per_block", 1, 1, LAYERS - 1);
     v->groups          = config_size(&c, "norm_num_groups", 32, 1, 1024);
-    v->scaling_factor  = config_float(&c, "scaling_factor", 0.18215f);
+    v->scaling_factor  = config_positive(&c, "scaling_factor", 0.18215f);
     v->shift_factor    = config_float(&c, "shift_factor", 0);
     v->quant           = config_bool(&c, "use_quant_conv", true);
     v->post_quant      = config_bool(&c, "use_post_quant_conv", true);
     v->mid_attention   = config_bool(&c, "mid_block_add_attention", true);
-    only_blocks(&c, "down_block_types", "DownEncoderBlock2D");
-    only_blocks(&c, "up_block_types", "UpDecoderBlock2D");
-    if (!c.code && !(v->scaling_factor > 0))
-        c.code = fail(err, SAEURON_EFORMAT, "%s: \"scaling_factor\" must be above 0", path);
     if (!c.code && !v->levels)
         c.code = fail(err, SAEURON_EFORMAT, "%s: \"block_out_channels\" is no list", path);
+    only_blocks(&c, "down_block_types", "DownEncoderBlock2D", v->levels);
+    only_blocks(&c, "up_block_types", "UpDecoderBlock2D", v->levels);
     for (size_t i = 0; !c.code && i < v->levels; i++)
         if (v->channels[i] % v->groups)
             c.code = fail(err, SAEURON_EFORMAT,

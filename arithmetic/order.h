@@ -1,5 +1,6 @@
 /* order.h: the largest of many values or of each group, and quantiles (contract 5, "Order"). NaN never
- * occurs; -0 and +0 are equal. Not here: who keeps which latents (sae.c, select.c), BatchTopK over a whole batch (train.c). */
+ * occurs; -0 and +0 are equal. Not here: who keeps which latents (sae.c, select.c), BatchTopK over a whole
+ * batch (train.c). */
 #ifndef SAEURON_ORDER_H
 #define SAEURON_ORDER_H
 

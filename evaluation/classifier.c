@@ -187,7 +187,7 @@ static int read_config(saeuron_classifier *k, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", k->dir);
     if ((code = io_open(&f, &k->host, path, err)) != SAEURON_OK)
         return code;
-    code = json_open(&object, (const char *)f.data, f.size, path, err);
+    code = json_open_object(&object, (const char *)f.data, f.size, path, err);
     if (!code)
         code = vit_configure(&k->net, object, path, err);
     if (!code)

@@ -192,7 +192,7 @@ int vit_configure(vit *v, json object, const char *path, saeuron_error *err)
     v->D      = config_size(holder(&p, "embed_dim"), "embed_dim", architectures[a].D, 1, 1u << 16);
     v->layers = config_size(holder(&p, "depth"), "depth", architectures[a].layers, 1, VIT_BLOCKS);
     v->heads  = config_size(holder(&p, "num_heads"), "num_heads", architectures[a].heads, 1, 1024);
-    v->eps    = config_float(holder(&p, "norm_eps"), "norm_eps", 1e-6f);
+    v->eps    = config_positive(holder(&p, "norm_eps"), "norm_eps", 1e-6f);
     v->qkv_bias = config_bool(holder(&p, "qkv_bias"), "qkv_bias", true);
     const double F = (double)v->D * config_double(holder(&p, "mlp_ratio"), "mlp_ratio", 4);
     configure_head(v, &p);

@@ -335,6 +335,14 @@ int json_open(json *v, const char *text, size_t size, const char *path, saeuron_
                 s.why);
 }
 
+int json_open_object(json *v, const char *text, size_t size, const char *path, saeuron_error *err)
+{
+    const int code = json_open(v, text, size, path, err);
+    if (code || json_kind(*v) == '{')
+        return code;
+    return fail(err, SAEURON_EFORMAT, "%s: must hold a JSON object, {...}, and holds something else", path);
+}
+
 /* ---- walking a checked text ---- */
 
 /* The first byte after the string at at. */

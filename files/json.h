@@ -19,6 +19,8 @@ typedef struct json { const char *at, *end; } json;
  * of an object and of those around it together. path is for messages. */
 #define JSON_KEYS 1024
 int  json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
+/* The same of a file that must hold an object. */
+int  json_open_object(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
 char json_kind(json v);                        /* '{' '[' '"' '0' 't' 'f' 'n' */
 bool json_get(json object, const char *key, json *value);          /* false when absent or not an object */
 size_t json_length(json v);                    /* members or elements */

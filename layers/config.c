@@ -25,7 +25,9 @@ size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t
     if (!config_get(c, key, &v))
         return absent;
     if (!json_integer(v, &x) || x < 0 || (uint64_t)x < low || (uint64_t)x > high) {
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu",
+        c->code = low == high
+                ? fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be %zu", c->path, key, low)
+                : fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a whole number from %zu to %zu",
                        c->path, key, low, high);
         return absent;
     }
@@ -48,6 +50,15 @@ double config_double(config *c, const char *key, double absent)
 float config_float(config *c, const char *key, float absent)
 {
     return (float)config_double(c, key, (double)absent);
+}
+
+float config_positive(config *c, const char *key, float absent)
+{
+    const float x = config_float(c, key, absent);
+    if (c->code || x > 0)
+        return x;
+    c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be above 0", c->path, key);
+    return absent;
 }
 
 bool config_bool(config *c, const char *key, bool absent)

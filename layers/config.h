@@ -27,6 +27,7 @@ bool   config_has(const config *c, const char *key); /* present and not null */
 /* The value of key, or `absent` where the key is missing or null. A value of another kind is an error. */
 size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t high); /* low to high */
 float  config_float(config *c, const char *key, float absent);
+float  config_positive(config *c, const char *key, float absent);   /* above 0, as a float, too */
 double config_double(config *c, const char *key, double absent);
 bool   config_bool(config *c, const char *key, bool absent);
 void   config_string(config *c, const char *key, const char *absent, char *out, size_t size);

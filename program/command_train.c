@@ -223,7 +223,7 @@ static int print_summary(const char *dir, saeuron_error *err)
     int     code = output_path(path, dir, TRAINING_SUMMARY, err);
     if (code || (code = io_open(&f, NULL, path, err)) != SAEURON_OK)
         return code;
-    code = json_open(&root, (const char *)f.data, f.size, path, err);
+    code = json_open_object(&root, (const char *)f.data, f.size, path, err);
     if (!code && as_json)
         fwrite(f.data, 1, f.size, stdout);
     else if (!code) {

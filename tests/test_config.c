@@ -4,6 +4,7 @@
  * Not here: schedulers (test_ddim.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
+#include "scratch.h"
 #include "shots.h"
 
 #include <stdio.h>
@@ -17,7 +18,9 @@ static void config_errors(void)
     static const char s[] = "scheduler/scheduler_config.json", c[] = "concepts.json";
     static const struct { const char *file, *from, *to, *words; } cases[] = {
         { u, "\"norm_eps\"", "\"norm_epsilon\"", "norm_epsilon|unknown" },
-        { u, "1e-05", "\"small\"", "norm_eps|number" }, { u, "\"silu\"", "\"gelu\"", "act_fn|silu" },
+        { u, "1e-05", "\"small\"", "norm_eps|number" }, { u, "1e-05", "-1", "norm_eps|above 0" },
+        { u, "1e-05", "0", "norm_eps|above 0" }, { u, "1e-05", "1e-60", "norm_eps|above 0" },
+        { u, "\"freq_shift\": 0", "\"freq_shift\": 8", "freq_shift" }, { u, "\"silu\"", "\"gelu\"", "act_fn|silu" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": 2.5", "layers_per_block" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": 9", "layers_per_block" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": [2, 2]", "layers_per_block" },
@@ -45,12 +48,15 @@ static void config_errors(void)
         { v, "0.5", "0", "scaling_factor" }, { v, "0.5", "-1", "scaling_factor" },
         { v, "\"UpDecoderBlock2D\"", "\"AttnUpDecoderBlock2D\"", "up_block_types" },
         { v, "\"latent_channels\": 4", "\"latent_channels\": 8", "encoder.conv_out.weight" },
-        { v, "{", "{\"down_block_types\": [\"AttnDownEncoderBlock2D\"],",
+        { v, "{", "{\"down_block_types\": [\"DownEncoderBlock2D\", \"AttnDownEncoderBlock2D\"],",
           "down_block_types|DownEncoderBlock2D" },
+        { v, "{", "{\"down_block_types\": [\"DownEncoderBlock2D\"],", "down_block_types|2 blocks" },
+        { v, "{", "{\"down_block_types\": \"DownEncoderBlock2D\",", "down_block_types|2 blocks" },
         { v, "{", "{\"in_channels\": 4,", "in_channels|3" },
         { v, "{", "{\"use_quant_conv\": 1,", "use_quant_conv|true or false" },
         { v, "{", "{\"use_quant_conv\": false,", "tensor quant_conv.|unknown" },
         { v, "\"layers_per_block\"", "\"layers\"", "layers|unknown" },
+        { t, "{", "{\"layer_norm_eps\": -1,", "layer_norm_eps|above 0" },
         { t, "quick_gelu", "gelu_new", "hidden_act|gelu_new" },
         { t, "\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "num_attention_heads" },
         { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 200", "num_hidden_layers" },
@@ -59,7 +65,8 @@ static void config_errors(void)
         { t, "\"hidden_size\"", "\"hidden_sise\"", "hidden_sise|unknown" },
         { s, "scaled_linear", "linear", "beta_schedule" },
         { s, "\"trained_betas\": null", "\"trained_betas\": [0.1]", "trained_betas" },
-        { s, "\"num_train_timesteps\": 1000", "\"num_train_timesteps\": 500", "num_train_timesteps" },
+        { s, "\"num_train_timesteps\": 1000", "\"num_train_timesteps\": 500",
+          "\"num_train_timesteps\" must be 1000" },
         { s, "\"steps_offset\": 1", "\"prediction_type\": \"sample\"", "prediction_type|sample" },
         { s, "\"steps_offset\": 1", "\"timestep_spacing\": \"trailing\"", "timestep_spacing" },
         { s, "\"steps_offset\": 1", "\"rescale_betas_zero_snr\": true", "rescale_betas_zero_snr" },
@@ -70,6 +77,10 @@ static void config_errors(void)
         { c, "\"steps\": 4", "\"steps\": 0", "concepts.json|steps" },
         { c, "\"guidance\": 3", "\"guidance\": \"3\"", "concepts.json|guidance" },
         { c, "\"guidance\": 3", "\"guidance\": -3", "concepts.json|guidance" },
+        { c, "\"domains\": {", "\"domains\": [], \"_\": {", "concepts.json|\"domains\"" },
+        { c, "\"style\": {", "\"style\": 3, \"_\": {", "concepts.json|domain style" },
+        { c, TINY_STYLES, "up_blocks.7.attentions.1", "concepts.json|domain style|up_blocks.7.attentions.1" },
+        { c, TINY_STYLES, TINY_STYLES TINY_STYLES TINY_STYLES TINY_STYLES, "concepts.json|\"hook\"|96 bytes" },
         { "tokenizer/vocab.json", "{", "[", "vocab.json" },
         { "tokenizer/vocab.json", "\"a\": 97", "\"a\": 9999", "vocab.json" },
         { "tokenizer/merges.txt", "c a", "c", "merges.txt" },
@@ -96,6 +107,26 @@ static void config_errors(void)
     }
 }
 
+/* A root that is no object would be one without a key: every default, without a word. */
+static void no_objects(void)
+{
+    static const char *const names[] = {
+        "unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "tokenizer/added_tokens.json",
+        "concepts.json",
+    };
+    static const char *const roots[] = { "[]", "3", "null", "\"{}\"" };
+    char words[96];
+    for (size_t i = 0; i < COUNT(names) * COUNT(roots); i++) {
+        const char *name = names[i / COUNT(roots)];
+        tiny_make(&files);
+        tiny_text(&files, name, roots[i % COUNT(roots)]);
+        snprintf(words, sizeof words, "%s|must hold a JSON object", name);
+        open_fails(roots[i % COUNT(roots)], SAEURON_EFORMAT, words);
+        tiny_free(&files);
+    }
+}
+
 /* What other files may carry without meaning anything, and keys that only their default may have. */
 static void configs_accepted(void)
 {
@@ -109,7 +140,7 @@ static void configs_accepted(void)
           "\"attention_head_dim\": 8, \"num_attention_heads\": 2" },
         { "vae/config.json", "{",
           "{\"force_upcast\": true, \"latents_mean\": null, \"in_channels\": 3, \"down_block_types\": "
-          "[\"DownEncoderBlock2D\"]," },
+          "[\"DownEncoderBlock2D\", \"DownEncoderBlock2D\"]," },
         { "text_encoder/config.json", "{",
           "{\"transformers_version\": \"5\", \"projection_dim\": 16, \"dropout\": 0.0, \"bos_token_id\": "
           "0," },
@@ -228,6 +259,6 @@ static void absent_keys(void)
 }
 
 const test_case config_tests[] = {
-    { "config_errors", config_errors }, { "configs_accepted", configs_accepted },
+    { "config_errors", config_errors }, { "no_objects", no_objects }, { "configs_accepted", configs_accepted },
     { "config_keys", config_keys }, { "absent_keys", absent_keys }, { NULL, NULL },
 };

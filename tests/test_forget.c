@@ -4,6 +4,7 @@
  * Not here: what an ablation computes (test_select.c). */
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
+#include "scratch.h"
 #include "shots.h"
 #include "arithmetic/rng.h"
 #include "forget.h"
@@ -391,7 +392,16 @@ static void sae_folder_errors(void)
         { STYLES "/stats.safetensors", "\"seed\":\"0\"", "\"sae\":\"00\"",
           "stats.safetensors|digest 00|make them again", SAEURON_EFORMAT },
         { STYLES "/stats.safetensors", "[4,128]", "[2,256]", "stats.safetensors", SAEURON_EFORMAT },
-        { STYLES "/forget.json", "\"top\": 24", "\"top\": -1", "forget.json|top", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"top\": -1", "forget.json: Sketch|top", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"top\": 0", "forget.json: Sketch|top", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"top\": 24, \"percentile\": 99",
+          "forget.json: Sketch|top|percentile", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"percentile\": 101",
+          "forget.json: Sketch|\"percentile\" must be from 0 to 100", SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"top\": 24", "\"min_lift\": -1", "forget.json: Sketch|\"min_lift\"",
+          SAEURON_EFORMAT },
+        { STYLES "/forget.json", "\"strength\": -4", "\"strength\": 1e7",
+          "forget.json: Sketch|\"strength\" must be from -1000000 to 1000000", SAEURON_EFORMAT },
         { STYLES "/forget.json", "\"top\": 24", "\"topp\": 24", "forget.json|topp", SAEURON_EFORMAT },
         { STYLES "/forget.json", "\"strength\": -4", "\"strength\": \"x\"", "forget.json|strength",
           SAEURON_EFORMAT },
@@ -400,6 +410,7 @@ static void sae_folder_errors(void)
         { STYLES "/forget.json", "}", "", "forget.json", SAEURON_EFORMAT },
     };
     static const char *const gone[] = { "/cfg.json", "sae.safetensors" };
+    static const char *const roots[] = { "[]", "3", "null" };
     saeuron_error e;
     shot s;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -411,6 +422,13 @@ static void sae_folder_errors(void)
             must_shoot(x, (saeuron_generate_options){ .count = 1, .steps = 1 }, &s);
         else
             must_forget(x, "Cats", 1);
+        done(x);
+    }
+    for (size_t i = 0; i < 2 * COUNT(roots); i++) {
+        saeuron_context *x = fresh();
+        tiny_text(&files, i % 2 ? STYLES "/cfg.json" : STYLES "/forget.json", roots[i / 2]);
+        check_error(roots[i / 2], try_forget(x, "Sketch", 0, 0, &e), SAEURON_EFORMAT, &e,
+                    i % 2 ? "cfg.json: must hold a JSON object" : "forget.json: must hold a JSON object");
         done(x);
     }
     for (size_t i = 0; i < 2; i++) {

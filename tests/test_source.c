@@ -197,6 +197,13 @@ static void mixed_files(void)
     }
     make_file(at("m0"), 0, 0, 2, 3, NULL, NULL, DT_F32);
     const char *empty = at("m0"), *nan = at("m2");
+    static const char long_hook[] = TINY_STYLES TINY_STYLES TINY_STYLES TINY_STYLES;
+    for (int i = 0; i < 2; i++) {
+        make_file(at("m2"), 3, 0, 2, 3, "hook", i ? long_hook : "", DT_F32);
+        check_error("no hook", source_open(&s, NULL, &nan, 1, &e), SAEURON_EFORMAT, &e,
+                    "/training-m2: metadata|\"hook\"");
+        source_close(&s);
+    }
     int code = source_open(&s, NULL, &empty, 1, &e);
     check_error("empty", code, SAEURON_EFORMAT, &e, "/training-m0|empty");
     source_close(&s);

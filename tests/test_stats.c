@@ -72,6 +72,34 @@ static void values(void)
     tiny_free(&files);
 }
 
+/* Metadata that would be taken for something else, or for nothing: the message names the key. */
+static void bad_metadata(void)
+{
+#define T12 "abcdefghijkl"
+#define T96 T12 T12 T12 T12 T12 T12 T12 T12
+    static const struct { const char *metadata, *words; } cases[] = {
+        { "{\"timesteps\":\"1000,501,1\"}", "\"timesteps\"|from 0 to 999" },
+        { "{\"timesteps\":\"901901901901901901901901901901,501,1\"}", "\"timesteps\"|from 0 to 999" },
+        { "{\"timesteps\":\"901,501\"}", "\"timesteps\"" },
+        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"0\"}", "\"prompts\"" },
+        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"2.5\"}", "\"prompts\"" },
+        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"1e308\"}", "\"prompts\"|from 1 to 1000000000" },
+        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"{\\\"Cats\\\": 3, \\\"Dogs\\\": 1e10}\"}", "\"prompts\"" },
+        { "{\"timesteps\":\"901,501,1\",\"hook\":\"" T96 "\"}", "\"hook\"|fewer than 96 bytes" },
+        { "{\"timesteps\":\"901,501,1\",\"sae\":\"" T96 "\"}", "\"sae\"" },
+    };
+    const saeuron_host host = tiny_host(&files);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        saeuron_error e = { 0 };
+        stats s;
+        write_values("a.safetensors", 0, DT_F32, cases[i].metadata);
+        check_error(cases[i].metadata, stats_load(&s, &host, "tiny/a.safetensors", &e), SAEURON_EFORMAT, &e,
+                    "a.safetensors: metadata");
+        CHECK(test_holds(e.text, cases[i].words), "%s", e.text);
+    }
+    tiny_free(&files);
+}
+
 /* Other means, other digest, however the file is called and whatever its metadata says; so of densities. A
  * rule that takes the SAE's digest for the statistics' lets pictures of other statistics pass for one's
  * own. */
@@ -114,4 +142,6 @@ static void digests(void)
     tiny_free(&files);
 }
 
-const test_case stats_tests[] = { { "values", values }, { "digests", digests }, { NULL, NULL } };
+const test_case stats_tests[] = {
+    { "values", values }, { "bad_metadata", bad_metadata }, { "digests", digests }, { NULL, NULL }
+};

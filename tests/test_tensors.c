@@ -103,6 +103,7 @@ static void safetensors_refuses(void)
 {
     static const struct { const char *header, *why; } bad[] = {
         { "[]", "'{'" }, { " {}", "'{'" }, { "{", "not valid JSON" }, { "{}", "its tensors end at byte 0" },
+        { "{\"\":{" X("F32", "[4]", "[0,16]") "}}", "name of tensor 0 is empty" },
         { "{\"a\":1}", "no object" }, { "{\"a\":{}}", "dtype (none)" },
         { "{\"a\":{" X("F8_E4M3", "[16]", "[0,16]") "}}", "F8_E4M3" },
         { "{\"a\":{" X("F32", "4", "[0,16]") "}}", "shape" },

@@ -150,6 +150,7 @@ static void config_errors(void)
         { "\"global_pool\": \"token\"", "\"global_pool\": \"map\"", "\"global_pool\" is map" },
         { "\"global_pool\": \"token\"", "\"global_pool\": \"\"", "\"global_pool\"" },
         { "\"norm_eps\": 1e-06", "\"norm_eps\": \"small\"", "\"norm_eps\"" },
+        { "\"norm_eps\": 1e-06", "\"norm_eps\": -1", "\"norm_eps\" must be above 0" },
         { "[0.5, 0.25, 0.5]", "[0.5, 0.25]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "[0.5, 0.25, 0.5, 0.5]", "\"mean\"|three numbers" },
         { "[0.5, 0.25, 0.5]", "[0.5, null, 0.5]", "\"mean\"|three numbers" },
