@@ -167,8 +167,8 @@ static int check_domains(const saeuron_context *ctx, config *c)
             d.code = fail(c->err, SAEURON_EFORMAT, "%s: domain %s must be an object", c->path, name);
         config_string(&d, "hook", "", hook, sizeof hook);
         if (!d.code && *hook && !unet_hook_width(&ctx->unet, unet_bare_hook(hook), NULL))
-            d.code = fail(c->err, SAEURON_EFORMAT, "%s: domain %s: \"hook\" %s is none of this UNet's: they are "
-                          "its attentions, as up_blocks.1.attentions.2", c->path, name, hook);
+            d.code = fail(c->err, SAEURON_EFORMAT, "%s: domain %s: \"hook\" %s is none of this UNet's: they "
+                          "are its attentions, as up_blocks.1.attentions.2", c->path, name, hook);
         c->code = d.code;
     }
     return c->code;

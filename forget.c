@@ -145,17 +145,72 @@ static int look_at_hook(const saeuron_context *ctx, const char *hook, const char
     return SAEURON_OK;
 }
 
-int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at, saeuron_error *err)
+/* The hook of a domain of concepts.json, in the UNet's spelling. */
+static bool hook_of(const saeuron_context *ctx, json domain, char hook[96])
+{
+    json v;
+    char text[96];
+    return json_get(domain, "hook", &v) && json_string(v, text, sizeof text, NULL) &&
+           hook_name(ctx, text, hook, NULL) == SAEURON_OK;
+}
+
+bool domain_hook(const saeuron_context *ctx, const char *domain, char hook[96])
+{
+    json domains, one;
+    return json_get(ctx->concepts, "domains", &domains) && json_get(domains, domain, &one) &&
+           hook_of(ctx, one, hook);
+}
+
+/* Whether a domain of concepts.json with this hook lists the concept. */
+static bool listed_at(const saeuron_context *ctx, const char *hook, const char *concept)
+{
+    json domains, domain, concepts, one;
+    char own[96];
+    if (!json_get(ctx->concepts, "domains", &domains))
+        return false;
+    for (json_iter d = json_begin(domains); json_next(&d, NULL, &domain);)
+        if (hook_of(ctx, domain, own) && !strcmp(own, hook) && json_get(domain, "concepts", &concepts))
+            for (json_iter c = json_begin(concepts); json_next(&c, NULL, &one);)
+                if (json_equals(one, concept))
+                    return true;
+    return false;
+}
+
+/* How much speaks for a hook whose statistics know the concept. */
+static int claim(const saeuron_context *ctx, const char *hook, const char *concept)
+{
+    for (size_t i = 0; i < ctx->places; i++)
+        if (!strcmp(ctx->place[i]->hook, hook))
+            return 3;
+    return listed_at(ctx, hook, concept) ? 2 : 1;
+}
+
+/* The hook named, or all in the UNet's order: of those that know the concept the one with the best claim. */
+int find_concept(const saeuron_context *ctx, const char *concept, const char *only, sae_place *at,
+                 saeuron_error *err)
 {
     nearest near = { .distance = SIZE_MAX };
-    char hook[96];
-    bool knows = false;
-    for (size_t i = 0; !knows && unet_hook_name(&ctx->unet, i, hook, sizeof hook); i++) {
-        const int code = look_at_hook(ctx, hook, concept, at, &knows, &near, err);
-        if (code)
-            return code;
+    char hook[96], named[96] = "", rival[96] = "";
+    int  best = 0, code = only ? hook_name(ctx, only, named, err) : SAEURON_OK;
+    for (size_t i = 0; !code && unet_hook_name(&ctx->unet, i, hook, sizeof hook); i++) {
+        sae_place here;
+        bool knows = false;
+        if (only && strcmp(hook, named))
+            continue;
+        code = look_at_hook(ctx, hook, concept, &here, &knows, &near, err);
+        const int own = !code && knows ? claim(ctx, hook, concept) : 0;
+        if (own > best)
+            *at = here;
+        if (own && own >= best)
+            snprintf(rival, sizeof rival, "%s", own > best ? "" : hook);
+        best = own > best ? own : best;
     }
-    if (knows)
+    if (code)
+        return code;
+    if (*rival)
+        return fail(err, SAEURON_EUSAGE, "concept %.80s is in the statistics of %s and of %s: say which in "
+                    "saeuron_forget_options.hook", concept, at->hook, rival);
+    if (best)
         return SAEURON_OK;
     if (near.distance == SIZE_MAX)
         return fail(err, SAEURON_ENOENT,
@@ -289,7 +344,8 @@ static double read_range(config *c, const char *key, double absent, double low, 
 {
     const double x = config_double(c, key, absent);
     if (!c->code && !(x >= low && x <= high))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be from %.0f to %.0f", c->path, key, low, high);
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be from %.0f to %.0f", c->path, key, low,
+                       high);
     return x;
 }
 

@@ -9,8 +9,12 @@
 
 #include "context.h"
 
-/* The first hook, in the UNet's order, whose statistics know the concept; an error names the nearest one. */
-int find_concept(const saeuron_context *ctx, const char *concept, sae_place *at, saeuron_error *err);
+/* The hook whose statistics know the concept, as saeuron_forget finds it; hook not NULL: this one. An error
+ * names the nearest concept, or the hooks that both know it. */
+int find_concept(const saeuron_context *ctx, const char *concept, const char *hook, sae_place *at,
+                 saeuron_error *err);
+/* The hook that concepts.json gives the domain "style" or "object"; false: none. */
+bool domain_hook(const saeuron_context *ctx, const char *domain, char hook[96]);
 /* What forget.json beside the SAE says of the concept; by default percentile 99.999, strength -1. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,
                  saeuron_error *err);

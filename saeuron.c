@@ -66,7 +66,7 @@ int saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *o, saeuro
     choice how;
     int code = enter(ctx, o->name, "concept", err);
     if (!code)
-        code = find_concept(ctx, o->name, &at, err);
+        code = find_concept(ctx, o->name, o->hook, &at, err);
     if (!code)
         code = usual_choice(ctx, &at, o->name, &how, err);
     if (code)

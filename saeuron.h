@@ -54,11 +54,14 @@ typedef struct saeuron_forget_options {
     size_t first_step, end_step;
     int    has_half, half;  /* SAEURON_HALF_*: only in this half of the guided batch; else forget.json's, or
                              * both where top or percentile is given. AUDIT A10 */
+    const char *hook;       /* where it is forgotten, "up_blocks.1.attentions.2"; NULL: found by the name */
 } saeuron_forget_options;
 
 /* Forgets one more concept from now on (paper sections 3.3 and 3.4). Its SAE and statistics are loaded from
- * MODEL/sae/HOOK/, of the first hook whose statistics know it. Several concepts and hooks may be combined;
- * what is done at one hook is done in the same half of the guided batch, else the call is refused. */
+ * MODEL/sae/HOOK/, of the hook whose statistics know it. Where those of several do, the one counts that
+ * saeuron_use_sae has named, else the domain's that lists it in concepts.json; a name that is still of two is
+ * refused: say options->hook. Several concepts and hooks may be combined; what is done at one hook is done in
+ * the same half of the guided batch, else the call is refused. */
 int  saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *options, saeuron_error *err);
 /* From now on multiplies latent (from 0) of the SAE at hook ("up_blocks.1.attentions.2") by factor wherever
  * it fires: at every step, in both halves of the guided batch (AUDIT A20). It needs no statistics and takes

@@ -68,8 +68,8 @@ static int read_prompts(stats *s, saeuron_error *err)
                         stats_name(s, i));
         else if (!json_integer(one ? object : v, &count) || count < 1 || count > PROMPTS_MAX)
             code = fail(err, SAEURON_EFORMAT,
-                        "%s: metadata \"prompts\" must be a count from 1 to %d, or one for each concept", path,
-                        PROMPTS_MAX);
+                        "%s: metadata \"prompts\" must be a count from 1 to %d, or one for each concept",
+                        path, PROMPTS_MAX);
         else
             s->prompts[i] = (double)count;
     }

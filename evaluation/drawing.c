@@ -149,6 +149,14 @@ static int describe(const maker *m, picture *said, size_t job, saeuron_error *er
 
 /* ---- lists ---- */
 
+/* Whether the other domain has a concept of this name, too. */
+static bool is_shared(const protocol *p, int d, uint32_t concept)
+{
+    const labels *other = &p->label[other_domain(d)];
+    const uint32_t c = label_find(other, p->label[d].name[concept]);
+    return c != NO_LABEL && other->concept[c];
+}
+
 /* "Mosaic", "Mosaic+Cats", "none". */
 static bool name_list(image_list *l, const protocol *p)
 {
@@ -156,8 +164,9 @@ static bool name_list(image_list *l, const protocol *p)
     for (int d = 0; d < DOMAINS; d++)
         for (uint32_t c = 0; c < p->label[d].count && n < sizeof l->name; c++)
             if (l->what.has[d][c])
-                n += (size_t)snprintf(l->name + n, sizeof l->name - n, "%s%s", n ? "+" : "",
-                                      p->label[d].name[c]);
+                n += (size_t)snprintf(l->name + n, sizeof l->name - n, "%s%s%s%s", n ? "+" : "",
+                                      p->label[d].name[c], is_shared(p, d, c) ? "." : "",
+                                      is_shared(p, d, c) ? domain_names[d] : "");
     if (!n)
         snprintf(l->name, sizeof l->name, "none");
     return n < sizeof l->name;
@@ -240,6 +249,7 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     saeuron_generate_options g = m->options;
     picture said;
     size_t  work, weights;
+    char    hook[96];
     int     code = SAEURON_OK;
     rest_hooks(m->x);
     if (how)
@@ -250,7 +260,12 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
         for (uint32_t c = 0; c < m->p->label[d].count && !code; c++)
             if (l->what.has[d][c]) {
                 f.name = m->p->label[d].name[c];
-                code = saeuron_forget(m->x, &f, err);
+                f.hook = is_shared(m->p, d, c) ? hook : NULL;
+                if (f.hook && !domain_hook(m->x, domain_names[d], hook))
+                    code = fail(err, SAEURON_EFORMAT, "%.80s is a style and an object: \"domains\" in "
+                                "%.300s/concepts.json must give the \"hook\" of both", f.name, m->x->dir);
+                else
+                    code = saeuron_forget(m->x, &f, err);
             }
     if (!code)
         code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */

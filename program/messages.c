@@ -16,8 +16,8 @@
 
 /* The library names arguments, as its headers spell them; a person knows the options that set them. */
 static const struct { const char *argument, *option; } set_by[] = {
-    { "saeuron_use_sae", "--sae" }, { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
-    { "negative_prompt", "--negative" },
+    { "saeuron_use_sae", "--sae" }, { "saeuron_forget_options.hook", "--forget HOOK:CONCEPT" },
+    { "map_steps", "--map-steps" }, { "min_density", "--min-density" }, { "negative_prompt", "--negative" },
     { "min_lift", "--min-lift" }, { "noise_index", "--noise-index" }, { "half", "--half" },
     { "residual", "--residual" }, { "percentile", "--percentile" },
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },

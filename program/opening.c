@@ -254,7 +254,8 @@ const option choice_options[] = {
 };
 
 const option forget_options[] = {
-    { "--forget", "A[,B...]", "concepts to unlearn, styles and objects alike", .text = &concepts },
+    { "--forget", "A[,B...]", "concepts to unlearn, styles and objects alike; HOOK:A where two hooks know A",
+      .text = &concepts },
     { .group = choice_options },
     { "--min-density", "SHARE", "select latents that fire at this share of the concept's tokens at least "
                                 "(docs/audit.md A3)", .real = &choice_asked.min_density },
@@ -333,12 +334,29 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* "HOOK:NAME", as --steer has it, or a name that may hold a colon itself. */
+static void split_hook(saeuron_forget_options *f, const saeuron_context *x, char *text)
+{
+    char *colon = strchr(text, ':');
+    f->hook = NULL;
+    f->name = text;
+    if (!colon)
+        return;
+    *colon = 0;
+    if (unet_hook_width(&x->unet, unet_bare_hook(text), NULL)) {
+        f->hook = text;
+        f->name = colon + 1;
+    } else {
+        *colon = ':';
+    }
+}
+
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
     static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
                                         "--half", "--min-density", "--shared", NULL };
     saeuron_forget_options f;
-    char name[96];
+    char name[192];
     int  code = place_saes(x, err);
     if (!code)
         code = read_choice(&f, err);
@@ -351,7 +369,7 @@ int forget_all(saeuron_context *x, saeuron_error *err)
         if (n >= sizeof name)
             return fail(err, SAEURON_EUSAGE, "--forget: %.40s... is no concept", p);
         snprintf(name, sizeof name, "%.*s", (int)n, p);
-        f.name = name;
+        split_hook(&f, x, name);
         code = saeuron_forget(x, &f, err);
         p += n + (p[n] == ',');
     }
@@ -361,13 +379,14 @@ int forget_all(saeuron_context *x, saeuron_error *err)
 #define GROWN 1.5 /* growth from which on forgetting is remarked on (docs/results.md, How far an edit goes) */
 
 /* "; forget.json has NAME top 1 strength -0.05", where that is milder than what is done; else "". */
-static void tell_milder(char out[320], const saeuron_context *x, const selection *done)
+static void tell_milder(char out[320], const saeuron_context *x, const char *hook, const selection *done)
 {
     sae_place at;
     choice usual;
     char how[192];
     *out = 0;
-    if (find_concept(x, done->concept, &at, NULL) || usual_choice(x, &at, done->concept, &usual, NULL) ||
+    if (find_concept(x, done->concept, hook, &at, NULL) ||
+        usual_choice(x, &at, done->concept, &usual, NULL) ||
         usual.strength * usual.strength >= done->how.strength * done->how.strength)
         return;
     describe_choice(how, &usual);
@@ -381,7 +400,7 @@ void remark_growth(const saeuron_context *x, double growth)
         return;
     for (size_t i = 0; i < x->hooks && !*milder; i++)
         for (size_t j = 0; j < x->hook[i]->count && !*milder; j++)
-            tell_milder(milder, x, &x->hook[i]->forget[j]);
+            tell_milder(milder, x, x->hook[i]->hook, &x->hook[i]->forget[j]);
     remark("forgetting makes activations up to %.1f times as long as any before it, such as the SAE never "
            "saw: there may be no picture left; a weaker --strength keeps more%s", growth, milder);
 }

@@ -777,6 +777,8 @@ static void forgets(void)
     works("generate $M -p 'cat in sketch style' -o $O/a.png --forget Sketch --sae unet."
           TINY_STYLES "=$T/elsewhere");
     CHECK(same_files(at("out/a.png"), at("out/1.png")), "--sae draws other bits");
+    works("generate $M -p 'cat in sketch style' -o $O/a.png --forget unet." TINY_STYLES ":Sketch");
+    CHECK(same_files(at("out/a.png"), at("out/1.png")), "HOOK:CONCEPT draws other bits");
     works("generate $M -p 'cat in sketch style' -o $O/a.png --forget Sketch --sae "
           TINY_STYLES "=$T/elsewhere --stats $T/elsewhere/stats.safetensors");
     CHECK(same_files(at("out/a.png"), at("out/1.png")), "--stats draws other bits");

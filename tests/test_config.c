@@ -20,7 +20,8 @@ static void config_errors(void)
         { u, "\"norm_eps\"", "\"norm_epsilon\"", "norm_epsilon|unknown" },
         { u, "1e-05", "\"small\"", "norm_eps|number" }, { u, "1e-05", "-1", "norm_eps|above 0" },
         { u, "1e-05", "0", "norm_eps|above 0" }, { u, "1e-05", "1e-60", "norm_eps|above 0" },
-        { u, "\"freq_shift\": 0", "\"freq_shift\": 8", "freq_shift" }, { u, "\"silu\"", "\"gelu\"", "act_fn|silu" },
+        { u, "\"freq_shift\": 0", "\"freq_shift\": 8", "freq_shift" },
+        { u, "\"silu\"", "\"gelu\"", "act_fn|silu" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": 2.5", "layers_per_block" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": 9", "layers_per_block" },
         { u, "\"layers_per_block\": 2", "\"layers_per_block\": [2, 2]", "layers_per_block" },
@@ -80,7 +81,8 @@ static void config_errors(void)
         { c, "\"domains\": {", "\"domains\": [], \"_\": {", "concepts.json|\"domains\"" },
         { c, "\"style\": {", "\"style\": 3, \"_\": {", "concepts.json|domain style" },
         { c, TINY_STYLES, "up_blocks.7.attentions.1", "concepts.json|domain style|up_blocks.7.attentions.1" },
-        { c, TINY_STYLES, TINY_STYLES TINY_STYLES TINY_STYLES TINY_STYLES, "concepts.json|\"hook\"|96 bytes" },
+        { c, TINY_STYLES, TINY_STYLES TINY_STYLES TINY_STYLES TINY_STYLES,
+          "concepts.json|\"hook\"|96 bytes" },
         { "tokenizer/vocab.json", "{", "[", "vocab.json" },
         { "tokenizer/vocab.json", "\"a\": 97", "\"a\": 9999", "vocab.json" },
         { "tokenizer/merges.txt", "c a", "c", "merges.txt" },
@@ -259,6 +261,7 @@ static void absent_keys(void)
 }
 
 const test_case config_tests[] = {
-    { "config_errors", config_errors }, { "no_objects", no_objects }, { "configs_accepted", configs_accepted },
+    { "config_errors", config_errors }, { "no_objects", no_objects },
+    { "configs_accepted", configs_accepted },
     { "config_keys", config_keys }, { "absent_keys", absent_keys }, { NULL, NULL },
 };

@@ -1,10 +1,12 @@
-/* test_drawing.c: what counts as a classifier's answer.
+/* test_drawing.c: what counts as a classifier's answer; where a list's concept is forgotten.
  *
  * Not here: lists drawn, found and judged, which need a whole run (test_eval.c, test_sweep.c). */
 #include "test.h"
+#include "opened.h"
 #include "evaluation/drawing.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Between equal logits the first counts, wherever they stand; -0 and +0 are equal. The probability is its
  * softmax. */
@@ -34,4 +36,63 @@ static void first_of_the_largest(void)
     }
 }
 
-const test_case drawing_tests[] = { { "first_of_the_largest", first_of_the_largest }, { NULL, NULL } };
+/* A style and an object of one name: each list forgets at its own domain's hook, and has a name of its
+ * own. */
+static void twins(void)
+{
+    static const char *const styles[] = { "Seed_Images", "Sketch", "Van Gogh", "Watercolor" };
+    static const char *const objects[] = { "Sketch", "Dogs", "Sea" };
+    static const struct { int domain; uint32_t concept; const char *hook, *name; } cases[] = {
+        { STYLE, 1, TINY_STYLES, "Sketch.style" }, { OBJECT, 0, TINY_OBJECTS, "Sketch.object" },
+        { OBJECT, 1, TINY_OBJECTS, "Dogs" },
+    };
+    const saeuron_generate_options plain = { .steps = TINY_STEPS };
+    saeuron_classifier *k[DOMAINS] = { NULL, NULL };
+    saeuron_error e = { 0 };
+    for (int hooks = 1; hooks >= 0; hooks--) { /* without hooks in concepts.json nobody can tell */
+        protocol p;
+        maker m;
+        tiny_make(&files);
+        tiny_add_judges(&files);
+        tiny_add_classifier(&files, "classifier/style", 4, styles);
+        tiny_add_classifier(&files, "classifier/object", 3, objects);
+        tiny_add_statistics(&files, TINY_OBJECTS, objects);
+        tiny_edit(&files, "concepts.json", "Cats", "Sketch");
+        if (!hooks)
+            tiny_edit(&files, "concepts.json", "\"hook\": \"" TINY_OBJECTS "\", ", "");
+        saeuron_context *x = opened(NULL, 1);
+        const saeuron_host host = tiny_host(&files);
+        for (int d = 0; d < DOMAINS; d++)
+            CHECK(saeuron_classifier_open(&k[d], &host, d == STYLE ? "tiny/classifier/style"
+                                                                   : "tiny/classifier/object", &e) ==
+                      SAEURON_OK, "%s", e.text);
+        CHECK(protocol_open(&p, x, k, "emojicanvas", &e) == SAEURON_OK, "%s", e.text);
+        CHECK(maker_open(&m, x, &p, k, &plain, &e) == SAEURON_OK, "%s", e.text);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const forgotten what = forgotten_one(cases[i].domain, cases[i].concept);
+            const ablation *at = NULL;
+            image_list l;
+            CHECK(list_open(&l, &p, NULL, &what, &e) == SAEURON_OK, "%s", e.text);
+            CHECK(!strcmp(l.name, cases[i].name), "%s is called %s", cases[i].name, l.name);
+            const int code = list_enter(&l, &m, NULL, &e);
+            for (size_t h = 0; h < x->hooks; h++)
+                at = x->hook[h]->count ? x->hook[h] : at;
+            if (!hooks && i == 1)
+                check_error("no hook", code, SAEURON_EFORMAT, &e,
+                            "Sketch|style and an object|concepts.json|hook");
+            else
+                CHECK(!code && at && !strcmp(at->hook, cases[i].hook), "%s is forgotten at %s: %s",
+                      cases[i].name, at ? at->hook : "no hook", e.text);
+            list_close(&l, &p);
+        }
+        maker_close(&m);
+        protocol_close(&p);
+        for (int d = 0; d < DOMAINS; d++)
+            saeuron_classifier_close(k[d]);
+        done(x);
+    }
+}
+
+const test_case drawing_tests[] = {
+    { "first_of_the_largest", first_of_the_largest }, { "twins", twins }, { NULL, NULL },
+};

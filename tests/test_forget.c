@@ -304,6 +304,44 @@ static void forget_choices(void)
     done(x);
 }
 
+/* A name in two hooks' statistics is forgotten at the hook that is asked for, else where saeuron_use_sae
+ * names an SAE, else at its domain's; and nowhere, where that leaves two. */
+static void one_name_at_two_hooks(void)
+{
+    static const char *const objects[] = { "Sketch", "Dogs", "Sea" };
+    static const struct { const char *edit, *asked, *placed, *hook; } cases[] = {
+        { NULL, NULL, NULL, TINY_STYLES }, { NULL, TINY_OBJECTS, NULL, TINY_OBJECTS },
+        { NULL, NULL, TINY_OBJECTS, TINY_OBJECTS }, { "Cats", NULL, NULL, NULL },
+        { "Cats", "unet." TINY_STYLES, NULL, TINY_STYLES }, { "Cats", TINY_OBJECTS, NULL, TINY_OBJECTS },
+        { "Cats", NULL, TINY_STYLES, TINY_STYLES }, { "domains", NULL, NULL, NULL },
+    };
+    saeuron_error e = { 0 };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const saeuron_forget_options o = { .name = "Sketch", .hook = cases[i].asked, .top = 1 };
+        tiny_make(&files);
+        tiny_add_statistics(&files, TINY_OBJECTS, objects);
+        if (cases[i].edit)
+            tiny_edit(&files, "concepts.json", cases[i].edit, i == 7 ? "_domains" : "Sketch");
+        saeuron_context *x = opened(NULL, 1);
+        if (cases[i].placed)
+            CHECK(!saeuron_use_sae(x, cases[i].placed, NULL, NULL, &e), "%s", e.text);
+        const int code = saeuron_forget(x, &o, &e);
+        if (cases[i].hook)
+            CHECK(!code && !strcmp(x->hook[0]->hook, cases[i].hook), "case %zu: at %s: %s", i,
+                  code ? "no hook" : x->hook[0]->hook, e.text);
+        else
+            check_error("two hooks", code, SAEURON_EUSAGE, &e,
+                        "Sketch|" TINY_STYLES "|" TINY_OBJECTS "|saeuron_forget_options.hook");
+        done(x);
+    }
+    saeuron_context *x = fresh();
+    const saeuron_forget_options none = { .name = "Sketch", .hook = "up_blocks.9.attentions.0" };
+    const saeuron_forget_options other = { .name = "Sketch", .hook = TINY_OBJECTS };
+    check_error("no such hook", saeuron_forget(x, &none, &e), SAEURON_EUSAGE, &e, "up_blocks.9.attentions.0");
+    check_error("another hook", saeuron_forget(x, &other, &e), SAEURON_EUSAGE, &e, "Sketch");
+    done(x);
+}
+
 /* Each way in which forgetting can be asked for wrongly is named; afterwards the context draws what it drew
  * before. */
 static void forget_errors(void)
@@ -636,6 +674,7 @@ static void stats_alone(void)
 const test_case forget_tests[] = {
     { "rests", rests }, { "growth", growth }, { "halves", halves },
     { "two_hooks", two_hooks }, { "steers", steers }, { "steer_errors", steer_errors },
+    { "one_name_at_two_hooks", one_name_at_two_hooks },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors },
     { "sae_folder_errors", sae_folder_errors }, { "sae_shape_errors", sae_shape_errors },
     { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "released_saes", released_saes },

@@ -84,7 +84,8 @@ static void bad_metadata(void)
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"0\"}", "\"prompts\"" },
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"2.5\"}", "\"prompts\"" },
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"1e308\"}", "\"prompts\"|from 1 to 1000000000" },
-        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"{\\\"Cats\\\": 3, \\\"Dogs\\\": 1e10}\"}", "\"prompts\"" },
+        { "{\"timesteps\":\"901,501,1\",\"prompts\":\"{\\\"Cats\\\": 3, \\\"Dogs\\\": 1e10}\"}",
+          "\"prompts\"" },
         { "{\"timesteps\":\"901,501,1\",\"hook\":\"" T96 "\"}", "\"hook\"|fewer than 96 bytes" },
         { "{\"timesteps\":\"901,501,1\",\"sae\":\"" T96 "\"}", "\"sae\"" },
     };

@@ -421,7 +421,7 @@ static void add_tokenizer(tiny *t)
 }
 
 /* mu [4,128] a concept: all latents faint, every third its own concept's and strong. */
-static void add_statistics(tiny *t, const char *folder, const char *hook, const char *const *concept)
+void tiny_add_statistics(tiny *t, const char *hook, const char *const concept[3])
 {
     static const size_t shape[2] = { TINY_STEPS, 128 };
     tiny_list *l = calloc(1, sizeof *l);
@@ -438,7 +438,7 @@ static void add_statistics(tiny *t, const char *folder, const char *hook, const 
              "1\",\"seed\":\"0\",\"cfg\":\"3\",\"prompts\":\"{\\\"%s\\\": 2, \\\"%s\\\": 3, \\\"%s\\\": "
              "4}\"}",
              hook, concept[0], concept[1], concept[2]);
-    snprintf(name, sizeof name, "%s/stats.safetensors", folder);
+    snprintf(name, sizeof name, "sae/%s/stats.safetensors", hook);
     tiny_save(t, name, l, 0, 3, metadata);
     tiny_drop(l);
     free(l);
@@ -458,7 +458,7 @@ static void add_sae(tiny *t, const char *hook, const char *const *concept, const
     tiny_text(t, name, sae_config);
     snprintf(name, sizeof name, "%s/forget.json", folder);
     tiny_text(t, name, forget);
-    add_statistics(t, folder, hook, concept);
+    tiny_add_statistics(t, hook, concept);
     tiny_drop(l);
     free(l);
 }

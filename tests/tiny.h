@@ -48,6 +48,8 @@ saeuron_host tiny_host(tiny *t);
 void tiny_add_classifier(tiny *t, const char *folder, size_t classes, const char *const *names);
 /* Adds both classifiers, and their classes to concepts.json: Seed_Images and three styles, three objects. */
 void tiny_add_judges(tiny *t);
+/* Puts statistics of these concepts beside the SAE of hook. */
+void tiny_add_statistics(tiny *t, const char *hook, const char *const concept[3]);
 /* The whole table as files below dir ("DIR/unet/config.json"). */
 void tiny_write(const tiny *t, const char *dir);
 

@@ -151,8 +151,8 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
         s->d = s->file[0].a->shape[2];
         if (!metadata_get(s->file[0].t.metadata, "hook", s->hook, sizeof s->hook) || !*s->hook ||
             !metadata_get(s->file[0].t.metadata, "model", s->model, sizeof s->model))
-            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"hook\" or \"model\" is missing or too long: collect "
-                        "it again", s->file[0].t.path);
+            code = fail(err, SAEURON_EFORMAT, "%s: metadata \"hook\" or \"model\" is missing or too long: "
+                        "collect it again", s->file[0].t.path);
         else
             digest_files(s, text);
     }
