@@ -235,6 +235,10 @@ int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, sae 
                     "%s: the SAE is %zu wide, the activation at %s is %zu: it was trained for another model "
                     "or hook",
                     s->file.path, s->d, hook, width);
+    if (!code && s->diff)
+        code = fail(err, SAEURON_EFORMAT,
+                    "%.300s/cfg.json: \"diff\" is true: this SAE knows the hook's output less its input, and "
+                    "%s has the output: train one on activations collected without diff", dir, hook);
     return code;
 }
 

@@ -41,8 +41,8 @@ bool sae_folder(const saeuron_context *ctx, const char *hook, char dir[1024]);
 int hook_name(const saeuron_context *ctx, const char *hook, char name[96], saeuron_error *err);
 /* The folder of the SAE of hook (hook_name's name): use_sae's, else the model's; an error if missing. */
 int hook_folder(const saeuron_context *ctx, const char *hook, char dir[1024], saeuron_error *err);
-/* Loads the SAE in dir, which must have the width of hook (hook_name's name). Its encoder is packed if the
- * UNet is. The caller unloads it, after an error, too. */
+/* Loads the SAE in dir, which must have the width of hook (hook_name's name) and be of its output. Its
+ * encoder is packed if the UNet is. The caller unloads it, after an error, too. */
 int hook_sae(const saeuron_context *ctx, const char *hook, const char *dir, sae *s, saeuron_error *err);
 
 #endif

@@ -40,7 +40,7 @@ static int sae_configure(sae *s, json object, const char *path, saeuron_error *e
 {
     static const char *const read[] = {
         "expansion_factor", "num_latents", "k", "d_in", "activation", "input_unit_norm", "sample_topk",
-        "signed", "skip_connection", "transcode", "embed_skip", "gram_lookup", NULL
+        "signed", "skip_connection", "transcode", "embed_skip", "gram_lookup", "diff", NULL
     };
     static const char *const ignored[] = {
         /* of training: W_dec is read as it was saved */
@@ -59,6 +59,7 @@ static int sae_configure(sae *s, json object, const char *path, saeuron_error *e
     config_only(&c, "transcode", "false");
     config_only(&c, "embed_skip", "false");
     config_only(&c, "gram_lookup", "false");
+    s->diff = config_bool(&c, "diff", false);
     s->k = config_size(&c, "k", 32, 1, 2048);
     s->n = config_size(&c, "num_latents", 0, 0, 1u << 26);
     if (!s->n)

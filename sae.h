@@ -11,6 +11,7 @@
 
 typedef struct sae {
     size_t d, n, k;
+    bool   diff;                    /* trained on the hook's output less its input */
     bool   groupmax;                /* GroupMax: of k groups the largest each; else TopK */
     linear encoder;                 /* W_enc [n,d], b_enc [n] */
     weight W_dec;                   /* [n,d] */

@@ -26,7 +26,7 @@ class Host(c.Structure):
 class ForgetOptions(c.Structure):
     _fields_ = [("name", c.c_char_p), ("top", c.c_size_t), ("percentile", c.c_double), ("strength", c.c_double), ("has_strength", c.c_int),
                 ("min_density", c.c_double), ("min_lift", c.c_double), ("has_window", c.c_int), ("first_step", c.c_size_t), ("end_step", c.c_size_t),
-                ("has_half", c.c_int), ("half", c.c_int)]
+                ("has_half", c.c_int), ("half", c.c_int), ("hook", c.c_char_p)]
 
 
 class GenerateOptions(c.Structure):

@@ -401,6 +401,8 @@ static void sae_folder_errors(void)
           SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"sample_topk\": true", "cfg.json|sample_topk",
           SAEURON_EFORMAT },
+        { STYLES "/cfg.json", "\"k\": 8", "\"k\": 8, \"diff\": true", "cfg.json: \"diff\"|less its input",
+          SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"topk\"", "\"jumprelu\"", "cfg.json|\"activation\"|jumprelu|groupmax",
           SAEURON_EFORMAT },
         { STYLES "/cfg.json", "\"topk\"", "true", "cfg.json|\"activation\"", SAEURON_EFORMAT },

@@ -9,6 +9,7 @@
 #include "training/measure.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -220,7 +221,41 @@ static void maps_of_a_source(void)
     source_close(&s);
 }
 
+/* An SAE of differences is measured on differences, one of outputs on outputs. */
+static void kinds(void)
+{
+    static const char *const configs[] = {
+        "{\"expansion_factor\": 4, \"k\": 8}", "{\"expansion_factor\": 4, \"k\": 8, \"diff\": true}"
+    };
+    const char *const dir = at("kinds/sae/" TINY_STYLES);
+    char path_of[1300];
+    prepare();
+    tiny_make(&files);
+    tiny_write(&files, at("kinds"));
+    tiny_free(&files);
+    snprintf(path_of, sizeof path_of, "%s/cfg.json", dir);
+    for (int i = 0; i < 4; i++) {
+        const char *path = at("kind");
+        saeuron_error e = { 0 };
+        map_source  s;
+        measurement m;
+        test_write_file(path_of, configs[i % 2], strlen(configs[i % 2]));
+        make_file(path, 3, 0, 2, 32, "diff", i / 2 ? "1" : "0", DT_F32);
+        CHECK(source_open(&s, NULL, &path, 1, &e) == SAEURON_OK, "%s", e.text);
+        const measure_options o = { .dir = dir, .count = s.rows, .threads = 1 };
+        const int code = measure_sae(&m, &s, NULL, &o, &e);
+        if (i % 2 == i / 2)
+            CHECK(code == SAEURON_OK, "%s", e.text);
+        else
+            check_error("another kind", code, SAEURON_EFORMAT, &e,
+                        i % 2 ? "sae.safetensors|trained on the hook's output less its input,|its output:"
+                              : "sae.safetensors|trained on the hook's output,|its output less its input:");
+        source_close(&s);
+    }
+}
+
 const test_case measure_tests[] = {
     { "measured_is_counted", measured_is_counted }, { "nothing_to_measure", nothing_to_measure },
-    { "allocations_fail", allocations_fail }, { "maps_of_a_source", maps_of_a_source }, { NULL, NULL },
+    { "allocations_fail", allocations_fail }, { "maps_of_a_source", maps_of_a_source },
+    { "kinds", kinds }, { NULL, NULL },
 };

@@ -490,7 +490,7 @@ static void allocations(void)
 /* ---- what comes out ---- */
 
 /* The table has every third step and the last; cfg.json and sae.safetensors are an SAE of ours; F16 halves
- * it. */
+ * it; an SAE of differences says so. */
 static void results(void)
 {
     static char text[1 << 16];
@@ -527,6 +527,12 @@ static void results(void)
           net.d == WIDTH && net.W_dec.type == DT_F32, "%s", e.text);
     sae_unload(&net, NULL);
     CHECK(sae_load(&net, NULL, NULL, at("r16"), &e) == SAEURON_OK && net.W_dec.type == DT_F16, "%s", e.text);
+    sae_unload(&net, NULL);
+    CHECK(!net.diff && shell("grep -q diff '%s/cfg.json'", at("r"), ""), "outputs are called differences");
+    make_file(at("diff.safetensors"), ROWS, 0, TOKENS, WIDTH, "diff", "1", DT_F32);
+    trained("rd", (how){ .data = { "diff.safetensors" } });
+    CHECK(sae_load(&net, NULL, NULL, at("rd"), &e) == SAEURON_OK && net.diff, "no word of differences: %s",
+          e.text);
     sae_unload(&net, NULL);
 }
 

@@ -260,6 +260,7 @@ static int add_maps(measure *m, map_source *s, const saeuron_host *host, const m
 static int measure_loaded(measurement *r, const sae *net, map_source *s, const saeuron_host *host,
                           const measure_options *o, saeuron_error *err)
 {
+    static const char *const kinds[] = { "output", "output less its input" };
     const size_t block = 1024 / s->N ? 1024 / s->N : 1;
     measure *m = NULL;
     size_t   values;
@@ -270,6 +271,10 @@ static int measure_loaded(measurement *r, const sae *net, map_source *s, const s
                     "%s: is for activations %zu wide, but these are %zu wide: name activations of its own "
                     "hook",
                     net->file.path, net->d, s->d);
+    if (net->diff != s->diff)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: was trained on the hook's %s, but these activations are its %s: name activations of "
+                    "its own kind", net->file.path, kinds[net->diff], kinds[s->diff]);
     if (!nn_mul(block, s->N * s->d, &values) || !(x = io_alloc(host, values, sizeof *x)))
         return fail(err, SAEURON_ENOMEM, "no memory for %zu maps at a time", block);
     code = measure_open(&m, host, net, o->threads, o->isa, err);

@@ -290,7 +290,8 @@ static int all_steps(run *r, saeuron_error *err)
 
 /* ---- the end ---- */
 
-/* sparsify's SaeConfig. AUDIT A4: batch_topk says how the SAE was trained; at use TopK is per token. */
+/* sparsify's SaeConfig, and our own key diff. AUDIT A4: batch_topk says how the SAE was trained; at use TopK
+ * is per token. */
 static int save_config(const run *r, saeuron_error *err)
 {
     text_out t = { .host = r->host };
@@ -300,6 +301,8 @@ static int save_config(const run *r, saeuron_error *err)
     text_add(&t, "  \"normalize_decoder\": true,\n  \"num_latents\": %zu,\n  \"k\": %zu,\n", c->n, c->k);
     text_add(&t, "  \"batch_topk\": %s,\n  \"sample_topk\": false,\n", c->batch_topk ? "true" : "false");
     text_add(&t, "  \"input_unit_norm\": false,\n  \"multi_topk\": %s,\n", c->multi_topk ? "true" : "false");
+    if (r->s->diff)
+        text_add(&t, "  \"diff\": true,\n");
     text_add(&t, "  \"d_in\": %zu\n}\n", c->d);
     return text_save(&t, r->config, err);
 }

@@ -153,7 +153,8 @@ int source_open(map_source *s, const saeuron_host *host, const char *const *path
             !metadata_get(s->file[0].t.metadata, "model", s->model, sizeof s->model))
             code = fail(err, SAEURON_EFORMAT, "%s: metadata \"hook\" or \"model\" is missing or too long: "
                         "collect it again", s->file[0].t.path);
-        else
+        s->diff = metadata_is(s->file[0].t.metadata, "diff", "1");
+        if (!code)
             digest_files(s, text);
     }
     io_free(host, text);
@@ -199,6 +200,7 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
                     f.rows);
     memcpy(s->hook, f.hook, sizeof s->hook);
     snprintf(s->model, sizeof s->model, "%016" PRIx64, f.model);
+    s->diff = o->diff;
     s->prompts = f.prompts;
     s->T = f.rows;
     s->N = f.N;

@@ -19,6 +19,7 @@ typedef struct activation_file {
 typedef struct map_source {
     const saeuron_host *host;
     char     hook[96], model[24];   /* as the metadata of the files has them */
+    bool     diff;                  /* likewise: maps are the hook's output less its input */
     size_t   rows, N, d;            /* maps in all */
     uint64_t digest;                /* of what is trained on; docs/formats.md says of which bytes */
     size_t   buffer;                /* maps in memory while sampling; 0: files */
