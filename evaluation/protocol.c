@@ -456,7 +456,7 @@ static int build_from_file(protocol *p, json object, const char *path, saeuron_e
                     path);
     config_known(&c, keys, NULL);
     config_string(&c, "name", "file", p->name, sizeof p->name);
-    p->steps = config_size(&c, "steps", 0, 0, 999);
+    p->steps = config_size(&c, "steps", 0, 1, 999);
     p->has_guidance = config_has(&c, "guidance");
     p->guidance = config_double(&c, "guidance", 0);
     p->disjoint = config_bool(&c, "disjoint", true);

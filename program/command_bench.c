@@ -24,8 +24,10 @@ static const option selftest_table[] = {
 static int run_selftest(saeuron_error *err)
 {
     const char *isa;
-    int threads, code = machine(&threads, &isa, err);
-    return code ? code : selftest_run(isa, threads, listing, talk.quiet);
+    int threads;
+    (void)err;
+    machine(&threads, &isa);
+    return selftest_run(isa, threads, listing, talk.quiet);
 }
 
 const command command_selftest = {
@@ -37,7 +39,7 @@ const command command_selftest = {
 
 static const option bench_table[] = {
     { "--only", "ROW", "one row of the list by its name, also those that take minutes", .text = &only },
-    { "--runs", "N", "each figure is the median of N runs (default 5)", .size = &runs },
+    { "--runs", "N", "each figure is the median of N runs (default 5)", .count = &runs },
     { "--profile", NULL, "one guided step instead, operation by operation", .flag = &profile },
     { "--with-load", NULL, "instead: a guided step alone, and beside a process that keeps a core busy",
       .flag = &with_load },
@@ -50,7 +52,7 @@ static int run_bench(saeuron_error *err)
     saeuron_context *x = NULL;
     int code;
     talk.quiet = true;
-    if (!runs || runs > BENCH_RUNS_MAX)
+    if (runs > BENCH_RUNS_MAX)
         return fail(err, SAEURON_EUSAGE, "--runs must be from 1 to 99");
     if ((code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;

@@ -20,7 +20,7 @@ static list   steer, reconstruct, inject;
 static const option options[] = {
     { "--prompt", "TEXT", "what to draw", .brief = "-p", .text = &prompt },
     { "--prompts", "FILE", "one image for each line of FILE, instead of --prompt", .text = &prompts },
-    { "--count", "N", "so many images of the prompt (default 1)", .size = &count },
+    { "--count", "N", "so many images of the prompt (default 1)", .count = &count },
     { "--out", "FILE", "the file to write; for several images a folder", .brief = "-o", .text = &out },
     { .group = start_options }, { .group = sampling_options }, { .group = batch_options },
     { .group = forget_options },
@@ -188,7 +188,7 @@ static int check_options(saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the picture go?");
     if (prompts && count != 1)
         return fail(err, SAEURON_EUSAGE, "--count is for --prompt, not --prompts");
-    if (!count || count > 1000000)
+    if (count > 1000000)
         return fail(err, SAEURON_EUSAGE, "--count must be from 1 to 1000000");
     return SAEURON_OK;
 }

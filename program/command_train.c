@@ -34,22 +34,22 @@ static const option train_table[] = {
       .flag = &online },
     { "--prompts", "FILE", "with --online: sample each line of FILE", .text = &prompts },
     { "--buffer", "MAPS", "with --online: maps in memory, shuffled among themselves (default 1600)",
-      .size = &buffer },
+      .count = &buffer },
     { "--noise-seed", "S", "with --online: the seed of torch.randn (default 0)", .whole = &noise_seed },
-    { "--every", "N", "with --online: steps 0, N, 2N, ... only (default 1)", .size = &every },
+    { "--every", "N", "with --online: steps 0, N, 2N, ... only (default 1)", .count = &every },
     { "--diff", NULL, "with --online: the hook's output less its input", .flag = &diff },
     { "--out", "DIR", "the folder of the SAE: cfg.json, sae.safetensors, train.tsv, density.tsv, train.json",
       .brief = "-o", .text = &run.dir },
     { "--resume", NULL, "go on from the checkpoint in --out, or begin where there is none",
       .flag = &run.resume },
-    { "--latents", "N", "number of latents (default: by --expansion)", .size = &latents },
+    { "--latents", "N", "number of latents (default: by --expansion)", .count = &latents },
     { "--expansion", "E", "E times as many latents as the activation is wide (default 16)",
-      .size = &expansion },
-    { "--k", "K", "latents kept a token (default 32)", .size = &run.config.k },
+      .count = &expansion },
+    { "--k", "K", "latents kept a token (default 32)", .count = &run.config.k },
     { "--topk", "batch|token", "keep the largest of the whole batch, K a token on average, or K of each "
                                "token (default batch)", .choice = &topk },
-    { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)", .size = &run.config.batch },
-    { "--epochs", "N", "times over all maps (default 5; the paper's styles 10)", .size = &run.epochs },
+    { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)", .count = &run.config.batch },
+    { "--epochs", "N", "times over all maps (default 5; the paper's styles 10)", .count = &run.epochs },
     { "--lr", "RATE", "learning rate of the first step, falling to 0 (default 4e-4)",
       .real = &run.config.lr },
     { "--beta1", "B", "of Adam (default 0.9)", .real = &run.config.beta1 },
@@ -65,8 +65,8 @@ static const option train_table[] = {
       .whole = &run.config.dead_threshold },
     { "--seed", "S", "the seed of the start and of the maps' order (default 42)", .whole = &run.config.seed },
     { "--checkpoint-every", "STEPS", "write a checkpoint so often; changes no bit (default 1000)",
-      .size = &run.checkpoint_every },
-    { "--log-every", "STEPS", "a row of train.tsv so often (default 10)", .size = &run.log_every },
+      .count = &run.checkpoint_every },
+    { "--log-every", "STEPS", "a row of train.tsv so often (default 10)", .count = &run.log_every },
     { "--dtype", "F32|F16", "of the SAE's tensors (default F32)", .choice = &type },
     { .group = sampling_options }, { .group = model_options }, { .group = synthetic_options },
     { .group = json_options }, { 0 },
@@ -112,11 +112,11 @@ static int complete(size_t d, saeuron_error *err)
     train_config *c = &run.config;
     if (given("--latents") && given("--expansion"))
         return fail(err, SAEURON_EUSAGE, "--latents and --expansion exclude each other");
-    if (latents > (1u << 26) || expansion > 4096 || !expansion || (given("--latents") && !latents))
+    if (latents > (1u << 26) || expansion > 4096)
         return fail(err, SAEURON_EUSAGE, "--latents must be from 1 to 67108864, --expansion from 1 to 4096");
     c->d = d;
     c->n = latents ? latents : d * expansion;
-    if (!c->k || c->k > c->n || c->k > 2048)
+    if (c->k > c->n || c->k > 2048)
         return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu",
                     c->n);
     if (c->batch > (1u << 24) || run.epochs > 1000000)
@@ -246,8 +246,9 @@ static int run_train(saeuron_error *err)
     sampled    w = { .x = NULL };
     pace       p = { .begun = false };
     int code = check_train(err);
-    if (code || (code = machine(&run.threads, &run.isa, err)) != SAEURON_OK)
+    if (code)
         return code;
+    machine(&run.threads, &run.isa);
     run.watch = show_step;
     run.user = &p;
     code = online ? open_online(&w, &s, err) : open_files(&s, err);
@@ -329,11 +330,9 @@ static int run_measure(saeuron_error *err)
                     : "no SAE's folder is named; it goes first: saeuron measure DIR --data FILE...");
     if (!data.count)
         return fail(err, SAEURON_EUSAGE, "--data FILE... is missing: on which activations?");
-    int code = machine(&p.threads, &p.isa, err);
-    if (code)
-        return code;
+    machine(&p.threads, &p.isa);
     expect(1, 0, 1);
-    code = source_open(&s, NULL, data.item, data.count, err);
+    int code = source_open(&s, NULL, data.item, data.count, err);
     p.dir = folders.item[0];
     p.count = s.rows;
     if (!code)

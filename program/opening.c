@@ -29,7 +29,7 @@ static size_t threads;
 static const char *isa, *model, *architecture;
 
 const option machine_options[] = {
-    { "--threads", "N", "threads (default: all cores); no bit depends on them", .size = &threads },
+    { "--threads", "N", "threads (default: all cores); no bit depends on them", .count = &threads },
     { "--isa", "NAME", "kernels to use (default: SAEURON_ISA, else the best here)", .text = &isa },
     { 0 },
 };
@@ -50,18 +50,10 @@ static const char *unless_empty(const char *text) { return text && *text ? text 
 
 static const char *kernels(void) { return isa ? isa : unless_empty(getenv("SAEURON_ISA")); }
 
-static int check_threads(saeuron_error *err)
-{
-    if (given("--threads") && !threads)
-        return fail(err, SAEURON_EUSAGE, "--threads must be at least 1");
-    return SAEURON_OK;
-}
-
-int machine(int *n, const char **use, saeuron_error *err)
+void machine(int *n, const char **use)
 {
     *n = !threads ? os_cores() : threads > 1024 ? 1024 : (int)threads;
     *use = kernels();
-    return check_threads(err);
 }
 
 /* What --model or SAEURON_MODEL names, else the first place where a model is; NULL: there is none. */
@@ -80,8 +72,6 @@ int open_model(saeuron_context **x, const char *folder, saeuron_error *err)
 {
     const saeuron_host host = { .progress = show_progress, .threads = threads > 1024 ? 1024 : (int)threads,
                                 .isa = kernels(), .pack = PACK };
-    if (check_threads(err))
-        return SAEURON_EUSAGE;
     expect(1, 0, 1);
     if (!folder && architecture)
         return saeuron_open_synthetic(x, &host, architecture, err);
@@ -98,9 +88,9 @@ static const char *noise_path;
 static bool map_steps;
 
 const option size_options[] = {
-    { "--steps", "T", "sampling steps (default: the model's)", .size = &asked.steps },
-    { "--height", "PIXELS", "of an image (default: the model's)", .size = &asked.height },
-    { "--width", "PIXELS", "of an image (default: the model's)", .size = &asked.width },
+    { "--steps", "T", "sampling steps (default: the model's)", .count = &asked.steps },
+    { "--height", "PIXELS", "of an image (default: the model's)", .count = &asked.height },
+    { "--width", "PIXELS", "of an image (default: the model's)", .count = &asked.width },
     { 0 },
 };
 
@@ -113,7 +103,7 @@ const option sampling_options[] = {
 };
 
 const option batch_options[] = {
-    { "--batch", "N", "images at a time: speed and memory change, no bit does", .size = &asked.batch },
+    { "--batch", "N", "images at a time: speed and memory change, no bit does", .count = &asked.batch },
     { 0 },
 };
 
@@ -241,7 +231,7 @@ const option edit_options[] = {
 };
 
 const option choice_options[] = {
-    { "--top", "K", "ablate the K best-scored latents of each step", .size = &choice_asked.top },
+    { "--top", "K", "ablate the K best-scored latents of each step", .count = &choice_asked.top },
     { "--percentile", "P", "instead: those scored above this percentile", .real = &choice_asked.percentile },
     { "--strength", "G", "multiply them by G times their mean (default, with none of these three: the choice "
                          "kept beside the SAE)", .real = &choice_asked.strength },
@@ -325,6 +315,9 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
     if (window && !read_window(window, &f->first_step, &f->end_step))
         return fail(err, SAEURON_EUSAGE, "--window wants A-B, steps from 0 with A below B, as 0-20; not "
                     "\"%.40s\"", window);
+    if (given("--min-lift") && !(f->min_lift > 0))
+        return fail(err, SAEURON_EUSAGE, "--min-lift must be above 0; for latents of any lift leave it out and "
+                    "give --top or --percentile");
     f->has_strength = given("--strength");
     f->has_half = given("--half");
     if (given("--percentile") && f->top)

@@ -17,7 +17,7 @@ extern const option model_options[];        /* --model, and machine_options */
 extern const option synthetic_options[];    /* --synthetic */
 
 /* For work without a model: --threads, else all cores; --isa, else SAEURON_ISA, else NULL. */
-int  machine(int *threads, const char **isa, saeuron_error *err);
+void machine(int *threads, const char **isa);
 /* folder NULL: what the options name, else SAEURON_MODEL, else the first model found. It reports progress. */
 int  open_model(saeuron_context **x, const char *folder, saeuron_error *err);
 

@@ -107,16 +107,18 @@ static int place_of(const char *word, const char *words)
 static int read_value(const option *o, const char *value, saeuron_error *err)
 {
     uint64_t whole = 0;
+    size_t *const size = o->count ? o->count : o->size;
     if (o->text)
         *o->text = value;
     if (o->list)
         return add(o->list, value, err);
-    if ((o->whole || o->size) && (!io_parse_uint(value, &whole) || (o->size && whole > SIZE_MAX)))
-        return fail(err, SAEURON_EUSAGE, "%s wants a whole number", o->name);
+    if ((o->whole || size) && (!io_parse_uint(value, &whole) || (size && whole > SIZE_MAX) ||
+                               (o->count && !whole)))
+        return fail(err, SAEURON_EUSAGE, "%s wants a whole number%s", o->name, o->count ? " from 1" : "");
     if (o->whole)
         *o->whole = whole;
-    if (o->size)
-        *o->size = (size_t)whole;
+    if (size)
+        *size = (size_t)whole;
     if (o->real && !io_parse_double(value, o->real))
         return fail(err, SAEURON_EUSAGE, "%s wants a number", o->name);
     if (o->choice && (*o->choice = place_of(value, o->argument)) < 0)

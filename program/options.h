@@ -20,7 +20,8 @@ typedef struct option {
     bool        *flag;                  /* becomes true */
     const char **text;                  /* the value as it is */
     list        *list;                  /* one more text; of "FILE...", all up to the next option */
-    size_t      *size;                  /* a whole number */
+    size_t      *count;                 /* a whole number from 1: a variable that is 0 was not given */
+    size_t      *size;                  /* a whole number from 0 */
     uint64_t    *whole;                 /* a whole number that may need 64 bits: a seed */
     double      *real;
     int         *choice;                /* the value's place in argument, "paper|released|none": 0, 1, 2 */

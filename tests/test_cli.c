@@ -285,6 +285,31 @@ static void usage_errors(void)
 
 /* ---- files that are not there, or not what they should be: exit code 1 ---- */
 
+/* 0 is no word for "as usual": each option that counts refuses it, whatever the command. */
+static void zeros(void)
+{
+    static const struct { const char *command; const char *const options[8]; } cases[] = {
+        { "generate $M -p cat -o $O/a.png --forget Sketch", { "--count", "--steps", "--height", "--width",
+                                                              "--batch", "--threads", "--top" } },
+        { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a", { "--every", "--first" } },
+        { "stats $M --hook " TINY_STYLES " -o $O/a", { "--lines" } },
+        { "train --data $T/acts.safetensors -o $O/a", { "--buffer", "--every", "--latents", "--expansion",
+                                                        "--k", "--batch", "--epochs" } },
+        { "train --data $T/acts.safetensors -o $O/a", { "--checkpoint-every", "--log-every" } },
+        { "bench $M", { "--runs" } },
+        { "generate $M -p cat -o $O/a.png --forget Sketch", { "--min-lift" } },
+    };
+    char line[300], words[64];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t j = 0; j < 8 && cases[i].options[j]; j++) {
+            snprintf(line, sizeof line, "%s %s 0", cases[i].command, cases[i].options[j]);
+            snprintf(words, sizeof words, "%s %s", cases[i].options[j],
+                     strcmp(cases[i].options[j], "--min-lift") ? "wants a whole number from 1"
+                                                               : "must be above 0");
+            refused(line, 2, words);
+        }
+}
+
 /* Each names the path. */
 static void missing_files(void)
 {
@@ -1584,7 +1609,7 @@ static void trains_refused(void)
         { "train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --every 1001", 2,
           "--every" },
         { "train $M $F --online --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --buffer "
-                                                     "18446744073709551615 --steps 0 --width 17", 2,
+                                                     "18446744073709551615 --steps 1 --width 17", 2,
                                                          "width" },
         { "train $F --hook " TINY_OBJECTS " --data $A -o $O/a", 2, TINY_OBJECTS "|" TINY_STYLES },
         { "train $F --hook a --hook b --data $A -o $O/a", 2, "--hook" },
@@ -1924,7 +1949,7 @@ static void measuring_full_disk(void)
 }
 
 const test_case cli_tests[] = {
-    { "usage_errors", usage_errors }, { "missing_files", missing_files },
+    { "usage_errors", usage_errors }, { "zeros", zeros }, { "missing_files", missing_files },
     { "damaged_prompts", damaged_prompts },
     { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },

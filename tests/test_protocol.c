@@ -88,6 +88,7 @@ static void protocol_errors(void)
         { FILE_OF(RULES, "[{\"prompt\": \"a\", \"style\": 7}]"), "image 0|style" },
         { "{\"seeds\": [1], \"guidance\": -2, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
           "guidance" },
+        { "{\"seeds\": [1], \"steps\": 0, \"domains\": {" RULES "}, \"images\": " IMAGES "}", "\"steps\"" },
         { "{\"seeds\": [1], \"name\": \"../x\", \"domains\": {" RULES "}, \"images\": " IMAGES "}", "name" },
     };
     bench b;
