@@ -272,6 +272,9 @@ static void show_latents(sampling *s, const char *name, float *v, size_t B)
 
 /* ---- before the loop ---- */
 
+static const char text_overflow[] = "the text encoder's output is not finite: its weights are too large, "
+                                    "fetch the model again";
+
 /* Text states y [R,N,D] of the batch: the negative prompt's B times, then the prompts'. What the caller has
  * encoded is taken as it is; the text encoder runs for the rest, if there is any. */
 static void encode_prompts(sampling *s, float *y, size_t B)
@@ -295,6 +298,8 @@ static void encode_prompts(sampling *s, float *y, size_t B)
         clip_forward(&s->c, &s->ctx->text, states, ids, texts, N, o->tap ? &watch : NULL);
         if (states)
             tensors_release(&s->ctx->text_file); /* not needed while sampling */
+        if (states && !s->code && nn_first_bad(states, texts * N * D) < texts * N * D)
+            s->code = fail(s->err, SAEURON_ENAN, "%s", text_overflow);
     }
     for (size_t i = 0; y && states && !s->code && i < uncond; i++)
         memcpy(y + i * N * D, negatives ? states : o->negative_prompt_embeds, N * D * sizeof *y);
@@ -359,6 +364,21 @@ static int tell_progress(const sampling *s, size_t i, size_t B)
     return host->progress ? host->progress(host->user, "sampling", done, (r ? r->all : batches) * steps) : 0;
 }
 
+/* The UNet's output e [R,h,w,C] must be finite before guidance mixes its halves. */
+static int check_prediction(sampling *s, const float *e, size_t i, size_t R)
+{
+    const size_t n = R * latent_values(s), bad = nn_first_bad(e, n);
+    bool edited = false;
+    for (size_t h = 0; h < s->ctx->hooks; h++)
+        edited |= ablation_active(s->ctx->hook[h]);
+    if (bad == n)
+        return SAEURON_OK;
+    return fail(s->err, SAEURON_ENAN, "the UNet's output is not finite at step %zu (timestep %d): %s", i,
+                s->ddim.timesteps[i],
+                edited ? "weaken the strength or the factor"
+                       : "its weights are too large, fetch the model again");
+}
+
 /* One step on x [B,h,w,C]: e = UNet(x), guidance, DDIM. e, both [R,h,w,C]: scratch. */
 static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, const text_kv *kv, size_t B)
 {
@@ -369,6 +389,8 @@ static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, 
     if (s->guided)
         memcpy(both + n, x, n * sizeof *x);
     predict(s, e, both, kv, guided_rows(s, B));
+    if (!s->code)
+        s->code = check_prediction(s, e, i, guided_rows(s, B));
     if (!s->code && r)
         s->code = r->step(r->user, i, s->first, B, s->err);
     if (s->code)
@@ -382,9 +404,8 @@ static void sample_step(sampling *s, size_t i, float *x, float *e, float *both, 
         return;
     if (nn_first_bad(x, n) < n)
         s->code = fail(s->err, SAEURON_ENAN,
-                       "the latents are not finite after step %zu (timestep %d): weaken the guidance or the "
-                       "strength",
-                       i, s->ddim.timesteps[i]);
+                       "the latents are not finite after step %zu (timestep %d), though the UNet's output "
+                       "is: weaken the guidance", i, s->ddim.timesteps[i]);
     else if (tell_progress(s, i, B))
         s->code = fail(s->err, SAEURON_ECANCEL, "stopped at step %zu of %zu", i + 1, s->steps);
 }
@@ -546,10 +567,18 @@ static int check_texts(const sampling *s)
     return code;
 }
 
-/* torch.randn's stream, from which an image takes h w C values. */
+#define NOISE_MAX 1e6f
+
+/* The caller's noise is finite and of a latent's size; torch.randn's stream, from which an image takes h w C
+ * values, is long enough. */
 static int check_noise(const sampling *s)
 {
-    const size_t n = latent_values(s);
+    const size_t n = latent_values(s), all = s->o->noise ? s->o->count * n : 0;
+    for (size_t i = 0; i < all; i++)
+        if (!(s->o->noise[i] >= -NOISE_MAX && s->o->noise[i] <= NOISE_MAX)) /* nor is NaN */
+            return fail(s->err, SAEURON_EUSAGE,
+                        "saeuron_generate_options.noise: element %zu is %.9g, but no latent lies beyond "
+                        "%.0f: scale it down", i, (double)s->o->noise[i], (double)NOISE_MAX);
     if (s->o->noise)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)
@@ -846,7 +875,7 @@ int saeuron_encode_text(saeuron_context *ctx, const char *text, float *states, s
             code = fail(err, SAEURON_ENOMEM,
                         "the plan of the text encoder's memory was too small: this is a bug");
         else if (nn_first_bad(states, n) < n)
-            code = fail(err, SAEURON_ENAN, "the text states are not finite");
+            code = fail(err, SAEURON_ENAN, "%s", text_overflow);
     }
     io_free(&ctx->host, memory);
     io_free(&ctx->host, ids);

@@ -181,7 +181,7 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
         code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
     else if (!total && (how.min_density > 0 || how.min_lift > 0))
         code = fail(err, SAEURON_EUSAGE,
-                    "no latent with min_density %g and min_lift %g is selected for %.90s: lower them",
+                    "no latent with min_density %.9g and min_lift %.9g is selected for %.90s: lower them",
                     how.min_density, how.min_lift, sel->concept);
     if (!code) {
         sel->start[0] = 0;

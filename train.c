@@ -197,7 +197,7 @@ static int check_config(const train_config *cfg, saeuron_error *err)
     size_t product;
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         if (!(reals[i].value >= reals[i].low && reals[i].value <= reals[i].high))
-            return fail(err, SAEURON_EUSAGE, "training: %s is %g, but must lie between %g and %g",
+            return fail(err, SAEURON_EUSAGE, "training: %s is %.9g, but must lie between %.9g and %.9g",
                         reals[i].name, reals[i].value, reals[i].low, reals[i].high);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].high)
@@ -247,7 +247,7 @@ int trainer_open(trainer **out, const saeuron_host *host, const train_config *c,
     if (!t->memory) {
         io_free(host, t);
         return fail(err, SAEURON_ENOMEM,
-                    "no memory for %zu MB to train %zu latents of width %zu: lower the batch or n",
+                    "no memory for %zu MB to train %zu latents, %zu wide: a smaller batch or n needs less",
                     bytes >> 20, c->n, c->d);
     }
     const size_t skip = (64 - (size_t)((uintptr_t)t->memory % 64)) % 64;

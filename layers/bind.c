@@ -213,14 +213,15 @@ static void find_tensor(binder *b, const char *full, weight *w, int ndim, const 
     if (!t) {
         b->code = fail(b->err, SAEURON_EFORMAT,
                        "%s: tensor %s %s is missing: "
-                       "the file is for another architecture than its config.json says",
+                       "the file is for another architecture than the config beside it says",
                        b->file->path, full, want);
         return;
     }
     shape_text(found, sizeof found, t->ndim, t->shape);
     if (!same_shape(t, ndim, shape)) {
-        b->code = fail(b->err, SAEURON_EFORMAT, "%s: tensor %s has shape %s, but its config.json asks for %s",
-                       b->file->path, full, found, want);
+        b->code = fail(b->err, SAEURON_EFORMAT,
+                       "%s: tensor %s has shape %s, but the config beside it asks for %s", b->file->path,
+                       full, found, want);
         return;
     }
     if (t->type != DT_F32 && t->type != DT_F16 && t->type != DT_BF16) {
@@ -347,7 +348,7 @@ static int check_known(const tensors *file, saeuron_error *err)
     for (size_t i = 0; i < file->count; i++)
         if (!file->list[i].used && !ignorable(file->list[i].name))
             return fail(err, SAEURON_EFORMAT,
-                        "%s: tensor %s is unknown to this architecture: check the config.json beside it",
+                        "%s: tensor %s is unknown to this architecture: check the config beside it",
                         file->path, file->list[i].name);
     return SAEURON_OK;
 }

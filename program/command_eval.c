@@ -395,7 +395,7 @@ static size_t read_reals(const char *option_name, const char *names, double low,
     size_t n = 0;
     while (next_piece(&names, piece, sizeof piece)) {
         if (n == size || !io_parse_double(piece, &to[n]) || !(to[n] >= low && to[n] <= high)) {
-            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %g to %g, as 1,2,4; not \"%s\"",
+            fail(err, SAEURON_EUSAGE, "%s wants at most %zu numbers from %.9g to %.9g, as 1,2,4; not \"%s\"",
                  option_name, size, low, high, piece);
             return 0;
         }

@@ -48,7 +48,8 @@ static const option train_table[] = {
     { "--k", "K", "latents kept a token (default 32)", .count = &run.config.k },
     { "--topk", "batch|token", "keep the largest of the whole batch, K a token on average, or K of each "
                                "token (default batch)", .choice = &topk },
-    { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)", .count = &run.config.batch },
+    { "--batch", "TOKENS", "tokens a step, a multiple of a map's (default 4096)",
+      .count = &run.config.batch },
     { "--epochs", "N", "times over all maps (default 5; the paper's styles 10)", .count = &run.epochs },
     { "--lr", "RATE", "learning rate of the first step, falling to 0 (default 4e-4)",
       .real = &run.config.lr },
@@ -119,8 +120,8 @@ static int complete(size_t d, saeuron_error *err)
     if (c->k > c->n || c->k > 2048)
         return fail(err, SAEURON_EUSAGE, "--k must be from 1 to 2048 and at most the number of latents, %zu",
                     c->n);
-    if (c->batch > (1u << 24) || run.epochs > 1000000)
-        return fail(err, SAEURON_EUSAGE, "--batch must be at most 16777216 tokens, --epochs at most 1000000");
+    if (c->batch > (1u << 20) || run.epochs > 1000000)
+        return fail(err, SAEURON_EUSAGE, "--batch must be at most 1048576 tokens, --epochs at most 1000000");
     c->batch_topk = topk == 0;
     c->released_auxk = auxk == 1;
     run.type = type ? DT_F16 : DT_F32;

@@ -17,16 +17,18 @@
 /* The library names arguments, as its headers spell them; a person knows the options that set them. */
 static const struct { const char *argument, *option; } set_by[] = {
     { "saeuron_use_sae", "--sae" }, { "saeuron_forget_options.hook", "--forget HOOK:CONCEPT" },
-    { "map_steps", "--map-steps" }, { "min_density", "--min-density" }, { "negative_prompt", "--negative" },
+    { "saeuron_generate_options.noise", "--noise" }, { "negative_prompt", "--negative" },
+    { "map_steps", "--map-steps" }, { "min_density", "--min-density" },
     { "min_lift", "--min-lift" }, { "noise_index", "--noise-index" }, { "half", "--half" },
     { "residual", "--residual" }, { "percentile", "--percentile" },
     { "strength", "--strength" }, { "top", "--top" }, { "guidance", "--cfg" }, { "steps", "--steps" },
     { "height", "--height" }, { "width", "--width" }, { "batch", "--batch" },
     /* training */
     { "checkpoint_every", "--checkpoint-every" }, { "log_every", "--log-every" }, { "epochs", "--epochs" },
-    { "auxk_alpha", "--auxk-alpha" }, { "k", "--k" }, { "lr", "--lr" }, { "beta1", "--beta1" },
-    { "beta2", "--beta2" }, { "eps", "--adam-eps" }, { "clip", "--clip" }, { "buffer", "--buffer" },
-    { "resume", "--resume" }, { "concept_file", "--concepts" }, { "lines", "--lines" },
+    { "auxk_alpha", "--auxk-alpha" }, { "n", "--latents" }, { "k", "--k" }, { "lr", "--lr" },
+    { "beta1", "--beta1" }, { "beta2", "--beta2" }, { "eps", "--adam-eps" }, { "clip", "--clip" },
+    { "buffer", "--buffer" }, { "resume", "--resume" }, { "concept_file", "--concepts" },
+    { "lines", "--lines" },
     /* evaluation */
     { "overlap", "--allow-overlap" }, { "seeds", "--seeds" },
 };

@@ -316,8 +316,8 @@ int read_choice(saeuron_forget_options *f, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "--window wants A-B, steps from 0 with A below B, as 0-20; not "
                     "\"%.40s\"", window);
     if (given("--min-lift") && !(f->min_lift > 0))
-        return fail(err, SAEURON_EUSAGE, "--min-lift must be above 0; for latents of any lift leave it out and "
-                    "give --top or --percentile");
+        return fail(err, SAEURON_EUSAGE, "--min-lift must be above 0; for latents of any lift leave it out "
+                    "and give --top or --percentile");
     f->has_strength = given("--strength");
     f->has_half = given("--half");
     if (given("--percentile") && f->top)

@@ -573,7 +573,7 @@ static void unwritable(void)
     npy_save(NULL, at("huge2.npy"), noise, shape[1], 4, NULL);
     memset(bytes[0], 0, TINY_PIXELS);
     CHECK(png_save(NULL, at("black.png"), bytes[0], 16, 16, NULL, NULL) == SAEURON_OK, "cannot save");
-    refused("generate $M -p cat -o $O/a.png --noise $T/huge1.npy --cfg 9000", 1, "not finite");
+    refused("generate $M -p cat -o $O/a.png --noise $T/huge1.npy --cfg 9000", 2, "--noise|element 0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char line[300];
         snprintf(line, sizeof line, "%s%s", cases[i].arguments, cases[i].arguments[0] == 'g' ? " --cfg 9000"
@@ -1830,7 +1830,7 @@ static void measuring_errors(void)
         { "sweep $J -o $O/s", 2, "--domain" },
         { "sweep $J -o $O/s --domain style --tops 1,x", 2, "--tops|x" },
         { "sweep $J -o $O/s --domain style --tops 1.5", 2, "--tops|whole" },
-        { "sweep $J -o $O/s --domain style --tops 0", 2, "--tops" },
+        { "sweep $J -o $O/s --domain style --tops 0", 2, "--tops|from 1 to 1048576" },
         { "sweep $J -o $O/s --domain style --percentiles 101", 2, "--percentiles" },
         { "sweep $J -o $O/s --domain style --tops 1,1", 2, "twice" },
         { "sweep $J -o $O/s --domain style --strengths ''", 2, "--strengths" },

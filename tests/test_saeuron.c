@@ -780,7 +780,6 @@ static void option_errors(void)
     done(x);
 }
 
-/* Values that overflow on the way are an error with the place, not a black picture. */
 /* The last prompt of many is looked at before the first step of the first, and so is the negative prompt of a
  * run that does not use it; the message says which. */
 static void texts_before_sampling(void)
@@ -802,32 +801,69 @@ static void texts_before_sampling(void)
     done(x);
 }
 
+/* The tidy folder, one tensor of a network so many times as large. */
+static void make_large(const char *network, const char *file, const char *name, float factor)
+{
+    static tiny_list l;
+    tiny_make(&files);
+    tiny_tensors(&l, network);
+    tiny_tensor *t = tiny_tensor_named(&l, name);
+    for (size_t i = 0; i < t->count; i++)
+        t->values[i] *= factor;
+    save(&l, file);
+}
+
+/* Values that overflow on the way are an error with the place and what it can be, not a black picture. */
 static void not_finite_on_the_way(void)
 {
-    static float noise[TINY_LATENT];
+    static const struct { const char *network, *file, *name; float factor; const char *words; } cases[] = {
+        { "text_encoder", TEXT, "text_model.final_layer_norm.weight", 3e38f,
+          "text encoder's output is not finite|weights" },
+        { "unet", UNET, "conv_out.weight", 3e38f,
+          "UNet's output is not finite at step 0|weights are too large" },
+        { "unet", UNET, "conv_out.weight", 1e35f, "latents are not finite after step 0|weaken the guidance" },
+    };
+    const saeuron_generate_options o = { .count = 1, .guidance = 9000, .has_guidance = 1 };
     shot s;
     saeuron_error e = { 0 }, first = { 0 };
-    saeuron_context *x = fresh();
-    for (size_t i = 0; i < TINY_LATENT; i++)
-        noise[i] = i % 2 ? 1e38f : -1e38f;
-    const int code = shoot(
-        x, (saeuron_generate_options){ .count = 1, .noise = noise, .guidance = 9000, .has_guidance = 1 }, &s,
-        &e);
-    check_error("overflow", code, SAEURON_ENAN, &e, "not finite|step 0");
-    must_forget(x, "Sketch", 60);
-    saeuron_close(x);
-    noise[3] = NAN;
+    saeuron_context *x;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_large(cases[i].network, cases[i].file, cases[i].name, cases[i].factor);
+        x = opened(NULL, 1);
+        check_error(cases[i].name, shoot(x, o, &s, &e), SAEURON_ENAN, &e, cases[i].words);
+        done(x);
+    }
+    make_large("unet", UNET, TINY_STYLES ".proj_out.weight", 3e38f);
     for (int run = 0; run < 12; run++) { /* threads apart have an error each: the lowest row's is told */
         x = opened_packed(NULL, 1 + run % 3, run < 3 ? 0 : 1 << 24);
         must_forget(x, "Sketch", 60);
-        check_error("NaN noise", shoot(x, (saeuron_generate_options){ .count = 1, .noise = noise }, &s, &e),
-                    SAEURON_ENAN, &e, "unet." TINY_STYLES "|not finite|step 0");
+        check_error("overflow", shoot(x, o, &s, &e), SAEURON_ENAN, &e,
+                    "unet." TINY_STYLES "|not finite|step 0");
         if (!run)
             first = e;
         CHECK(!strcmp(first.text, e.text), "run %d: \"%s\" is \"%s\" elsewhere", run, e.text, first.text);
         saeuron_close(x);
     }
     done(NULL);
+}
+
+/* Noise that no latent is: named before anything is computed, by its place. */
+static void impossible_noise(void)
+{
+    static const float values[] = { NAN, INFINITY, -2e6f, 1e38f };
+    static float noise[2 * TINY_LATENT];
+    shot s;
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    const saeuron_generate_options o = { .count = 2, .noise = noise };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        noise[TINY_LATENT + 3] = values[i];
+        check_error("noise", shoot(x, o, &s, &e), SAEURON_EUSAGE, &e,
+                    "saeuron_generate_options.noise|element 259|1000000");
+    }
+    noise[TINY_LATENT + 3] = 1e6f;
+    must_shoot(x, o, &s);
+    done(x);
 }
 
 /* An image of another size; 16-value blocks of randn; the size that saeuron_image_size foretells. */
@@ -1241,6 +1277,8 @@ const test_case saeuron_tests[] = {
     { "environment", environment }, { "environment_of_pool", environment_of_pool },
     { "option_errors", option_errors },
     { "texts_before_sampling", texts_before_sampling }, { "not_finite_on_the_way", not_finite_on_the_way },
+    { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way },
+    { "impossible_noise", impossible_noise },
     { "sizes", sizes }, { "text", text }, { "image_bits", image_bits }, { "image_sizes", image_sizes },
     { "image_moments", image_moments }, { "image_fails", image_fails }, { "not_square", not_square },
     { "sides", sides }, { "emojicanvas", emojicanvas }, { NULL, NULL },

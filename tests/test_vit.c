@@ -136,7 +136,7 @@ static void config_errors(void)
         { "\"in_chans\": 3", "\"in_chans\": 1", "\"in_chans\" is not 3" },
         { "\"embed_dim\": 16", "\"embed_dim\": 15", "\"embed_dim\" 15|\"num_heads\" 2" },
         { "\"embed_dim\": 16", "\"embed_dim\": 99999999999", "\"embed_dim\"" },
-        { "\"embed_dim\": 16", "\"embed_dim\": 32", "has shape|asks for" },
+        { "\"embed_dim\": 16", "\"embed_dim\": 32", "has shape|the config beside it asks for" },
         { "\"depth\": 2", "\"depth\": 65", "\"depth\"|64" },
         { "\"depth\": 2", "\"depth\": 3", "blocks.2.norm1.weight|missing" },
         { "\"depth\": 2", "\"depth\": 1", "blocks.1.|unknown" },
