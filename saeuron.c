@@ -25,12 +25,22 @@
 
 int saeuron_open(saeuron_context **ctx, const saeuron_host *host, const char *model_dir, saeuron_error *err)
 {
+    int code = need(ctx, "ctx", err);
+    if (!code)
+        *ctx = NULL;
+    if (code || (code = need(model_dir, "model_dir", err)) != SAEURON_OK)
+        return code;
     return context_open(ctx, host, model_dir, NULL, err);
 }
 
 int saeuron_open_synthetic(saeuron_context **ctx, const saeuron_host *host, const char *name,
                            saeuron_error *err)
 {
+    int code = need(ctx, "ctx", err);
+    if (!code)
+        *ctx = NULL;
+    if (code || (code = need(name, "name", err)) != SAEURON_OK)
+        return code;
     return context_open(ctx, host, SYNTHETIC, name, err);
 }
 
@@ -47,8 +57,8 @@ void saeuron_close(saeuron_context *ctx)
 /* What each of the three entries begins and ends with. */
 static int enter(const saeuron_context *ctx, const char *named, const char *what, saeuron_error *err)
 {
-    const int code = check_environment(ctx->threads, err);
-    if (code)
+    int code = need(ctx, "ctx", err);
+    if (code || (code = check_environment(ctx->threads, err)) != SAEURON_OK)
         return code;
     return named && *named ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "no %s is named", what);
 }
@@ -64,7 +74,9 @@ int saeuron_forget(saeuron_context *ctx, const saeuron_forget_options *o, saeuro
 {
     sae_place at;
     choice how;
-    int code = enter(ctx, o->name, "concept", err);
+    int code = need(o, "options", err);
+    if (!code)
+        code = enter(ctx, o->name, "concept", err);
     if (!code)
         code = find_concept(ctx, o->name, o->hook, &at, err);
     if (!code)
@@ -99,13 +111,21 @@ int saeuron_reconstruct(saeuron_context *ctx, const char *hook, saeuron_error *e
     return code ? code : leave(ctx, reconstruct(ctx, hook, err));
 }
 
-void saeuron_remember(saeuron_context *ctx) { unload_hooks(ctx); }
+void saeuron_remember(saeuron_context *ctx)
+{
+    if (ctx)
+        unload_hooks(ctx);
+}
 
-double saeuron_growth(const saeuron_context *ctx) { return ctx->growth; }
+double saeuron_growth(const saeuron_context *ctx) { return ctx ? ctx->growth : 0; }
 
 int saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
                     saeuron_error *err)
 {
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(hook, "hook", err)) != SAEURON_OK)
+        return code;
     return use_sae(ctx, hook, sae_dir, stats_path, err);
 }
 
@@ -533,6 +553,12 @@ static int map_steps(sampling *s, size_t hook)
 int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_options *o, size_t *width,
                        size_t *height, saeuron_error *err)
 {
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(o, "o", err)) != SAEURON_OK ||
+        (code = need(width, "width", err)) != SAEURON_OK ||
+        (code = need(height, "height", err)) != SAEURON_OK)
+        return code;
     const size_t scale = vae_scale(&ctx->vae), unit = scale << (ctx->unet.levels - 1);
     *width  = o->width ? o->width : ctx->unet.sample_size * scale;
     *height = o->height ? o->height : ctx->unet.sample_size * scale;
@@ -562,7 +588,8 @@ static int check_texts(const sampling *s)
     for (size_t i = 0; !o->prompt_embeds && i < o->count && !code; i++) {
         if (o->count > 1)
             snprintf(name, sizeof name, "prompt %zu", i);
-        code = tokenizer_check(o->prompts[i], name, s->err);
+        code = o->prompts[i] ? tokenizer_check(o->prompts[i], name, s->err)
+                             : fail(s->err, SAEURON_EUSAGE, "prompts[%zu] must not be NULL", i);
     }
     return code;
 }
@@ -665,10 +692,13 @@ static int prepare(sampling *s, saeuron_context *ctx, const saeuron_generate_opt
 /* A prepared call, in memory of the host: for io_free. */
 static int begin(sampling **s, saeuron_context *ctx, const saeuron_generate_options *o, saeuron_error *err)
 {
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(o, "o", err)) != SAEURON_OK)
+        return code;
     if (!(*s = io_alloc(&ctx->host, 1, sizeof **s)))
         return fail(err, SAEURON_ENOMEM, "no memory to begin");
-    const int code = prepare(*s, ctx, o, err);
-    if (code) {
+    if ((code = prepare(*s, ctx, o, err)) != SAEURON_OK) {
         io_free(&ctx->host, *s);
         *s = NULL;
     }
@@ -727,10 +757,12 @@ int saeuron_intermediates(saeuron_context *ctx, const saeuron_generate_options *
 {
     sampling *s;
     size_t bytes;
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK || (code = need(o, "o", err)) != SAEURON_OK)
+        return code;
     if (!o->tap)
         return fail(err, SAEURON_EUSAGE, "there is no tap to tell the names");
-    int code = begin(&s, ctx, o, err);
-    if (code)
+    if ((code = begin(&s, ctx, o, err)) != SAEURON_OK)
         return code;
     s->names = true;
     code = plan(s, &bytes);
@@ -750,8 +782,10 @@ int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size
                    saeuron_error *err)
 {
     sampling *s;
-    int code = begin(&s, ctx, o, err);
-    if (code)
+    int code;
+    if ((code = need(work, "work", err)) != SAEURON_OK ||
+        (code = need(weights, "weights", err)) != SAEURON_OK ||
+        (code = begin(&s, ctx, o, err)) != SAEURON_OK)
         return code;
     code = plan(s, work);
     *weights = bytes_of(&ctx->text_file) + bytes_of(&ctx->unet_file) + bytes_of(&ctx->vae_file);
@@ -766,6 +800,10 @@ int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size
 int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height, size_t shape[3],
                         saeuron_error *err)
 {
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(shape, "shape", err)) != SAEURON_OK)
+        return code;
     const size_t scale = vae_scale(&ctx->vae);
     if (!width || !height || width % scale || height % scale || width > 8192 || height > 8192)
         return fail(err, SAEURON_EUSAGE,
@@ -796,12 +834,16 @@ static void encode_image(nn *c, const vae *v, float *moments, const unsigned cha
 int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t width, size_t height,
                          float *moments, saeuron_error *err)
 {
-    const vae *v = &ctx->vae;
     size_t shape[3] = { 0 };
     arena  work = { 0 };
     nn     c;
     void  *memory = NULL;
     int    code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(rgb, "rgb", err)) != SAEURON_OK ||
+        (code = need(moments, "moments", err)) != SAEURON_OK)
+        return code;
+    const vae *v = &ctx->vae;
     if ((code = check_environment(ctx->threads, err)) != SAEURON_OK)
         return code;
     if ((code = saeuron_latent_size(ctx, width, height, shape, err)) != SAEURON_OK)
@@ -834,32 +876,46 @@ int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t 
 
 void saeuron_mode(const saeuron_context *ctx, float *latents, const float *moments, size_t n)
 {
-    vae_latents(&ctx->vae, latents, moments, n);
+    if (ctx && latents && moments)
+        vae_latents(&ctx->vae, latents, moments, n);
 }
 
 /* ---- text ---- */
 
-size_t saeuron_text_length(const saeuron_context *ctx) { return tokenizer_max_length(ctx->tokenizer); }
-size_t saeuron_text_width(const saeuron_context *ctx) { return ctx->text.D; }
+size_t saeuron_text_length(const saeuron_context *ctx)
+{
+    return ctx ? tokenizer_max_length(ctx->tokenizer) : 0;
+}
+
+size_t saeuron_text_width(const saeuron_context *ctx) { return ctx ? ctx->text.D : 0; }
+
 const char *saeuron_token(const saeuron_context *ctx, int32_t id)
 {
-    return tokenizer_piece(ctx->tokenizer, id);
+    return ctx ? tokenizer_piece(ctx->tokenizer, id) : NULL;
 }
 
 int saeuron_tokenize(const saeuron_context *ctx, const char *text, int32_t *ids, size_t *count, size_t *cut,
                      saeuron_error *err)
 {
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(text, "text", err)) != SAEURON_OK ||
+        (code = need(ids, "ids", err)) != SAEURON_OK)
+        return code;
     return tokenizer_encode(ctx->tokenizer, ids, count, cut, text, err);
 }
 
 int saeuron_encode_text(saeuron_context *ctx, const char *text, float *states, saeuron_error *err)
 {
-    const size_t N = saeuron_text_length(ctx), n = N * ctx->text.D;
     arena    work = { 0 };
     nn       c;
-    int code = check_environment(ctx->threads, err);
-    if (code)
+    int code;
+    if ((code = need(ctx, "ctx", err)) != SAEURON_OK ||
+        (code = need(text, "text", err)) != SAEURON_OK ||
+        (code = need(states, "states", err)) != SAEURON_OK ||
+        (code = check_environment(ctx->threads, err)) != SAEURON_OK)
         return code;
+    const size_t N = saeuron_text_length(ctx), n = N * ctx->text.D;
     nn_init(&c, ctx->host.isa, ctx->threads, &work);
     clip_forward(&c, &ctx->text, NULL, NULL, 1, N, NULL);
     int32_t *ids = io_alloc(&ctx->host, N, sizeof *ids);
@@ -884,11 +940,13 @@ int saeuron_encode_text(saeuron_context *ctx, const char *text, float *states, s
 
 /* ---- facts ---- */
 
-uint64_t saeuron_model_digest(const saeuron_context *ctx) { return context_digest(ctx); }
+uint64_t saeuron_model_digest(const saeuron_context *ctx) { return ctx ? context_digest(ctx) : 0; }
 
 const char *saeuron_kernels(const saeuron_context *ctx)
 {
     nn c;
+    if (!ctx)
+        return NULL;
     nn_init(&c, ctx->host.isa, 1, NULL);
     return nn_isa_name(&c);
 }

@@ -6,6 +6,8 @@
  * No function here prints, exits or keeps global state. Two contexts may be used by two threads at once; one
  * context by one thread at a time. A function that takes err returns SAEURON_OK or an error code and, if err
  * is not NULL, fills it with one line for a person. After an error the context can be used again.
+ * Other pointers may be NULL where it is said below. Elsewhere NULL is SAEURON_EUSAGE, and the line names the
+ * argument; a function without err then does nothing, or returns 0 or NULL.
  * Bits: docs/contract.md. Files: docs/formats.md. */
 #ifndef SAEURON_H
 #define SAEURON_H
@@ -78,7 +80,7 @@ void saeuron_remember(saeuron_context *ctx);
  * on. */
 double saeuron_growth(const saeuron_context *ctx);
 /* Names the folder of the SAE of a hook, and its statistics, instead of MODEL/sae/HOOK/; to be called before
- * the calls above. stats_path NULL: SAE_DIR/stats.safetensors. */
+ * the calls above. sae_dir NULL: MODEL/sae/HOOK/. stats_path NULL: SAE_DIR/stats.safetensors. */
 int  saeuron_use_sae(saeuron_context *ctx, const char *hook, const char *sae_dir, const char *stats_path,
                      saeuron_error *err);
 
@@ -133,7 +135,7 @@ int saeuron_memory(saeuron_context *ctx, const saeuron_generate_options *o, size
 /* ---- text ---- */
 
 /* ids [saeuron_text_length], padded; *count: ids of the text itself, both ends included; *cut: ids beyond the
- * limit, dropped (0: none). Each pointer but ids may be NULL. */
+ * limit, dropped (0: none); both may be NULL. */
 int saeuron_tokenize(const saeuron_context *ctx, const char *text, int32_t *ids, size_t *count, size_t *cut,
                      saeuron_error *err);
 size_t saeuron_text_length(const saeuron_context *ctx);

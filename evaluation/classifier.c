@@ -226,7 +226,11 @@ int saeuron_classifier_open(saeuron_classifier **out, const saeuron_host *host, 
     saeuron_classifier *k;
     nn  c;
     int code;
+    if ((code = need(out, "k", err)) != SAEURON_OK)
+        return code;
     *out = NULL;
+    if ((code = need(dir, "dir", err)) != SAEURON_OK)
+        return code;
     if (err)
         *err = (saeuron_error){ 0 };
     if (!nn_init(&c, host ? host->isa : NULL, 1, NULL))
@@ -261,15 +265,17 @@ void saeuron_classifier_close(saeuron_classifier *k)
     io_free(&host, k);
 }
 
-size_t saeuron_classes(const saeuron_classifier *k) { return k->net.classes; }
+size_t saeuron_classes(const saeuron_classifier *k) { return k ? k->net.classes : 0; }
 
 const char *saeuron_class_name(const saeuron_classifier *k, size_t i)
 {
-    return k->name && i < k->net.classes ? k->name[i] : NULL;
+    return k && k->name && i < k->net.classes ? k->name[i] : NULL;
 }
 
 uint64_t saeuron_classifier_digest(const saeuron_classifier *k)
 {
+    if (!k)
+        return 0;
     const uint64_t h = tensors_digest(0, &k->file);
     tensors_release(&k->file);
     return h;
@@ -344,5 +350,9 @@ int classifier_judge(saeuron_classifier *k, const unsigned char *rgb, size_t cou
 int saeuron_classify(saeuron_classifier *k, const unsigned char *rgb, size_t count, size_t width,
                      size_t height, float *logits, saeuron_error *err)
 {
+    int code;
+    if ((code = need(k, "k", err)) != SAEURON_OK || (code = need(rgb, "rgb", err)) != SAEURON_OK ||
+        (code = need(logits, "logits", err)) != SAEURON_OK)
+        return code;
     return classifier_judge(k, rgb, count, width, height, logits, NULL, err);
 }

@@ -39,3 +39,8 @@ int fail(saeuron_error *err, int code, const char *format, ...)
     }
     return code;
 }
+
+int need(const void *pointer, const char *argument, saeuron_error *err)
+{
+    return pointer ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "%s must not be NULL", argument);
+}

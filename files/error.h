@@ -14,5 +14,7 @@
 __attribute__((format(printf, 3, 4)))
 #endif
 int fail(saeuron_error *err, int code, const char *format, ...);
+/* SAEURON_EUSAGE, naming the argument, if pointer is NULL; else SAEURON_OK. */
+int need(const void *pointer, const char *argument, saeuron_error *err);
 
 #endif

@@ -801,6 +801,102 @@ static void texts_before_sampling(void)
     done(x);
 }
 
+/* Call number i: a pointer that must be there is NULL, called *name. false: there are no more calls. */
+static bool call_with_null(size_t i, saeuron_context *x, int *code, const char **name, saeuron_error *e)
+{
+    static unsigned char rgb[TINY_PIXELS];
+    static float  v[TINY_LATENT * 2];
+    static int32_t ids[16];
+    const char *const none[2] = { NULL, NULL };
+    const saeuron_host host = tiny_host(&files);
+    const saeuron_forget_options f = { .name = "Sketch" };
+    const saeuron_generate_options o = { .prompts = prompts, .count = 1 };
+    const saeuron_generate_options empty = { .prompts = none, .count = 2 };
+    saeuron_context *out = x;
+    saeuron_classifier *k = (saeuron_classifier *)(void *)v; /* never looked at */
+    size_t W, H, shape[3];
+    switch (i) {
+    case 0: *name = "ctx"; *code = saeuron_open(NULL, &host, "tiny", e); break;
+    case 1: *name = "model_dir"; *code = saeuron_open(&out, &host, NULL, e); break;
+    case 2: *name = "ctx"; *code = saeuron_open_synthetic(NULL, &host, "sd15", e); break;
+    case 3: *name = "name"; *code = saeuron_open_synthetic(&out, &host, NULL, e); break;
+    case 4: *name = "ctx"; *code = saeuron_forget(NULL, &f, e); break;
+    case 5: *name = "options"; *code = saeuron_forget(x, NULL, e); break;
+    case 6: *name = "concept"; *code = saeuron_forget(x, &(saeuron_forget_options){ .top = 1 }, e); break;
+    case 7: *name = "ctx"; *code = saeuron_steer(NULL, TINY_STYLES, 1, 2, e); break;
+    case 8: *name = "hook"; *code = saeuron_steer(x, NULL, 1, 2, e); break;
+    case 9: *name = "ctx"; *code = saeuron_reconstruct(NULL, TINY_STYLES, e); break;
+    case 10: *name = "hook"; *code = saeuron_reconstruct(x, NULL, e); break;
+    case 11: *name = "ctx"; *code = saeuron_use_sae(NULL, TINY_STYLES, "d", NULL, e); break;
+    case 12: *name = "hook"; *code = saeuron_use_sae(x, NULL, "d", NULL, e); break;
+    case 13: *name = "ctx"; *code = saeuron_image_size(NULL, &o, &W, &H, e); break;
+    case 14: *name = "o"; *code = saeuron_image_size(x, NULL, &W, &H, e); break;
+    case 15: *name = "width"; *code = saeuron_image_size(x, &o, NULL, &H, e); break;
+    case 16: *name = "height"; *code = saeuron_image_size(x, &o, &W, NULL, e); break;
+    case 17: *name = "ctx"; *code = saeuron_generate(NULL, &o, rgb, e); break;
+    case 18: *name = "o"; *code = saeuron_generate(x, NULL, rgb, e); break;
+    case 19: *name = "prompts[0]"; *code = saeuron_generate(x, &empty, rgb, e); break;
+    case 20: *name = "o"; *code = saeuron_intermediates(x, NULL, e); break;
+    case 21: *name = "ctx"; *code = saeuron_intermediates(NULL, &o, e); break;
+    case 22: *name = "ctx"; *code = saeuron_memory(NULL, &o, &W, &H, e); break;
+    case 23: *name = "o"; *code = saeuron_memory(x, NULL, &W, &H, e); break;
+    case 24: *name = "work"; *code = saeuron_memory(x, &o, NULL, &H, e); break;
+    case 25: *name = "weights"; *code = saeuron_memory(x, &o, &W, NULL, e); break;
+    case 26: *name = "ctx"; *code = saeuron_tokenize(NULL, "a", ids, NULL, NULL, e); break;
+    case 27: *name = "text"; *code = saeuron_tokenize(x, NULL, ids, NULL, NULL, e); break;
+    case 28: *name = "ids"; *code = saeuron_tokenize(x, "a", NULL, NULL, NULL, e); break;
+    case 29: *name = "ctx"; *code = saeuron_encode_text(NULL, "a", v, e); break;
+    case 30: *name = "text"; *code = saeuron_encode_text(x, NULL, v, e); break;
+    case 31: *name = "states"; *code = saeuron_encode_text(x, "a", NULL, e); break;
+    case 32: *name = "ctx"; *code = saeuron_latent_size(NULL, 16, 16, shape, e); break;
+    case 33: *name = "shape"; *code = saeuron_latent_size(x, 16, 16, NULL, e); break;
+    case 34: *name = "ctx"; *code = saeuron_encode_image(NULL, rgb, 16, 16, v, e); break;
+    case 35: *name = "rgb"; *code = saeuron_encode_image(x, NULL, 16, 16, v, e); break;
+    case 36: *name = "moments"; *code = saeuron_encode_image(x, rgb, 16, 16, NULL, e); break;
+    case 37: *name = "k"; *code = saeuron_classifier_open(NULL, &host, "tiny", e); break;
+    case 38: *name = "dir"; *code = saeuron_classifier_open(&k, &host, NULL, e); break;
+    case 39: *name = "k"; *code = saeuron_classify(NULL, rgb, 1, 16, 16, v, e); break;
+    case 40: *name = "rgb"; *code = saeuron_classify(k, NULL, 1, 16, 16, v, e); break;
+    case 41: *name = "logits"; *code = saeuron_classify(k, rgb, 1, 16, 16, NULL, e); break;
+    default: return false;
+    }
+    CHECK(i != 1 && i != 3 ? out == x : !out, "call %zu: the context", i);
+    return true;
+}
+
+/* A pointer that must be there and is not: SAEURON_EUSAGE and its name, with err or without; nothing, 0 or
+ * NULL of functions without err. The context goes on. */
+static void null_pointers(void)
+{
+    saeuron_error e = { 0 };
+    shot plain, s;
+    const char *name = "";
+    int code = SAEURON_OK;
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    for (size_t i = 0; call_with_null(i, x, &code, &name, &e); i++) {
+        check_error(name, code, SAEURON_EUSAGE, &e, name);
+        CHECK(call_with_null(i, x, &code, &name, NULL) && code == SAEURON_EUSAGE,
+              "call %zu without err: %d", i, code);
+        e = (saeuron_error){ 0 };
+    }
+    float v[2] = { 1, 2 };
+    saeuron_close(NULL);
+    saeuron_remember(NULL);
+    saeuron_mode(NULL, v, v, 2);
+    saeuron_mode(x, NULL, v, 2);
+    saeuron_mode(x, v, NULL, 2);
+    saeuron_classifier_close(NULL);
+    CHECK(v[0] == 1 && v[1] == 2, "saeuron_mode wrote");
+    CHECK(!(saeuron_growth(NULL) > 0) && !saeuron_text_length(NULL) && !saeuron_text_width(NULL) &&
+              !saeuron_token(NULL, 1) && !saeuron_classes(NULL) && !saeuron_class_name(NULL, 0) &&
+              !saeuron_classifier_digest(NULL) && !saeuron_model_digest(NULL) && !saeuron_kernels(NULL),
+          "something comes of NULL");
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
+    CHECK(same(&plain, &s), "NULL left something behind");
+    done(x);
+}
+
 /* The tidy folder, one tensor of a network so many times as large. */
 static void make_large(const char *network, const char *file, const char *name, float factor)
 {
@@ -1275,9 +1371,8 @@ const test_case saeuron_tests[] = {
     { "text_allocations_fail", text_allocations_fail }, { "image_allocations_fail", image_allocations_fail },
     { "one_allocation", one_allocation }, { "cancels", cancels }, { "taps_change", taps_change },
     { "environment", environment }, { "environment_of_pool", environment_of_pool },
-    { "option_errors", option_errors },
+    { "option_errors", option_errors }, { "null_pointers", null_pointers },
     { "texts_before_sampling", texts_before_sampling }, { "not_finite_on_the_way", not_finite_on_the_way },
-    { "option_errors", option_errors }, { "not_finite_on_the_way", not_finite_on_the_way },
     { "impossible_noise", impossible_noise },
     { "sizes", sizes }, { "text", text }, { "image_bits", image_bits }, { "image_sizes", image_sizes },
     { "image_moments", image_moments }, { "image_fails", image_fails }, { "not_square", not_square },

@@ -987,7 +987,8 @@ static void bad_settings_are_refused(void)
     train_config k = good;
     k.d = 1 << 20;
     k.n = 1 << 26;
-    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_ENOMEM && test_holds(e.text, "memory|batch or n"),
+    CHECK(trainer_open(&t, NULL, &k, 1, NULL, &e) == SAEURON_ENOMEM &&
+              test_holds(e.text, "memory|batch or n"),
           "\"%s\"", e.text);
 }
 
