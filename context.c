@@ -46,10 +46,26 @@ static int configure_clip(void *t, json o, const char *path, saeuron_error *err)
 {
     return clip_configure(t, o, path, err);
 }
+/* Saved by a diffusers older than 0.9. */
+static bool saved_before_0_9(config *c)
+{
+    char version[32];
+    config_string(c, "_diffusers_version", "", version, sizeof version);
+    return !strncmp(version, "0.", 2) && version[2] >= '0' && version[2] < '9' &&
+           (version[3] < '0' || version[3] > '9');
+}
+
+/* StableDiffusionPipeline takes 64 for a smaller sample_size of an old UNet. */
 static int configure_unet(void *u, json o, const char *path, saeuron_error *err)
 {
-    return unet_configure(u, o, path, err);
+    config c = { .object = o, .path = path, .err = err };
+    unet  *net = u;
+    const int code = unet_configure(net, o, path, err);
+    if (!code && saved_before_0_9(&c) && net->sample_size < 64)
+        net->sample_size = 64;
+    return code ? code : c.code;
 }
+
 static int configure_vae(void *v, json o, const char *path, saeuron_error *err)
 {
     return vae_configure(v, o, path, err);

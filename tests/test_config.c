@@ -241,6 +241,27 @@ static void config_keys(void)
     }
 }
 
+/* StableDiffusionPipeline draws 64 latents a side where an old UNet's sample_size is smaller. */
+static void old_sample_size(void)
+{
+    static const struct { const char *version; size_t side; } cases[] = {
+        { "0.2.4", 128 }, { "0.8.1", 128 }, { "0.9.0", 16 }, { "0.10.2", 16 }, { "0.42.1", 16 },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[64];
+        size_t W, H;
+        saeuron_error e = { 0 };
+        const saeuron_generate_options o = { .count = 1 };
+        snprintf(text, sizeof text, "{\"_diffusers_version\": \"%s\",", cases[i].version);
+        tiny_make(&files);
+        tiny_edit(&files, "unet/config.json", "{", text);
+        saeuron_context *x = opened(NULL, 1);
+        CHECK(!saeuron_image_size(x, &o, &W, &H, &e) && W == cases[i].side && H == W, "%s: %zu pixels",
+              cases[i].version, W);
+        done(x);
+    }
+}
+
 /* A config saved by Flax (CompVis v1-4) holds few keys; what is absent is diffusers' default. */
 static void absent_keys(void)
 {
@@ -263,5 +284,6 @@ static void absent_keys(void)
 const test_case config_tests[] = {
     { "config_errors", config_errors }, { "no_objects", no_objects },
     { "configs_accepted", configs_accepted },
-    { "config_keys", config_keys }, { "absent_keys", absent_keys }, { NULL, NULL },
+    { "config_keys", config_keys }, { "absent_keys", absent_keys },
+    { "old_sample_size", old_sample_size }, { NULL, NULL },
 };
