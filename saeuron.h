@@ -121,8 +121,8 @@ typedef struct saeuron_generate_options {
 int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_options *o, size_t *width,
                        size_t *height, saeuron_error *err);
 /* rgb [count,height,width,3], rows from the top, of the caller; NULL: nothing is decoded.
- * StableDiffusionPipeline.__call__ with DDIM, eta 0. SAEURON_EIO, whatever was drawn, when a file of the model
- * or an SAE was written to since it was opened. */
+ * StableDiffusionPipeline.__call__ with DDIM, eta 0. SAEURON_EIO, whatever was drawn, when a file of the
+ * model or an SAE was written to since it was opened. */
 int saeuron_generate(saeuron_context *ctx, const saeuron_generate_options *o, unsigned char *rgb,
                      saeuron_error *err);
 /* Calls o->tap for each name that saeuron_generate will show it, before anything is computed: values are

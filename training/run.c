@@ -440,8 +440,8 @@ static int look_at_folder(run *r, bool *done, saeuron_error *err)
     for (size_t i = 0; i < sizeof parts / sizeof *parts && *done && !code; i++)
         if (!io_exists(r->host, parts[i]))
             code = fail(err, SAEURON_EFORMAT,
-                        "%s: is missing of a finished run: put it back, or remove %s to train again", parts[i],
-                        r->summary);
+                        "%s: is missing of a finished run: put it back, or remove %s to train again",
+                        parts[i], r->summary);
     return code;
 }
 
