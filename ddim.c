@@ -28,14 +28,15 @@ static void scaled_linear(float *alphas, size_t n, double start, double end)
     }
 }
 
-/* Schedulers whose models diffusers lets DDIM sample (KarrasDiffusionSchedulers), and their Flax twins.
- * Distilled (LCM, TCD) and flow-matching models need their own. */
+/* Schedulers whose models diffusers lets DDIM sample (DDIMScheduler is among their _compatibles), and their
+ * Flax twins. Distilled (LCM, TCD) and flow-matching models need their own. */
 static bool compatible(const char *name)
 {
     static const char *const known[] = {
         "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "HeunDiscrete", "EulerAncestralDiscrete",
         "DPMSolverMultistep", "DPMSolverSinglestep", "KDPM2Discrete", "KDPM2AncestralDiscrete",
-        "DEISMultistep", "UniPCMultistep", "DPMSolverSDE"
+        "DEISMultistep", "UniPCMultistep", "DPMSolverSDE", "DDIMParallel", "DDPMParallel", "SASolver",
+        "DPMSolverMultistepInverse"
     };
     const char *const bare = strncmp(name, "Flax", 4) ? name : name + 4;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -63,7 +64,7 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
         "noise_sampler_seed", "predict_x0", "predict_epsilon", "shift_terminal", "sigma_max", "sigma_min",
         "solver_order", "solver_p", "solver_type", "time_shift_type", "timestep_type", "timestep_values",
         "tensor_format", "use_beta_sigmas", "use_dynamic_shifting", "use_exponential_sigmas",
-        "use_karras_sigmas", "use_lu_lambdas", NULL
+        "use_karras_sigmas", "use_lu_lambdas", "predictor_order", "corrector_order", "tau_func", NULL
     };
     config c = { .object = object, .path = path, .err = err };
     double start, end;
@@ -77,7 +78,6 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
                       path, type);
     config_known(&c, read, ignored);
     config_only(&c, "beta_schedule", "\"scaled_linear\"");
-    config_only(&c, "timestep_spacing", "\"leading\"");
     config_only(&c, "trained_betas", "null");
     config_only(&c, "thresholding", "false");
     config_only(&c, "rescale_betas_zero_snr", "false");
@@ -93,6 +93,12 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
                       "%s: a %.47s without \"clip_sample\", where diffusers' DDIM would clip: add "
                       "\"clip_sample\": false",
                       path, type);
+    config_string(&c, "timestep_spacing", "leading", type, sizeof type);
+    d->spacing = !strcmp(type, "linspace") ? LINSPACE : !strcmp(type, "trailing") ? TRAILING : LEADING;
+    if (!c.code && d->spacing == LEADING && strcmp(type, "leading"))
+        c.code = fail(err, SAEURON_EFORMAT,
+                      "%s: \"timestep_spacing\" is %.20s; leading, linspace and trailing are supported", path,
+                      type);
     config_string(&c, "prediction_type", "epsilon", type, sizeof type);
     d->prediction = strcmp(type, "v_prediction") ? PREDICT_EPSILON : PREDICT_V;
     if (!c.code && d->prediction == PREDICT_EPSILON && strcmp(type, "epsilon"))
@@ -111,16 +117,44 @@ int ddim_configure(ddim *d, json object, const char *path, saeuron_error *err)
     return c.code;
 }
 
+/* x >= 0 to the nearest whole number, ties to even   (numpy.round) */
+static int round_even(double x)
+{
+    const int    whole = (int)x;
+    const double rest = x - whole;
+    return whole + (rest > 0.5 || (rest == 0.5 && whole % 2));
+}
+
+/* The timestep of step i of n, of N: numpy.linspace(0, N - 1, n) backwards, or numpy.arange(N, 0, -N / n)
+ * less 1, each rounded from the double that numpy computes. */
+static int linspace(size_t i, size_t n, size_t N)
+{
+    if (i == 0)
+        return n == 1 ? 0 : (int)N - 1;
+    return round_even((double)(n - 1 - i) * ((double)(N - 1) / (double)(n - 1)));
+}
+static int trailing(size_t i, size_t n, size_t N)
+{
+    const double delta = ((double)N - (double)N / (double)n) - (double)N;
+    return round_even((double)N + (double)i * delta) - 1;
+}
+
 /* EQ 5: evenly spaced, the largest first */
 int ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err)
 {
-    if (steps < 1 || steps > d->train_steps)
-        return fail(err, SAEURON_EUSAGE, "steps must be from 1 to %zu", d->train_steps);
-    const size_t ratio = d->train_steps / steps;
+    const size_t N = d->train_steps;
+    if (steps < 1 || steps > N)
+        return fail(err, SAEURON_EUSAGE, "steps must be from 1 to %zu", N);
+    if (d->spacing == TRAILING && (double)N / ((double)N / (double)steps) > (double)steps)
+        return fail(err, SAEURON_EUSAGE,
+                    "%zu steps with timestep_spacing trailing: %zu / %zu is rounded, and diffusers goes on "
+                    "to timestep -1: use another number of steps", steps, N, steps);
     d->steps = steps;
     for (size_t i = 0; i < steps; i++)
-        d->timesteps[i] = (int)((steps - 1 - i) * ratio) + d->steps_offset;
-    if ((size_t)d->timesteps[0] >= d->train_steps) /* 1,000 steps, offset 1: diffusers fails, too */
+        d->timesteps[i] = d->spacing == LINSPACE ? linspace(i, steps, N)
+                        : d->spacing == TRAILING ? trailing(i, steps, N)
+                        : (int)((steps - 1 - i) * (N / steps)) + d->steps_offset;
+    if ((size_t)d->timesteps[0] >= N) /* 1,000 steps, offset 1: diffusers fails, too */
         return fail(err, SAEURON_EUSAGE,
                     "%zu steps with steps_offset %d begin at timestep %d, past the last: use fewer steps",
                     steps, d->steps_offset, d->timesteps[0]);

@@ -9,10 +9,11 @@
 #include "files/json.h"
 
 enum { PREDICT_EPSILON, PREDICT_V };
+enum { LEADING, LINSPACE, TRAILING }; /* timestep_spacing */
 
 typedef struct ddim {
     size_t train_steps, steps;
-    int    prediction;
+    int    prediction, spacing;
     bool   set_alpha_to_one;
     int    steps_offset;
     float  alphas_cumprod[1000];
@@ -21,7 +22,9 @@ typedef struct ddim {
 
 /* Reads the object of a saved scheduler, DDIM's or one that is trained alike; others are refused. */
 int  ddim_configure(ddim *d, json object, const char *path, saeuron_error *err);
-/* Fills timesteps, "leading": (steps-1-i) (1000 / steps) + steps_offset, i = 0 .. steps-1. */
+/* Fills timesteps, i = 0 .. steps-1. "leading": (steps-1-i) (1000 / steps) + steps_offset; "linspace": from
+ * 999 to 0; "trailing": from 999 by 1000 / steps; both rounded, without the offset. SAEURON_EUSAGE for a
+ * number of steps that has no such timesteps. */
 int  ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err);
 /* x [n] becomes the sample at the next timestep; e [n] is the model's output at step i (eta 0). Equation:
  * DDIM 12, x = sqrt(a') x0 + sqrt(1 - a') noise. */

@@ -544,7 +544,8 @@ static int map_steps(sampling *s, size_t hook)
         if (must_fit && known->timesteps[i] != t)
             return fail(s->err, SAEURON_EUSAGE,
                         "the statistics at %s are of timestep %d at step %zu, where this model's scheduler "
-                        "has %d (see steps_offset in it): use map_steps to take the nearest timestep's",
+                        "has %d (see steps_offset and timestep_spacing in it): use map_steps to take the "
+                        "nearest timestep's",
                         a->hook, known->timesteps[i], i, t);
     }
     return SAEURON_OK;

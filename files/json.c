@@ -4,8 +4,8 @@
  *
  * Not here: what a member means (every reader of a config file), decimal numbers (decimal.c), files
  * (system.c).
- * Source: RFC 8259. json_open checks everything once; the walkers after it rely on that and stay short.
- * Nothing here allocates. */
+ * Source: RFC 8259, and the three words beyond it that Python's json module writes. json_open checks
+ * everything once; the walkers after it rely on that and stay short. Nothing here allocates. */
 #include "files/json.h"
 #include "files/decimal.h"
 #include "files/utf8.h"
@@ -126,8 +126,6 @@ static void skip_space(const char **at, const char *end)
         (*at)++;
 }
 
-static const char not_finite[] = "JSON has no NaN and no Infinity: write a finite number";
-
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static bool scan_digits(scan *s)
@@ -145,8 +143,6 @@ static bool scan_number(scan *s)
 {
     if (*s->at == '-')
         s->at++;
-    if (s->at < s->end && (*s->at == 'I' || *s->at == 'N'))
-        return refuse(s, not_finite);
     if (s->at < s->end && *s->at == '0') {
         s->at++;
         if (s->at < s->end && is_digit(*s->at))
@@ -279,6 +275,15 @@ static bool scan_container(scan *s, int depth)
     }
 }
 
+/* "-" and what follows it: a number, or the infinity that Python writes. */
+static bool scan_negative(scan *s)
+{
+    if (s->end - s->at < 2 || s->at[1] != 'I')
+        return scan_number(s);
+    s->at++;
+    return scan_word(s, "Infinity");
+}
+
 /* One value at s->at, no white space before it. */
 static bool scan_value(scan *s, int depth)
 {
@@ -292,10 +297,11 @@ static bool scan_value(scan *s, int depth)
     case 't': return scan_word(s, "true");
     case 'f': return scan_word(s, "false");
     case 'n': return scan_word(s, "null");
-    case 'N':
-    case 'I': return refuse(s, not_finite);
+    case 'N': return scan_word(s, "NaN");
+    case 'I': return scan_word(s, "Infinity");
+    case '-': return scan_negative(s);
     default:
-        if (*s->at == '-' || is_digit(*s->at))
+        if (is_digit(*s->at))
             return scan_number(s);
         return refuse(s, "expected a value");
     }
@@ -376,6 +382,8 @@ char json_kind(json v)
 {
     if (!v.at)
         return 0;
+    if (*v.at == 'I' || (*v.at == '-' && v.at[1] == 'I'))
+        return 'N';
     return *v.at == '-' || is_digit(*v.at) ? '0' : *v.at;
 }
 

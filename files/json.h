@@ -14,14 +14,14 @@
  * is allowed everywhere below, has kind 0 and holds nothing. */
 typedef struct json { const char *at, *end; } json;
 
-/* Checks that text[0..size) is one JSON value (RFC 8259) in UTF-8, at most 64 deep, and returns a view of it,
- * valid while text is. A key must not stand twice in an object; this is checked for the first JSON_KEYS keys
+/* Checks that text[0..size) is one JSON value in UTF-8 (RFC 8259, and NaN, Infinity, -Infinity, which Python
+ * writes), at most 64 deep, and returns a view of it, valid while text is. A key must not stand twice in an object; this is checked for the first JSON_KEYS keys
  * of an object and of those around it together. path is for messages. */
 #define JSON_KEYS 1024
 int  json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
 /* The same of a file that must hold an object. */
 int  json_open_object(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
-char json_kind(json v);                        /* '{' '[' '"' '0' 't' 'f' 'n' */
+char json_kind(json v);                        /* '{' '[' '"' '0' 't' 'f' 'n'; 'N': NaN, Infinity */
 bool json_get(json object, const char *key, json *value);          /* false when absent or not an object */
 size_t json_length(json v);                    /* members or elements */
 

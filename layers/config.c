@@ -12,10 +12,16 @@ bool config_has(const config *c, const char *key)
     return json_get(c->object, key, &v) && json_kind(v) != 'n';
 }
 
-/* The value of key, if it is there, is not null and nothing failed before. */
+/* The value of key, if it is there, is not null and nothing failed before. Infinities are an error. */
 static bool config_get(config *c, const char *key, json *v)
 {
-    return !c->code && json_get(c->object, key, v) && json_kind(*v) != 'n';
+    if (c->code || !json_get(c->object, key, v) || json_kind(*v) == 'n')
+        return false;
+    if (json_kind(*v) == 'N')
+        c->code = fail(c->err, SAEURON_EFORMAT,
+                       "%s: \"%s\" is infinite or no number: write its value, or null for the default",
+                       c->path, key);
+    return !c->code;
 }
 
 size_t config_size(config *c, const char *key, size_t absent, size_t low, size_t high)

@@ -21,6 +21,7 @@ import argparse
 import glob
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -367,6 +368,12 @@ class Check:
             "DDPM that clips": {"_class_name": "DDPMScheduler", "clip_sample": True, "variance_type": "fixed_small", "steps_offset": 1},
             "Euler": {"_class_name": "EulerDiscreteScheduler", "clip_sample": False, "interpolation_type": "linear", "set_alpha_to_one": False,
                       "steps_offset": 1, "timestep_spacing": "leading", "use_karras_sigmas": True},
+            "Euler, from PNDM": {"_class_name": "EulerDiscreteScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
+                                 "skip_prk_steps": True, "timestep_spacing": "linspace"},
+            "DPM-Solver, from PNDM": {"_class_name": "DPMSolverMultistepScheduler", "clip_sample": False, "lambda_min_clipped": -math.inf,
+                                      "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "linspace"},
+            "trailing": {"_class_name": "DDIMScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1, "timestep_spacing": "trailing"},
+            "parallel": {"_class_name": "DDIMParallelScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
             "v-prediction": {"_class_name": "DDIMScheduler", "clip_sample": False, "prediction_type": "v_prediction", "set_alpha_to_one": False, "steps_offset": 1},
         }
         worst = 0

@@ -69,7 +69,7 @@ static void config_errors(void)
         { s, "\"num_train_timesteps\": 1000", "\"num_train_timesteps\": 500",
           "\"num_train_timesteps\" must be 1000" },
         { s, "\"steps_offset\": 1", "\"prediction_type\": \"sample\"", "prediction_type|sample" },
-        { s, "\"steps_offset\": 1", "\"timestep_spacing\": \"trailing\"", "timestep_spacing" },
+        { s, "\"steps_offset\": 1", "\"timestep_spacing\": \"log\"", "timestep_spacing" },
         { s, "\"steps_offset\": 1", "\"rescale_betas_zero_snr\": true", "rescale_betas_zero_snr" },
         { s, "\"steps_offset\": 1", "\"steps_ofset\": 1", "steps_ofset|unknown" },
         { s, "\"clip_sample\": false,", "", "clip_sample|PNDMScheduler" },

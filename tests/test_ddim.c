@@ -90,19 +90,59 @@ static void schedule(void)
     golden_close(&g);
 }
 
+/* The hash (FNV-1a) of all timesteps of 1, 2, ..., 1000 steps as diffusers 0.42.1 has them, without the
+ * numbers of steps for which it makes one more; and some in full, ties and the last one among them. */
+static void spacings(void)
+{
+    static const struct { const char *name; uint64_t hash; size_t refused; int of3[3], of16[16]; } cases[] = {
+        { "linspace", UINT64_C(0x8a0c265a5a9ebeec), 0, { 999, 500, 0 },
+          { 999, 932, 866, 799, 733, 666, 599, 533, 466, 400, 333, 266, 200, 133, 67, 0 } },
+        { "trailing", UINT64_C(0x5682ed7db9a3366a), 62, { 999, 666, 332 },
+          { 999, 937, 874, 811, 749, 687, 624, 561, 499, 437, 374, 311, 249, 187, 124, 61 } },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        static ddim d;
+        char text[256];
+        json v;
+        uint64_t hash = UINT64_C(0xCBF29CE484222325);
+        size_t   refused = 0;
+        snprintf(text, sizeof text, "{\"beta_schedule\": \"scaled_linear\", \"clip_sample\": false, "
+                 "\"steps_offset\": 1, \"timestep_spacing\": \"%s\"}", cases[k].name);
+        CHECK(!json_open(&v, text, strlen(text), "s", &err) && !ddim_configure(&d, v, "s", &err), "%s",
+              err.text);
+        for (size_t n = 1; n <= 1000; n++) {
+            if (ddim_set_timesteps(&d, n, &err)) {
+                CHECK(strstr(err.text, "another number of steps"), "%zu: %s", n, err.text);
+                refused++;
+                continue;
+            }
+            for (size_t i = 0; i < n; i++)
+                hash = (hash ^ (uint64_t)d.timesteps[i]) * UINT64_C(0x100000001B3);
+            for (size_t i = 0; i < n && (n == 3 || n == 16); i++) {
+                const int want = n == 3 ? cases[k].of3[i] : cases[k].of16[i];
+                CHECK(d.timesteps[i] == want, "%s: step %zu of %zu is at %d, not %d", cases[k].name, i, n,
+                      d.timesteps[i], want);
+            }
+        }
+        CHECK(hash == cases[k].hash && refused == cases[k].refused,
+              "%s: hash %016" PRIx64 ", %zu numbers of steps refused", cases[k].name, hash, refused);
+    }
+}
+
 #define BETAS                                                                            \
     "\"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\", \"beta_start\": 0.00085, " \
     "\"num_train_timesteps\": 1000"
 
 /* What DDIMScheduler.from_config makes of a saved scheduler, written out in full. */
-static void as_ddim(const char *what, picture *s, int offset, bool to_one, const char *prediction)
+static void as_ddim(const char *what, picture *s, int offset, bool to_one, const char *prediction,
+                    const char *spacing)
 {
     char text[512];
     snprintf(text, sizeof text,
              "{\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, "
              "\"prediction_type\": \"%s\", \"rescale_betas_zero_snr\": false, \"set_alpha_to_one\": %s, "
-             "%s\"thresholding\": false, \"timestep_spacing\": \"leading\", \"trained_betas\": null}",
-             prediction, to_one ? "true" : "false", offset ? "\"steps_offset\": 1, " : "");
+             "%s\"thresholding\": false, \"timestep_spacing\": \"%s\", \"trained_betas\": null}",
+             prediction, to_one ? "true" : "false", offset ? "\"steps_offset\": 1, " : "", spacing);
     tiny_text(&files, SCHEDULER, text);
     draw(what, s);
 }
@@ -112,51 +152,68 @@ static void as_ddim(const char *what, picture *s, int offset, bool to_one, const
  * the file). */
 static void schedulers(void)
 {
-    static const struct { const char *text; int offset; bool to_one, v; } cases[] = {
+    static const struct { const char *text; int offset; bool to_one, v; const char *spacing; } cases[] = {
         /* SD 1.5 */
         { "\"_class_name\": \"PNDMScheduler\", \"_diffusers_version\": \"0.6.0\", " BETAS ", "
           "\"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, \"trained_betas\": "
-          "null, \"clip_sample\": false", 1, false, false },
+          "null, \"clip_sample\": false", 1, false, false, "leading" },
         { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"clip_sample_range\": "
           "1.0, \"dynamic_thresholding_ratio\": 0.995, \"prediction_type\": \"epsilon\", "
           "\"sample_max_value\": 1.0, \"set_alpha_to_one\": false, \"skip_prk_steps\": true, "
-          "\"steps_offset\": 1, \"thresholding\": false, \"trained_betas\": null", 1, false, false },
+          "\"steps_offset\": 1, \"thresholding\": false, \"trained_betas\": null", 1, false, false,
+          "leading" },
         /* SD 2.1, saved by Flax, loaded as DDIM; and 2.1-base */
         { "\"_class_name\": \"FlaxDDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
           "\"v_prediction\", \"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, "
-          "\"trained_betas\": null", 1, false, true },
+          "\"trained_betas\": null", 1, false, true, "leading" },
         { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
           "\"interpolation_type\": \"linear\", \"prediction_type\": \"epsilon\", \"sample_max_value\": 1.0, "
           "\"set_alpha_to_one\": false, \"skip_prk_steps\": true, \"steps_offset\": 1, "
           "\"timestep_spacing\": \"leading\", \"trained_betas\": null, \"use_karras_sigmas\": true", 1, false,
-          false },
+          false, "leading" },
         /* fine-tuned and re-saved */
         { "\"_class_name\": \"LMSDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
           "\"set_alpha_to_one\": false, \"timestep_values\": null, \"tensor_format\": \"pt\", "
-          "\"trained_betas\": null", 0, false, false },
+          "\"trained_betas\": null", 0, false, false, "leading" },
         { "\"_class_name\": \"PNDMScheduler\", " BETAS ", \"clip_sample\": false, \"skip_prk_steps\": true, "
-          "\"trained_betas\": null", 0, true, false },
+          "\"trained_betas\": null", 0, true, false, "leading" },
         { "\"_class_name\": \"DDPMScheduler\", " BETAS ", \"clip_sample\": true, \"variance_type\": "
-          "\"fixed_small\", \"steps_offset\": 0", 1, true, false },
+          "\"fixed_small\", \"steps_offset\": 0", 1, true, false, "leading" },
         { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"algorithm_type\": "
           "\"dpmsolver++\", \"clip_sample\": false, \"dynamic_thresholding_ratio\": 0.995, "
           "\"euler_at_final\": false, " "\"final_sigmas_type\": \"zero\", \"flow_shift\": 1.0, "
           "\"lower_order_final\": true, \"solver_order\": 2, \"solver_type\": \"midpoint\", "
           "\"steps_offset\": 1, \"thresholding\": false, \"use_lu_lambdas\": false, \"use_flow_sigmas\": "
-          "false, \"variance_type\": null", 1, true, false },
+          "false, \"variance_type\": null", 1, true, false, "leading" },
         { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
           "\"disable_corrector\": [], \"predict_x0\": true, \"solver_p\": null, \"solver_type\": \"bh2\", "
           "\"use_beta_sigmas\": false, \"use_exponential_sigmas\": false, \"set_alpha_to_one\": false, "
-          "\"steps_offset\": 1", 1, false, false },
+          "\"steps_offset\": 1", 1, false, false, "leading" },
+        /* PNDM of SD 1.5 given to another class, and saved again */
+        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"lambda_min_clipped\": -Infinity, \"sigma_max\": Infinity, \"sigma_min\": NaN, "
+          "\"set_alpha_to_one\": false, \"steps_offset\": 1, \"timestep_spacing\": \"linspace\"", 1, false,
+          false, "linspace" },
+        { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"rescale_betas_zero_snr\": false, \"set_alpha_to_one\": false, \"steps_offset\": 1, "
+          "\"timestep_spacing\": \"trailing\", \"timestep_type\": \"discrete\"", 1, false, false,
+          "trailing" },
+        { "\"_class_name\": \"DDIMParallelScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"set_alpha_to_one\": false, \"steps_offset\": 1, \"timestep_spacing\": null", 1, false, false,
+          "leading" },
+        { "\"_class_name\": \"SASolverScheduler\", " BETAS ", \"clip_sample\": false, "
+          "\"corrector_order\": 2, \"predictor_order\": 2, \"tau_func\": null, \"set_alpha_to_one\": "
+          "false, \"steps_offset\": 1", 1, false, false, "leading" },
     };
     static char text[1024];
     picture wanted, plain;
     tiny_make(&files);
-    as_ddim("DDIM", &plain, 1, false, "epsilon");
+    as_ddim("DDIM", &plain, 1, false, "epsilon", "leading");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         as_ddim("DDIM in full", &wanted, cases[i].offset, cases[i].to_one,
-                cases[i].v ? "v_prediction" : "epsilon");
-        CHECK(same_picture(&wanted, &plain) == (cases[i].offset && !cases[i].to_one && !cases[i].v),
+                cases[i].v ? "v_prediction" : "epsilon", cases[i].spacing);
+        const bool like_plain = cases[i].offset && !cases[i].to_one && !cases[i].v;
+        CHECK(same_picture(&wanted, &plain) == (like_plain && !strcmp(cases[i].spacing, "leading")),
               "case %zu draws what another schedule draws", i);
         snprintf(text, sizeof text, "{%s}", cases[i].text);
         tiny_text(&files, SCHEDULER, text);
@@ -206,7 +263,7 @@ static void schedulers_refused(void)
         { "\"_class_name\": \"UniPCMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
           "\"prediction_type\": \"flow_prediction\"", "prediction_type|flow_prediction" },
         { "\"_class_name\": \"EulerDiscreteScheduler\", " BETAS ", \"clip_sample\": false, "
-          "\"timestep_spacing\": \"linspace\"", "timestep_spacing" },
+          "\"timestep_spacing\": \"karras\"", "timestep_spacing|karras" },
         { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
           "\"v_prediction\", \"trained_betas\": [0.1, 0.2]", "trained_betas" },
         { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"prediction_type\": "
@@ -224,9 +281,11 @@ static void schedulers_refused(void)
           "skip_prk_stepz|unknown" },
         { "\"_class_name\": \"PNDMScheduler\", \"num_train_timesteps\": 1000, \"clip_sample\": false",
           "beta_schedule" },
-        /* Python's, no JSON */
-        { "\"_class_name\": \"DPMSolverMultistepScheduler\", " BETAS ", \"clip_sample\": false, "
-          "\"lambda_min_clipped\": -Infinity", "line 1" },
+        /* Python's words, where the key counts */
+        { "\"_class_name\": \"DDIMScheduler\", \"beta_schedule\": \"scaled_linear\", \"clip_sample\": "
+          "false, \"beta_start\": -Infinity", "beta_start|infinite|null" },
+        { "\"_class_name\": \"DDIMScheduler\", " BETAS ", \"clip_sample\": false, \"trained_betas\": "
+          "NaN", "trained_betas|infinite|null" },
     };
     char text[512], words[128];
     tiny_make(&files);
@@ -240,6 +299,7 @@ static void schedulers_refused(void)
 }
 
 const test_case ddim_tests[] = {
-    { "schedule", schedule }, { "schedulers", schedulers }, { "offset_of_statistics", offset_of_statistics },
-    { "schedulers_refused", schedulers_refused }, { NULL, NULL },
+    { "schedule", schedule }, { "spacings", spacings }, { "schedulers", schedulers },
+    { "offset_of_statistics", offset_of_statistics }, { "schedulers_refused", schedulers_refused },
+    { NULL, NULL },
 };

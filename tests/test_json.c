@@ -22,7 +22,7 @@ static void json_accepts(void)
         "0", "-0", "-1.5e+10", "1E5", "\"\"", "true", "false", "null", "[]", "{}", " \t\r\n[ 1 , 2 ] ",
         "[[],[[]],{}]",
         "{\"a\":{\"a\":1},\"b\":[{\"a\":2},{\"a\":3}]}", "\"\\u00e9\\uD83D\\uDE00\\n\\/\"",
-        "\"\xC3\xA9\xF0\x9F\x98\x80\x7F\"", "\"\\u0000\"",
+        "\"\xC3\xA9\xF0\x9F\x98\x80\x7F\"", "\"\\u0000\"", "NaN", "Infinity", "[-Infinity,-1,NaN]",
     };
     json v;
     saeuron_error e;
@@ -43,8 +43,9 @@ static void json_refuses(void)
         { "{\"a\" 1}", "':'" }, { "[1}", "',' or ']'" }, { "]", "expected a value" },
         { "01", "begin with 0" }, { "-", "digit" }, { "1.", "digit" },
         { ".5", "expected a value" }, { "+1", "expected a value" }, { "1e", "digit" }, { "1e+", "digit" },
-        { "NaN", "no NaN" }, { "-NaN", "no NaN" }, { "Infinity", "finite number" },
-        { "[1, -Infinity]", "no Infinity" }, { "nan", "expected a value" },
+        { "Nan", "expected a value" }, { "nan", "expected a value" }, { "Infinit", "expected a value" },
+        { "-Inf", "expected a value" }, { "-NaN", "digit" }, { "+Infinity", "expected a value" },
+        { "NaN1", "follows" },
         { "\"a", "inside a string" }, { "\"\\", "escape" }, { "\"\\x\"", "escape" },
         { "\"\\u12g4\"", "hexadecimal" }, { "\"\\u12", "hexadecimal" },
         { "\"\\uD800\"", "surrogate" }, { "\"\\uD800x\"", "surrogate" },
@@ -123,6 +124,14 @@ static void json_walks(void)
           "found what is not there");
     CHECK(!json_number(v, &d) && json_length(x) == 0 && json_kind((json){ NULL, NULL }) == 0, "wrong kinds");
     CHECK(!open_text(&v, "[]", NULL) && json_length(v) == 0, "an empty array has elements");
+    int64_t whole;
+    CHECK(!open_text(&v, "{\"a\":[-Infinity,NaN , Infinity]}", NULL) && json_get(v, "a", &a),
+          "Python's words");
+    n = 0;
+    for (json_iter it = json_begin(a); json_next(&it, &k, &x); n++)
+        CHECK(json_kind(x) == 'N' && !json_number(x, &d) && !json_integer(x, &whole), "element %d is %c", n,
+              json_kind(x));
+    CHECK(n == 3, "%d of Python's words", n);
 }
 
 static void json_strings(void)
