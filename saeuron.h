@@ -154,8 +154,8 @@ int saeuron_latent_size(const saeuron_context *ctx, size_t width, size_t height,
  * encoder. progress is asked once, at the end. */
 int saeuron_encode_image(saeuron_context *ctx, const unsigned char *rgb, size_t width, size_t height,
                          float *moments, saeuron_error *err);
-/* latents [n] from the first n = C h w moments, the mean: shifted and scaled as saeuron_generate's noise and
- * latents are. Both may be the same memory. */
+/* latents [n] from the first n = C h w moments, the mean: scaled as saeuron_generate's noise and latents
+ * are. Both may be the same memory. */
 void saeuron_mode(const saeuron_context *ctx, float *latents, const float *moments, size_t n);
 
 /* ---- classifiers ---- */

@@ -37,11 +37,16 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
 {
     static const char *const read[] = {
         "latent_channels", "out_channels", "block_out_channels", "layers_per_block", "norm_num_groups",
-        "scaling_factor", "shift_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention",
-        "act_fn", "down_block_types", "up_block_types", "in_channels", "latents_mean", "latents_std", NULL
+        "scaling_factor", "use_quant_conv", "use_post_quant_conv", "mid_block_add_attention", "act_fn",
+        "down_block_types", "up_block_types", "in_channels", NULL
     };
-    /* The side of training images; whether float16 is widened to decode, which here it always is. */
-    static const char *const ignored[] = { "sample_size", "force_upcast", NULL };
+    static const char *const ignored[] = {
+        /* the side of training images; whether float16 is widened to decode, which here it always is */
+        "sample_size", "force_upcast",
+        /* other pipelines' ways of scaling: neither AutoencoderKL nor StableDiffusionPipeline, nor
+         * StableDiffusionImg2ImgPipeline, reads them */
+        "shift_factor", "latents_mean", "latents_std", NULL
+    };
     config c = { .object = object, .path = path, .err = err };
 
     memset(v, 0, sizeof *v);
@@ -49,16 +54,12 @@ int vae_configure(vae *v, json object, const char *path, saeuron_error *err)
     config_only(&c, "act_fn", "\"silu\"");
     config_only(&c, "in_channels", "3");
     config_only(&c, "out_channels", "3");
-    /* other pipelines' way of scaling, which StableDiffusionPipeline would pass by */
-    config_only(&c, "latents_mean", "null");
-    config_only(&c, "latents_std", "null");
     v->latent_channels = config_size(&c, "latent_channels", 4, 1, 64);
     v->levels = config_sizes(&c, "block_out_channels", 64, v->channels,
                              config_has(&c, "block_out_channels") ? 0 : 1);
     v->layers          = config_size(&c, "layers_per_block", 1, 1, LAYERS - 1);
     v->groups          = config_size(&c, "norm_num_groups", 32, 1, 1024);
     v->scaling_factor  = config_positive(&c, "scaling_factor", 0.18215f);
-    v->shift_factor    = config_float(&c, "shift_factor", 0);
     v->quant           = config_bool(&c, "use_quant_conv", true);
     v->post_quant      = config_bool(&c, "use_post_quant_conv", true);
     v->mid_attention   = config_bool(&c, "mid_block_add_attention", true);
@@ -229,13 +230,11 @@ static void resnets(nn *c, const vae_level *l, size_t layers, pair *at, size_t B
 
 /* ---- decoder ---- */
 
-/* z / scaling_factor + shift_factor: what StableDiffusionPipeline does before decode. */
+/* z / scaling_factor: what StableDiffusionPipeline does before decode. */
 static void unscale(const vae *v, float *y, const float *z, size_t n)
 {
-    for (size_t i = 0; y && i < n; i++) {
-        const float q = z[i] / v->scaling_factor;
-        y[i] = v->shift_factor == 0 ? q : q + v->shift_factor;
-    }
+    for (size_t i = 0; y && i < n; i++)
+        y[i] = z[i] / v->scaling_factor;
 }
 
 /* UpDecoderBlock2D.forward: resnets, then twice as large. */
@@ -321,7 +320,7 @@ void vae_pixels(float *x, const unsigned char *rgb, size_t n)
 void vae_latents(const vae *v, float *z, const float *mean, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        z[i] = (mean[i] - v->shift_factor) * v->scaling_factor;
+        z[i] = mean[i] * v->scaling_factor;
 }
 
 /* DownEncoderBlock2D.forward: resnets, then Downsample2D, padded by a row and a column of zeros behind. */

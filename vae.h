@@ -27,7 +27,7 @@ typedef struct vae_half {           /* Encoder or Decoder */
 typedef struct vae {
     size_t latent_channels, levels, groups, channels[LEVELS];
     size_t layers;                  /* layers_per_block; a level of the decoder has one more */
-    float  scaling_factor, shift_factor;
+    float  scaling_factor;
     bool   quant, post_quant, mid_attention;
     bool   has_encoder;             /* else the file holds the decoder alone; encoder, quant_conv are empty */
     vae_half encoder, decoder;
@@ -40,8 +40,8 @@ int  vae_configure(vae *v, json object, const char *path, saeuron_error *err);
 void vae_bind(binder *b, void *v);
 /* s = 2^(levels-1): an image's side divided by its latents'. */
 size_t vae_scale(const vae *v);
-/* y [B,sH,sW,3] = AutoencoderKL.decode(z / scaling_factor + shift_factor), z [B,H,W,latent_channels],
- * s = vae_scale. y NULL: plans (nn.h). watch (may be NULL) sees each block's output. */
+/* y [B,sH,sW,3] = AutoencoderKL.decode(z / scaling_factor), z [B,H,W,latent_channels], s = vae_scale.
+ * y NULL: plans (nn.h). watch (may be NULL) sees each block's output. */
 void vae_decode(nn *c, const vae *v, float *y, const float *z, size_t B, size_t H, size_t W,
                 const tap *watch);
 /* x [n] = rgb / 127.5 - 1: the bits of VaeImageProcessor.preprocess, 2 (rgb / 255) - 1. */
@@ -50,8 +50,7 @@ void vae_pixels(float *x, const unsigned char *rgb, size_t n);
  * [B,H,W,3], H and W multiples of s. Only if has_encoder. y NULL: plans. */
 void vae_encode(nn *c, const vae *v, float *y, const float *x, size_t B, size_t H, size_t W,
                 const tap *watch);
-/* z [n] = (mean - shift_factor) scaling_factor: the mode of the distribution, scaled as the UNet's
- * latents. */
+/* z [n] = mean scaling_factor: the mode of the distribution, scaled as the UNet's latents. */
 void vae_latents(const vae *v, float *z, const float *mean, size_t n);
 
 #endif

@@ -205,7 +205,7 @@ def inputs(a):
     shutil.copy(a.inputs + "/dump/prompt_embeds.npy", a.inputs + "/encoder_hidden_states.npy")
     c = AutoencoderKL.load_config(a.model, subfolder="vae")
     latents = np.load(a.inputs + "/dump/step000.latents.npy")
-    np.save(a.inputs + "/latents.npy", latents / np.float32(c.get("scaling_factor", 0.18215)) + np.float32(c.get("shift_factor") or 0))
+    np.save(a.inputs + "/latents.npy", latents / np.float32(c.get("scaling_factor", 0.18215)))
     shutil.copy(a.inputs + "/dump/step000.unet.conv_out.npy", a.inputs + "/saeuron.unet_step.npy")
     shutil.copy(a.inputs + "/dump/vae.decoder.conv_out.npy", a.inputs + "/saeuron.vae_decode.npy")
     shutil.rmtree(a.inputs + "/dump")

@@ -194,6 +194,8 @@ static void config_keys(void)
           "\"force_upcast\": true, \"latents_mean\": null, \"latents_std\": null, "
           "\"mid_block_add_attention\": true, \"shift_factor\": null, \"use_post_quant_conv\": true, "
           "\"use_quant_conv\": true, " },
+        /* other pipelines' */
+        { v, "\"shift_factor\": 0.25, \"latents_mean\": [0.1, 0, 0, 0], \"latents_std\": [1, 1, 1, 2], " },
         { t, "\"_name_or_path\": \"openai/clip-vit-large-patch14\", \"attention_dropout\": 0.0, "
           "\"bos_token_id\": 0, \"dropout\": 0.0, \"eos_token_id\": 2, \"initializer_factor\": 1.0, "
           "\"initializer_range\": 0.02, \"layer_norm_eps\": 1e-05, \"model_type\": \"clip_text_model\", "
@@ -213,8 +215,6 @@ static void config_keys(void)
         { u, "\"addition_embed_type\": \"text_time\", ", "addition_embed_type" },
         { u, "\"dual_cross_attention\": true, ", "dual_cross_attention" },
         { u, "\"quantization_config\": {}, ", "quantization_config|unknown" },
-        { v, "\"latents_mean\": [0.1, 0, 0, 0], ", "latents_mean" },
-        { v, "\"latents_std\": [1, 1, 1, 2], ", "latents_std" },
         { v, "\"vq_embed_dim\": 4, ", "vq_embed_dim|unknown" },
         { t, "\"pruned_heads\": {\"1\": [0]}, ", "pruned_heads" },
         { t, "\"position_embedding_type\": \"rope\", ", "position_embedding_type|unknown" },

@@ -16,7 +16,9 @@
 static const saeuron_host host; /* malloc and files */
 static saeuron_error err;
 
-typedef struct vae_run { vae v; watcher w; size_t H, W; } vae_run; /* H, W: sides of the latents */
+/* H, W: sides of the latents. shift: the golden's, z / scaling_factor + shift, which the program does not know:
+ * here it is put into what goes in and taken from what comes out. */
+typedef struct vae_run { vae v; watcher w; size_t H, W; float shift; } vae_run;
 
 static void run_decoder(nn *c, void *user)
 {
@@ -25,7 +27,9 @@ static void run_decoder(nn *c, void *user)
     const tap seen = { watch, (void *)&r->w, true };
     char name[64];
     snprintf(name, sizeof name, "%s.latents", r->w.network);
-    const float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
+    float *z = input_map(c->work, 2, r->v.latent_channels, r->H * r->W, name);
+    for (size_t i = 0; z && i < 2 * r->H * r->W * r->v.latent_channels; i++)
+        z[i] += r->shift * r->v.scaling_factor;
     float *y = arena_floats(c->work, 2 * r->H * r->W * scale * scale * 3);
     vae_decode(c, &r->v, y, z, 2, r->H, r->W, &seen);
     arena_release(c->work, mark);
@@ -50,6 +54,8 @@ static void run_encoder(nn *c, void *user)
     if (y && z) {
         snprintf(name, sizeof name, "%s.moments", r->w.network);
         check_truth(r->w.g, name, y, P * 2 * C);
+        for (size_t i = 0; i < P * 2 * C; i++)
+            y[i] -= r->shift;
         for (size_t p = 0; p < P; p++)
             vae_latents(&r->v, z + p * C, y + p * 2 * C, C);
         snprintf(name, sizeof name, "%s.mode", r->w.network);
@@ -70,6 +76,8 @@ static void vae_goldens(tensors *g, void (*run)(nn *, void *))
         void *memory = NULL;
         r = (vae_run){ .w = { g, cases[i].name }, .H = cases[i].H, .W = cases[i].W };
         const json v = config_open(&f, cases[i].name);
+        config c = { .object = v, .path = cases[i].name, .err = &err };
+        r.shift = config_float(&c, "shift_factor", 0);
         if (vae_configure(&r.v, v, cases[i].name, &err) ||
             bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, vae_bind, &r.v, &memory, &err))
             CHECK(false, "%s", err.text);
