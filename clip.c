@@ -93,15 +93,30 @@ static void bind_layer(binder *b, clip_layer *l, size_t D, size_t F)
     bind_pop(b, mark);
 }
 
-/* A whole CLIPModel holds the image half and both projections too; CLIPTextModel leaves them unread. */
-static void skip_image_half(tensors *file)
+/* The number of the layer that a tensor such as "text_model.encoder.layers.11.mlp.fc1.bias" belongs to; 0 for
+ * one outside the layers. */
+static size_t layer_of(const char *name)
+{
+    static const char path[] = "encoder.layers.";
+    size_t number = 0;
+    name += strncmp(name, "text_model.", 11) ? 0 : 11;
+    if (strncmp(name, path, sizeof path - 1))
+        return 0;
+    for (name += sizeof path - 1; *name >= '0' && *name <= '9'; name++)
+        number = number < 1000000 ? 10 * number + (size_t)(*name - '0') : number;
+    return *name == '.' ? number : 0;
+}
+
+/* Marks what CLIPTextModel leaves unread: layers beyond num_hidden_layers (clip skip, written into the
+ * config) and, of a whole CLIPModel, the image half and both projections. */
+static void skip_unread(tensors *file, size_t layers)
 {
     static const char *const unread[] = {
         "logit_scale", "text_projection.weight", "visual_projection.weight"
     };
     for (size_t i = 0; i < file->count; i++) {
         tensor *t = &file->list[i];
-        t->used |= !strncmp(t->name, "vision_model.", 13);
+        t->used |= !strncmp(t->name, "vision_model.", 13) || layer_of(t->name) >= layers;
         for (size_t j = 0; j < sizeof unread / sizeof *unread; j++)
             t->used |= !strcmp(t->name, unread[j]);
     }
@@ -112,7 +127,7 @@ void clip_bind(binder *b, void *network)
     clip  *t = network;
     size_t root = b->at, mark;
     if (b->file)
-        skip_image_half(b->file);
+        skip_unread(b->file, t->layers);
     /* transformers before version 5 saves the encoder one module deeper; hash-filled models use that name. */
     if (!b->file || tensors_find(b->file, "text_model.final_layer_norm.weight"))
         root = bind_push(b, "text_model");

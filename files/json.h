@@ -15,8 +15,9 @@
 typedef struct json { const char *at, *end; } json;
 
 /* Checks that text[0..size) is one JSON value in UTF-8 (RFC 8259, and Python's NaN, Infinity, -Infinity), at
- * most 64 deep, and returns a view of it, valid while text is. A key must not stand twice in an object; this is checked for the first JSON_KEYS keys
- * of an object and of those around it together. path is for messages. */
+ * most 64 deep, and returns a view of it, valid while text is. A key must not stand twice in an object; this
+ * is checked for the first JSON_KEYS keys of an object and of those around it together. path is for
+ * messages. */
 #define JSON_KEYS 1024
 int  json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err);
 /* The same of a file that must hold an object. */

@@ -84,6 +84,44 @@ static void position_ids(void)
     tiny_free(&files);
 }
 
+/* Clip skip as people write it into a folder: the config's number of layers lowered, the file as it was. The
+ * layers beyond are passed over, with text_model. and without; names that only look like a layer's are not. */
+static void fewer_layers(void)
+{
+    static tiny_list l;
+    static const char *const strange[] = {
+        "text_model.encoder.layers.x.mlp.fc1.bias", "text_model.encoder.layers.1x.mlp.fc1.bias",
+        "encoder.layer.1.mlp.fc1.bias",
+    };
+    picture plain, one;
+    tidy(&plain);
+    tiny_edit(&files, "text_encoder/config.json", "\"num_hidden_layers\": 2",
+              "\"num_hidden_layers\": 1");
+    tiny_tensors(&l, "text_encoder");
+    for (size_t i = 0; i < l.count; i++)
+        if (strstr(l.at[i].name, "layers.1.")) {
+            free(l.at[i].values);
+            l.at[i--] = l.at[--l.count];
+        }
+    save(&l, TEXT);
+    draw("one layer", &one);
+    CHECK(!same_picture(&one, &plain), "the second layer changes nothing");
+    for (int deep = 1; deep >= 0; deep--) {
+        tiny_tensors(&l, "text_encoder");
+        if (!deep)
+            rename_part(&l, "text_model.", "");
+        save(&l, TEXT);
+        must_be(deep ? "a layer too many" : "a layer too many, without text_model", &one);
+    }
+    for (size_t i = 0; i < sizeof strange / sizeof *strange; i++) {
+        tiny_tensors(&l, "text_encoder");
+        tiny_tensor_add(&l, strange[i], DT_F32, 1, (size_t[]){ 4 });
+        save(&l, TEXT);
+        open_fails(strange[i], SAEURON_EFORMAT, "unknown");
+    }
+    tiny_free(&files);
+}
+
 /* Files of a whole CLIPModel (OpenAI's own folder): its text half is used, under its nested config; the rest
  * is passed over by name. */
 static void whole_clip(void)
@@ -148,5 +186,6 @@ static void whole_clip(void)
 }
 
 const test_case clip_tests[] = {
-    { "text", text }, { "position_ids", position_ids }, { "whole_clip", whole_clip }, { NULL, NULL },
+    { "text", text }, { "position_ids", position_ids }, { "fewer_layers", fewer_layers },
+    { "whole_clip", whole_clip }, { NULL, NULL },
 };

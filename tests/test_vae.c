@@ -16,8 +16,8 @@
 static const saeuron_host host; /* malloc and files */
 static saeuron_error err;
 
-/* H, W: sides of the latents. shift: the golden's, z / scaling_factor + shift, which the program does not know:
- * here it is put into what goes in and taken from what comes out. */
+/* H, W: sides of the latents. shift: the golden's, z / scaling_factor + shift, which the program does not
+ * know: here it is put into what goes in and taken from what comes out. */
 typedef struct vae_run { vae v; watcher w; size_t H, W; float shift; } vae_run;
 
 static void run_decoder(nn *c, void *user)
