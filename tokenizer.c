@@ -7,8 +7,8 @@
  * Not here: NFC and the character classes (files/unicode.c), embeddings (clip.c).
  * Source: transformers 5.23, CLIPTokenizer.__init__ and TokenizersBackend.__init__ (which token is special,
  * and how), over tokenizers 0.23.3: AddedVocabulary, normalizers, pre_tokenizers, models::bpe::{BPE, Word},
- * RobertaProcessing. The ids are equal to theirs. What they can do and this cannot (white space stripped
- * around special tokens, padding on the left) is refused when the tokenizer is opened.
+ * RobertaProcessing. The ids are equal to theirs. What they can do and this cannot (padding on the left) is
+ * refused when the tokenizer is opened. What transformers 4 did otherwise: docs/formats.md, Tokenizers.
  *
  * Two hash tables with open addressing and linear probing, at most half full: a piece's text -> its id, and a
  * pair of ids -> their merge. A probe that goes PROBE_MAX places can only come from a file made to collide,
@@ -31,7 +31,7 @@ enum {
     PROBE_MAX = 512,        /* longest run ever expected, half full, 2^20 entries: about 80 */
     MERGE_MAX = 2048,       /* bytes of the two pieces of a merge */
     TOKEN_MAX = 64,         /* bytes of a special token and its NUL */
-    SPECIALS_MAX = 32,
+    ADDED_MAX = 256,        /* added tokens: every one is looked for at every place of a prompt */
     DEFAULT_LENGTH = 77
 };
 #define NO_PIECE UINT32_MAX
@@ -45,6 +45,8 @@ typedef struct special {
     char     text[TOKEN_MAX];
     size_t   bytes;
     bool     normalized;
+    bool     single_word;    /* only where no part of a word stands before or after it */
+    bool     lstrip, rstrip; /* with the white space before it, after it */
     uint32_t points[unicode_nfc_bound(TOKEN_MAX)]; /* the normalized text */
     size_t   count;
     int32_t  id;
@@ -62,7 +64,7 @@ struct tokenizer {
     uint32_t *merge_slots;  /* [merge_slot_count] rank of a merge by the hash of its pair, or NO_RANK */
     size_t    merge_count, merge_slot_count;
     int32_t   of_byte[2][256]; /* [1]: with </w> */
-    special   specials[SPECIALS_MAX];
+    special  *specials;
     size_t    special_count;
     int32_t   bos, eos, pad, unk;
     size_t    max_length;
@@ -326,26 +328,82 @@ static void put(sink *out, int32_t id)
     out->count++;
 }
 
-/* The special token found at i of the normalized text c [n], the longest of several; NULL if none. */
-static const special *special_in_points(const tokenizer *t, const uint32_t *c, size_t n)
+/* A text in which special tokens are looked for: the prompt's bytes as they stand, or, if points is not NULL,
+ * code points after normalizing. */
+typedef struct view { const char *bytes; const uint32_t *points; size_t n; } view;
+
+/* The character at i < v.n, and how many places it takes. */
+static size_t char_at(view v, size_t i, uint32_t *c)
+{
+    if (!v.points)
+        return io_utf8(v.bytes + i, v.n - i, c);
+    *c = v.points[i];
+    return 1;
+}
+
+/* The same for the character that ends at i > 0. */
+static size_t char_before(view v, size_t i, uint32_t *c)
+{
+    size_t first = i - 1;
+    while (!v.points && first > 0 && (v.bytes[first] & 0xC0) == 0x80)
+        first--;
+    char_at(v, first, c);
+    return i - first;
+}
+
+/* The special token found at i, the longest of several, and its length there; NULL if none. */
+static const special *special_at(const tokenizer *t, view v, size_t i, size_t *length)
 {
     const special *best = NULL;
-    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
-        if (s->normalized && s->count > 0 && s->count <= n && (!best || s->count > best->count) &&
-            !memcmp(c, s->points, s->count * sizeof *c))
-            best = s;
+    *length = 0;
+    for (const special *s = t->specials; s < t->specials + t->special_count; s++) {
+        const size_t n = v.points ? s->count : s->bytes;
+        if (s->normalized != (v.points != NULL) || n <= *length || n > v.n - i)
+            continue;
+        if (v.points ? memcmp(v.points + i, s->points, n * sizeof *s->points)
+                     : memcmp(v.bytes + i, s->text, n))
+            continue;
+        best = s;
+        *length = n;
+    }
     return best;
 }
 
-/* The same in the prompt's bytes, before it is normalized. */
-static const special *special_in_bytes(const tokenizer *t, const char *c, size_t n)
+/* Whether a part of a word stands before `first` or at `end`. */
+static bool in_word(view v, size_t first, size_t end)
 {
-    const special *best = NULL;
-    for (const special *s = t->specials; s < t->specials + t->special_count; s++)
-        if (!s->normalized && s->bytes <= n && (!best || s->bytes > best->bytes) &&
-            !memcmp(c, s->text, s->bytes))
-            best = s;
-    return best;
+    uint32_t c;
+    return (first > 0 && char_before(v, first, &c) && unicode_is_word(c)) ||
+           (end < v.n && char_at(v, end, &c) && unicode_is_word(c));
+}
+
+/* A walk over the special tokens of a text (AddedVocabulary::find_matches). at: where the search goes on;
+ * done: the end of the last token, with what it stripped. */
+typedef struct search { view v; size_t at, done; } search;
+
+/* The next special token, from *first to s->done, or NULL. before: where text that precedes it begins. */
+static const special *next_special(const tokenizer *t, search *s, size_t *before, size_t *first)
+{
+    uint32_t c;
+    *before = s->done;
+    for (size_t length; s->at < s->v.n;) {
+        const special *found = special_at(t, s->v, s->at, &length);
+        const size_t start = s->at;
+        s->at += found ? length : 1;
+        if (!found || (found->single_word && in_word(s->v, start, s->at)))
+            continue;
+        *first = start;
+        for (size_t n; found->lstrip && *first > *before; *first -= n)
+            if (!(n = char_before(s->v, *first, &c)) || !unicode_is_space(c))
+                break;
+        s->done = s->at;
+        for (size_t n; found->rstrip && s->done < s->v.n; s->done += n)
+            if (!(n = char_at(s->v, s->done, &c)) || !unicode_is_space(c))
+                break;
+        return found;
+    }
+    *first = s->v.n;
+    return NULL;
 }
 
 /* The most bytes that a word of c [n] can have: a word is a run of one kind, a contraction or a number. */
@@ -378,18 +436,16 @@ static void encode_words(const tokenizer *t, sink *out, symbols *s, const uint32
 /* The ids of the normalized text c [n] with normalized special tokens in it. */
 static void encode_points(const tokenizer *t, sink *out, symbols *s, const uint32_t *c, size_t n)
 {
-    size_t done = 0;
-    for (size_t i = 0; i < n;) {
-        const special *found = special_in_points(t, c + i, n - i);
-        if (!found) {
-            i++;
-            continue;
-        }
-        encode_words(t, out, s, c + done, i - done);
-        put(out, found->id);
-        done = i += found->count;
-    }
-    encode_words(t, out, s, c + done, n - done);
+    const special *found;
+    size_t before, first;
+    search walk = { { NULL, c, n }, 0, 0 };
+    do {
+        found = next_special(t, &walk, &before, &first);
+        if (first > before)
+            encode_words(t, out, s, c + before, first - before);
+        if (found)
+            put(out, found->id);
+    } while (found);
 }
 
 /* The ids of text [n], valid UTF-8 between two special tokens. c, scratch [unicode_nfc_bound(n)]. */
@@ -436,21 +492,17 @@ static int encode_prompt(const tokenizer *t, sink *out, const char *utf8, size_t
     if (!c)
         return fail(err, SAEURON_ENOMEM, "not enough memory for a prompt of %zu bytes: shorten it", n);
     uint32_t *scratch = c + unicode_nfc_bound(n);
-    size_t done = 0;
+    const special *found;
+    size_t before, first;
+    search walk = { { utf8, NULL, n }, 0, 0 };
     int code = SAEURON_OK;
-    for (size_t i = 0; i < n && !code;) {
-        const special *found = special_in_bytes(t, utf8 + i, n - i);
-        if (!found) {
-            i++;
-            continue;
-        }
-        if (i > done)
-            code = encode_text(t, out, c, scratch, utf8 + done, i - done, err);
-        put(out, found->id);
-        done = i += found->bytes;
-    }
-    if (!code && n > done)
-        code = encode_text(t, out, c, scratch, utf8 + done, n - done, err);
+    do {
+        found = next_special(t, &walk, &before, &first);
+        if (first > before)
+            code = encode_text(t, out, c, scratch, utf8 + before, first - before, err);
+        if (found)
+            put(out, found->id);
+    } while (found && !code);
     io_free(&t->host, c);
     return code;
 }
@@ -507,8 +559,8 @@ typedef struct source {
     io_file config, map, added;
     json    pieces, merge_list;      /* in vocab; merge_list only in tokenizer.json */
     json    config_json, map_json;
-    json    tokens;                  /* added tokens: of the config, else of tokenizer.json */
-    const char *tokens_path;
+    json    decoder;                 /* the config's added_tokens_decoder; else these two count: */
+    json    added_json, whole_tokens; /* added_tokens.json, and added_tokens of tokenizer.json */
     size_t  piece_count, token_count, merge_count;
 } source;
 
@@ -658,7 +710,7 @@ static void find_bytes(tokenizer *t)
 /* A token as a config gives it: "text", or {"content": "text", "normalized": ..., ...}. */
 typedef struct token {
     char text[TOKEN_MAX];
-    bool object, normalized, special;
+    bool object, normalized, special, lstrip, rstrip, single_word;
 } token;
 
 /* Where in a config a token stands, for messages. */
@@ -677,24 +729,18 @@ static int flag(json object, const char *name, bool *x, place p, saeuron_error *
 static int read_token(token *out, json v, bool is_special, place p, saeuron_error *err)
 {
     json content = v;
-    bool strip[3] = { false, false, false };
     *out = (token){ .object = json_kind(v) == '{', .special = is_special };
     int code = SAEURON_OK;
     if (out->object) {
         if (!json_get(v, "content", &content))
             return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": save the tokenizer again",
                         p.path, p.key);
-        static const char *const names[3] = { "lstrip", "rstrip", "single_word" };
         code = is_special ? SAEURON_OK : flag(v, "special", &out->special, p, err);
         out->normalized = !out->special;
         code = code ? code : flag(v, "normalized", &out->normalized, p, err);
-        for (int i = 0; i < 3 && !code; i++) {
-            code = flag(v, names[i], &strip[i], p, err);
-            if (strip[i])
-                code = fail(err, SAEURON_EFORMAT,
-                            "%s: %s has \"%s\": true, which this program does not do: set it to false",
-                            p.path, p.key, names[i]);
-        }
+        code = code ? code : flag(v, "lstrip", &out->lstrip, p, err);
+        code = code ? code : flag(v, "rstrip", &out->rstrip, p, err);
+        code = code ? code : flag(v, "single_word", &out->single_word, p, err);
     } else {
         out->special = true;
     }
@@ -704,116 +750,192 @@ static int read_token(token *out, json v, bool is_special, place p, saeuron_erro
     return code;
 }
 
-/* Makes tk special; its text must have an id. The last one of a text decides how it is found. */
-static int add_special(tokenizer *t, const token *tk, const char *path, saeuron_error *err)
+/* Makes tk special; its text must have an id. The last one of a text decides how it is found. There is room
+ * for each token of the files once. */
+static void add_special(tokenizer *t, const token *tk)
 {
     special *s = t->specials, *end = s + t->special_count;
     while (s < end && strcmp(s->text, tk->text) != 0)
         s++;
-    if (s == t->specials + SPECIALS_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: more than %d special tokens", path, SPECIALS_MAX);
     t->special_count += s == end;
     uint32_t scratch[unicode_nfc_bound(TOKEN_MAX)];
     memcpy(s->text, tk->text, sizeof s->text);
     s->bytes = strlen(s->text);
     s->id = find_piece(t, s->text, s->bytes);
     s->normalized = tk->normalized;
+    s->single_word = tk->single_word;
+    s->lstrip = tk->lstrip;
+    s->rstrip = tk->rstrip;
     s->count = normalize(s->points, scratch, s->text, s->bytes);
-    return SAEURON_OK;
 }
 
-/* One added token and its id: a member "49406": {...} of the config's added_tokens_decoder, whose key is the
- * id, or an element {"id": 49406, ...} of tokenizer.json's added_tokens. */
-static int read_added(token *tk, int64_t *id, const json *key, json value, const char *path,
+enum { BOS, EOS, UNK, PAD, NAMED };
+static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
+
+/* The file that gives key: special_tokens_map.json, else the config; the config alone if it has
+ * added_tokens_decoder. */
+static const io_file *map_value(json *v, const source *s, const char *key)
+{
+    if (!s->decoder.at && json_get(s->map_json, key, v))
+        return &s->map;
+    return json_get(s->config_json, key, v) ? &s->config : NULL;
+}
+
+/* Special tokens without a name of their own: list i of those that may hold them, at *p; empty if it does not
+ * count. The older key counts where no list before it has any. */
+enum { MORE = 4 };
+static json more_tokens(const source *s, int i, place *p)
+{
+    const bool of_map = i >= 2, older = i % 2;
+    json list = { NULL, NULL };
+    *p = (place){ of_map ? s->map.path : s->config.path,
+                  older ? "additional_special_tokens" : "extra_special_tokens" };
+    if (of_map && s->decoder.at)
+        return list;
+    for (int j = 0; older && j < i; j++) {
+        place other;
+        if (json_length(more_tokens(s, j, &other)) > 0)
+            return list;
+    }
+    json_get(of_map ? s->map_json : s->config_json, p->key, &list);
+    return list;
+}
+
+/* Whether v, from a map or a config, makes text special: a text does, an object in a map only. */
+static bool says(json v, bool in_map, const char *text)
+{
+    json content;
+    return json_equals(in_map && json_get(v, "content", &content) ? content : v, text);
+}
+
+/* Whether transformers holds a text of added_tokens.json for special: it is a named token or in one of the
+ * lists, but not in the map's older one. */
+static bool called_special(const source *s, const char *text)
+{
+    json  v;
+    place p;
+    for (int i = 0; i < NAMED; i++) {
+        const io_file *from = map_value(&v, s, named_keys[i]);
+        if (from && says(v, from == &s->map, text))
+            return true;
+    }
+    for (int i = 0; i < MORE - 1; i++)
+        for (json_iter it = json_begin(more_tokens(s, i, &p)); json_next(&it, NULL, &v);)
+            if (says(v, p.path == s->map.path, text))
+                return true;
+    return false;
+}
+
+/* Added tokens as one of the files lists them. */
+typedef struct added { json list; const char *path; enum { DECODER, WHOLE, ADDED } as; } added;
+
+/* One added token and its id: a member "49408": {...} of the config's added_tokens_decoder, an element
+ * {"id": 49408, ...} of tokenizer.json's added_tokens, or a member "TEXT": 49408 of added_tokens.json. */
+static int read_added(token *tk, int64_t *id, const source *s, const added *a, json key, json value,
                       saeuron_error *err)
 {
     char     number[32];
     uint64_t n;
     json     v;
     bool     read;
-    if (key) {
-        read = json_string(*key, number, sizeof number, NULL) && io_parse_uint(number, &n) && n < PIECES_MAX;
+    if (a->as == DECODER) {
+        read = json_string(key, number, sizeof number, NULL) && io_parse_uint(number, &n) && n < PIECES_MAX;
         *id = read ? (int64_t)n : -1;
     } else {
-        read = json_get(value, "id", &v) && json_integer(v, id);
+        read = a->as == ADDED ? json_integer(value, id) : json_get(value, "id", &v) && json_integer(v, id);
     }
     if (!read)
         return fail(err, SAEURON_EFORMAT,
-                    "%s: an added token has no id that is a whole number: save the tokenizer again", path);
-    return read_token(tk, value, false, (place){ path, "an added token" }, err);
+                    "%s: an added token has no id that is a whole number: save the tokenizer again", a->path);
+    const place p = { a->path, "an added token" };
+    const int code = read_token(tk, a->as == ADDED ? key : value, false, p, err);
+    if (!code && a->as == ADDED)
+        tk->normalized = !called_special(s, tk->text);
+    return code;
 }
 
 /* Appends a piece that the vocabulary does not have: ids go on after its own. */
 static int add_new_piece(tokenizer *t, const char *text, const char *path, saeuron_error *err)
 {
     const size_t n = strlen(text);
-    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of both files */
+    memcpy(t->text + t->text_used, text, n + 1); /* there is room: text_size counts the bytes of all files */
     return add_piece(t, (uint32_t)t->pieces, n, path, err);
 }
 
 /* One pass over the added tokens. Those whose text is a piece become special. Of the others, the one whose id
  * is the next free one becomes a new piece. *left: how many are no pieces yet. */
-static int pass_added(tokenizer *t, const source *s, size_t *left, saeuron_error *err)
+static int pass_added(tokenizer *t, const source *s, const added *a, size_t *left, saeuron_error *err)
 {
-    json key, value;
-    const bool object = json_kind(s->tokens) == '{';
+    json key = { NULL, NULL }, value;
     *left = 0;
-    for (json_iter it = json_begin(s->tokens); json_next(&it, &key, &value);) {
+    for (json_iter it = json_begin(a->list); json_next(&it, &key, &value);) {
         token   tk;
         int64_t id;
-        int code = read_added(&tk, &id, object ? &key : NULL, value, s->tokens_path, err);
+        int code = read_added(&tk, &id, s, a, key, value, err);
         if (code)
             return code;
         int32_t known = find_piece(t, tk.text, strlen(tk.text));
         if (known < 0 && (uint64_t)id == t->pieces) {
             known = (int32_t)id;
-            code = add_new_piece(t, tk.text, s->tokens_path, err);
+            code = add_new_piece(t, tk.text, a->path, err);
         }
         if (!code && known >= 0 && known != id)
             code = fail(err, SAEURON_EFORMAT,
                         "%s: the added token \"%.40s\" cannot have the id %ld, it has %d: "
                         "the files must be of one model",
-                        s->tokens_path, tk.text, (long)id, (int)known);
+                        a->path, tk.text, (long)id, (int)known);
         *left += known < 0;
-        if (!code && known >= 0)
-            code = add_special(t, &tk, s->tokens_path, err);
         if (code)
             return code;
+        if (known >= 0)
+            add_special(t, &tk);
     }
     return SAEURON_OK;
 }
 
-/* The added tokens, in as many passes as new ids need; each pass gives at least one. */
-static int read_tokens(tokenizer *t, const source *s, saeuron_error *err)
+/* The added tokens of one list, in as many passes as new ids need; each pass gives at least one. */
+static int read_list(tokenizer *t, const source *s, const added *a, saeuron_error *err)
 {
     size_t left, before = s->token_count + 1;
     for (;; before = left) {
-        const int code = pass_added(t, s, &left, err);
+        const int code = pass_added(t, s, a, &left, err);
         if (code || left == 0)
             return code;
         if (left >= before)
             return fail(err, SAEURON_EFORMAT,
                         "%s: the new ids of added tokens must go on from %zu without a hole",
-                        s->tokens_path, t->pieces);
+                        a->path, t->pieces);
     }
+}
+
+/* The added tokens: those of the config alone if it lists any, else of the two older files, the last one of
+ * which decides. (Since transformers 4.34 added_tokens.json is written beside the config's for older
+ * readers.) */
+static int read_tokens(tokenizer *t, const source *s, saeuron_error *err)
+{
+    const added decoder = { s->decoder, s->config.path, DECODER };
+    const added older[2] = { { s->added_json, s->added.path, ADDED },
+                             { s->whole_tokens, s->vocab.path, WHOLE } };
+    if (s->decoder.at)
+        return read_list(t, s, &decoder, err);
+    const int code = read_list(t, s, &older[0], err);
+    return code ? code : read_list(t, s, &older[1], err);
 }
 
 static bool same_token(const token *a, const token *b)
 {
     return a->object == b->object && a->normalized == b->normalized && a->special == b->special &&
+           a->lstrip == b->lstrip && a->rstrip == b->rstrip && a->single_word == b->single_word &&
            !strcmp(a->text, b->text);
 }
 
-enum { BOS, EOS, UNK, PAD, NAMED };
-static const char *const named_keys[NAMED] = { "bos_token", "eos_token", "unk_token", "pad_token" };
-
-/* The file that gives a named token: special_tokens_map.json, else the config; the config alone if it has
- * added_tokens_decoder. */
-static const io_file *named_value(json *v, const source *s, const char *key)
+/* Whether text is among the first n special tokens. */
+static bool is_special(const tokenizer *t, size_t n, const char *text)
 {
-    if (s->tokens_path != s->config.path && json_get(s->map_json, key, v))
-        return &s->map;
-    return json_get(s->config_json, key, v) ? &s->config : NULL;
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(t->specials[i].text, text))
+            return true;
+    return false;
 }
 
 /* The four named tokens. Each makes its text special, unless it is among the added tokens, which are special
@@ -821,12 +943,12 @@ static const io_file *named_value(json *v, const source *s, const char *key)
  * fields). */
 static int read_named(tokenizer *t, const source *s, saeuron_error *err)
 {
-    const size_t added = t->special_count;
+    const size_t before = t->special_count;
     int32_t *const ids[NAMED] = { &t->bos, &t->eos, &t->unk, &t->pad };
     token named[NAMED];
     for (int i = 0; i < NAMED; i++) {
         json v;
-        const io_file *from = named_value(&v, s, named_keys[i]);
+        const io_file *from = map_value(&v, s, named_keys[i]);
         named[i] = (token){ .text = "<|endoftext|>", .special = true };
         if (i == BOS)
             named[i] = (token){ .text = "<|startoftext|>", .special = true };
@@ -841,16 +963,34 @@ static int read_named(tokenizer *t, const source *s, saeuron_error *err)
             return fail(err, SAEURON_EFORMAT,
                         "%s: the %s \"%.40s\" is no piece of the vocabulary: the files must be of one model",
                         path, named_keys[i], named[i].text);
-        bool known = false;
-        for (size_t j = 0; j < added; j++)
-            known = known || !strcmp(t->specials[j].text, named[i].text);
+        bool known = is_special(t, before, named[i].text);
         for (int j = 0; j < i; j++)
             known = known || same_token(&named[j], &named[i]);
-        code = known ? SAEURON_OK : add_special(t, &named[i], path, err);
-        if (code)
-            return code;
+        if (!known)
+            add_special(t, &named[i]);
     }
     return SAEURON_OK;
+}
+
+/* Special tokens without a name. One that is special already stays as it is; one that is no piece gets the
+ * next id. */
+static int read_more(tokenizer *t, const source *s, saeuron_error *err)
+{
+    json  v;
+    place p;
+    token tk;
+    int   code = SAEURON_OK;
+    for (int i = 0; i < MORE; i++)
+        for (json_iter it = json_begin(more_tokens(s, i, &p)); !code && json_next(&it, NULL, &v);) {
+            code = read_token(&tk, v, p.path == s->map.path, p, err);
+            if (code || is_special(t, t->special_count, tk.text))
+                continue;
+            if (find_piece(t, tk.text, strlen(tk.text)) < 0)
+                code = add_new_piece(t, tk.text, p.path, err);
+            if (!code)
+                add_special(t, &tk);
+        }
+    return code;
 }
 
 /* ---- the other keys of tokenizer_config.json ---- */
@@ -881,13 +1021,13 @@ static int check_keys(json object, const char *path, saeuron_error *err)
             continue;
         const char first = json_kind(value);
         const bool text = first == '"' || first == '{';
-        const bool list = (first == '[' || first == '{') && json_length(value) > 0;
         const bool other_token = ends_with(name, "_token") && !is_named(name) && text;
-        /* additional_, extra_, split_special_tokens; padding_side, truncation_side */
-        const bool more_tokens = ends_with(name, "_special_tokens") && (list || first == 't');
+        /* split_special_tokens: true, extra_special_tokens: {NAME: TEXT}; padding_side, truncation_side */
+        const bool other_tokens = ends_with(name, "_special_tokens") &&
+                                  (first == 't' || first == '"' || (first == '{' && json_length(value) > 0));
         const bool other_side = ends_with(name, "_side") && !json_equals(value, "right");
         const bool other_ends = !strcmp(name, "add_bos_token") || !strcmp(name, "add_eos_token");
-        if (other_token || more_tokens || other_side || other_ends)
+        if (other_token || other_tokens || other_side || other_ends)
             return fail(err, SAEURON_EFORMAT,
                         "%s: %s has a value that this program does not support: "
                         "take it out if the model works without",
@@ -957,8 +1097,7 @@ static int open_vocab(source *s, const saeuron_host *host, const char *dir, saeu
             return fail(err, SAEURON_EFORMAT,
                         "%s: has no model with vocab and merges: it is not CLIP's tokenizer", s->vocab.path);
         s->merge_count = json_length(s->merge_list);
-        if (json_get(whole, "added_tokens", &s->tokens))
-            s->tokens_path = s->vocab.path;
+        json_get(whole, "added_tokens", &s->whole_tokens);
         return SAEURON_OK;
     }
     code = code ? code : open_json(&s->vocab, &s->pieces, host, dir, "vocab.json", false, err);
@@ -971,43 +1110,40 @@ static int open_vocab(source *s, const saeuron_host *host, const char *dir, saeu
     return SAEURON_OK;
 }
 
-/* The files beside the vocabulary. added_tokens.json is what was written before added_tokens_decoder; it must
- * be empty. */
+/* The files beside the vocabulary. */
 static int open_configs(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
-    json added = { NULL, NULL };
     int code = open_json(&s->config, &s->config_json, host, dir, "tokenizer_config.json", true, err);
     code = code ? code : open_json(&s->map, &s->map_json, host, dir, "special_tokens_map.json", true, err);
-    code = code ? code : open_json(&s->added, &added, host, dir, "added_tokens.json", true, err);
+    code = code ? code : open_json(&s->added, &s->added_json, host, dir, "added_tokens.json", true, err);
     code = code ? code : check_keys(s->config_json, s->config.path, err);
     code = code ? code : check_keys(s->map_json, s->map.path, err);
-    if (!code && added.at && json_length(added) > 0)
-        return fail(err, SAEURON_EFORMAT,
-                    "%s: tokens added in this way are not supported: "
-                    "save the tokenizer with transformers 4.34 or newer",
-                    s->added.path);
-    if (!code && json_get(s->config_json, "added_tokens_decoder", &s->tokens))
-        s->tokens_path = s->config.path;
+    if (!code)
+        json_get(s->config_json, "added_tokens_decoder", &s->decoder);
     return code;
 }
 
 static int open_source(source *s, const saeuron_host *host, const char *dir, saeuron_error *err)
 {
+    place p;
     int code = open_vocab(s, host, dir, err);
     code = code ? code : open_configs(s, host, dir, err);
     if (code)
         return code;
     s->piece_count = json_length(s->pieces);
-    s->token_count = json_length(s->tokens);
+    s->token_count = json_length(s->decoder) + json_length(s->added_json) + json_length(s->whole_tokens);
+    for (int i = 0; i < MORE; i++)
+        s->token_count += json_length(more_tokens(s, i, &p));
     if (json_kind(s->pieces) != '{' || s->piece_count == 0 || s->piece_count > PIECES_MAX ||
         s->merge_count > PIECES_MAX)
         return fail(err, SAEURON_EFORMAT,
                     "%s: must have an object of 1 to %d pieces, and at most as many merges: "
                     "fetch the file again",
                     s->vocab.path, PIECES_MAX);
-    if (s->token_count > SPECIALS_MAX)
-        return fail(err, SAEURON_EFORMAT, "%s: has %zu added tokens, at most %d are possible",
-                    s->tokens_path, s->token_count, SPECIALS_MAX);
+    if (s->token_count > ADDED_MAX)
+        return fail(err, SAEURON_EFORMAT,
+                    "%s: it and the files beside it name %zu added tokens, at most %d are possible",
+                    s->vocab.path, s->token_count, ADDED_MAX);
     return SAEURON_OK;
 }
 
@@ -1040,12 +1176,14 @@ static tokenizer *lay_out(arena *a, const source *s, tokenizer *spare)
     t->pieces_room = s->piece_count + s->token_count;
     t->slot_count = slots_for(t->pieces_room);
     t->merge_slot_count = slots_for(s->merge_count);
-    t->text_size = s->vocab.size + s->config.size + 1; /* a piece and its NUL are shorter than their JSON */
+    /* A piece and its NUL are shorter than their JSON. */
+    t->text_size = s->vocab.size + s->config.size + s->map.size + s->added.size + 1;
     t->text = arena_bytes(a, t->text_size, 1);
     t->start = arena_bytes(a, t->pieces_room, sizeof *t->start);
     t->slots = arena_bytes(a, t->slot_count, sizeof *t->slots);
     t->merges = arena_bytes(a, s->merge_count, sizeof *t->merges);
     t->merge_slots = arena_bytes(a, t->merge_slot_count, sizeof *t->merge_slots);
+    t->specials = arena_bytes(a, s->token_count + NAMED, sizeof *t->specials);
     return t;
 }
 
@@ -1076,6 +1214,7 @@ static int read_source(tokenizer *t, const source *s, saeuron_error *err)
     code = code ? code : s->merge_list.at ? read_merge_list(t, s, err) : read_merge_lines(t, s, err);
     code = code ? code : read_tokens(t, s, err);
     code = code ? code : read_named(t, s, err);
+    code = code ? code : read_more(t, s, err);
     code = code ? code : read_max_length(t, s, err);
     if (!code)
         find_bytes(t);

@@ -15,9 +15,9 @@
 
 typedef struct tokenizer tokenizer;
 
-/* Opens DIR/tokenizer.json if there is one, else DIR/vocab.json and DIR/merges.txt. DIR/tokenizer_config.json
- * and DIR/special_tokens_map.json are optional and default to CLIP's. No file stays open. *t is the caller's,
- * for tokenizer_close. */
+/* Opens DIR/tokenizer.json if there is one, else DIR/vocab.json and DIR/merges.txt. Of the same folder
+ * tokenizer_config.json, special_tokens_map.json and added_tokens.json are optional and default to CLIP's. No
+ * file stays open. *t is the caller's, for tokenizer_close. */
 int  tokenizer_open(tokenizer **t, const saeuron_host *host, const char *dir, saeuron_error *err);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
 

@@ -33,6 +33,10 @@ static bool in_ranges(const unicode_range *r, size_t n, uint32_t c)
 
 bool unicode_is_letter(uint32_t c) { return in_ranges(unicode_letters, COUNT(unicode_letters), c); }
 bool unicode_is_number(uint32_t c) { return in_ranges(unicode_numbers, COUNT(unicode_numbers), c); }
+bool unicode_is_word(uint32_t c)
+{
+    return unicode_is_letter(c) || in_ranges(unicode_marks, COUNT(unicode_marks), c);
+}
 bool unicode_is_space(uint32_t c)  { return in_ranges(unicode_spaces, COUNT(unicode_spaces), c); }
 
 /* Canonical_Combining_Class. */

@@ -1,5 +1,5 @@
 /* unicode.h: what the tokenizer needs of Unicode: NFC, lower case, and which characters are letters, numbers,
- * white space.
+ * parts of words, white space.
  * Not here: UTF-8 (utf8.h), locales, grapheme clusters, compatibility forms. Tables: unicode_tables.h, made
  * from the tokenizers library. */
 #ifndef SAEURON_UNICODE_H
@@ -20,6 +20,7 @@ size_t unicode_lower(uint32_t *out, uint32_t c);
 
 bool unicode_is_letter(uint32_t c); /* \p{L} */
 bool unicode_is_number(uint32_t c); /* \p{N} */
+bool unicode_is_word(uint32_t c);   /* \w: letters, marks, digits, joiners */
 bool unicode_is_space(uint32_t c);  /* \s: White_Space */
 
 #endif

@@ -84,8 +84,8 @@ static void position_ids(void)
     tiny_free(&files);
 }
 
-/* Clip skip as people write it into a folder: the config's number of layers lowered, the file as it was. The
- * layers beyond are passed over, with text_model. and without; names that only look like a layer's are not. */
+/* Clip skip as people write it into a folder: the config's number of layers lowered, the file as it was.
+ * Layers beyond are passed over, with text_model. and without; names that only resemble a layer's are not. */
 static void fewer_layers(void)
 {
     static tiny_list l;

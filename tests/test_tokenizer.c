@@ -363,6 +363,92 @@ static void one_file(void)
     }
 }
 
+/* Added tokens in each file that may hold them, and each of their flags: what transformers 5.23 makes of the
+ * tiny vocabulary with them. */
+static void added_tokens(void)
+{
+#define DECODER(tokens) "{\"added_tokens_decoder\":{" tokens "}}"
+    static const struct {
+        const char *config, *map, *added, *prompt;
+        int32_t ids[19];
+        size_t  count;
+    } cases[] = {
+        /* as transformers 4.34 to 4.57 save a placeholder token: twice */
+        { DECODER("\"8\":{\"content\":\"<x>\",\"lstrip\":false,\"normalized\":true,"
+                  "\"rstrip\":false,\"single_word\":false,\"special\":false}"), NULL, "{\"<x>\":8}", "a <X>b",
+          { 6, 2, 8, 3, 7 }, 5 },
+        /* and before; those that are called special are not normalized */
+        { NULL, NULL, "{\"<y>\":9,\"<x>\":8}", "a <X><y>", { 6, 2, 8, 9, 7 }, 5 },
+        { "{\"extra_special_tokens\":[\"<y>\"]}", NULL, "{\"<x>\":8,\"<y>\":9}", "<X><y><Y>",
+          { 6, 8, 9, 7, 7, 7, 7 }, 7 },
+        { "{\"additional_special_tokens\":[\"<y>\"]}", NULL, "{\"<x>\":8,\"<y>\":9}", "<X><y><Y>",
+          { 6, 8, 9, 7, 7, 7, 7 }, 7 },
+        { NULL, "{\"additional_special_tokens\":[\"<x>\"]}", "{\"<x>\":8}", "<X>", { 6, 8, 7 }, 3 },
+        { NULL, "{\"pad_token\":\"<x>\"}", "{\"<x>\":8}", "<x><X>", { 6, 8, 7, 7, 7, 7 }, 6 },
+        { "{\"additional_special_tokens\":[\"<x>\",\"<y>\"]}", NULL, NULL, "<y><x><X>",
+          { 6, 9, 8, 7, 7, 7, 7 }, 7 },
+        { "{\"additional_special_tokens\":[\"<x>\"]}", "{\"additional_special_tokens\":[\"<y>\"]}", NULL,
+          "<y><x>", { 6, 7, 7, 7, 8, 7 }, 6 },
+        { DECODER("\"8\":{\"content\":\"xx\",\"single_word\":true,\"normalized\":false}"), NULL, NULL,
+          "xx xxa _xx xx! axx \xCC\x81xx xx",
+          { 6, 8, 7, 7, 2, 7, 7, 7, 8, 5, 0, 7, 7, 7, 7, 7, 7, 8, 7 }, 19 },
+        { DECODER("\"8\":{\"content\":\"xx\",\"single_word\":true,\"normalized\":true}"), NULL, NULL,
+          "XX\xC3\xA9XX \xC2\xBDXX-xX7", { 6, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 7, 7, 7, 7 }, 15 },
+        { DECODER("\"8\":{\"content\":\"<x>\",\"lstrip\":true,\"rstrip\":true,\"normalized\":false},"
+                  "\"9\":{\"content\":\" y \",\"normalized\":true}"), NULL, NULL, "a <x> y b y <x>y y ",
+          { 6, 2, 8, 7, 3, 7, 8, 7, 9, 7 }, 10 },
+        { DECODER("\"8\":{\"content\":\"<x>\",\"rstrip\":true,\"normalized\":false},"
+                  "\"9\":{\"content\":\" y\",\"normalized\":false}"), NULL, NULL, "a<x> y b<x>  y",
+          { 6, 2, 8, 9, 3, 8, 9, 7 }, 8 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world w;
+        tokenizer *t;
+        int32_t ids[77];
+        size_t  count = 0;
+        world_init(&w);
+        w.text[VOCAB] = tiny;
+        w.text[MERGES] = MERGES_AB;
+        w.text[CONFIG] = cases[i].config;
+        w.text[MAP] = cases[i].map;
+        w.text[ADDED] = cases[i].added;
+        CHECK(!tokenizer_open(&t, &w.host, "/t", &err), "case %zu: %s", i, err.text);
+        CHECK(t && !tokenizer_encode(t, ids, &count, NULL, cases[i].prompt, &err) &&
+                  count == cases[i].count && !memcmp(ids, cases[i].ids, count * sizeof *ids),
+              "case %zu: \"%s\" becomes %zu other ids", i, cases[i].prompt, count);
+        tokenizer_close(t);
+        world_close(&w, "added_tokens");
+    }
+#undef DECODER
+}
+
+/* 256 added tokens are found; one more is refused. */
+static void many_added(void)
+{
+    for (int n = 256; n <= 257; n++) {
+        world w;
+        tokenizer *t;
+        int32_t ids[77];
+        char   text[8192];
+        size_t used = 0;
+        world_init(&w);
+        for (int i = 0; i < n; i++)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%c\"<%d>\":%d", i ? ',' : '{', i,
+                                     8 + i);
+        snprintf(text + used, sizeof text - used, "}");
+        w.text[VOCAB] = tiny;
+        w.text[MERGES] = MERGES_AB;
+        w.text[ADDED] = text;
+        const int code = tokenizer_open(&t, &w.host, "/t", &err);
+        CHECK(n == 256 ? !code : code == SAEURON_EFORMAT && strstr(err.text, "257 added tokens"), "%d: %s", n,
+              err.text);
+        CHECK(!t || (!tokenizer_encode(t, ids, NULL, NULL, "<255><7>", &err) && ids[1] == 263 &&
+                     ids[2] == 15), "the last of many");
+        tokenizer_close(t);
+        world_close(&w, "many_added");
+    }
+}
+
 /* Start and end stay when all else is cut; a length of 1 has no room for them. */
 static void lengths(void)
 {
@@ -503,11 +589,14 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"pad_token\":{\"content\":7}}", "pad_token must be a text"),
     CONFIG_ONLY("{\"pad_token\":{\"content\":\"a\",\"normalized\":1}}",
                 "normalized of pad_token must be true or false"),
-    CONFIG_ONLY("{\"pad_token\":{\"content\":\"a\",\"lstrip\":true}}", "pad_token has \"lstrip\": true"),
+    CONFIG_ONLY("{\"pad_token\":{\"content\":\"a\",\"lstrip\":1}}", "lstrip of pad_token must be true"),
     CONFIG_ONLY("{\"pad_token\":\"0123456789012345678901234567890123456789012345678901234567890123\"}",
                 "1 to 63 bytes"),
     CONFIG_ONLY("{\"mask_token\":\"a\"}", "mask_token has a value that this program does not support"),
-    CONFIG_ONLY("{\"additional_special_tokens\":[\"a\"]}", "additional_special_tokens has a value"),
+    CONFIG_ONLY("{\"additional_special_tokens\":[7]}", "additional_special_tokens must be a text"),
+    CONFIG_ONLY("{\"extra_special_tokens\":[\"a\",{}]}", "extra_special_tokens has no \"content\""),
+    CONFIG_ONLY("{\"extra_special_tokens\":{\"image_token\":\"a\"}}", "extra_special_tokens has a value"),
+    CONFIG_ONLY("{\"extra_special_tokens\":\"a\"}", "extra_special_tokens has a value"),
     CONFIG_ONLY("{\"split_special_tokens\":true}", "split_special_tokens has a value"),
     CONFIG_ONLY("{\"padding_side\":\"left\"}", "padding_side has a value"),
     CONFIG_ONLY("{\"truncation_side\":\"left\"}", "truncation_side has a value"),
@@ -517,6 +606,7 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"model_max_length\":\"77\"}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":100000000}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"x\":\"a\"}}", "an added token has no id"),
+    CONFIG_ONLY("{\"added_tokens_decoder\":[\"a\"]}", "an added token has no id"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"1\":\"a\"}}",
                 "the added token \"a\" cannot have the id 1, it has 0"),
     CONFIG_ONLY("{\"added_tokens_decoder\":{\"9\":\"<x>\"}}", "must go on from 8 without a hole"),
@@ -533,8 +623,14 @@ static const hostile bad_files[] = {
                "\"added_tokens\":[{\"content\":\"b\",\"id\":-1}]}", "must go on from 1"),
     { { tiny, MERGES_AB, NULL, "{\"pad_token\":\"<pad>\"}", NULL, NULL }, SAEURON_EFORMAT,
       "/t/special_tokens_map.json: the pad_token" },
-    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":8}", NULL }, SAEURON_EFORMAT,
-      "/t/added_tokens.json: tokens added in this way" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":9}", NULL }, SAEURON_EFORMAT,
+      "/t/added_tokens.json: the new ids of added tokens must go on from 8" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":\"8\"}", NULL }, SAEURON_EFORMAT,
+      "/t/added_tokens.json: an added token has no id" },
+    { { tiny, MERGES_AB, NULL, NULL, "[8]", NULL }, SAEURON_EFORMAT,
+      "/t/added_tokens.json: an added token must be a text" },
+    { { tiny, MERGES_AB, NULL, NULL, "{\"b\":8}", NULL }, SAEURON_EFORMAT,
+      "/t/added_tokens.json: the added token \"b\" cannot have the id 8, it has 1" },
 };
 
 /* Each file says what is wrong with it, where, in one line; nothing is left behind. */
@@ -644,18 +740,23 @@ static void damaged_files(void)
     static const char *const two[FILES] = { tiny, MERGES_AB,
         "{\"pad_token\":{\"content\":\"a\",\"normalized\":true},"
         "\"added_tokens_decoder\":{\"8\":{\"content\":\"<x>\"}}}", "{}", "{}", NULL };
+    static const char *const older[FILES] = { tiny, MERGES_AB, "{\"extra_special_tokens\":[\"<x>\"]}",
+        "{\"additional_special_tokens\":[\"<y>\"],\"pad_token\":{\"content\":\"a\"}}", "{\"<x>\":8}",
+        NULL };
     static const char *const one[FILES] = { NULL, NULL, "{\"model_max_length\":16}", NULL, NULL,
         "{\"added_tokens\":[{\"id\":5,\"content\":\"<x>\"}],"
         "\"model\":{\"vocab\":{\"a\":0,\"ab</w>\":1,\"b</w>\":3,\"<|startoftext|>\":2,\"<|endoftext|>\":4},"
         "\"merges\":[[\"a\",\"b</w>\"]]}}" };
-    for (int file = 0; file < FILES; file++) {
-        const char *const *texts = file == WHOLE ? one : two;
-        for (size_t n = 0; n <= strlen(texts[file]); n++) {
-            open_damaged(texts, file, n, n, 0);
-            for (size_t i = 0; bytes[i] && texts[file][n]; i++)
-                open_damaged(texts, file, strlen(texts[file]), n, bytes[i]);
+    const char *const *const folders[] = { one, two, older };
+    for (size_t f = 0; f < 3; f++)
+        for (int file = 0; file < FILES; file++) {
+            const char *const *texts = folders[f];
+            for (size_t n = 0; texts[file] && n <= strlen(texts[file]); n++) {
+                open_damaged(texts, file, n, n, 0);
+                for (size_t i = 0; bytes[i] && texts[file][n]; i++)
+                    open_damaged(texts, file, strlen(texts[file]), n, bytes[i]);
+            }
         }
-    }
 }
 
 /* ---- memory ---- */
@@ -719,6 +820,8 @@ const test_case tokenizer_tests[] = {
     { "golden_configs", golden_configs },
     { "by_hand", by_hand },
     { "one_file", one_file },
+    { "added_tokens", added_tokens },
+    { "many_added", many_added },
     { "lengths", lengths },
     { "not_utf8", not_utf8 },
     { "long_prompts", long_prompts },

@@ -39,6 +39,9 @@ static void classes(void)
           !unicode_is_letter(0x301), "letters");
     CHECK(unicode_is_number('0') && unicode_is_number(0xBD) && unicode_is_number(0x2160) &&
           !unicode_is_number(0x4E00), "numbers");
+    CHECK(unicode_is_word('a') && unicode_is_word('_') && unicode_is_word('7') && unicode_is_word(0x301) &&
+          unicode_is_word(0x200D) && unicode_is_word(0x24B6) && !unicode_is_word('-') &&
+          !unicode_is_word(0xBD) && !unicode_is_word(0x1F600), "parts of words");
     CHECK(unicode_is_space(0x85) && unicode_is_space(0x3000) && !unicode_is_space(0x200B) &&
           !unicode_is_space(0x1C), "white space");
 }

@@ -8,12 +8,13 @@ The library, not one version of the Unicode database, is the truth: tokenizers 0
     NFC          crate unicode-normalization-alignments 0.1.12    Unicode 12.1: U+11938 (13.0) has no decomposition
     \\p{L} \\p{N} \\s Oniguruma, crate onig 6.5.3                    Unicode 16.0: equal to unicodedata2 16.0.0, all code points
     Lowercase    Rust's char::to_lowercase                        Unicode 17.0: U+A7CE, U+16EA0.. have lower case
+    \\w of words  Rust's crate regex, in AddedVocabulary           asked by an added token with single_word
 """
 import sys
 import unicodedata
 
 import tokenizers
-from tokenizers import Regex, normalizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
 HANGUL = range(0xAC00, 0xAC00 + 11172)
@@ -35,6 +36,13 @@ def matching(pattern):
     """The code points that Oniguruma matches: Replace deletes them."""
     delete = normalizers.Replace(Regex(pattern), "")
     return {c for c in POINTS if delete.normalize_str(chr(c)) == ""}
+
+
+def words():
+    """The code points beside which an added token with single_word is not found."""
+    t = Tokenizer(models.WordLevel({"": 0}, unk_token=""))
+    t.add_tokens([AddedToken("x", single_word=True, normalized=False)])
+    return {c for c in POINTS if 1 not in t.encode("x" + chr(c)).ids}
 
 
 def decompositions():
@@ -150,7 +158,10 @@ typedef struct unicode_lower_run { uint32_t first, last, stride; int32_t delta; 
                      [str(index[c]) for c in compositions(steps)]))
     out.append(table("unicode_class unicode_classes", "Canonical combining classes that are not 0; sorted by first.",
                      ["{0x%X,0x%X,%d}" % r for r in sorted(by_class)]))
-    out.append(table("unicode_range unicode_letters", "\\p{L}", pairs(matching(r"\p{L}"))))
+    letters, word = matching(r"\p{L}"), words()
+    assert letters <= word
+    out.append(table("unicode_range unicode_letters", "\\p{L}", pairs(letters)))
+    out.append(table("unicode_range unicode_marks", "\\w without \\p{L}: marks, digits, joiners and the like", pairs(word - letters)))
     out.append(table("unicode_range unicode_numbers", "\\p{N}", pairs(matching(r"\p{N}"))))
     out.append(table("unicode_range unicode_spaces", "\\s", pairs(matching(r"\s"))))
     out.append(table("unicode_lower_run unicode_lower_runs", "first, first + stride, ..., last: lower case is delta away. U+0130 becomes two: unicode.c.",
