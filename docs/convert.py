@@ -11,7 +11,8 @@ diffusers, transformers; nothing here is needed to build or use saeuron.
 Nothing is fetched, and no file can run code: checkpoints are read by torch.load(weights_only=True); where a checkpoint holds
 more than weights (a trainer's state), and for SAeUron's plain pickles, by an unpickler that knows tensors and containers only.
 Output is written beside its place and renamed: it appears whole or not at all. Numbers are never changed, except the means of
-`stats`. One line on stderr and exit code 1 when something is wrong.
+`stats`: a network keeps the type of its tensors, or takes float32 where they are of several. One line on stderr and exit code 1
+when something is wrong.
 
 Sources: github.com/cywinski/SAeUron (scripts/gather_sae_acts_ca_prompts.py and _cls.py, find_best_params_cls_sweep.py),
 github.com/OPTML-Group/UnlearnCanvas (evaluation/classification.py), diffusers' StableDiffusionPipeline.from_single_file."""
@@ -20,6 +21,7 @@ import argparse
 import collections
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -27,10 +29,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 
-import torch
-from safetensors.torch import load_file, save_file
+try:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+except ImportError as missing:
+    sys.exit(f"convert.py: {missing}: install torch and safetensors")
+
+TYPES = (torch.float32, torch.float16, torch.bfloat16)  # which saeuron reads
 
 # The order of the classifiers' outputs: theme_available and class_available of the benchmark.
 STYLES = """Abstractionism Artist_Sketch Blossom_Season Bricks Byzantine Cartoon Cold_Warm Color_Fantasy Comic_Etch Crayon Cubism Dadaism
@@ -121,14 +130,14 @@ def load_checkpoint(path):
                 raise Wrong(f"{path}: is a TorchScript program, not a checkpoint")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except OSError:
         raise
     except Exception:  # more in it than weights, or damaged
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=lenient_pickle)
 
 
-def state_dict(path):
-    """The tensors of a checkpoint, taken out of what a trainer wraps them in."""
+def state_dict(path, prefixes=("",)):
+    """The tensors of a checkpoint, taken out of what a trainer wraps them in, whose names begin so."""
     found = load_checkpoint(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
@@ -136,7 +145,11 @@ def state_dict(path):
     tensors = {k: v for k, v in found.items() if isinstance(k, str) and isinstance(v, torch.Tensor)} if isinstance(found, dict) else {}
     if not tensors:
         raise Wrong(f"{path}: holds no state dict of tensors")
+    tensors = {k.removeprefix("module."): v for k, v in tensors.items()}
+    tensors = {k: v for k, v in tensors.items() if k.startswith(prefixes)}
     for k, v in tensors.items():
+        if v.is_floating_point() and v.dtype not in TYPES:
+            raise Wrong(f"{path}: tensor {k} is {str(v.dtype).removeprefix('torch.')}, which saeuron does not read: save it as float32, float16 or bfloat16")
         if v.is_floating_point() and not bool(torch.isfinite(v).all()):
             raise Wrong(f"{path}: tensor {k} is not finite: the file is damaged, or training failed")
     whole, seen = {}, set()
@@ -146,7 +159,7 @@ def state_dict(path):
         if memory.data_ptr() in seen or memory.nbytes() != v.numel() * v.element_size():  # safetensors stores no shared memory
             v = v.clone()
         seen.add(memory.data_ptr())
-        whole[k.removeprefix("module.")] = v
+        whole[k] = v
     return whole
 
 
@@ -161,7 +174,10 @@ def write(path, make):
     try:
         os.chmod(room, 0o755)
         part = os.path.join(room, "part")
-        make(part)
+        try:
+            make(part)
+        except SafetensorError as e:
+            raise Wrong(f"{path}: cannot be written: {e}") from e
         os.replace(part, path)
     finally:
         shutil.rmtree(room, ignore_errors=True)
@@ -180,44 +196,62 @@ def save_json(path, value):
 
 # ---- a folder of pickles
 
-def bin_tensors(folder, stems):
-    """The tensors of folder's first .bin file or sharded set; None when it has none."""
-    for stem in stems:
-        for ending in (".bin", ".bin.index.json", ".fp16.bin", ".bin.index.fp16.json"):
-            path = os.path.join(folder, stem + ending)
-            if not os.path.isfile(path):
-                continue
-            if ending.endswith(".bin"):
-                return state_dict(path)
-            with open(path, encoding="utf-8") as f:
-                shards = sorted(set(json.load(f)["weight_map"].values()))
-            if any(os.path.basename(s) != s for s in shards):
-                raise Wrong(f"{path}: names files of another folder")
-            whole = {}
-            for s in shards:
-                whole.update(state_dict(os.path.join(folder, s)))
-            return whole
-    return None
+VARIANTS = (".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json", ".fp16.safetensors")
+DIFFUSERS = (".safetensors.index.json", ".safetensors", ".bin", ".bin.index.json", *VARIANTS, ".fp16.bin", ".bin.index.fp16.json")
+TRANSFORMERS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", VARIANTS[-1], *VARIANTS[:-1], ".fp16.bin", ".bin.index.fp16.json")
+
+
+def network_file(folder, name):
+    """The file that diffusers or transformers would load the network from, in the order of docs/formats.md."""
+    text = name == "text_encoder"
+    for ending in TRANSFORMERS if text else DIFFUSERS:
+        stem = "diffusion_pytorch_model" if not text else "pytorch_model" if ".bin" in ending else "model"
+        path = os.path.join(folder, name, stem + ending)
+        if os.path.isfile(path):
+            return path
+    stem = "pytorch_model" if text else "diffusion_pytorch_model"
+    other = os.path.join(folder, name, stem + ".non_ema.bin")
+    if os.path.isfile(other):
+        raise Wrong(f"{other}: holds training's own weights, which diffusers takes only when asked: rename it to {stem}.bin to mean them")
+    raise Wrong(f"{folder}/{name}: holds no {stem}.bin, nor weights as .safetensors")
+
+
+def pickled_tensors(path):
+    """The tensors of a .bin file, or of the set that its index names."""
+    if path.endswith(".bin"):
+        return state_dict(path)
+    with open(path, encoding="utf-8") as f:
+        index = json.load(f)
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict) or not shards or not all(isinstance(s, str) for s in shards.values()):
+        raise Wrong(f"{path}: is no index of shards")
+    whole = {}
+    for shard in sorted(set(shards.values())):
+        if os.path.basename(shard) != shard:
+            raise Wrong(f"{path}: names {shard}, of another folder")
+        whole.update(state_dict(os.path.join(os.path.dirname(path), shard)))
+    missing = sorted(set(shards) - set(whole))
+    if missing:
+        raise Wrong(f"{path}: tensor {missing[0]} is in none of the files that it names")
+    return whole
 
 
 def convert_folder(a):
     new_folder(a.output)
-    networks = {"unet": ("diffusion_pytorch_model",), "vae": ("diffusion_pytorch_model",), "text_encoder": ("pytorch_model", "model")}
+    networks = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
     for name in networks:
         if not os.path.isfile(os.path.join(a.input, name, "config.json")):
             raise Wrong(f"{a.input}/{name}/config.json: is missing: is this a diffusers folder?")
+    if os.path.realpath(a.output).startswith(os.path.join(os.path.realpath(a.input), "")):
+        raise Wrong(f"{a.output}: lies in the folder that is converted: name one outside it")
+    files = {name: network_file(a.input, name) for name in networks}
 
     def make(part):
         # what is beside the weights, and weights that are safetensors already
         shutil.copytree(a.input, part, ignore=shutil.ignore_patterns("*.bin", "*.bin.index*.json", "*.ckpt", "*.msgpack", "safety_checker", ".*"))
-        for name, stems in networks.items():
-            if any(f.endswith(".safetensors") for f in os.listdir(os.path.join(part, name))):
-                continue
-            tensors = bin_tensors(os.path.join(a.input, name), stems)
-            if not tensors:
-                raise Wrong(f"{a.input}/{name}: holds no {stems[0]}.bin")
-            stem = "model" if name == "text_encoder" else stems[0]
-            save_file(tensors, os.path.join(part, name, stem + ".safetensors"), metadata={"format": "pt"})
+        for name, stem in networks.items():
+            if ".bin" in os.path.basename(files[name]):
+                save_file(pickled_tensors(files[name]), os.path.join(part, name, stem + ".safetensors"), metadata={"format": "pt"})
 
     write(a.output, make)
     print(a.output)
@@ -227,36 +261,49 @@ def convert_folder(a):
 
 def convert_single(a):
     new_folder(a.output)
-    for name in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json", "tokenizer/vocab.json", "tokenizer/merges.txt"):
+    tokenizer = ("tokenizer/tokenizer.json",) if os.path.isfile(os.path.join(a.config, "tokenizer/tokenizer.json")) else ("tokenizer/vocab.json", "tokenizer/merges.txt")
+    for name in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json", *tokenizer):
         if not os.path.isfile(os.path.join(a.config, name)):
             raise Wrong(f"{a.config}/{name}: is missing: --config wants the configs and the tokenizer of the model this one was trained from")
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    from diffusers import StableDiffusionPipeline
-    tensors = state_dict(a.input)
-    if not any(k.startswith("model.diffusion_model.") for k in tensors):
-        raise Wrong(f"{a.input}: has no model.diffusion_model.*: not a Stable Diffusion checkpoint in the original layout")
-    averaged = sum(k.startswith("model_ema.") for k in tensors)
+    prefixes = {"unet": "model.diffusion_model.", "vae": "first_stage_model.", "text_encoder": "cond_stage_model."}
+    tensors = state_dict(a.input, (*prefixes.values(), "model_ema."))
+    averaged = [k for k in tensors if k.startswith("model_ema.")]
+    for k in averaged:
+        del tensors[k]
+    types = {}
+    for name, prefix in prefixes.items():
+        found = {v.dtype for k, v in tensors.items() if k.startswith(prefix) and v.is_floating_point()}
+        if not found:
+            raise Wrong(f"{a.input}: has no {prefix}*: not a whole Stable Diffusion checkpoint in the original layout")
+        types[name] = found.pop() if len(found) == 1 else torch.float32  # which holds each of them exactly
     if averaged:
-        print(f"convert.py: {a.input} also holds {averaged} averaged tensors (model_ema.*), which diffusers leaves out, as here", file=sys.stderr)
-    half = all(v.dtype == torch.float16 for k, v in tensors.items() if k.startswith("model.diffusion_model."))
+        print(f"convert.py: {a.input} also holds {len(averaged)} averaged tensors (model_ema.*), which diffusers leaves out, as here", file=sys.stderr)
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import diffusers
+    import transformers
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    from diffusers import StableDiffusionPipeline
 
     def make(part):
         with tempfile.TemporaryDirectory(dir=os.path.dirname(part)) as room:
             config = os.path.join(room, "config")
             shutil.copytree(a.config, config, ignore=shutil.ignore_patterns("*.bin", "*.safetensors", "*.ckpt", "*.msgpack", ".*"))
-            with open(os.path.join(config, "scheduler", "scheduler_config.json"), encoding="utf-8") as f:
-                scheduler = json.load(f).get("_class_name", "DDIMScheduler").removeprefix("Flax")
+            # the pipeline's scheduler is not kept: any will do, if it reads this config
             save_json(os.path.join(config, "model_index.json"), {
                 "_class_name": "StableDiffusionPipeline", "feature_extractor": [None, None], "image_encoder": [None, None],
-                "requires_safety_checker": False, "safety_checker": [None, None], "scheduler": ["diffusers", scheduler],
+                "requires_safety_checker": False, "safety_checker": [None, None], "scheduler": ["diffusers", "DDIMScheduler"],
                 "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
                 "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"]})
             only_tensors = os.path.join(room, "model.safetensors")
             save_file(tensors, only_tensors)
             tensors.clear()
             pipe = StableDiffusionPipeline.from_single_file(
-                only_tensors, config=config, local_files_only=True, torch_dtype=torch.float16 if half else torch.float32,
+                only_tensors, config=config, local_files_only=True, torch_dtype=torch.float32,
                 safety_checker=None, feature_extractor=None, image_encoder=None, requires_safety_checker=False)
+            for name, dtype in types.items():  # back to what they were: nothing is rounded
+                getattr(pipe, name).to(dtype)
             pipe.save_pretrained(part, safe_serialization=True)
             for sub in ("tokenizer", "scheduler"):  # as they were, not as this version of the libraries would write them
                 shutil.rmtree(os.path.join(part, sub), ignore_errors=True)
@@ -279,7 +326,7 @@ def convert_classifier(a):
     depth = 1 + max(int(m[1]) for m in (re.match(r"blocks\.(\d+)\.", k) for k in tensors) if m)
     classes = tensors["head.weight"].shape[0]
     heads = a.heads or width // 64  # timm's Ti, S, B, L: 64 wide each
-    if side * side + 1 != tensors["pos_embed"].shape[1] or not heads or width % heads:
+    if side * side + 1 != tensors["pos_embed"].shape[1] or heads < 1 or width % heads:
         raise Wrong(f"{a.input}: its pos_embed and width {width} are not those of a square image with {heads} heads; name --heads")
     labels = {"unlearncanvas-styles": STYLES, "unlearncanvas-objects": OBJECTS}.get(a.labels)
     if labels is None:
@@ -314,7 +361,10 @@ def digest(saeuron, folder):
 
 def convert_stats(a):
     with open(a.input, "rb") as f:
-        latents = Strict(f).load()  # {concept: half [prompts, T, n]}
+        try:
+            latents = Strict(f).load()  # {concept: half [prompts, T, n]}
+        except Wrong as e:
+            raise Wrong(f"{a.input}: {e}") from e
     if not isinstance(latents, dict) or not latents:
         raise Wrong(f"{a.input}: is no dictionary from concepts to tensors")
     means, prompts, shape = {}, {}, None
@@ -356,6 +406,9 @@ def convert_params(a):
     if not isinstance(found, dict) or not all(isinstance(k, str) and isinstance(v, dict) and {"percentile", "multiplier"} <= v.keys() for k, v in found.items()):
         raise Wrong(f"{a.input}: is no dictionary from concepts to percentile and multiplier")
     chosen = {k: {"percentile": float(v["percentile"]), "strength": float(v["multiplier"])} for k, v in found.items()}
+    for k, v in chosen.items():
+        if not 0 < v["percentile"] <= 100 or not math.isfinite(v["strength"]):
+            raise Wrong(f"{a.input}: {k}: percentile {v['percentile']:g} and multiplier {v['strength']:g} are no pair")
     write(a.output, lambda part: save_json(part, chosen))
     print(a.output)
 
@@ -386,16 +439,21 @@ def main():
     k.add_argument("--saeuron", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "saeuron"))
     kind("params", convert_params, "the released sweep's chosen pairs", "forget.json")
     a = p.parse_args()
+    warnings.simplefilter("ignore")
     try:
         a.run(a)
     except Wrong as e:
         text = str(e)
-    except (OSError, pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, TypeError, IndexError) as e:
+    except OSError as e:
+        text = f"{e.filename2 or e.filename or a.output}: {e.strerror or e}"
+    except KeyboardInterrupt:
+        text = f"{a.input}: stopped"
+    except Exception as e:  # whatever a library makes of a damaged file: its words, shortened
         text = f"{a.input}: {type(e).__name__}: {e}"
     else:
         return 0
     text = " ".join(text.split())
-    print("convert.py:", text if a.input in text else f"{a.input}: {text}", file=sys.stderr)
+    print("convert.py:", text if len(text) < 500 else text[:500] + "...", file=sys.stderr)
     return 1
 
 

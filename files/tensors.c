@@ -400,25 +400,21 @@ static bool find_file(char path[1024], const saeuron_host *host, const char *dir
     return true;
 }
 
-/* Of a folder without any of the files that are read: says what lies there instead, and what to do. */
-static int no_weights(const saeuron_host *host, const char *dir, const char *stem, saeuron_error *err)
+/* Of a folder without any of the files that are looked for: says what to do. */
+static int no_weights(const saeuron_host *host, const char *dir, const char *stem, const char *pickled,
+                      saeuron_error *err)
 {
-    /* What torch.save writes; transformers calls it pytorch_model whatever its safetensors are called. */
-    static const char *const pickles[] = { ".bin", ".fp16.bin", ".bin.index.json", ".non_ema.bin", ".ckpt",
-                                           ".pt", ".pth" };
-    const char *const stems[] = { stem, "pytorch_model" };
     char path[1024];
     int  code = SAEURON_OK;
     if (find_file(path, host, dir, stem, ".non_ema.safetensors", &code, err))
         return code ? code : fail(err, SAEURON_ENOENT,
                                   "%s: holds training's own weights, which diffusers takes only when asked: "
                                   "rename it to %s.safetensors to mean them", path, stem);
-    for (size_t i = 0; i < sizeof pickles / sizeof *pickles; i++)
-        for (size_t j = 0; j < 2; j++)
-            if (find_file(path, host, dir, stems[j], pickles[i], &code, err))
-                return code ? code : fail(err, SAEURON_ENOENT,
-                                          "%s: is a pickle, which is never opened here: "
-                                          "convert the folder with docs/convert.py", path);
+    if (find_file(path, host, dir, pickled, ".non_ema.bin", &code, err))
+        return code ? code : fail(err, SAEURON_ENOENT,
+                                  "%s: holds training's own weights, which diffusers takes only when asked: "
+                                  "rename it to %s.bin to mean them, and convert it with docs/convert.py",
+                                  path, pickled);
     return fail(err, SAEURON_ENOENT,
                 "%s: there is no %s.safetensors, no %s.fp16.safetensors and no index of one: "
                 "is this a diffusers folder?", dir, stem, stem);
@@ -427,23 +423,33 @@ static int no_weights(const saeuron_host *host, const char *dir, const char *ste
 int tensors_open_model(tensors *t, const saeuron_host *host, const char *dir, const char *stem,
                        saeuron_error *err)
 {
-    /* Where a folder has a whole file and an index, transformers takes the file and diffusers the index. */
+    /* Where a folder has a whole file and an index, transformers takes the file and diffusers the index. Both
+     * take a pickle before any variant. */
     static const char *const file_first[] = {
-        ".safetensors", ".safetensors.index.json", ".fp16.safetensors",
+        ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".fp16.safetensors",
         ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json",
+        ".fp16.bin", ".bin.index.fp16.json", NULL
     }, *const index_first[] = {
-        ".safetensors.index.json", ".safetensors",
+        ".safetensors.index.json", ".safetensors", ".bin", ".bin.index.json",
         ".safetensors.index.fp16.json", ".fp16.safetensors.index.json", ".safetensors.fp16.index.json",
-        ".fp16.safetensors",
+        ".fp16.safetensors", ".fp16.bin", ".bin.index.fp16.json", NULL
     };
-    const char *const *endings = strcmp(stem, "diffusion_pytorch_model") ? file_first : index_first;
+    const bool of_diffusers = !strcmp(stem, "diffusion_pytorch_model");
+    const char *pickled = strcmp(stem, "model") ? stem : "pytorch_model"; /* as transformers calls it */
     char path[1024];
     int  code = SAEURON_OK;
     *t = (tensors){ .host = host };
-    for (size_t i = 0; i < 6; i++)
-        if (find_file(path, host, dir, stem, endings[i], &code, err))
-            return code ? code : tensors_open(t, host, path, err);
-    return no_weights(host, dir, stem, err);
+    for (const char *const *ending = of_diffusers ? index_first : file_first; *ending; ending++) {
+        const bool pickle = strstr(*ending, ".bin") != NULL;
+        if (!find_file(path, host, dir, pickle ? pickled : stem, *ending, &code, err))
+            continue;
+        if (!code && pickle)
+            return fail(err, SAEURON_ENOENT,
+                        "%s: is what diffusers would load, but a pickle, which is never opened here: convert "
+                        "it with docs/convert.py", path);
+        return code ? code : tensors_open(t, host, path, err);
+    }
+    return no_weights(host, dir, stem, pickled, err);
 }
 
 void tensors_close(tensors *t)

@@ -39,8 +39,8 @@ typedef struct tensors {
  * the byte ranges fit the shapes and cover the data without overlap, hole or rest. */
 int  tensors_open(tensors *t, const saeuron_host *host, const char *path, saeuron_error *err);
 /* Opens DIR/STEM.safetensors or DIR/STEM.safetensors.index.json, else the .fp16 forms of both;
- * docs/formats.md says which goes first. SAEURON_ENOENT when there is none; the message names what is there
- * instead, such as a pickle. */
+ * docs/formats.md says which goes first. SAEURON_ENOENT when there is none, or a pickle goes first; the
+ * message names what is there. */
 int  tensors_open_model(tensors *t, const saeuron_host *host, const char *dir, const char *stem,
                         saeuron_error *err);
 void tensors_close(tensors *t);

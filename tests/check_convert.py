@@ -14,6 +14,8 @@ Needs torch, diffusers, transformers, safetensors. Checks:
   params       the released sweep's pairs: forget.json, and the picture it gives
   hostile      pickles that would run a program: none does, at any depth
   damaged      inputs that are wrong: one line, exit code 1, nothing left behind
+  precedence   .bin files beside variants: what diffusers loads of the old folder is what the new one holds; and each advice followed
+  single_types one file with several types, and a tokenizer as transformers 5 saves it: no number changes
   schedulers   schedulers as other classes save them: what DDIMScheduler.from_config makes of them against saeuron's picture
 Prints one line a check and exits 1 when any fails."""
 
@@ -25,11 +27,14 @@ import math
 import os
 import pickle
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 
 import numpy as np
 import torch
@@ -136,13 +141,17 @@ class Check:
     def path(self, name):
         return os.path.join(self.folder, name)
 
-    def convert(self, *args, code=0):
-        r = subprocess.run([sys.executable, os.path.join(ROOT, "docs", "convert.py"), *args], capture_output=True, text=True)
+    def convert(self, *args, code=0, room=None):
+        def limit():  # no file may grow beyond room bytes, as on a full disk
+            if room:
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+        r = subprocess.run([sys.executable, os.path.join(ROOT, "docs", "convert.py"), *args], capture_output=True, text=True, preexec_fn=limit)
         assert r.returncode == code, (args, r.returncode, r.stderr)
         if code:
-            said = [line for line in r.stderr.splitlines() if "convert.py:" in line]
-            assert len(said) == 1 and "Traceback" not in r.stderr, r.stderr
-            return said[0]
+            assert r.stderr.count("\n") == 1 and r.stderr.startswith("convert.py: "), r.stderr
+            return r.stderr
         return r.stdout
 
     def saeuron(self, *args):
@@ -211,6 +220,74 @@ class Check:
             assert next(iter(load_file(os.path.join(out, UNET)).values())).dtype == torch.float16
         assert not os.path.exists(self.marker), "a checkpoint ran a program"
         return f"{len(tensors)} tensors under LDM's names, of a trainer's .ckpt and of .safetensors"
+
+    def single_types(self):
+        g = torch.Generator().manual_seed(1)
+        tensors = {k: v.float() * (1 + 1e-4 * torch.rand(v.shape, generator=g)) if v.is_floating_point() else v for k, v in original_layout(self.a.model).items()}
+        first = next(k for k in tensors if k.startswith("cond_stage_model.") and tensors[k].is_floating_point())
+        for k, v in tensors.items():  # the UNet in half precision, the VAE in bfloat16, the text encoder of two types
+            half = {"model": torch.float16, "first_stage_model": torch.bfloat16}.get(k.split(".")[0], torch.float16 if k == first else None)
+            tensors[k] = (v.to(half) if half else v).contiguous()
+        save_file(tensors, self.path("types.safetensors"))
+        config = self.path("config5")
+        shutil.copytree(self.a.model, config, ignore=shutil.ignore_patterns("*.safetensors", "sae", "classifier", "*.md", "model_index.json"))
+        from transformers import CLIPTokenizer
+        tokenizer = CLIPTokenizer.from_pretrained(os.path.join(config, "tokenizer"))
+        shutil.rmtree(os.path.join(config, "tokenizer"))
+        tokenizer.save_pretrained(os.path.join(config, "tokenizer"))
+        assert not os.path.exists(os.path.join(config, "tokenizer/vocab.json"))
+        out = self.path("types")
+        self.convert("single", self.path("types.safetensors"), "--config", config, "-o", out)
+        self.draw(out, "types.png")
+        made = original_layout(out)
+        for k, v in tensors.items():
+            if v.is_floating_point():
+                assert made[k].float().equal(v.float()) and made[k].dtype == (v.dtype if k.split(".")[0] != "cond_stage_model" else torch.float32), k
+        some = {k: v for k, v in tensors.items() if not k.startswith("first_stage_model.")}
+        save_file(some, self.path("novae.safetensors"))
+        assert "first_stage_model" in self.convert("single", self.path("novae.safetensors"), "--config", config, "-o", self.path("no"), code=1)
+        return f"{len(tensors)} tensors of three types"
+
+    # ---- which file counts
+
+    def precedence(self):
+        from diffusers import UNet2DConditionModel
+        unet = load_file(os.path.join(self.a.model, UNET))
+        other = {k: v * 0.5 for k, v in unet.items()}
+        stem = "unet/diffusion_pytorch_model"
+
+        def put(model, name, tensors):
+            path = os.path.join(model, stem + name)
+            torch.save(tensors, path) if name.endswith(".bin") else save_file(tensors, path)
+
+        for i, beside in enumerate((".non_ema.safetensors", ".fp16.safetensors", ".fp16.bin", ".non_ema.bin")):
+            old, new = self.a_copy(f"old-{i}"), self.path(f"new-{i}")
+            os.remove(os.path.join(old, UNET))
+            put(old, ".bin", unet)
+            put(old, beside, other)
+            r = subprocess.run([self.a.saeuron, "info", old], capture_output=True, text=True)
+            assert r.returncode == 1 and stem + ".bin" in r.stderr and "docs/convert.py" in r.stderr, r.stderr
+            self.convert("folder", old, "-o", new)
+            theirs = UNet2DConditionModel.from_pretrained(old, subfolder="unet").state_dict()
+            ours = load_file(os.path.join(new, UNET))
+            assert all(ours[k].float().equal(theirs[k]) and theirs[k].equal(unet[k].float()) for k in theirs), beside
+            self.saeuron("info", new)
+        # what is not the plain file alone
+        for name, advice in ((".fp16.bin", None), (".non_ema.bin", ".bin"), (".non_ema.safetensors", ".safetensors")):
+            old, new = self.a_copy("old-" + name.split(".")[-1] + name[1]), self.path("new-" + name.split(".")[-1] + name[1])
+            os.remove(os.path.join(old, UNET))
+            put(old, name, unet)
+            if advice:
+                r = subprocess.run([self.a.saeuron, "info", old], capture_output=True, text=True)
+                assert r.returncode == 1 and f"rename it to diffusion_pytorch_model{advice}" in r.stderr, r.stderr
+                self.convert("folder", old, "-o", new, code=1)
+                os.rename(os.path.join(old, stem + name), os.path.join(old, stem + advice))
+            self.convert("folder", old, "-o", new)
+            assert all(v.equal(unet[k]) for k, v in load_file(os.path.join(new, UNET)).items())
+            self.saeuron("info", new)
+        said = self.convert("folder", new, "-o", os.path.join(new, "inside"), code=1)
+        assert "inside: lies in the folder" in said, said
+        return "4 twins beside a .bin, 3 files alone"
 
     # ---- classifiers, statistics, pairs
 
@@ -347,9 +424,45 @@ class Check:
         assert "tokenizer" in self.convert("single", self.path("none.pth"), "--config", self.a_copy_without_tokenizer(), "-o", self.path("no"), code=1)
         said = self.convert("folder", self.path("no-tokenizer"), "-o", self.path("no"), code=1)  # found out after the configs were copied
         assert "diffusion_pytorch_model.bin" in said, said
-        left = {n for n in set(os.listdir(self.folder)) - before if n.startswith("no") and n != "none.pth" and n != "no-tokenizer"}
+        # files of another kind, folders for files, places that cannot be written, disks that are full
+        labels = ["--labels", self.path("labels.txt"), "--heads", "4"]
+        config = ["--config", self.a.model]
+        with open(os.path.join(self.a.model, UNET), "rb") as f:
+            cut = f.read()[:-1000]
+        with open(self.path("cut.safetensors"), "wb") as f:
+            f.write(cut)
+        torch.save({**tensors, "head.bias": tensors["head.bias"].double()}, self.path("double.pth"))
+        torch.save(tensors, self.path("good.pth"))
+        torch.save({"Cats": {"percentile": math.nan, "multiplier": -1.0}}, self.path("nan-params.pth"))
+        with open(self.path("good.pkl"), "wb") as f:
+            pickle.dump({"Cats": torch.zeros(4, 50, 300).half()}, f)
+        with zipfile.ZipFile(self.path("other.zip"), "w") as z:
+            z.writestr("a.txt", "hello")
+        inputs = [("folder", "text.pth", []), ("single", "", config), ("classifier", "", labels), ("stats", "", ["--hook", self.hook]), ("params", "", []),
+                  ("single", "cut.safetensors", config), ("single", "text.pth", config), ("single", "good.pth", config), ("single", "other.zip", config),
+                  ("classifier", "other.zip", labels), ("stats", "good.pth", ["--hook", self.hook]), ("stats", "text.pth", ["--hook", self.hook]),
+                  ("params", "text.pth", []), ("params", "nan-params.pth", []), ("classifier", "double.pth", labels),
+                  ("classifier", "good.pth", ["--labels", self.path("no-labels"), "--heads", "4"]), ("classifier", "good.pth", [*labels[:3], "-4"])]
+        for kind, name, more in inputs:
+            said = self.convert(kind, self.path(name), "-o", self.path("no"), *more, code=1)
+            assert (name or self.folder) in said or "no-labels" in said, said
+        good = [("classifier", "good.pth", labels), ("stats", "good.pkl", ["--hook", self.hook])]
+        for kind, name, more in good:
+            said = self.convert(kind, self.path(name), "-o", self.path("nowhere/out"), *more, code=1)
+            assert "nowhere/out: its folder does not exist" in said, said
+            said = self.convert(kind, self.path(name), "-o", self.path("no"), *more, code=1, room=20000)
+            assert self.path("no") in said, said
+        said = self.convert("stats", self.path("good.pkl"), "-o", self.folder, "--hook", self.hook, code=1)
+        assert self.folder in said, said
+        old = self.a_copy("index")
+        os.remove(os.path.join(old, UNET))
+        for index in ("[]", "{}", '{"weight_map": {"a": "../x.bin"}}', '{"weight_map": {"a": "x.bin"}}', "{"):
+            with open(os.path.join(old, "unet/diffusion_pytorch_model.bin.index.json"), "w") as f:
+                f.write(index)
+            assert "index" in self.convert("folder", old, "-o", self.path("no"), code=1) or index.endswith('"x.bin"}}')
+        left = {n for n in set(os.listdir(self.folder)) - before if n.startswith("no") and n not in ("none.pth", "no-tokenizer")}
         assert not left and not glob.glob(self.path("*.tmp-*")), left
-        return "14 inputs"
+        return f"{14 + len(inputs) + 2 * len(good) + 6} inputs"
 
     def a_copy_without_tokenizer(self):
         out = self.path("no-tokenizer")
@@ -410,7 +523,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         c = Check(a, folder)
         checks = {"folder": c.folder_, "single": c.single, "classifier": c.classifier, "stats": c.stats, "params": c.params, "hostile": c.hostile,
-                  "damaged": c.damaged, "schedulers": c.schedulers}
+                  "damaged": c.damaged, "precedence": c.precedence, "single_types": c.single_types, "schedulers": c.schedulers}
         chosen = {n: f for n, f in checks.items() if a.only in (None, n)}
         for name, f in chosen.items():
             c.run(name, f)

@@ -167,6 +167,8 @@ static void which_file(void)
     tiny_text(&files, "text_encoder/pytorch_model.bin", "\x80\x02");
     must_be("twins under variants' names", &plain);
     tiny_set(&files, UNET, NULL, 0);
+    open_fails("a pickle before the variants", SAEURON_ENOENT, "unet/diffusion_pytorch_model.bin|diffusers");
+    tiny_set(&files, "unet/diffusion_pytorch_model.bin", NULL, 0);
     draw("the fp16 twin alone", &other);
     CHECK(!same_picture(&plain, &other), "the twin is not read even when it is alone: this test sees "
                                          "nothing");
@@ -182,6 +184,20 @@ static void which_file(void)
     draw("the index alone", &other);
     CHECK(!same_picture(&plain, &other), "the index is not read even when it is alone: this test sees "
                                          "nothing");
+    tiny_free(&files);
+}
+
+/* The one advice about a file's name: the weights meant by it are read. */
+static void renamed(void)
+{
+    picture plain;
+    tidy(&plain);
+    tiny_set(&files, UNET, NULL, 0);
+    save_as("unet", "unet/diffusion_pytorch_model.non_ema.safetensors", DT_F32, 0);
+    open_fails("training's own weights", SAEURON_ENOENT, "rename it to diffusion_pytorch_model.safetensors");
+    save_as("unet", UNET, DT_F32, 0);
+    tiny_set(&files, "unet/diffusion_pytorch_model.non_ema.safetensors", NULL, 0);
+    must_be("renamed", &plain);
     tiny_free(&files);
 }
 
@@ -216,6 +232,9 @@ static void weights_not_read(void)
         { UNET, "unet/diffusion_pytorch_model.fp16.bin", "fp16.bin|pickle|docs/convert.py" },
         { UNET, "unet/diffusion_pytorch_model.bin.index.json", "bin.index.json|pickle|docs/convert.py" },
         { UNET, "unet/diffusion_pytorch_model.non_ema.safetensors", "non_ema|rename" },
+        { UNET, "unet/diffusion_pytorch_model.non_ema.bin", "non_ema|rename|model.bin|docs/convert.py" },
+        { UNET, "unet/diffusion_pytorch_model.bin.index.fp16.json", "index.fp16.json|docs/convert.py" },
+        { TEXT, "text_encoder/pytorch_model.bin.index.json", "bin.index.json|docs/convert.py" },
         { VAE, "vae/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.bin|docs/convert.py" },
         { TEXT, "text_encoder/pytorch_model.bin", "text_encoder/pytorch_model.bin|pickle|docs/convert.py" },
         { TEXT, "text_encoder/pytorch_model.fp16.bin", "pytorch_model.fp16.bin|docs/convert.py" },
@@ -309,7 +328,7 @@ static void written_while_open(void)
 
 const test_case context_tests[] = {
     { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "two_contexts", two_contexts },
-    { "beside_the_networks", beside_the_networks }, { "which_file", which_file },
+    { "beside_the_networks", beside_the_networks }, { "which_file", which_file }, { "renamed", renamed },
     { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read },
     { "tokenizer_files", tokenizer_files }, { "written_while_open", written_while_open }, { NULL, NULL },
 };

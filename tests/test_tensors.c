@@ -315,6 +315,9 @@ static void model_names(void)
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_ENOENT && strstr(e.text, "pickle"),
           "%s", e.text);
     test_write_file(at("net.fp16.safetensors"), file, n);
+    CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_ENOENT && strstr(e.text, "net.bin"),
+          "%s", e.text);
+    remove(at("net.bin"));
     CHECK(tensors_open_model(&t, NULL, test_tmp(), "net", &e) == SAEURON_OK && t.count == 1 &&
           strstr(t.path, "fp16"), "%s", e.text);
     tensors_close(&t);
