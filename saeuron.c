@@ -560,11 +560,11 @@ int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_option
         (code = need(width, "width", err)) != SAEURON_OK ||
         (code = need(height, "height", err)) != SAEURON_OK)
         return code;
-    const size_t scale = vae_scale(&ctx->vae), unit = scale << (ctx->unet.levels - 1);
+    const size_t scale = vae_scale(&ctx->vae);
     *width  = o->width ? o->width : ctx->unet.sample_size * scale;
     *height = o->height ? o->height : ctx->unet.sample_size * scale;
-    if (*width % unit || *height % unit || *width > 8192 || *height > 8192)
-        return fail(err, SAEURON_EUSAGE, "width and height must be multiples of %zu, at most 8192", unit);
+    if (*width % scale || *height % scale || *width > 8192 || *height > 8192)
+        return fail(err, SAEURON_EUSAGE, "width and height must be multiples of %zu, at most 8192", scale);
     return SAEURON_OK;
 }
 

@@ -117,7 +117,7 @@ typedef struct saeuron_generate_options {
     const float *prompt_embeds, *negative_prompt_embeds;
 } saeuron_generate_options;
 
-/* Pixels of one image, three bytes each. */
+/* Pixels of one image, three bytes each. Its sides must be multiples of the VAE's factor, at most 8192. */
 int saeuron_image_size(const saeuron_context *ctx, const saeuron_generate_options *o, size_t *width,
                        size_t *height, saeuron_error *err);
 /* rgb [count,height,width,3], rows from the top, of the caller; NULL: nothing is decoded.

@@ -264,7 +264,7 @@ typedef struct pass {
     const unet *u;
     const text_kv *kv;
     const float *silu_temb; /* [1,time_width] */
-    size_t B;               /* rows; the first is listener.first of the batch */
+    size_t B, H, W;         /* rows; the first is listener.first of the batch. Sides of the latents */
     listener listener;
 } pass;
 
@@ -372,17 +372,18 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
     if (l->sampler.k && !p->listener.stop) {
         const conv_shape shape = { .B = p->B, .H = *H, .W = *W, .ci = C, .co = C, .k = 3, .stride = 2,
                                    .pad_before = 1, .pad_after = 1 };
-        float *y = arena_floats(p->c->work, p->B * (*H / 2) * (*W / 2) * C);
+        float *y = arena_floats(p->c->work, p->B * conv_out(&shape, *H) * conv_out(&shape, *W) * C);
         nn_conv2d(p->c, y, x, l->sampler.w, l->sampler.bias, &shape);
-        *H /= 2;
-        *W /= 2;
+        *H = conv_out(&shape, *H);
+        *W = conv_out(&shape, *W);
         report(&p->listener, y, p->B, *H, *W, C, SAEURON_TAP_IMAGE, "%s.downsamplers.0", path);
         s->x[s->count++] = x = y;
     }
     return x;
 }
 
-/* Up block i from x [B,H,W,Cx]; takes its skips off s; returns its output. */
+/* Up block i from x [B,H,W,Cx]; takes its skips off s; returns its output, of the side of the skips to come
+ * (UNet2DConditionModel.forward's upsample_size). */
 static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size_t *W, skips *s)
 {
     const unet_level *l = &p->u->up[i];
@@ -401,12 +402,12 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
         x = y;
     }
     if (l->sampler.k && !p->listener.stop) {
-        float *y = arena_floats(c->work, p->B * *H * *W * 4 * C);
+        *H = unet_side(p->H, p->u->levels - 2 - i);
+        *W = unet_side(p->W, p->u->levels - 2 - i);
+        float *y = arena_floats(c->work, p->B * *H * *W * C);
         const size_t mark = arena_mark(c->work);
-        float *wide = arena_floats(c->work, p->B * *H * *W * 4 * C);
+        float *wide = arena_floats(c->work, p->B * *H * *W * C);
         nn_upsample2x(c, wide, x, p->B, *H, *W, C);
-        *H *= 2;
-        *W *= 2;
         apply_conv(c, y, wide, &l->sampler, p->B, *H, *W);
         arena_release(c->work, mark);
         report(&p->listener, y, p->B, *H, *W, C, SAEURON_TAP_IMAGE, "%s.upsamplers.0", path);
@@ -471,7 +472,7 @@ static void unet_rows(nn *c, void *user, size_t first, size_t B)
     const size_t mark = arena_mark(c->work), C0 = u->channels[0], top = u->levels - 1, P = H * W;
     const float *x = planned ? NULL : job->x + first * P * u->in_channels;
     float *y = planned ? NULL : job->y + first * P * u->out_channels;
-    pass   p = { .c = c, .u = u, .kv = job->kv, .B = B,
+    pass   p = { .c = c, .u = u, .kv = job->kv, .B = B, .H = H, .W = W,
                  .listener = { .c = c, .tap = job->watch, .first = first } };
     skips  s = { .count = 0 };
     size_t Cx = u->channels[top];
@@ -564,7 +565,13 @@ bool unet_hook_name(const unet *u, size_t number, char *out, size_t size)
 
 const char *unet_bare_hook(const char *hook) { return strncmp(hook, "unet.", 5) ? hook : hook + 5; }
 
-size_t unet_hook_width(const unet *u, const char *hook, size_t *scale)
+size_t unet_side(size_t side, size_t level)
+{
+    const size_t scale = (size_t)1 << level;
+    return (side + scale - 1) / scale;
+}
+
+size_t unet_hook_width(const unet *u, const char *hook, size_t *level_of)
 {
     char   path[64];
     size_t level;
@@ -572,8 +579,8 @@ size_t unet_hook_width(const unet *u, const char *hook, size_t *scale)
     hook = unet_bare_hook(hook);
     for (size_t i = 0; (t = nth_transformer(u, i, path, sizeof path, &level)) != NULL; i++)
         if (!strcmp(path, hook)) {
-            if (scale)
-                *scale = (size_t)1 << level;
+            if (level_of)
+                *level_of = level;
             return t->C;
         }
     return 0;

@@ -66,8 +66,10 @@ int  unet_forward(nn *c, const unet *u, float *y, const float *x, float t, const
 /* hook without a leading "unet.", as "up_blocks.1.attentions.2": inside hook. */
 const char *unet_bare_hook(const char *hook);
 /* Width of the activation at a hook, with or without "unet." before it; 0: there is no such hook.
- * *scale (may be NULL): the latent's side divided by the map's. */
-size_t unet_hook_width(const unet *u, const char *hook, size_t *scale);
+ * *level (may be NULL): how often the latents are halved there. */
+size_t unet_hook_width(const unet *u, const char *hook, size_t *level);
+/* The side of the maps at a level, of latents of that side: halved level times, rounded up each time. */
+size_t unet_side(size_t side, size_t level);
 /* Hook number 0, 1, ... in the order of the tensors, into out; false past the last. */
 bool unet_hook_name(const unet *u, size_t number, char *out, size_t size);
 

@@ -245,9 +245,9 @@ static void up_block(nn *c, const vae *v, size_t i, pair *at, size_t B, size_t *
     resnets(c, l, v->layers + 1, at, B, *H, *W, watch, "decoder.up_blocks", i);
     if (!l->sampler.k)
         return;
-    nn_upsample2x(c, at->y, at->x, B, *H, *W, l->sampler.ci);
     *H *= 2;
     *W *= 2;
+    nn_upsample2x(c, at->y, at->x, B, *H, *W, l->sampler.ci);
     apply_conv(c, at->x, at->y, &l->sampler, B, *H, *W);
     report(watch, at->x, B, *H, *W, l->sampler.co, SAEURON_TAP_IMAGE, "decoder.up_blocks.%zu.upsamplers.0",
            i);

@@ -312,10 +312,11 @@ void nn_upsample2x(nn *c, float *y, const float *x, size_t B, size_t H, size_t W
     if (!y)
         return;
     (void)c;
-    OMP(omp parallel for num_threads(c->threads) if (B * H * W * C * 4 > MANY))
-    for (size_t r = 0; r < B * H * 2; r++) /* B and H together: row r of y is row r/2 of x */
-        for (size_t j = 0; j < W * 2; j++)
-            memcpy(y + (r * W * 2 + j) * C, x + (r / 2 * W + j / 2) * C, C * sizeof *y);
+    const size_t h = (H + 1) / 2, w = (W + 1) / 2;
+    OMP(omp parallel for num_threads(c->threads) if (B * H * W * C > MANY))
+    for (size_t r = 0; r < B * H; r++) /* B and H together */
+        for (size_t j = 0; j < W; j++)
+            memcpy(y + (r * W + j) * C, x + ((r / H * h + r % H / 2) * w + j / 2) * C, C * sizeof *y);
 }
 
 void nn_from_nchw(float *y, const float *x, size_t B, size_t C, size_t P)

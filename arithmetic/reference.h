@@ -32,7 +32,8 @@ void nn_add(nn *c, float *y, const float *a, const float *b, size_t n);         
 void nn_add_rows(nn *c, float *y, const float *x, const float *t, size_t B, size_t P, size_t C);
 /* y [M,Ca+Cb]: the rows of a [M,Ca] and b [M,Cb] side by side   (torch.cat on channels). */
 void nn_concat(nn *c, float *y, const float *a, size_t Ca, const float *b, size_t Cb, size_t M);
-/* Nearest neighbour, twice as high and wide (torch.nn.functional.interpolate). x [B,H,W,C], y [B,2H,2W,C]. */
+/* Nearest neighbour, twice as high and wide, or one less (torch.nn.functional.interpolate). y [B,H,W,C]; x
+ * [B,h,w,C], h and w being half of H and W, rounded up. */
 void nn_upsample2x(nn *c, float *y, const float *x, size_t B, size_t H, size_t W, size_t C);
 /* y [B,P,C] from x [B,C,P] and back, P pixels: the only two functions that know PyTorch's channel-first
  * order. */

@@ -16,6 +16,7 @@ Needs torch, diffusers, transformers, safetensors. Checks:
   damaged      inputs that are wrong: one line, exit code 1, nothing left behind
   precedence   .bin files beside variants: what diffusers loads of the old folder is what the new one holds; and each advice followed
   single_types one file with several types, and a tokenizer as transformers 5 saves it: no number changes
+  as_drawn     sizes that the UNet cannot halve, a shift_factor, clip skip written into the config: StableDiffusionPipeline's pictures
   schedulers   schedulers as other classes save them: what DDIMScheduler.from_config makes of them against saeuron's picture
 Prints one line a check and exits 1 when any fails."""
 
@@ -469,6 +470,35 @@ class Check:
         shutil.copytree(self.a.model, out, ignore=shutil.ignore_patterns("*.safetensors", "sae", "classifier", "vocab.json"))
         return out
 
+    # ---- against StableDiffusionPipeline
+
+    def as_drawn(self):
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        warnings.simplefilter("ignore")
+        cases = {"plain": {}, "72 x 88": {"height": 72, "width": 88}, "88 x 80": {"height": 88, "width": 80}, "48 x 136": {"height": 48, "width": 136},
+                 "shift_factor": {"vae/config.json": {"shift_factor": 0.25, "latents_mean": [1.0] * 4}},
+                 "clip skip": {"text_encoder/config.json": {"num_hidden_layers": 1}}}
+        worst, before = 0, {}
+        for i, (name, changes) in enumerate(cases.items()):
+            model = self.a_copy(f"drawn-{i}")
+            size = {k: v for k, v in changes.items() if k in ("height", "width")}
+            for file in changes.keys() - size.keys():
+                with open(os.path.join(model, file)) as f:
+                    config = json.load(f)
+                assert name != "clip skip" or config["num_hidden_layers"] > 1
+                with open(os.path.join(model, file), "w") as f:
+                    json.dump({**config, **changes[file]}, f)
+            pipe = StableDiffusionPipeline.from_pretrained(model, safety_checker=None, torch_dtype=torch.float32)
+            pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+            pipe.set_progress_bar_config(disable=True)
+            theirs = np.asarray(pipe(PROMPT, num_inference_steps=6, guidance_scale=5, generator=torch.Generator().manual_seed(5), **size).images[0]).astype(int)
+            ours = self.pixels(self.draw(model, f"d{i}.png", "--cfg", "5", *(x for k, v in size.items() for x in ("--" + k, str(v)))))
+            apart = np.abs(ours - theirs)
+            assert apart.max() <= 1 and (apart > 0).sum() <= max(1, apart.size // 1000), (name, apart.max(), (apart > 0).sum())
+            worst, before[name] = max(worst, int((apart > 0).sum())), theirs
+        assert (before["shift_factor"] == before["plain"]).all() and (before["clip skip"] != before["plain"]).any()
+        return f"{', '.join(cases)}: at most {worst} bytes apart, by one level"
+
     # ---- schedulers
 
     def schedulers(self):
@@ -523,7 +553,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         c = Check(a, folder)
         checks = {"folder": c.folder_, "single": c.single, "classifier": c.classifier, "stats": c.stats, "params": c.params, "hostile": c.hostile,
-                  "damaged": c.damaged, "precedence": c.precedence, "single_types": c.single_types, "schedulers": c.schedulers}
+                  "damaged": c.damaged, "precedence": c.precedence, "single_types": c.single_types, "as_drawn": c.as_drawn, "schedulers": c.schedulers}
         chosen = {n: f for n, f in checks.items() if a.only in (None, n)}
         for name, f in chosen.items():
             c.run(name, f)

@@ -152,7 +152,7 @@ static void run_upsample(nn *c, layer *x)
     const size_t C = size_at(x->v, "C");
     const float *in = part_map(c, x, B, C, H * W);
     float *y = arena_floats(c->work, 4 * B * H * W * C);
-    nn_upsample2x(c, y, in, B, H, W, C);
+    nn_upsample2x(c, y, in, B, 2 * H, 2 * W, C);
     if (y)
         check_bits(x->g, x->name, y, 4 * B * H * W * C);
 }

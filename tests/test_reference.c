@@ -229,8 +229,15 @@ static void moving(void)
     CHECK(y[0] == 11 && y[1] == 22 && y[4] == 15 && y[5] == 26, "add_rows");
     nn_concat(&c, y, x, 2, t, 1, 2);
     CHECK(y[0] == 1 && y[1] == 2 && y[2] == 10 && y[3] == 3 && y[5] == 20, "concat");
-    nn_upsample2x(&c, y, x, 1, 1, 3, 2);
+    nn_upsample2x(&c, y, x, 1, 2, 6, 2);
     CHECK(y[0] == 1 && y[2] == 1 && y[4] == 3 && y[11] == 6 && y[12] == 1 && y[23] == 6, "upsample2x");
+    static const float flat[] = { 1, 1, 2, 3, 3, 4 }, square[] = { 3, 3, 4, 3, 3, 4, 5, 5, 6 };
+    nn_upsample2x(&c, y, x, 2, 1, 3, 1);
+    CHECK(!memcmp(y, flat, sizeof flat), "upsample2x to 1 x 3, two images");
+    nn_upsample2x(&c, y, x, 2, 3, 1, 1);
+    CHECK(!memcmp(y, flat, sizeof flat), "upsample2x to 3 x 1, two images");
+    nn_upsample2x(&c, y, x + 2, 1, 3, 3, 1);
+    CHECK(!memcmp(y, square, sizeof square), "upsample2x to 3 x 3");
     nn_from_nchw(y, x, 1, 2, 3);
     CHECK(y[0] == 1 && y[1] == 4 && y[2] == 2 && y[5] == 6, "from_nchw");
     nn_to_nchw(y + 6, y, 1, 2, 3);

@@ -1212,16 +1212,18 @@ static void not_square(void)
     tiny_free(&files);
 }
 
-/* Sizes: odd multiples of the least one, one side given alone, and what cannot be. */
+/* Sizes: multiples of the VAE's factor, whatever the UNet halves them to; one side given alone; and what
+ * cannot be. */
 static void sides(void)
 {
     static const struct { size_t width, height, got_width, got_height; } good[] = {
         { 12, 20, 12, 20 }, { 20, 12, 20, 12 }, { 4, 36, 4, 36 }, { 0, 24, 16, 24 }, { 24, 0, 24, 16 },
-        { 8, 8, 8, 8 }, { 4, 8, 4, 8 },
+        { 8, 8, 8, 8 }, { 4, 8, 4, 8 }, { 10, 16, 10, 16 }, { 16, 18, 16, 18 }, { 2, 16, 2, 16 },
+        { 22, 8, 22, 8 },
     };
     static const struct { size_t width, height; const char *words; } bad[] = {
-        { 10, 16, "multiples of 4" }, { 16, 18, "multiples of 4" }, { 2, 16, "multiples of 4" },
-        { 16, 1, "multiples of 4" }, { 8196, 16, "at most 8192" }, { 16, 9000, "at most 8192" },
+        { 9, 16, "multiples of 2" }, { 16, 1, "multiples of 2" }, { 10, 14, "multiple of 16|another size" },
+        { 8196, 16, "at most 8192" }, { 16, 9000, "at most 8192" },
         { (size_t)-4, 16, "at most 8192" },
     };
     static unsigned char rgb[64 * 64 * 3];

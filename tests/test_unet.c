@@ -73,6 +73,61 @@ static void unet_goldens(const char *name)
     golden_close(&g);
 }
 
+/* Latents of 7 x 10, whose sides are odd where they are halved: what diffusers 0.42.1 makes of them in
+ * float64, with its upsample_size. Six values [c,i,j] and the sum of squares. */
+static void run_odd_sides(nn *c, void *user)
+{
+    static const struct { const char *name; double sum, at[6]; } truths[] = {
+        { "unet15", 93.59548148382552,
+          { -0.33129571, 0.401401888, 0.651410532, 0.301560481, 0.0260660831, 0.0929769657 } },
+        { "unet2", 90.45376997369486,
+          { -0.442327618, 0.246621969, 0.304324815, 0.408036308, 0.276332348, 0.389744989 } },
+    };
+    static const size_t places[6][3] = { { 0, 0, 0 }, { 1, 3, 4 }, { 2, 6, 0 }, { 3, 0, 9 }, { 0, 6, 9 },
+                                         { 1, 5, 8 } };
+    enum { H = 7, W = 10, C = 4, N = 5 };
+    const unet_run *r = user;
+    const size_t mark = arena_mark(c->work), k = strcmp(r->w.network, truths[0].name) != 0;
+    char name[2][64];
+    text_kv kv;
+    double sum = 0;
+    snprintf(name[0], sizeof name[0], "%s.odd", r->w.network);
+    snprintf(name[1], sizeof name[1], "%s.odd_text", r->w.network);
+    const float *x = input_map(c->work, 1, C, H * W, name[0]);
+    const float *text_states = input(c->work, N * r->u.text_width, unit(), name[1]);
+    float *y = arena_floats(c->work, H * W * C);
+    unet_text(c, &r->u, &kv, text_states, 1, N);
+    CHECK(unet_forward(c, &r->u, y, x, 741.0f, &kv, 1, H, W, NULL) == 0, "the pass stopped");
+    for (size_t i = 0; y && i < H * W * C; i++)
+        sum += (double)y[i] * (double)y[i];
+    for (size_t i = 0; y && i < 6; i++) {
+        const double got = (double)y[(places[i][1] * W + places[i][2]) * C + places[i][0]];
+        CHECK(fabs(got - truths[k].at[i]) < 5e-6, "%s: value %zu is %.9g, not %.9g", r->w.network, i, got,
+              truths[k].at[i]);
+    }
+    CHECK(!y || fabs(sum - truths[k].sum) < 1e-4, "%s: the squares sum to %.9g", r->w.network, sum);
+    arena_release(c->work, mark);
+}
+
+static void odd_sides(void)
+{
+    static const char *const networks[] = { "unet15", "unet2" };
+    static unet_run r;
+    for (size_t i = 0; i < 2; i++) {
+        io_file f;
+        void *memory = NULL;
+        r.w = (watcher){ NULL, networks[i] };
+        const json v = config_open(&f, networks[i]);
+        if (unet_configure(&r.u, v, networks[i], &err) ||
+            bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, unet_bind, &r.u, &memory, &err))
+            CHECK(false, "%s", err.text);
+        else
+            planned(run_odd_sides, &r);
+        io_free(&host, memory);
+        io_close(&f);
+    }
+}
+
 /* Block arrangement of SD 1.5: 1x1 convolutions around the transformers, eight heads everywhere. */
 static void unet15(void) { unet_goldens("unet15"); }
 /* Of SD 2.x: linear projections, heads a block. */
@@ -138,6 +193,6 @@ static void many_levels(void)
 }
 
 const test_case unet_tests[] = {
-    { "unet15", unet15 }, { "unet2", unet2 }, { "linear_projection", linear_projection },
-    { "many_levels", many_levels }, { NULL, NULL },
+    { "unet15", unet15 }, { "unet2", unet2 }, { "odd_sides", odd_sides },
+    { "linear_projection", linear_projection }, { "many_levels", many_levels }, { NULL, NULL },
 };

@@ -65,9 +65,9 @@ static void name_input(char out[96], const char *hook)
 int recording_add(recording *s, const char *hook, bool input, saeuron_error *err)
 {
     const size_t i = s->r.count, down = s->x->vae.levels - 1; /* halvings from image to latents */
-    size_t scale = 1, values;
-    s->d[i] = unet_hook_width(&s->x->unet, hook, &scale);
-    s->N[i] = (s->H >> down) / scale * ((s->W >> down) / scale);
+    size_t level = 0, values;
+    s->d[i] = unet_hook_width(&s->x->unet, hook, &level);
+    s->N[i] = unet_side(s->H >> down, level) * unet_side(s->W >> down, level);
     if (input)
         name_input(s->r.module[i], hook);
     else
