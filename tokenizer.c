@@ -733,8 +733,8 @@ static int read_token(token *out, json v, bool is_special, place p, saeuron_erro
     int code = SAEURON_OK;
     if (out->object) {
         if (!json_get(v, "content", &content))
-            return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": save the tokenizer again",
-                        p.path, p.key);
+            return fail(err, SAEURON_EFORMAT, "%s: %s has no \"content\": fetch the file again", p.path,
+                        p.key);
         code = is_special ? SAEURON_OK : flag(v, "special", &out->special, p, err);
         out->normalized = !out->special;
         code = code ? code : flag(v, "normalized", &out->normalized, p, err);
@@ -846,7 +846,7 @@ static int read_added(token *tk, int64_t *id, const source *s, const added *a, j
     }
     if (!read)
         return fail(err, SAEURON_EFORMAT,
-                    "%s: an added token has no id that is a whole number: save the tokenizer again", a->path);
+                    "%s: an added token has no id that is a whole number: fetch the file again", a->path);
     const place p = { a->path, "an added token" };
     const int code = read_token(tk, a->as == ADDED ? key : value, false, p, err);
     if (!code && a->as == ADDED)

@@ -216,6 +216,8 @@ class Check:
         shutil.copytree(self.a.model, config, ignore=shutil.ignore_patterns("*.safetensors", "sae", "classifier", "*.md", "model_index.json"))
         for name in ("trainer.ckpt", "original.safetensors"):
             out = self.path(name + ".folder")
+            r = subprocess.run([self.a.saeuron, "generate", "-m", self.path(name), "-p", PROMPT, "-o", self.path("no.png")], capture_output=True, text=True)
+            assert r.returncode == 1 and "docs/convert.py makes one of it" in r.stderr, r.stderr
             self.convert("single", self.path(name), "--config", config, "-o", out)
             assert (self.pixels(self.draw(out, "b.png", "--cfg", "6")) == wanted).all(), name
             assert next(iter(load_file(os.path.join(out, UNET)).values())).dtype == torch.float16
@@ -461,6 +463,12 @@ class Check:
             with open(os.path.join(old, "unet/diffusion_pytorch_model.bin.index.json"), "w") as f:
                 f.write(index)
             assert "index" in self.convert("folder", old, "-o", self.path("no"), code=1) or index.endswith('"x.bin"}}')
+        # what three of the messages say to do
+        torch.save({k: v.float() for k, v in tensors.items()}, self.path("single.pth"))
+        self.convert("classifier", self.path("single.pth"), "-o", self.path("made-1"), *labels)
+        assert "name --heads" in self.convert("classifier", self.path("good.pth"), "-o", self.path("no"), *labels[:2], "--heads", "7", code=1)
+        self.convert("classifier", self.path("good.pth"), "-o", self.path("made-2"), *labels)
+        self.convert("stats", self.path("nameless.pkl"), "-o", self.path("made-3"), "--hook", self.hook)
         left = {n for n in set(os.listdir(self.folder)) - before if n.startswith("no") and n not in ("none.pth", "no-tokenizer")}
         assert not left and not glob.glob(self.path("*.tmp-*")), left
         return f"{14 + len(inputs) + 2 * len(good) + 6} inputs"

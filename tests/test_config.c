@@ -61,7 +61,7 @@ static void config_errors(void)
         { t, "quick_gelu", "gelu_new", "hidden_act|gelu_new" },
         { t, "\"num_attention_heads\": 2", "\"num_attention_heads\": 3", "num_attention_heads" },
         { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 200", "num_hidden_layers" },
-        { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1", "encoder.layers.1" },
+        { t, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", "encoder.layers.2" },
         { t, "\"vocab_size\": 5", "\"vocab_size\": 4", "token_embedding.weight" },
         { t, "\"hidden_size\"", "\"hidden_sise\"", "hidden_sise|unknown" },
         { s, "scaled_linear", "linear", "beta_schedule" },
@@ -126,6 +126,40 @@ static void no_objects(void)
         snprintf(words, sizeof words, "%s|must hold a JSON object", name);
         open_fails(roots[i % COUNT(roots)], SAEURON_EFORMAT, words);
         tiny_free(&files);
+    }
+}
+
+/* Advice followed to its end: a file is spoilt, refused with the advice, mended as the advice says, and then
+ * draws what the tiny model draws. */
+static void advice(void)
+{
+    static const char s[] = "scheduler/scheduler_config.json", k[] = "tokenizer/tokenizer_config.json";
+    static const struct { const char *file, *from, *to, *words, *mended; } cases[] = {
+        { s, "\"clip_sample\": false,", "", "add \"clip_sample\": false", "\"clip_sample\": false," },
+        { s, "\"steps_offset\": 1", "\"steps_offset\": 1, \"prediction_type\": NaN",
+          "or null for the default", "\"steps_offset\": 1, \"prediction_type\": null" },
+        { s, "\"steps_offset\": 1", "\"steps_offset\": 1, \"note\": 1", "remove it if it means nothing",
+          "\"steps_offset\": 1" },
+        { "unet/config.json", "{", "\xEF\xBB\xBF{", "save it as UTF-8 without one", "{" },
+        { k, "{", "{\"mask_token\": \"a\", ", "take it out", "{" },
+        { k, "{", "{\"padding_side\": \"left\", ", "take it out", "{" },
+    };
+    shot plain, got;
+    saeuron_context *x = fresh();
+    must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
+    done(x);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        tiny_make(&files);
+        tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
+        open_fails(cases[i].to, SAEURON_EFORMAT, cases[i].words);
+        tiny_free(&files);
+        tiny_make(&files);
+        tiny_edit(&files, cases[i].file, cases[i].from, cases[i].mended);
+        x = opened(NULL, 1);
+        if (x)
+            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &got);
+        CHECK(x && same(&plain, &got), "\"%s\" was followed, and does not help", cases[i].words);
+        done(x);
     }
 }
 
@@ -282,8 +316,7 @@ static void absent_keys(void)
 }
 
 const test_case config_tests[] = {
-    { "config_errors", config_errors }, { "no_objects", no_objects },
-    { "configs_accepted", configs_accepted },
-    { "config_keys", config_keys }, { "absent_keys", absent_keys },
+    { "config_errors", config_errors }, { "no_objects", no_objects }, { "advice", advice },
+    { "configs_accepted", configs_accepted }, { "config_keys", config_keys }, { "absent_keys", absent_keys },
     { "old_sample_size", old_sample_size }, { NULL, NULL },
 };
