@@ -49,8 +49,8 @@ static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
     out[at] = 0;
 }
 
-/* Names under which older files keep the VAE's attention, before diffusers 0.18 (AttentionBlock; some save
- * its matrices as 1x1 convolutions). ModelMixin._convert_deprecated_attention_blocks renames likewise. */
+/* Names under which older files keep the VAE's attention, before diffusers 0.18 (AttentionBlock).
+ * ModelMixin._convert_deprecated_attention_blocks renames likewise. */
 static const struct { const char *now, *then; } aliases[] = {
     { "to_q.weight", "query.weight" },         { "to_q.bias", "query.bias" },
     { "to_k.weight", "key.weight" },           { "to_k.bias", "key.bias" },

@@ -16,12 +16,14 @@ Needs torch, diffusers, transformers, safetensors. Checks:
   damaged      inputs that are wrong: one line, exit code 1, nothing left behind
   precedence   .bin files beside variants: what diffusers loads of the old folder is what the new one holds; and each advice followed
   single_types one file with several types, and a tokenizer as transformers 5 saves it: no number changes
-  as_drawn     sizes that the UNet cannot halve, a shift_factor, clip skip written into the config: StableDiffusionPipeline's pictures
+  as_drawn     sizes that the UNet cannot halve, a shift_factor, clip skip written into the config, a whole CLIPModel: StableDiffusionPipeline's
+               pictures
   schedulers   schedulers as other classes save them: what DDIMScheduler.from_config makes of them against saeuron's picture
 Prints one line a check and exits 1 when any fails."""
 
 import argparse
 import glob
+import inspect
 import io
 import json
 import math
@@ -275,6 +277,17 @@ class Check:
             ours = load_file(os.path.join(new, UNET))
             assert all(ours[k].float().equal(theirs[k]) and theirs[k].equal(unet[k].float()) for k in theirs), beside
             self.saeuron("info", new)
+        # a whole file and an index of others
+        from transformers import CLIPTextModel
+        for sub, file, load, other_goes_first in (("unet", UNET, UNet2DConditionModel, True), ("text_encoder", TEXT, CLIPTextModel, False)):
+            both, whole = self.a_copy("both-" + sub), load_file(os.path.join(self.a.model, file))
+            name = os.path.basename(file)
+            save_file({k: v * 0.5 for k, v in whole.items()}, os.path.join(both, sub, "half.safetensors"), metadata={"format": "pt"})
+            with open(os.path.join(both, sub, name + ".index.json"), "w") as f:
+                json.dump({"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(whole, "half.safetensors")}, f)
+            theirs = next(v for k, v in load.from_pretrained(both, subfolder=sub).state_dict().items() if k.endswith("weight"))
+            key = next(k for k, v in whole.items() if v.shape == theirs.shape and (v.float().equal(theirs) or (v * 0.5).float().equal(theirs)))
+            assert whole[key].float().equal(theirs) != other_goes_first, sub
         # what is not the plain file alone
         for name, advice in ((".fp16.bin", None), (".non_ema.bin", ".bin"), (".non_ema.safetensors", ".safetensors")):
             old, new = self.a_copy("old-" + name.split(".")[-1] + name[1]), self.path("new-" + name.split(".")[-1] + name[1])
@@ -481,21 +494,49 @@ class Check:
     # ---- against StableDiffusionPipeline
 
     def as_drawn(self):
-        from diffusers import DDIMScheduler, StableDiffusionPipeline
+        from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
         warnings.simplefilter("ignore")
+        defaults = inspect.signature(StableDiffusionPipeline.__call__).parameters
+        assert defaults["num_inference_steps"].default == 50 and defaults["guidance_scale"].default == 7.5  # of context.c
+
+        # names before diffusers 0.18: this model's VAE has no attention, so another one's
+        levels = {"down_block_types": ("DownEncoderBlock2D",), "up_block_types": ("UpDecoderBlock2D",), "block_out_channels": (8,), "norm_num_groups": 4}
+        vae, folder = AutoencoderKL(**levels), self.path("old-vae")
+        vae.save_pretrained(folder)
+        file = os.path.join(folder, os.path.basename(VAE))
+        old = {re.sub(r"to_(.)\.", lambda m: {"q": "query.", "k": "key.", "v": "value."}[m[1]], k.replace("to_out.0.", "proj_attn.")): v for k, v in load_file(file).items()}
+        assert old.keys() != vae.state_dict().keys()
+        save_file(old, file, metadata={"format": "pt"})
+        assert all(v.equal(vae.state_dict()[k]) for k, v in AutoencoderKL.from_pretrained(folder).state_dict().items())
+
+        def wrong_positions(tensors):
+            return {**tensors, "text_model.embeddings.position_ids": torch.arange(77).flip(0)[None].contiguous()}
+
+        def whole_clip(tensors):
+            return {**tensors, "vision_model.embeddings.class_embedding": torch.zeros(4), "visual_projection.weight": torch.zeros(2, 4),
+                    "text_projection.weight": torch.zeros(2, 4), "logit_scale": torch.tensor(1.0)}
+
+        def nested(config):
+            return {"architectures": ["CLIPModel"], "model_type": "clip", "text_config": config, "vision_config": {"hidden_size": 8}, "projection_dim": 2}
+
         cases = {"plain": {}, "72 x 88": {"height": 72, "width": 88}, "88 x 80": {"height": 88, "width": 80}, "48 x 136": {"height": 48, "width": 136},
                  "shift_factor": {"vae/config.json": {"shift_factor": 0.25, "latents_mean": [1.0] * 4}},
-                 "clip skip": {"text_encoder/config.json": {"num_hidden_layers": 1}}}
+                 "clip skip": {"text_encoder/config.json": {"num_hidden_layers": 1}}, "position_ids": {TEXT: wrong_positions},
+                 "whole CLIPModel": {TEXT: whole_clip, "text_encoder/config.json": nested}}
         worst, before = 0, {}
         for i, (name, changes) in enumerate(cases.items()):
             model = self.a_copy(f"drawn-{i}")
             size = {k: v for k, v in changes.items() if k in ("height", "width")}
             for file in changes.keys() - size.keys():
-                with open(os.path.join(model, file)) as f:
+                path, change = os.path.join(model, file), changes[file]
+                if file.endswith(".safetensors"):
+                    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+                    continue
+                with open(path) as f:
                     config = json.load(f)
                 assert name != "clip skip" or config["num_hidden_layers"] > 1
-                with open(os.path.join(model, file), "w") as f:
-                    json.dump({**config, **changes[file]}, f)
+                with open(path, "w") as f:
+                    json.dump(change(config) if callable(change) else {**config, **change}, f)
             pipe = StableDiffusionPipeline.from_pretrained(model, safety_checker=None, torch_dtype=torch.float32)
             pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
             pipe.set_progress_bar_config(disable=True)
@@ -504,7 +545,9 @@ class Check:
             apart = np.abs(ours - theirs)
             assert apart.max() <= 1 and (apart > 0).sum() <= max(1, apart.size // 1000), (name, apart.max(), (apart > 0).sum())
             worst, before[name] = max(worst, int((apart > 0).sum())), theirs
-        assert (before["shift_factor"] == before["plain"]).all() and (before["clip skip"] != before["plain"]).any()
+        for name in ("shift_factor", "position_ids", "whole CLIPModel"):
+            assert (before[name] == before["plain"]).all(), name
+        assert (before["clip skip"] != before["plain"]).any()
         return f"{', '.join(cases)}: at most {worst} bytes apart, by one level"
 
     # ---- schedulers
@@ -527,6 +570,30 @@ class Check:
             "parallel": {"_class_name": "DDIMParallelScheduler", "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
             "v-prediction": {"_class_name": "DDIMScheduler", "clip_sample": False, "prediction_type": "v_prediction", "set_alpha_to_one": False, "steps_offset": 1},
         }
+        from diffusers import DDIMScheduler
+        with tempfile.TemporaryDirectory() as folder:  # what ddim.c says of diffusers where it refuses
+            with open(os.path.join(folder, "scheduler_config.json"), "w") as f:
+                json.dump({**betas, "_class_name": "PNDMScheduler", "steps_offset": 1}, f)
+            from diffusers import PNDMScheduler
+            d = DDIMScheduler.from_config(PNDMScheduler.from_pretrained(folder).config)
+            assert d.config.clip_sample
+            d.set_timesteps(1000)
+            assert d.timesteps[0] == len(d.alphas_cumprod)
+            d = DDIMScheduler(**betas, timestep_spacing="trailing")
+            d.set_timesteps(61)
+            assert len(d.timesteps) == 62 and d.timesteps[-1] == -1
+        # every class that may be given for another, as it saves Stable Diffusion 1.5's scheduler
+        import diffusers
+        classes = {n: getattr(diffusers, n) for n in dir(diffusers) if n.endswith("Scheduler") and hasattr(getattr(diffusers, n), "_get_compatibles")}
+        alike = sorted(n for n, c in classes.items() if DDIMScheduler in c._get_compatibles() and not n.startswith("CogVideoX"))
+        sd15 = {**betas, "_class_name": "PNDMScheduler", "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1, "trained_betas": None, "clip_sample": False}
+        model = self.a_copy("scheduler-of-all")
+        for name in alike:
+            with tempfile.TemporaryDirectory() as folder:
+                with open(os.path.join(folder, "scheduler_config.json"), "w") as f:
+                    json.dump(sd15, f)
+                classes[name].from_config(PNDMScheduler.from_pretrained(folder).config).save_pretrained(os.path.join(model, "scheduler"))
+            self.saeuron("tokenize", "-m", model, "a cat")
         worst = 0
         for i, (name, config) in enumerate(saved.items()):
             model = self.a_copy(f"scheduler-{i}")
@@ -541,7 +608,7 @@ class Check:
             apart = np.abs(self.pixels(self.draw(model, f"s{i}.png")).astype(int) - stock)
             assert apart.max() <= 1 and (apart > 0).sum() <= max(1, apart.size // 1000), (name, apart.max(), (apart > 0).sum())
             worst = max(worst, int((apart > 0).sum()))
-        return f"{len(saved)} against diffusers, at most {worst} bytes of {apart.size} apart, by one level"
+        return f"{len(alike)} classes read, {len(saved)} against diffusers, at most {worst} bytes of {apart.size} apart, by one level"
 
     def run(self, name, f):
         try:
