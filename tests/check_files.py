@@ -169,8 +169,6 @@ class Check:
         assert (np.load(self.path("b.npy")) == 1).all()
         return "40 shapes, three dtypes, our bytes equal numpy's"
 
-    # ---- advice
-
     # ---- PNG
 
     def a_drawing(self, size):

@@ -628,7 +628,7 @@ static const hostile bad_files[] = {
     { { tiny, MERGES_AB, NULL, NULL, "{\"<x>\":\"8\"}", NULL }, SAEURON_EFORMAT,
       "/t/added_tokens.json: an added token has no id" },
     { { tiny, MERGES_AB, NULL, NULL, "[8]", NULL }, SAEURON_EFORMAT,
-      "/t/added_tokens.json: an added token must be a text" },
+      "/t/added_tokens.json: must hold a JSON object" },
     { { tiny, MERGES_AB, NULL, NULL, "{\"b\":8}", NULL }, SAEURON_EFORMAT,
       "/t/added_tokens.json: the added token \"b\" cannot have the id 8, it has 1" },
 };
