@@ -23,6 +23,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -561,6 +562,19 @@ void os_catch_signals(void)
 #endif
 }
 
+int os_limit_memory(size_t megabytes, saeuron_error *err)
+{
+    struct rlimit most;
+    if (getrlimit(RLIMIT_DATA, &most) == 0) {
+        const rlim_t asked = megabytes < (rlim_t)-1 / 1000000 ? (rlim_t)megabytes * 1000000 : most.rlim_max;
+        most.rlim_cur = asked < most.rlim_max ? asked : most.rlim_max;
+        if (setrlimit(RLIMIT_DATA, &most) == 0)
+            return SAEURON_OK;
+    }
+    return fail(err, SAEURON_EUSAGE, "no limit of %zu MB can be set: %s",
+                megabytes, strerror(errno));
+}
+
 int os_cores(void)
 {
 #ifdef _SC_NPROCESSORS_ONLN
@@ -656,6 +670,11 @@ int io_make_dir(const char *path, saeuron_error *err)
     fclose(f);
     remove(probe);
     return SAEURON_OK;
+}
+
+int os_limit_memory(size_t megabytes, saeuron_error *err)
+{
+    return fail(err, SAEURON_EUSAGE, "no limit of %zu MB can be set: this build knows only C99", megabytes);
 }
 
 double os_seconds(void) { return (double)time(NULL); }

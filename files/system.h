@@ -77,6 +77,9 @@ void   os_open_standard(void);
  * A mapped file that becomes shorter while it is read ends the program with a line that names it. */
 void   os_catch_signals(void);
 bool   os_interrupted(void);
+/* From now on memory of this process beyond so many megabytes (1e6 bytes) is refused, mapped files not
+ * counted. SAEURON_EUSAGE where the system has no such limit. */
+int    os_limit_memory(size_t megabytes, saeuron_error *err);
 int    os_cores(void);
 long   os_load_start(void);              /* a process that keeps a core busy while this one runs; or 0 */
 void   os_load_stop(long process);

@@ -51,7 +51,8 @@ static int run_command(int argc, char **argv)
         print_help(c);
     } else if (!code) {
         os_catch_signals();
-        code = c->run(&err);
+        code = max_memory ? os_limit_memory(max_memory, &err) : SAEURON_OK;
+        code = code ? code : c->run(&err);
     }
     return code ? complain(c ? c->name : NULL, &err) : 0;
 }

@@ -29,6 +29,7 @@ typedef struct option {
 } option;
 
 extern const option json_options[];      /* --json, for commands that can */
+extern size_t max_memory;                /* --max-memory, in MB; 0: not given */
 
 typedef struct command {
     const char *name, *arguments, *summary;

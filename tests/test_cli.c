@@ -651,6 +651,10 @@ static void little_memory(void)
     const int code = run_in("ulimit -v 400000;", "generate $M -p cat -o $O/a.png --width 8192 --height 8192",
                             "");
     check_refusal("generate --width 8192", code, 1, "memory");
+    const int limited = run("generate $M -p cat -o $O/a.png --width 4096 --height 4096 --max-memory 100");
+    check_refusal("--max-memory 100", limited, 1, "no memory for the|smaller batch, height or width");
+    works("generate $M -p cat -o $O/a.png --steps 1 --max-memory 1000");
+    clean();
     unsigned char *black = calloc(2048 * 2048, 3);
     CHECK(black && png_save(NULL, at("large.png"), black, 2048, 2048, NULL, NULL) == SAEURON_OK,
           "cannot save");
