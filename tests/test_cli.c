@@ -1679,28 +1679,15 @@ static void trains_refused(void)
     shell("rm -r $T/there");
 }
 
-/* Killed outright, ten times, later each time; stopped by a signal; on a disk that
- * fills: the end is that of one run. */
-static void training_killed(void)
+/* Stopped by a signal; on a disk that fills: what was trained stays in the checkpoint. */
+static void training_stopped(void)
 {
     prepare_maps();
     setenv("G", "--threads 1 -q --latents 256 --k 4 --batch 48 --epochs 40 --checkpoint-every 3 --data", 1);
-    works("train $G $A -o $O/whole");
-    for (int i = 1; i <= 10; i++) {
-        char line[300];
-        snprintf(line, sizeof line, "$S train $G $A -o $O/killed --resume >/dev/null 2>&1 </dev/null & p=$!; "
-                                    "sleep 0.0%d; kill -9 $p 2>/dev/null; wait $p 2>/dev/null", i - 1);
-        shell(line);
-    }
-    works("train $G $A -o $O/killed --resume");
-    CHECK(shell("diff -r $O/whole $O/killed >/dev/null") == 0,
-          "a run killed ten times ends in other bytes");
-    shell("rm -r $O/killed");
     const int code = shell("$S train $G $A --epochs 100000 -o $T/stopped >$T/stdout 2>$T/stderr </dev/null & "
                            "p=$!; until [ -e $T/stopped/checkpoint.safetensors ]; do sleep 0.02; done; kill "
                            "-INT $p; kill -TERM $p; wait $p");
     err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
-    shell("rm -r $O/whole");
     check_refusal("train, stopped", code, 1, "stopped after step|--resume");
     CHECK(shell("ls $T/stopped | grep -qx checkpoint.safetensors && test $(ls $T/stopped | wc -l) = 1") == 0,
           "something beside the checkpoint was left");
@@ -1910,26 +1897,6 @@ static void measures(void)
     clean();
 }
 
-/* Killed outright in the middle, ten times, later each time; what is there is whole, and
- * the end is the same. */
-static void killed(void)
-{
-    prepare_judged();
-    works("eval $E -o $O/whole");
-    for (int i = 1; i <= 10; i++) {
-        char line[300];
-        snprintf(line, sizeof line, "$S eval $E -o $O/killed >/dev/null 2>&1 </dev/null & p=$!; sleep 0.0%d; "
-                                    "kill -9 $p 2>/dev/null; wait $p 2>/dev/null", i - 1);
-        shell(line);
-    }
-    CHECK(shell("test ! -e $O/killed/eval.json || cmp -s $O/killed/eval.json $O/whole/eval.json") == 0,
-          "a killed run left results that are not whole");
-    works("eval $E -o $O/killed");
-    CHECK(shell("diff -r $O/whole $O/killed >/dev/null") == 0,
-          "a run killed ten times ends in other bytes");
-    clean();
-}
-
 /* A disk that fills: the file is named, nothing half-written stays, and the run goes on
  * once there is room. */
 static void measuring_full_disk(void)
@@ -1965,8 +1932,8 @@ const test_case cli_tests[] = {
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
     { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records },
     { "records_refused", records_refused }, { "trains", trains }, { "trains_refused", trains_refused },
-    { "training_killed", training_killed }, { "scales", scales }, { "default_model", default_model },
+    { "training_stopped", training_stopped }, { "scales", scales }, { "default_model", default_model },
     { "helps", helps },
-    { "measuring_errors", measuring_errors }, { "measures", measures }, { "killed", killed },
+    { "measuring_errors", measuring_errors }, { "measures", measures },
     { "measuring_full_disk", measuring_full_disk }, { NULL, NULL },
 };

@@ -1,5 +1,5 @@
 /* test_faults.c: every command of the program while calls of the system fail, one at a time: memory, opening,
- * reading, mapping, writing, flushing, renaming, removing.
+ * reading, mapping, writing, flushing, renaming, removing; and the long ones killed at any moment.
  *
  *   command --once, counted--> what it writes     command, call K fails--> exit code, a line, what it leaves
  *
@@ -10,6 +10,8 @@
 #define _POSIX_C_SOURCE 200809L
 #include "test.h"
 #include "judges.h"
+#include "scratch.h"
+#include "files/system.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,4 +162,48 @@ static void every_kind(void)
     }
 }
 
-const test_case faults_tests[] = { { "every_kind", every_kind }, { NULL, NULL } };
+/* Killed outright at random moments, each run going on where the last was killed: the end is that of one
+ * run, and no file of a killed one stays. KILLS: how many of each command (10). */
+static void killed(void)
+{
+    static const char *const names[] = { "collect", "train", "train, online", "eval", "sweep" };
+    const char *program = getenv("SAEURON_FAULTY"), *most = getenv("KILLS");
+    const long  all = most ? atol(most) : 10;
+    if (!program) {
+        test_skip("SAEURON_FAULTY names no program: make test builds it");
+        return;
+    }
+    prepare(program);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *arguments = NULL;
+        for (size_t j = 0; j < sizeof commands / sizeof *commands; j++)
+            arguments = strcmp(commands[j].name, names[i]) ? arguments : commands[j].arguments;
+        char line[2048];
+        long landed = 0;
+        shell("rm -rf $O $R");
+        const double begin = os_seconds();
+        CHECK(run(program, arguments, "") == 0, "%s does not work", names[i]);
+        const double lasts = os_seconds() - begin;
+        shell("mv $O $R");
+        for (long k = 0; k < all; k++) {
+            snprintf(line, sizeof line,
+                     "exec 2>/dev/null; mkdir -p $O; FAULT_SAID=$W/said %s %s >$O/stdout </dev/null & p=$!; "
+                     "sleep %.4f; kill -9 $p; wait $p",
+                     program, arguments, lasts * (double)(random_bits() % 1000) / 1000);
+            const int code = shell(line);
+            CHECK(code == 0 || code == 137, "%s: exit code %d", names[i], code);
+            landed += code == 137;
+            if (code == 0) {
+                CHECK(shell("diff -r $R $O >$W/differs") == 0, "%s, killed %ld times, ends otherwise",
+                      names[i], landed);
+                shell("rm -rf $O");
+            }
+        }
+        CHECK(run(program, arguments, "") == 0 && shell("diff -r $R $O >$W/differs") == 0,
+              "%s, killed %ld times, ends otherwise", names[i], landed);
+        CHECK(landed >= all / 3, "%s: only %ld of %ld were killed", names[i], landed, all);
+        test_note("%s: %ld of %ld were killed", names[i], landed, all);
+    }
+}
+
+const test_case faults_tests[] = { { "every_kind", every_kind }, { "killed", killed }, { NULL, NULL } };
