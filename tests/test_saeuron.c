@@ -1366,6 +1366,29 @@ static void emojicanvas(void)
     }
 }
 
+/* Many pictures by one context (MANY: how many, 1,000): none leaves a block behind, or needs a larger one
+ * than the first. */
+static void many_calls(void)
+{
+    static shot s;
+    const char *many = getenv("MANY");
+    const long  all = many ? atol(many) : 1000;
+    saeuron_generate_options o = { .count = 1, .steps = 1, .map_steps = 1 };
+    saeuron_context *x = fresh();
+    must_forget(x, "Sketch", 8);
+    must_shoot(x, o, &s);
+    const long   live = files.live, calls = files.allocs;
+    const size_t largest = files.largest;
+    must_shoot(x, o, &s);
+    const long each = files.allocs - calls;
+    while ((long)++o.seed < all - 1)
+        must_shoot(x, o, &s);
+    CHECK(files.live == live && files.largest == largest && files.allocs == calls + (all - 1) * each,
+          "%ld blocks are left, the largest has %zu bytes, not %zu; %ld allocations a call",
+          files.live - live, files.largest, largest, each);
+    done(x);
+}
+
 const test_case saeuron_tests[] = {
     { "threads_bits", threads_bits }, { "isa_bits", isa_bits }, { "batch_bits", batch_bits },
     { "noise_index", noise_index }, { "noise_given", noise_given }, { "embeds_given", embeds_given },
@@ -1375,6 +1398,7 @@ const test_case saeuron_tests[] = {
     { "one_allocation", one_allocation }, { "cancels", cancels }, { "taps_change", taps_change },
     { "environment", environment }, { "environment_of_pool", environment_of_pool },
     { "option_errors", option_errors }, { "null_pointers", null_pointers },
+    { "many_calls", many_calls },
     { "texts_before_sampling", texts_before_sampling }, { "not_finite_on_the_way", not_finite_on_the_way },
     { "impossible_noise", impossible_noise },
     { "sizes", sizes }, { "text", text }, { "image_bits", image_bits }, { "image_sizes", image_sizes },
