@@ -138,7 +138,7 @@ static void parts_refused(void)
                 "p2|neither activations nor statistics");
     static const struct { const char *prompts, *words; } texts[] = {
         { "{", "p2: metadata \"prompts\": not valid JSON" }, { "0", "p2: metadata \"prompts\"|count" },
-        { "{\"Dogs\": 1}", "p2|lacks concept Cats" }, { "-Infinity", "p2: metadata \"prompts\"|no Infinity" },
+        { "{\"Dogs\": 1}", "p2|lacks concept Cats" }, { "-Infinity", "p2: metadata \"prompts\"|a count" },
     };
     static const float zeros[2] = { 0, 0 };
     const tensor_out cats = { "Cats", DT_F32, 2, { 1, 2 }, zeros };

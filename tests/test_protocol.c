@@ -76,7 +76,7 @@ static void protocol_errors(void)
         { FILE_OF(RULES, "{\"0\": {\"prompt\": \"a\"}}"), "images" },
         { UA_OF(GOOD_UA ", \"plain\": -1"), "domains.style.UA|weights" },
         { UA_OF(GOOD_UA ", \"styled\": 1e7"), "domains.style.UA|weights" },
-        { UA_OF(GOOD_UA ", \"plain\": NaN"), "no NaN" },
+        { UA_OF(GOOD_UA ", \"plain\": NaN"), "infinite or no number" },
         { "{\"seeds\": [1.5], \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
         { "{\"seeds\": {\"a\": 1}, \"domains\": {" RULES "}, \"images\": " IMAGES "}", "seeds" },
         { "{\"seeds\": [1], \"steps\": 1000, \"domains\": {" RULES "}, \"images\": " IMAGES "}",
