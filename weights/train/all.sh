@@ -23,7 +23,7 @@ THREADS=${THREADS:-2}
 WORKERS=${WORKERS:-2}
 GUIDANCE=${GUIDANCE:-6}
 SWEEP=${SWEEP:---seeds 1188,1288 --protocol sweep.json --min-lifts 3 --bisections 2}
-OBJECT_SWEEP=${OBJECT_SWEEP---tops 4,12 --strengths=0,-0.3,-1,-3,-10}
+OBJECT_SWEEP=${OBJECT_SWEEP---tops 8,16 --halves conditional --strengths=0,-3,-10,-30 --target 90}   # docs/results.md: then lower, for some
 STYLE_SWEEP=${STYLE_SWEEP---tops 2,4,12 --halves conditional --strengths=0,-0.1,-0.3,-1,-3}
 EVAL=${EVAL---quick}                        # EVAL= (empty): all of it
 OBJECT_EVAL=${OBJECT_EVAL-$EVAL}
