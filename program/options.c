@@ -15,8 +15,8 @@
 static bool help;
 size_t max_memory;
 static const option common_options[] = {
-    { "--max-memory", "MB", "what the process may take at most; what would need more is refused (default: the "
-                            "system's limits)", .count = &max_memory },
+    { "--max-memory", "MB", "what the process may take at most; what would need more is refused (default: "
+                            "the system's limits)", .count = &max_memory },
     { "--quiet", NULL, "no progress and no remarks on stderr", .brief = "-q", .flag = &talk.quiet },
     { "--help", NULL, "this text", .brief = "-h", .flag = &help },
     { 0 },
