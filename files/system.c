@@ -531,20 +531,17 @@ static void path_mapped_at(uintptr_t address, char *out, size_t size)
         close(fd);
 }
 
-/* A page of a mapped file is gone. */
+static void (*lost_file)(const char *path);
+
 static void on_lost_page(int number, siginfo_t *info, void *context)
 {
-    static const char end[] = ": became shorter while in use, or its disk failed: run again while nothing "
-                              "writes to it\n";
-    char line[1200] = "saeuron: ";
+    char path[1024];
     (void)number, (void)context;
-    path_mapped_at((uintptr_t)info->si_addr, line + 9, sizeof line - sizeof end - 9);
-    memcpy(line + strlen(line), end, sizeof end);
-    (void)!write(STDERR_FILENO, line, strlen(line));
-    _exit(1);
+    path_mapped_at((uintptr_t)info->si_addr, path, sizeof path);
+    lost_file(path);
 }
 
-void os_catch_signals(void)
+void os_catch_signals(void (*lost)(const char *path))
 {
     static const int stops[] = { SIGINT, SIGTERM, SIGHUP };
     struct sigaction a, was;
@@ -554,6 +551,7 @@ void os_catch_signals(void)
     for (size_t i = 0; i < sizeof stops / sizeof *stops; i++)
         if (sigaction(stops[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN) /* nohup, a job of a script */
             sigaction(stops[i], &a, NULL);
+    lost_file = lost;
     a.sa_sigaction = on_lost_page;
     a.sa_flags = (int)(SA_RESETHAND | SA_SIGINFO);
     sigaction(SIGBUS, &a, NULL);
@@ -691,8 +689,9 @@ static void on_interrupt(int number)
 
 void os_open_standard(void) { }
 
-void os_catch_signals(void)
+void os_catch_signals(void (*lost)(const char *path))
 {
+    (void)lost;
     if (signal(SIGINT, SIG_IGN) != SIG_IGN)
         signal(SIGINT, on_interrupt);
 }

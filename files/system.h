@@ -74,8 +74,9 @@ int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal 
  * them and writing to them fails. */
 void   os_open_standard(void);
 /* Ctrl-C, SIGTERM and SIGHUP set a flag from now on, unless they were ignored; a second one ends the program.
- * A mapped file that becomes shorter while it is read ends the program with a line that names it. */
-void   os_catch_signals(void);
+ * lost is called, within a signal handler, when a mapped file has become shorter and its end is read; path is
+ * "" where the system does not tell. It must end the program. */
+void   os_catch_signals(void (*lost)(const char *path));
 bool   os_interrupted(void);
 /* From now on memory of this process beyond so many megabytes (1e6 bytes) is refused, mapped files not
  * counted. SAEURON_EUSAGE where the system has no such limit. */

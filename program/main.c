@@ -11,6 +11,7 @@
 #include "saeuron.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const command *const commands[] = {
@@ -42,6 +43,14 @@ static void print_commands(void)
            "arithmetic contract.\n");
 }
 
+/* Within a signal handler: there is no way back to what was reading. */
+static void lost_file(const char *path)
+{
+    fprintf(stderr, "saeuron: %s: became shorter while in use, or its disk failed: run again while nothing "
+                    "writes to it\n", *path ? path : "a file");
+    _Exit(1);
+}
+
 static int run_command(int argc, char **argv)
 {
     saeuron_error  err = { 0 };
@@ -50,7 +59,7 @@ static int run_command(int argc, char **argv)
     if (!code && given("--help")) {
         print_help(c);
     } else if (!code) {
-        os_catch_signals();
+        os_catch_signals(lost_file);
         code = max_memory ? os_limit_memory(max_memory, &err) : SAEURON_OK;
         code = code ? code : c->run(&err);
     }
