@@ -1,5 +1,5 @@
 /* test_deflate.c: deflate.c: stored streams as RFC 1951 lays them out, and streams of every kind of block
- * read. Thousands of pictures by Pillow: tests/check_files.py. Hostile streams: test_png.c, fuzz_files.c. */
+ * read. Hostile streams: test_png.c, fuzz_readers.c. Thousands of pictures by Pillow: check_files.py. */
 #include "test.h"
 #include "scratch.h"
 #include "squeezed.h"

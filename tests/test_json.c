@@ -1,6 +1,6 @@
 /* test_json.c: json.c: what it accepts and refuses, rule by rule; walking; strings both ways. (Numbers:
  * test_decimal.c.) What other programs think of our reading is tests/check_files.py's subject;
- * tests/fuzz_files.c goes further. */
+ * tests/fuzz_readers.c goes further. */
 #include "test.h"
 #include "scratch.h"
 #include "files/json.h"

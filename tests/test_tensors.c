@@ -1,7 +1,7 @@
 /* test_tensors.c: tensors.c: what it reads back, what it refuses, what it leaves behind.
  *
  * Hostile input comes three ways: tables of made files with the words that the message must hold, every
- * truncation, every byte changed (best run under -fsanitize=address,undefined; tests/fuzz_files.c goes
+ * truncation, every byte changed (best run under -fsanitize=address,undefined; tests/fuzz_readers.c goes
  * further). Every allocation fails once. What other programs think of our files is tests/check_files.py's
  * subject. */
 #include "test.h"
