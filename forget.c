@@ -145,8 +145,7 @@ static int look_at_hook(const saeuron_context *ctx, const char *hook, const char
     return SAEURON_OK;
 }
 
-/* The hook of a domain of concepts.json, in the UNet's spelling. */
-static bool hook_of(const saeuron_context *ctx, json domain, char hook[96])
+bool hook_of_domain(const saeuron_context *ctx, json domain, char hook[96])
 {
     json v;
     char text[96];
@@ -158,7 +157,7 @@ bool domain_hook(const saeuron_context *ctx, const char *domain, char hook[96])
 {
     json domains, one;
     return json_get(ctx->concepts, "domains", &domains) && json_get(domains, domain, &one) &&
-           hook_of(ctx, one, hook);
+           hook_of_domain(ctx, one, hook);
 }
 
 /* Whether a domain of concepts.json with this hook lists the concept. */
@@ -169,7 +168,7 @@ static bool listed_at(const saeuron_context *ctx, const char *hook, const char *
     if (!json_get(ctx->concepts, "domains", &domains))
         return false;
     for (json_iter d = json_begin(domains); json_next(&d, NULL, &domain);)
-        if (hook_of(ctx, domain, own) && !strcmp(own, hook) && json_get(domain, "concepts", &concepts))
+        if (hook_of_domain(ctx, domain, own) && !strcmp(own, hook) && json_get(domain, "concepts", &concepts))
             for (json_iter c = json_begin(concepts); json_next(&c, NULL, &one);)
                 if (json_equals(one, concept))
                     return true;

@@ -13,7 +13,9 @@
  * names the nearest concept, or the hooks that both know it. */
 int find_concept(const saeuron_context *ctx, const char *concept, const char *hook, sae_place *at,
                  saeuron_error *err);
-/* The hook that concepts.json gives the domain "style" or "object"; false: none. */
+/* The hook of a domain of concepts.json, in hook_name's spelling; false: it names none of this UNet's. */
+bool hook_of_domain(const saeuron_context *ctx, json domain, char hook[96]);
+/* The same of the domain "style" or "object"; false: there is none. */
 bool domain_hook(const saeuron_context *ctx, const char *domain, char hook[96]);
 /* What forget.json beside the SAE says of the concept; by default percentile 99.999, strength -1. */
 int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *concept, choice *how,

@@ -33,11 +33,6 @@ static const struct { const char *name; dtype type; } dtypes[] = {
     { "I32", DT_I32 }, { "I16", DT_I16 }, { "I8", DT_I8 }, { "U8", DT_U8 }, { "BOOL", DT_BOOL },
 };
 
-static bool by_name(const void *a, const void *b)
-{
-    return strcmp(((const tensor *)a)->name, ((const tensor *)b)->name) < 0;
-}
-
 /* Empty tensors stand before one that begins at the same byte. */
 static bool by_place(const void *a, const void *b)
 {
@@ -261,7 +256,7 @@ static int bind_files(tensors *t, saeuron_error *err)
         code = read_tensors(t, &t->files[i], &names, err);
     if (code)
         return code;
-    sort_list(t->list, t->count, sizeof *t->list, by_name);
+    sort_by_name(t->list, t->count, sizeof *t->list);
     for (size_t i = 1; i < t->count; i++)
         if (!strcmp(t->list[i - 1].name, t->list[i].name))
             return fail(err, SAEURON_EFORMAT, "%s: tensor %s is there twice: save the model again",
@@ -477,18 +472,7 @@ int tensors_unchanged(const tensors *t, saeuron_error *err)
 
 tensor *tensors_find(const tensors *t, const char *name)
 {
-    size_t low = 0, high = t->count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(t->list[middle].name, name);
-        if (order == 0)
-            return &t->list[middle];
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return NULL;
+    return find_by_name(t->list, t->count, sizeof *t->list, name);
 }
 
 /* ---- writing ---- */
@@ -545,22 +529,8 @@ static void put_header(text_out *t, const tensor_out *list, size_t count, const 
     text_add(t, "%*s", (int)((8 - t->n % 8) % 8), "");
 }
 
-static int check_names(const saeuron_host *host, const char *path, const tensor_out *list, size_t count,
-                       saeuron_error *err)
-{
-    const char **names = io_alloc(host, count, sizeof *names);
-    if (!names)
-        return no_memory(err, path, "the names of its tensors");
-    for (size_t i = 0; i < count; i++)
-        names[i] = list[i].name;
-    const char *twice = sort_names(names, count);
-    io_free(host, names);
-    return twice ? fail(err, SAEURON_EUSAGE, "%s: two tensors are called %s", path, twice) : SAEURON_OK;
-}
-
 /* Refuses a list that cannot be written. raw: I64 and U8 may be in it, whose bytes the caller writes. */
-static int check_out(const saeuron_host *host, const char *path, const tensor_out *list, size_t count,
-                     bool raw, saeuron_error *err)
+static int check_out(const char *path, const tensor_out *list, size_t count, bool raw, saeuron_error *err)
 {
     size_t total = 0, n, bytes;
     for (size_t i = 0; i < count; i++) {
@@ -575,7 +545,7 @@ static int check_out(const saeuron_host *host, const char *path, const tensor_ou
             return fail(err, SAEURON_EUSAGE, "%s: tensor %s: impossible shape", path, o->name);
         total += bytes;
     }
-    return check_names(host, path, list, count, err);
+    return SAEURON_OK;
 }
 
 /* Writes x to p as it is stored. false when it is not finite, or F16 has no such number. */
@@ -633,8 +603,13 @@ int tensors_begin(io_out *out, const saeuron_host *host, const char *path, const
 {
     text_out header = { .host = host };
     unsigned char size[8];
+    const char *twice;
     *out = (io_out){ .file = NULL };
-    int code = check_out(host, path, list, count, true, err);
+    int code = check_out(path, list, count, true, err);
+    if (!code && find_twice(&twice, host, list, count, sizeof *list))
+        code = no_memory(err, path, "the names of its tensors");
+    else if (!code && twice)
+        code = fail(err, SAEURON_EUSAGE, "%s: two tensors are called %s", path, twice);
     for (const char *const *m = metadata; m && m[0] && !code; m += 2)
         if (!m[1])
             code = fail(err, SAEURON_EUSAGE, "%s: its metadata has no value for %s", path, m[0]);
@@ -655,7 +630,7 @@ int tensors_save(const saeuron_host *host, const char *path, const tensor_out *l
                  const char *const *metadata, saeuron_error *err)
 {
     io_out out = { .file = NULL };
-    int code = check_out(host, path, list, count, false, err);
+    int code = check_out(path, list, count, false, err);
     if (!code)
         code = tensors_begin(&out, host, path, list, count, metadata, err);
     for (size_t i = 0, n; i < count && !code; i++) {

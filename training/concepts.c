@@ -116,14 +116,13 @@ static int fill_file(filling *f, json root, size_t lines, saeuron_error *err)
 /* The domain whose hook is this one. *style: its concepts are styles. */
 static bool find_domain(const saeuron_context *x, const char *hook, json *domain, bool *style)
 {
-    json domains, key, value;
-    char text[96], name[96];
+    json domains, key;
+    char own[96];
     if (!json_get(x->concepts, "domains", &domains))
         return false;
     for (json_iter it = json_begin(domains); json_next(&it, &key, domain);) {
         *style = json_equals(key, "style");
-        if (json_get(*domain, "hook", &value) && json_string(value, text, sizeof text, NULL) &&
-            hook_name(x, text, name, NULL) == SAEURON_OK && !strcmp(name, hook))
+        if (hook_of_domain(x, *domain, own) && !strcmp(own, hook))
             return true;
     }
     return false;
@@ -132,11 +131,6 @@ static bool find_domain(const saeuron_context *x, const char *hook, json *domain
 /* "calibration" of concepts.json, by name. */
 typedef struct calibrated { const char *name; json lines; } calibrated;
 typedef struct calibration { calibrated *list; size_t count; } calibration;
-
-static bool by_name(const void *a, const void *b)
-{
-    return strcmp(((const calibrated *)a)->name, ((const calibrated *)b)->name) < 0;
-}
 
 /* One block of memory, c->list, for io_free: the list and its names. */
 static int index_calibration(calibration *c, json object, const saeuron_host *host, const char *path,
@@ -159,20 +153,6 @@ static int index_calibration(calibration *c, json object, const saeuron_host *ho
     return SAEURON_OK;
 }
 
-/* The lines of an object, of a list that is sorted. */
-static json find_lines(const calibration *c, const char *name)
-{
-    size_t low = 0, high = c->count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(c->list[middle].name, name);
-        if (!order)
-            return c->list[middle].lines;
-        *(order < 0 ? &low : &high) = order < 0 ? middle + 1 : middle;
-    }
-    return (json){ NULL, NULL };
-}
-
 /* Calibration prompts of one concept, the first `lines` (0: all): an object's own, of a list sorted by name;
  * a style's are the first line of every object, in the style, of a list as it stands in the file. */
 static int add_calibration(filling *f, const calibration *c, const char *name, bool style, size_t lines,
@@ -186,7 +166,8 @@ static int add_calibration(filling *f, const calibration *c, const char *name, b
         if (json_next(&it, NULL, &line))
             code = add_prompt(f, line, c->list[i].name, 0, true, name, err);
     }
-    json_iter it = json_begin(style ? (json){ NULL, NULL } : find_lines(c, name));
+    const calibrated *own = style ? NULL : find_by_name(c->list, c->count, sizeof *c->list, name);
+    json_iter it = json_begin(own ? own->lines : (json){ NULL, NULL });
     while (!code && (!lines || f->prompts - before < lines) && json_next(&it, NULL, &line))
         code = add_prompt(f, line, name, f->prompts - before, true, NULL, err);
     if (!code && f->prompts == before)
@@ -212,7 +193,7 @@ static int fill_domain(filling *f, const saeuron_context *x, const char *hook, s
                     hook);
     int code = index_calibration(&c, object, &x->host, f->path, err);
     if (!style)
-        sort_list(c.list, c.count, sizeof *c.list, by_name);
+        sort_by_name(c.list, c.count, sizeof *c.list);
     for (json_iter it = json_begin(concepts); !code && json_next(&it, NULL, &concept_name);) {
         if (!json_string(concept_name, name, sizeof name, NULL))
             code = fail(err, SAEURON_EFORMAT, "%s: the name of concept %zu is no text of at most %d bytes",
@@ -242,13 +223,9 @@ static int take_memory(concept_set *c, filling *f, const saeuron_host *host, sae
 
 static int check_names(const concept_set *c, const saeuron_host *host, const char *path, saeuron_error *err)
 {
-    const char **names = io_alloc(host, c->count, sizeof *names);
-    if (!names)
+    const char *twice;
+    if (find_twice(&twice, host, c->list, c->count, sizeof *c->list))
         return fail(err, SAEURON_ENOMEM, "%s: no memory for the names of its concepts", path);
-    for (size_t i = 0; i < c->count; i++)
-        names[i] = c->list[i].name;
-    const char *twice = sort_names(names, c->count);
-    io_free(host, names);
     return twice ? fail(err, SAEURON_EFORMAT, "%s: concept %s is there twice: rename one", path, twice)
                  : SAEURON_OK;
 }
