@@ -303,10 +303,10 @@ size_t usual_batch(const saeuron_context *ctx, size_t W, size_t H)
 
 int context_unchanged(const saeuron_context *ctx, saeuron_error *err)
 {
-    int code;
-    if ((code = tensors_unchanged(&ctx->text_file, err)) == SAEURON_OK &&
-        (code = tensors_unchanged(&ctx->unet_file, err)) == SAEURON_OK)
-        code = tensors_unchanged(&ctx->vae_file, err);
+    const tensors *const files[] = { &ctx->text_file, &ctx->unet_file, &ctx->vae_file };
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < 3 && !code; i++)
+        code = tensors_unchanged(files[i], err);
     for (size_t i = 0; i < ctx->hooks && !code; i++)
         if ((code = tensors_unchanged(&ctx->hook[i]->sae.file, err)) == SAEURON_OK)
             code = tensors_unchanged(&ctx->hook[i]->stats.file, err);

@@ -222,7 +222,7 @@ int picture_load(const picture *p, const saeuron_host *host, const char *path, s
     int code = png_open(&f, host, path, &why);
     if (code)
         return make_again(&why, err);
-    const size_t size = 2 * (f.f.size + 1);
+    const size_t size = png_text_room(&f);
     char *text = io_alloc(host, size, 1);
     code = text ? compare_texts(p, &f, text, size, err)
                 : fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);

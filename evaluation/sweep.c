@@ -558,7 +558,7 @@ static int open_choices(io_file *f, json *object, const saeuron_host *host, cons
     const int code = io_open(f, host, path, err);
     if (code)
         return code;
-    if (json_open(object, (const char *)f->data, f->size, path, &why) || json_kind(*object) != '{')
+    if (json_open_object(object, (const char *)f->data, f->size, path, &why))
         return fail(err, SAEURON_EFORMAT, "%s: is no JSON object: delete it, and it is made anew", path);
     return SAEURON_OK;
 }

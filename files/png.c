@@ -439,6 +439,9 @@ static size_t itxt_start(const unsigned char *p, size_t n)
     return end ? (size_t)(end + 1 - p) : 0;
 }
 
+/* In Latin-1 a byte may become two. */
+size_t png_text_room(const png_file *p) { return 2 * (p->f.size + 1); }
+
 int png_text(const png_file *p, const char *keyword, char *out, size_t size, saeuron_error *err)
 {
     const char *path = p->f.path;

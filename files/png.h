@@ -34,9 +34,10 @@ void png_close(png_file *p);
 /* *rgb [H,W,3], transparent pixels over white, is allocated by host: io_free. NULL after an error. */
 int png_pixels(const png_file *p, unsigned char **rgb, saeuron_error *err);
 /* The text under keyword (tEXt, or iTXt that is not compressed), as UTF-8 ended with NUL, into out [size].
- * SAEURON_ENOENT when the picture has none, SAEURON_EUSAGE when size is too small:
- * 2 (f.size + 1) is enough. */
+ * SAEURON_ENOENT when the picture has none, SAEURON_EUSAGE when size is too small. */
 int png_text(const png_file *p, const char *keyword, char *out, size_t size, saeuron_error *err);
+/* A size that every text of the picture fits. */
+size_t png_text_room(const png_file *p);
 /* The pixels of the picture at path, as png_pixels gives them. */
 int png_load(const saeuron_host *host, const char *path, unsigned char **rgb, size_t *W, size_t *H,
              saeuron_error *err);

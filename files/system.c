@@ -569,8 +569,7 @@ int os_limit_memory(size_t megabytes, saeuron_error *err)
         if (setrlimit(RLIMIT_DATA, &most) == 0)
             return SAEURON_OK;
     }
-    return fail(err, SAEURON_EUSAGE, "no limit of %zu MB can be set: %s",
-                megabytes, strerror(errno));
+    return fail(err, SAEURON_EUSAGE, "no limit of %zu MB can be set: %s", megabytes, strerror(errno));
 }
 
 int os_cores(void)
@@ -622,7 +621,11 @@ static bool os_absent(const char *path)
 }
 
 static void os_unmap(io_file *f) { (void)f; }
-static bool os_written(const io_file *f) { return f->origin == IO_NONE; }
+static bool os_written(const io_file *f)
+{
+    (void)f;
+    return false;
+}
 static void os_release(const io_file *f) { (void)f; }
 static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
@@ -646,10 +649,11 @@ static int os_sync(FILE *f)
 /* C99 leaves open whether rename replaces a file; where it does not, the old one goes first. */
 static int os_finish(FILE *f, const char *from, const char *to)
 {
-    if (fclose(f) != 0)
-        return -1;
+    const int code = fclose(f);
     if (!to)
         return remove(from);
+    if (code != 0)
+        return -1;
     if (rename(from, to) == 0)
         return 0;
     remove(to);

@@ -55,8 +55,7 @@ bool io_exists(const saeuron_host *host, const char *path);
 /* A file being written, all or nothing. Bytes go to a temporary file beside path; commit flushes it to the
  * disk and renames it over path. After any error, and after abort, the temporary file is gone, path is as it
  * was, and writes and commits only fail again. What a killed process left of its temporary file, the next one
- * that writes to path takes. A path that exists and is no regular file (/dev/stdout) is
- * written directly. */
+ * that writes to path takes. A path that exists and is no regular file (/dev/stdout) is written directly. */
 typedef struct io_out { void *file; char path[1024], temporary[1088]; } io_out;
 int  io_out_open(io_out *o, const char *path, saeuron_error *err);
 int  io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err);

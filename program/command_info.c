@@ -91,11 +91,12 @@ static int info_tensors(const char *path, saeuron_error *err)
     if (code)
         return code;
     const size_t room = (size_t)(t.metadata.end - t.metadata.at) + 1; /* of a key, of a value */
-    char *k = io_alloc(NULL, room, 2), *v = k + room;
+    char *k = io_alloc(NULL, room, 2);
     if (!k) {
         tensors_close(&t);
         return fail(err, SAEURON_ENOMEM, "%s: no memory for its metadata", path);
     }
+    char *v = k + room;
     if (as_json) {
         printf("{\"file\": ");
         print_text(path);
@@ -269,7 +270,7 @@ static int info_png(const char *path, saeuron_error *err)
     int code = png_open(&f, NULL, path, err);
     if (code)
         return code;
-    const size_t size = 2 * (f.f.size + 1);
+    const size_t size = png_text_room(&f);
     char *text = io_alloc(NULL, size, 1);
     if (!text)
         code = fail(err, SAEURON_ENOMEM, "%s: no memory for its texts", path);

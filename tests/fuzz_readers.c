@@ -147,10 +147,10 @@ static void fuzz_png(void)
     keep_picture();
     if (!accepted(png_open(&f, &host, "tiny/input.png", &e), &e))
         return;
-    char *text = malloc(2 * (f.f.size + 1));
+    char *text = malloc(png_text_room(&f));
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const int code = png_text(&f, keys[i], text, 2 * (f.f.size + 1), &e);
-        require(code != SAEURON_EUSAGE, "twice the file is room enough for a text");
+        const int code = png_text(&f, keys[i], text, png_text_room(&f), &e);
+        require(code != SAEURON_EUSAGE, "the room is enough for every text");
         accepted(code, &e);
     }
     free(text);
