@@ -154,7 +154,7 @@ def evaluated(domain):
 def averages():
     """README's table: with intervals, beside the paper's."""
     lines = []
-    for domain, shown_in in (("style", 20), ("object", 11)):
+    for domain, shown_in in (("style", len(DOMAINS["object"]["concepts"])), ("object", 1 + len(DOMAINS["style"]["concepts"]))):  # 1: unstyled
         *each, r = rows(f"eval-{domain}.tsv")
         seeds = int(each[0]["UA_images"]) // shown_in
         lines.append([f"EmojiCanvas, {domain}s, {seeds} seed{'s' * (seeds > 1)}", *(interval(r, m) for m in METRICS)])
@@ -212,8 +212,9 @@ def main():
     p.add_argument("--check", action="store_true")
     a = p.parse_args()
     make = {"latents": lambda: latents(a.saeuron), "averages": averages, "compared": lambda: compared("style"),
-            "compared_objects": lambda: compared("object"), "styles": lambda: evaluated("style"), "objects": lambda: evaluated("object"), "together": together, "chosen": lambda: chosen("style"), "chosen_objects": lambda: chosen("object"), "selections": lambda: selections("sweep-style.tsv"),
-            "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
+            "compared_objects": lambda: compared("object"), "styles": lambda: evaluated("style"), "objects": lambda: evaluated("object"),
+            "together": together, "chosen": lambda: chosen("style"), "chosen_objects": lambda: chosen("object"),
+            "selections": lambda: selections("sweep-style.tsv"), "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
     pairs_are_of_the_tree(a.saeuron)
     for path in PAGES:
         with open(path) as f:
