@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 const char *at(const char *name)
 {
@@ -16,6 +17,12 @@ const char *at(const char *name)
     char *path = paths[next++ % 4];
     snprintf(path, sizeof paths[0], "%s/%s", test_tmp(), name);
     return path;
+}
+
+int shell(const char *line)
+{
+    const int status = system(line);
+    return status == -1 || !WIFEXITED(status) ? 128 + (status & 127) : WEXITSTATUS(status);
 }
 
 unsigned char *read_bytes(const char *path, size_t *n)

@@ -13,6 +13,8 @@
 
 /* A path in this run's folder; the result of the last four calls stays valid. */
 const char *at(const char *name);
+/* Runs a line of shell; its exit code, or 128 and the signal that ended it. */
+int shell(const char *line);
 /* The whole file, to be freed. */
 unsigned char *read_bytes(const char *path, size_t *n);
 void write_text(const char *name, const char *text);    /* into this run's folder */

@@ -13,6 +13,7 @@
 #include "files/npy.h"
 #include "files/png.h"
 #include "said.h"
+#include "scratch.h"
 #include "training/collect.h"
 
 #include <dirent.h>
@@ -28,15 +29,6 @@
 static char out[1 << 20], err[1 << 16]; /* what the last command printed */
 static unsigned char bytes[2][1 << 20];
 
-static const char *at(const char *name)
-{
-    static char paths[4][1200];
-    static int  next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", test_tmp(), name);
-    return path;
-}
-
 static size_t read_file(const char *path, void *to, size_t size)
 {
     FILE *f = fopen(path, "rb");
@@ -44,13 +36,6 @@ static size_t read_file(const char *path, void *to, size_t size)
     if (f)
         fclose(f);
     return n;
-}
-
-/* A line of shell; its exit code. */
-static int shell(const char *line)
-{
-    const int status = system(line);
-    return status == -1 || !WIFEXITED(status) ? 128 + (status & 127) : WEXITSTATUS(status);
 }
 
 /* The model on the disk, $M, $T, $O: once a run. */

@@ -129,6 +129,19 @@ static void no_objects(void)
     }
 }
 
+/* Draws with the tidy folder, of which a file is edited; whether it opened. */
+static bool draw_edited(const char *file, const char *from, const char *to, shot *s)
+{
+    tiny_make(&files);
+    tiny_edit(&files, file, from, to);
+    saeuron_context *x = opened(NULL, 1);
+    const bool open = x != NULL;
+    if (open)
+        must_shoot(x, (saeuron_generate_options){ .count = 1 }, s);
+    done(x);
+    return open;
+}
+
 /* Advice followed to its end: a file is spoilt, refused with the advice, mended as the advice says, and then
  * draws what the tiny model draws. */
 static void advice(void)
@@ -153,13 +166,8 @@ static void advice(void)
         tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
         open_fails(cases[i].to, SAEURON_EFORMAT, cases[i].words);
         tiny_free(&files);
-        tiny_make(&files);
-        tiny_edit(&files, cases[i].file, cases[i].from, cases[i].mended);
-        x = opened(NULL, 1);
-        if (x)
-            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &got);
-        CHECK(x && same(&plain, &got), "\"%s\" was followed, and does not help", cases[i].words);
-        done(x);
+        CHECK(draw_edited(cases[i].file, cases[i].from, cases[i].mended, &got) && same(&plain, &got),
+              "\"%s\" was followed, and does not help", cases[i].words);
     }
 }
 
@@ -192,13 +200,8 @@ static void configs_accepted(void)
     must_shoot(x, (saeuron_generate_options){ .count = 1 }, &plain);
     done(x);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        tiny_make(&files);
-        tiny_edit(&files, cases[i].file, cases[i].from, cases[i].to);
-        x = opened(NULL, 1);
-        if (x)
-            must_shoot(x, (saeuron_generate_options){ .count = 1 }, &s);
-        CHECK(same(&plain, &s), "%s: %s changes the picture", cases[i].file, cases[i].to);
-        done(x);
+        CHECK(draw_edited(cases[i].file, cases[i].from, cases[i].to, &s) && same(&plain, &s),
+              "%s: %s changes the picture", cases[i].file, cases[i].to);
     }
 }
 

@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 static const char prompts[] = "An image of Cats in Sketch style.\na dog\nthe sea, wide and blue\n";
 static const char concepts[] = "{\"Cats\": [\"cat\", \"a cat\"], \"Dogs\": [\"dog\"]}\n";
@@ -47,13 +46,6 @@ static const struct { const char *name, *arguments; } commands[] = {
     { "info, a file", "info $A" },
     { "digest", "digest $A $SAE $I" },
 };
-
-/* A line of shell; its exit code, or 128 and the signal. */
-static int shell(const char *line)
-{
-    const int status = system(line);
-    return status == -1 || !WIFEXITED(status) ? 128 + (status & 127) : WEXITSTATUS(status);
-}
 
 /* Runs the command into $O; fault: the call that fails, or "". */
 static int run(const char *program, const char *arguments, const char *fault)

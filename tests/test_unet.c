@@ -53,23 +53,29 @@ static void run_unet(nn *c, void *user)
     unet_pass(c, r, "wide", "short", 1, 8, 24, 11, 741, "wide", NULL);
 }
 
-static void unet_goldens(const char *name)
+/* Runs `run` on the network of that config, filled by hash; g: its goldens, or NULL. */
+static void run_network(const char *name, tensors *g, void (*run)(nn *c, void *user))
 {
     static unet_run r; /* some 100 kB */
-    tensors g;
     io_file f;
     void *memory = NULL;
-    if (!golden_open(&g, name))
-        return;
-    r.w = (watcher){ &g, name };
+    r.w = (watcher){ g, name };
     const json v = config_open(&f, name);
     if (unet_configure(&r.u, v, name, &err) ||
         bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, unet_bind, &r.u, &memory, &err))
         CHECK(false, "%s", err.text);
     else
-        planned(run_unet, &r);
+        planned(run, &r);
     io_free(&host, memory);
     io_close(&f);
+}
+
+static void unet_goldens(const char *name)
+{
+    tensors g;
+    if (!golden_open(&g, name))
+        return;
+    run_network(name, &g, run_unet);
     golden_close(&g);
 }
 
@@ -111,21 +117,8 @@ static void run_odd_sides(nn *c, void *user)
 
 static void odd_sides(void)
 {
-    static const char *const networks[] = { "unet15", "unet2" };
-    static unet_run r;
-    for (size_t i = 0; i < 2; i++) {
-        io_file f;
-        void *memory = NULL;
-        r.w = (watcher){ NULL, networks[i] };
-        const json v = config_open(&f, networks[i]);
-        if (unet_configure(&r.u, v, networks[i], &err) ||
-            bind_hashed(&host, GOLDEN_SEED, DT_F32, 1, unet_bind, &r.u, &memory, &err))
-            CHECK(false, "%s", err.text);
-        else
-            planned(run_odd_sides, &r);
-        io_free(&host, memory);
-        io_close(&f);
-    }
+    run_network("unet15", NULL, run_odd_sides);
+    run_network("unet2", NULL, run_odd_sides);
 }
 
 /* Block arrangement of SD 1.5: 1x1 convolutions around the transformers, eight heads everywhere. */
