@@ -14,6 +14,7 @@
 #define SAEURON_FUZZ_H
 
 #include "tiny.h"
+#include "walk.h"
 #include "evaluation/protocol.h"
 
 /* A reader. The input is given out as the file at path[0]; where there are several paths it is cut at its
@@ -36,7 +37,6 @@ extern saeuron_host host;
 /* From now on, until the next input, the file at path, too. bytes stay the caller's. */
 void give_out(const char *path, const void *bytes, size_t size);
 
-void require(bool holds, const char *what);     /* else the target has failed */
 /* What code and e must be together: accepted, or one line that says why not. Returns whether it was
  * accepted. */
 bool accepted(int code, const saeuron_error *e);
@@ -44,8 +44,6 @@ bool accepted(int code, const saeuron_error *e);
 /* The tiny model and its two classifiers, opened once. */
 saeuron_context *model(void);
 saeuron_classifier *const *judges(void);        /* [DOMAINS] */
-
-uint32_t png_crc(const unsigned char *p, size_t n);     /* CRC-32 of a chunk's type and data */
 
 /* ---- valid files (fuzz_seeds.c) ---- */
 

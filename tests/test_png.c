@@ -5,6 +5,7 @@
  * further). Every allocation fails once. Against Pillow: tests/check_files.py. */
 #include "test.h"
 #include "scratch.h"
+#include "slow_crc.h"
 #include "squeezed.h"
 #include "files/bytes.h"
 #include "files/png.h"
@@ -83,17 +84,6 @@ static void png_texts(void)
     CHECK(png_save(NULL, at("no.png"), rgb, 0, 1, NULL, &e) == SAEURON_EUSAGE &&
           png_save(NULL, at("no.png"), rgb, 1, 40000, NULL, &e) == SAEURON_EUSAGE, "impossible sizes");
     CHECK(files_like("no.png") == 0, "a refused picture left a file");
-}
-
-static uint32_t slow_crc(const unsigned char *p, size_t n)
-{
-    uint32_t c = 0xFFFFFFFF;
-    for (size_t i = 0; i < n; i++) {
-        c ^= p[i];
-        for (int k = 0; k < 8; k++)
-            c = c & 1 ? c >> 1 ^ 0xEDB88320 : c >> 1;
-    }
-    return ~c;
 }
 
 /* The file of a given picture is the same everywhere: this is its CRC-32, and its size that of its rows and
