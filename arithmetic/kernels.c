@@ -616,6 +616,7 @@ static group group_of(const scratch *s, const cut *w)
 /* All threads pack a block of W, if it is not packed; then each takes units of work. */
 static void by_groups(const product *p, const right *R, const cut *w, const scratch *s, size_t threads)
 {
+    (void)threads; /* unused without OpenMP */
     const float *b = R->w.packed ? R->w.packed : s->fresh;
     const size_t M = p->L->M, K = p->L->K;
     OMP(omp parallel num_threads((int)threads))
@@ -646,6 +647,7 @@ static void by_groups(const product *p, const right *R, const cut *w, const scra
  * leaves its core. */
 static void by_panels(const product *p, const right *R, const cut *w, const scratch *s, size_t threads)
 {
+    (void)threads; /* unused without OpenMP */
     const size_t M = p->L->M, each = p->L->K * NR;
     OMP(omp parallel num_threads((int)threads))
     {

@@ -67,7 +67,7 @@ static void json_refuses(void)
               code ? e.text : "accepted");
         CHECK(!v.at, "%s: a view of a refused text", bad[i].text);
     }
-    CHECK(open_text(&v, "\xEF\xBB\xBF{}" + 3, &e) == SAEURON_OK, "saved without the mark: %s", e.text);
+    CHECK(open_text(&v, &"\xEF\xBB\xBF{}"[3], &e) == SAEURON_OK, "saved without the mark: %s", e.text);
     open_text(&v, "{\n \"a\": 1,\n \"b\": x}", &e);
     CHECK(strstr(e.text, "line 3, byte 7"), "%s", e.text);
     CHECK(json_open(&v, "\"a\0b\"", 5, "t", &e) == SAEURON_EFORMAT, "a zero byte passed");
