@@ -20,7 +20,8 @@ MODEL = os.path.join(HERE, "..", "weights", "emojicanvas")
 METRICS = ("UA", "IRA", "CRA", "CRA_own")
 with open(os.path.join(MODEL, "concepts.json")) as f:
     DOMAINS = json.load(f)["domains"]
-TARGETS = {"style": [95], "object": [90, 80, 70, 60, 50]}  # of UA, the highest first; of several, one counts if others keep nine tenths of their IRA
+TARGETS = {"style": [95], "object": [95, 90, 80, 70, 60, 50]}  # of UA, the highest first; of several, one counts if others keep KEEP of their IRA
+KEEP = 0.85
 
 
 def rows(name):
@@ -81,17 +82,6 @@ def kept(r):
     return statistics.mean(known)
 
 
-def choose(found, domain):
-    """EQ 39; the first of equal ones. Where no target can be had at that price, what costs others least."""
-    targets = TARGETS[domain]
-    for target in targets:
-        reach = [r for r in found if number(r["UA"]) >= target and (len(targets) == 1 or number(r["IRA"]) >= 0.9 * number(r["without_IRA"]))]
-        if reach:
-            return max(reach, key=kept)
-    least = [r for r in found if number(r["UA"]) >= targets[-1]]
-    return max(least, key=lambda r: number(r["IRA"])) if least else max(found, key=lambda r: (number(r["UA"]), kept(r)))
-
-
 def by_concept(name, which):
     out = {}
     for r in stage(name, which):
@@ -99,9 +89,33 @@ def by_concept(name, which):
     return out
 
 
+def validated(domain):
+    """The pairs of stage two, by concept. gone: what a target asks; of objects, the mean of both seeds' UA."""
+    name = f"sweep-{domain}.tsv"
+    key = lambda r: (r["concept"], r["select"], r["strength"])
+    first = {key(r): number(r["UA"]) for r in stage(name, "1")}
+    found = by_concept(name, "2")
+    for r in sum(found.values(), []):
+        r["gone"] = number(r["UA"])
+        if domain == "object" and key(r) in first:
+            r["gone"] = (r["gone"] + first[key(r)]) / 2
+    return found
+
+
+def choose(found, domain):
+    """EQ 39. Where none reaches a target and keeps the others' IRA, what costs others least."""
+    targets = TARGETS[domain]
+    for target in targets:
+        reach = [r for r in found if r["gone"] >= target and (len(targets) == 1 or number(r["IRA"]) >= KEEP * number(r["without_IRA"]))]
+        if reach:
+            return max(reach, key=lambda r: (kept(r), r["gone"]))
+    least = [r for r in found if r["gone"] >= targets[-1]]
+    return max(least, key=lambda r: number(r["IRA"])) if least else max(found, key=lambda r: (r["gone"], kept(r)))
+
+
 def chosen(domain):
     lines, every = [], []
-    for concept, found in sorted(by_concept(f"sweep-{domain}.tsv", "2").items()):
+    for concept, found in sorted(validated(domain).items()):
         r = choose(found, domain)
         every.append(r)
         lines.append([concept, f"{r['select']}, {r['strength']}", *(cell(number(r[m])) for m in ("UA", "IRA", "CRA", "CRA_own")), cell(number(r["FD"]), 1),
@@ -192,7 +206,7 @@ def pairs_are_of_the_tree(program):
             kept = json.load(f)
         sae = subprocess.run([program, "digest", folder], capture_output=True, text=True, check=True).stdout.split()[0]
         found = {r["concept"]: r for r in rows(f"eval-{domain}.tsv")}
-        swept = by_concept(f"sweep-{domain}.tsv", "2")
+        swept = validated(domain)
         for concept in d["concepts"]:
             k, r = kept[concept], found[concept]
             words = [f"top {k['top']}" if "top" in k else f"percentile {k['percentile']:g}", f"min-lift {k['min_lift']:g}" if "min_lift" in k else "",
