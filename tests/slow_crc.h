@@ -1,4 +1,4 @@
-/* slow_crc.h: the CRC-32 of PNG, a bit at a time, for the tests that make pictures of their own or look at one.
+/* slow_crc.h: the CRC-32 of PNG, a bit at a time, for tests that make pictures of their own or look at one.
  * Not here: the program's, by table (files/png.c). */
 #ifndef SAEURON_SLOW_CRC_H
 #define SAEURON_SLOW_CRC_H

@@ -71,6 +71,30 @@ static void defaults(void)
     done(x);
 }
 
+static void *small_alloc(void *user, size_t size)
+{
+    return size > 64 << 20 ? NULL : count_alloc(user, size);
+}
+
+/* The model without weights: a name that there is, and a line where memory ends, at first or later. */
+static void synthetic_model(void)
+{
+    saeuron_context *x;
+    saeuron_error e = { 0 };
+    counting few = { 0 };
+    saeuron_host host = { .user = &few, .alloc = small_alloc, .free = count_free };
+    check_error("sd16", saeuron_open_synthetic(&x, &host, "sd16", &e), SAEURON_EUSAGE, &e, "sd16|sd15");
+    check_error("a small memory", saeuron_open_synthetic(&x, &host, "sd15", &e), SAEURON_ENOMEM, &e,
+                "no memory");
+    CHECK(few.calls >= 3, "memory ended at call %ld", few.calls);
+    host.alloc = count_alloc;
+    for (few.fail_at = 1; few.fail_at < 4; few.fail_at++) {
+        few.calls = 0;
+        check_error("none", saeuron_open_synthetic(&x, &host, "sd15", &e), SAEURON_ENOMEM, &e, "no memory");
+        CHECK(!x && few.live == 0, "%ld blocks are left", few.live);
+    }
+}
+
 /* Two contexts do not know of each other. */
 static void two_contexts(void)
 {
@@ -327,7 +351,8 @@ static void written_while_open(void)
 }
 
 const test_case context_tests[] = {
-    { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "two_contexts", two_contexts },
+    { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "synthetic", synthetic_model },
+    { "two_contexts", two_contexts },
     { "beside_the_networks", beside_the_networks }, { "which_file", which_file }, { "renamed", renamed },
     { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read },
     { "tokenizer_files", tokenizer_files }, { "written_while_open", written_while_open }, { NULL, NULL },

@@ -96,6 +96,27 @@ static void numbers_integer(void)
           !io_parse_uint("+1", &u), "no digits only");
 }
 
+/* Pairs and parts as options have them: "I/N" with I below N. */
+static void numbers_paired(void)
+{
+    static const struct { const char *text; bool pair, part; uint64_t a, b; } table[] = {
+        { "0/2", true, true, 0, 2 }, { "1/2", true, true, 1, 2 }, { "2/2", true, false, 2, 2 },
+        { "0/0", true, false, 0, 0 }, { "0/18446744073709551615", true, false, 0, UINT64_MAX },
+        { "7", false, false, 0, 0 }, { "1-2", false, false, 0, 0 }, { "/2", false, false, 0, 0 },
+        { "1/", false, false, 0, 0 }, { "1/2/3", false, false, 0, 0 }, { "x/2", false, false, 0, 0 },
+        { "00000000000000000000001/2", false, false, 0, 0 },
+    };
+    for (size_t i = 0; i < COUNT(table); i++) {
+        uint64_t a = 0, b = 0;
+        size_t part = 7, parts = 9;
+        const bool pair = io_parse_pair(table[i].text, '/', &a, &b);
+        CHECK(pair == table[i].pair && (!pair || (a == table[i].a && b == table[i].b)), "%s", table[i].text);
+        CHECK(io_parse_part(table[i].text, &part, &parts) == table[i].part, "%s", table[i].text);
+        CHECK(table[i].part ? part == table[i].a && parts == table[i].b : part == 7 && parts == 9,
+              "%s: %zu of %zu", table[i].text, part, parts);
+    }
+}
+
 static void numbers_print(void)
 {
     static const struct { double x; const char *text; } table[] = {
@@ -120,6 +141,9 @@ static void numbers_print(void)
     CHECK(!strcmp(out, "nan"), "%s", out);
     io_format_float(out, sizeof out, -INFINITY);
     CHECK(!strcmp(out, "-inf"), "%s", out);
+    io_format_float(out, sizeof out, INFINITY);
+    CHECK(!strcmp(out, "inf"), "%s", out);
+    CHECK(io_format_double(out, 31, 1) == 0, "a number is printed where not every number has room");
 }
 
 static void numbers_round_trip(void)
@@ -146,5 +170,6 @@ static void numbers_round_trip(void)
 
 const test_case decimal_tests[] = {
     { "read", numbers_read }, { "long", numbers_long }, { "integer", numbers_integer },
+    { "paired", numbers_paired },
     { "print", numbers_print }, { "round_trip", numbers_round_trip }, { NULL, NULL },
 };

@@ -16,6 +16,8 @@ static void fail_is_one_line(void)
     longer[478] = '\xC3', longer[479] = '\xA9', longer[999] = 0; /* é across the buffer's end */
     fail(&e, SAEURON_EUSAGE, "%s", longer);
     CHECK(strlen(e.text) == 478, "%zu bytes: half a character was left, or more", strlen(e.text));
+    fail(&e, SAEURON_EIO, "a\xFF%s", "z\x9Fz\xC3");
+    CHECK(!strcmp(e.text, "a?z?z"), "what is no UTF-8: \"%s\"", e.text);
     CHECK(fail(NULL, SAEURON_ENAN, "x") == SAEURON_ENAN, "NULL is allowed");
 }
 

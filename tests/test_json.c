@@ -22,7 +22,8 @@ static void json_accepts(void)
         "0", "-0", "-1.5e+10", "1E5", "\"\"", "true", "false", "null", "[]", "{}", " \t\r\n[ 1 , 2 ] ",
         "[[],[[]],{}]",
         "{\"a\":{\"a\":1},\"b\":[{\"a\":2},{\"a\":3}]}", "\"\\u00e9\\uD83D\\uDE00\\n\\/\"",
-        "\"\xC3\xA9\xF0\x9F\x98\x80\x7F\"", "\"\\u0000\"", "NaN", "Infinity", "[-Infinity,-1,NaN]",
+        "\"\xC3\xA9\xF0\x9F\x98\x80\x7F\"", "\"\\u0000\"",
+        "\"\\uE000\"", "NaN", "Infinity", "[-Infinity,-1,NaN]",
     };
     json v;
     saeuron_error e;
@@ -49,7 +50,10 @@ static void json_refuses(void)
         { "\"a", "inside a string" }, { "\"\\", "escape" }, { "\"\\x\"", "escape" },
         { "\"\\u12g4\"", "hexadecimal" }, { "\"\\u12", "hexadecimal" },
         { "\"\\uD800\"", "surrogate" }, { "\"\\uD800x\"", "surrogate" },
-        { "\"\\uD800\\u0041\"", "surrogate" }, { "\"\\uDC00\"", "surrogate" },
+        { "\"\\uD800\\u0041\"", "surrogate" },
+        { "\"\\uD800\\n0041\"", "surrogate" },
+        { "\"\\uD800uD800\"", "surrogate" }, { "\"\\uD800\\uE000\"", "surrogate" },
+        { "\"\\uDC00\"", "surrogate" },
         { "\"\\uDC00\\uDC00\"", "surrogate" },
         { "\"\n\"", "escaped" }, { "\"\x01\"", "escaped" }, { "\"\x80\"", "UTF-8" },
         { "\"\xC0\x80\"", "UTF-8" }, { "\"\xE0\x80\x80\"", "UTF-8" },

@@ -81,6 +81,7 @@ static void bad_metadata(void)
         { "{\"timesteps\":\"1000,501,1\"}", "\"timesteps\"|from 0 to 999" },
         { "{\"timesteps\":\"901901901901901901901901901901,501,1\"}", "\"timesteps\"|from 0 to 999" },
         { "{\"timesteps\":\"901,501\"}", "\"timesteps\"" },
+        { NULL, "\"timesteps\"" },
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"0\"}", "\"prompts\"" },
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"2.5\"}", "\"prompts\"" },
         { "{\"timesteps\":\"901,501,1\",\"prompts\":\"1e308\"}", "\"prompts\"|from 1 to 1000000000" },
@@ -94,10 +95,60 @@ static void bad_metadata(void)
         saeuron_error e = { 0 };
         stats s;
         write_values("a.safetensors", 0, DT_F32, cases[i].metadata);
-        check_error(cases[i].metadata, stats_load(&s, &host, "tiny/a.safetensors", &e), SAEURON_EFORMAT, &e,
+        check_error(cases[i].words, stats_load(&s, &host, "tiny/a.safetensors", &e), SAEURON_EFORMAT, &e,
                     "a.safetensors: metadata");
         CHECK(test_holds(e.text, cases[i].words), "%s", e.text);
     }
+    tiny_free(&files);
+}
+
+/* Statistics of the wrong form, and densities that do not belong to them: each is named in one line. */
+static void bad_tensors(void)
+{
+    static const char meta[] = "{\"timesteps\":\"901,501,1\",\"sae\":\"0123456789abcdef\"}";
+    static const struct { int ndim; size_t steps, n; const char *words; } shapes[] = {
+        { 1, T, N, "Cats" }, { 2, 0, N, "Cats" }, { 2, 1001, 1, "Cats" }, { 2, T, 0, "Cats" },
+        { 2, T + 1, N, "Dogs" }, { 2, T, N + 1, "Dogs" },
+    };
+    static const struct { const char *metadata, *name; size_t n; const char *words; } densities[] = {
+        { NULL, "Dogs", N, "\"what\"" },
+        { "{\"what\":\"mean\",\"timesteps\":\"901,501,1\"}", "Dogs", N, "\"what\": \"density\"" },
+        { "{\"what\":\"density\"}", "Dogs", N, "timesteps" },
+        { "{\"what\":\"density\",\"timesteps\":\"901,501\"}", "Dogs", N, "timesteps" },
+        { "{\"what\":\"density\",\"timesteps\":\"901,501,2\"}", "Dogs", N, "timesteps" },
+        { "{\"what\":\"density\",\"timesteps\":\"901,501,1\",\"sae\":\"0123456789abcdee\"}", "Dogs", N,
+          "0123456789abcdee" },
+        { "{\"what\":\"density\",\"timesteps\":\"901,501,1\"}", "Birds", N, "Dogs" },
+        { "{\"what\":\"density\",\"timesteps\":\"901,501,1\"}", "Dogs", N + 1, "Dogs" },
+    };
+    const saeuron_host host = tiny_host(&files);
+    static tiny_list l;
+    saeuron_error e = { 0 };
+    stats s;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const size_t good[2] = { T, N }, bad[2] = { shapes[i].steps, shapes[i].n };
+        const bool second = !strcmp(shapes[i].words, "Dogs");
+        tiny_tensor_add(&l, "Cats", DT_F32, second ? 2 : shapes[i].ndim, second ? good : bad);
+        tiny_tensor_add(&l, "Dogs", DT_F32, shapes[i].ndim, bad);
+        tiny_save(&files, "a.safetensors", &l, 0, CONCEPTS, meta);
+        tiny_drop(&l);
+        check_error(shapes[i].words, stats_load(&s, &host, "tiny/a.safetensors", &e), SAEURON_EFORMAT, &e,
+                    shapes[i].words);
+    }
+    write_values("a.safetensors", 0, DT_F32, meta);
+    load(&s, &host, "a.safetensors");
+    for (size_t i = 0; i < sizeof densities / sizeof *densities; i++) {
+        const size_t good[2] = { T, N }, shape[2] = { T, densities[i].n };
+        tiny_tensor_add(&l, "Cats", DT_F32, 2, good);
+        tiny_tensor_add(&l, densities[i].name, DT_F32, 2, shape);
+        tiny_save(&files, "d.safetensors", &l, 0, CONCEPTS, densities[i].metadata);
+        tiny_drop(&l);
+        check_error(densities[i].words, stats_load_density(&s, &host, "tiny/d.safetensors", &e),
+                    SAEURON_EFORMAT, &e, densities[i].words);
+        CHECK(!s.density.file_count && !s.density_digest, "a refused file of densities stays");
+    }
+    stats_unload(&s, &host);
+    CHECK(files.live == 0 && files.mapped == 0, "%ld blocks are left", files.live);
     tiny_free(&files);
 }
 
@@ -144,5 +195,6 @@ static void digests(void)
 }
 
 const test_case stats_tests[] = {
-    { "values", values }, { "bad_metadata", bad_metadata }, { "digests", digests }, { NULL, NULL }
+    { "values", values }, { "bad_metadata", bad_metadata }, { "bad_tensors", bad_tensors },
+    { "digests", digests }, { NULL, NULL }
 };

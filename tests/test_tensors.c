@@ -338,6 +338,8 @@ static void model_names(void)
 #endif
 }
 
+#define NAME_64 "64 letters of a name: four times that is one byte more than 255."
+
 static void save_refuses(void)
 {
     static const float big[2] = { 1, 65520 }, nan2[2] = { 0, NAN }, inf2[2] = { -INFINITY, 0 }, fine[2] =
@@ -353,6 +355,9 @@ static void save_refuses(void)
         { { { "__metadata__", DT_F32, 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "cannot name" },
         { { { "x", DT_F32, 2, { SIZE_MAX, 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
         { { { "x", DT_F32, 1, { SIZE_MAX / 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
+        { { { "x", DT_F32, -1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
+        { { { "x", DT_F32, TENSOR_DIMS + 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "shape" },
+        { { { NAME_64 NAME_64 NAME_64 NAME_64, DT_F32, 1, { 2 }, fine } }, 1, SAEURON_EUSAGE, "cannot name" },
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         saeuron_error e;
