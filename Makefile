@@ -115,6 +115,14 @@ $(BUILD)/tests/exhaustive.o: tests/exhaustive.c | $(BUILD)/tests
 $(BUILD)/tests/exhaustive: $(BUILD)/tests/exhaustive.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ $(if $(QUAD),-lquadmath) -lm
 
+# Breaks the program at one place after another and counts which breaks the tests notice. An hour; MUTANTS="--count 30".
+mutants:
+	$(PYTHON) tests/mutants.py $(MUTANTS)
+
+# Which branches of the root, arithmetic, files and layers the tests take. clang-14 and its llvm tools; minutes.
+coverage:
+	$(PYTHON) tests/coverage.py $(COVERAGE)
+
 # A picture of the first object and the first style in concepts.json, then the same without its style and without its object.
 PROMPT := An image of Architectures in Bricks style.
 demo: saeuron
@@ -242,7 +250,7 @@ $(PORTABLE): $(PORTOBJS)
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive mutants coverage demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
