@@ -25,20 +25,15 @@ def count(build):
     """Builds in the folder and runs every suite there; the tests' own verdicts are make test's business."""
     shutil.rmtree(build, ignore_errors=True)
     make = ["make", "-s", "-j2", f"BUILD={build}", f"PROGRAM={build}/saeuron", "CC=clang-14", "OPT=-O1",
-            "EXTRA_CFLAGS=-fprofile-instr-generate -fcoverage-mapping"]
+            "EXTRA_CFLAGS=-fprofile-instr-generate -fcoverage-mapping -mllvm -runtime-counter-relocation=true"]
     subprocess.run(make + [f"{build}/tests/faulty"], check=True)
     # One system.c for all programs: llvm-cov counts a function in one form only.
     subprocess.run(["ld", "-r", "-o", f"{build}/system.o", f"{build}/tests/system.o", f"{build}/tests/faults.o"], check=True)
     subprocess.run(make + ["-o", f"{build}/system.o", f"{build}/saeuron", f"{build}/tests/run"], check=True)
-    # Processes that are killed, or have no memory or disk, write no counts; hence a file for each.
     env = dict(os.environ, SAEURON_PROGRAM=f"{build}/saeuron", SAEURON_FAULTY=f"{build}/saeuron", KMP_BLOCKTIME="0",
-               LLVM_PROFILE_FILE=f"{os.path.abspath(build)}/counts/%p-%m.profraw")
+               LLVM_PROFILE_FILE=f"{os.path.abspath(build)}/counts/%m%c.profraw")  # %c: counted as it happens, also by what is killed
     subprocess.run([f"{build}/tests/run"], env=env, stdout=open(f"{build}/tests.log", "w"), stderr=subprocess.STDOUT)
-    with open(f"{build}/list", "w") as f:
-        f.write("\n".join(glob.glob(f"{build}/counts/*")))
-    subprocess.run(["llvm-profdata-14", "merge", "-failure-mode=all", "-o", f"{build}/profdata", f"-input-files={build}/list"], check=True,
-                   stderr=subprocess.DEVNULL)
-    shutil.rmtree(f"{build}/counts")
+    subprocess.run(["llvm-profdata-14", "merge", "-o", f"{build}/profdata"] + glob.glob(f"{build}/counts/*"), check=True)
 
 
 def branches(build, sources):
