@@ -53,7 +53,7 @@ KERNELS := $(ISAS:%=kernels_%)
 OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation))
 PROGRAMS := $(call names,program)
 # All of tests/ but programs of their own.
-TESTS := $(filter-out exhaustive faults prove fuzz_% %_driver two_contexts,$(call names,tests))
+TESTS := $(filter-out exhaustive faults prove cbmc fuzz_% %_driver two_contexts,$(call names,tests))
 OBJS := $(patsubst %,$(BUILD)/%.o,$(LIBRARY) $(KERNELS))
 TESTOBJS := $(TESTS:%=$(BUILD)/tests/%.o)
 
