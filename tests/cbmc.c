@@ -427,10 +427,23 @@ void npy_shapes(void)
         accepted();
 }
 
+/* More dimensions than there is room for, each of one digit. */
+void npy_dimensions(void)
+{
+    TEXT(text, n, MOST);
+    size_t shape[TENSOR_DIMS];
+    int ndim;
+    npy_scan p = { text, text + n };
+    for (size_t i = 1; i < n; i++)
+        assume((text[i] < '0' || text[i] > '9') || (text[i - 1] < '0' || text[i - 1] > '9'));
+    if (npy_shape(&p, shape, &ndim) && ndim == TENSOR_DIMS)
+        accepted();
+}
+
 static int any_npy_header(npy_scan *p, dtype *type, size_t shape[TENSOR_DIMS], int *ndim, const char *path,
                           saeuron_error *err)
 {
-    claim(p->at <= p->end);
+    claim(p->at <= p->end && p->end <= (char *)file_bytes + file_size);
     *type = any_bool() ? DT_F32 : any_bool() ? DT_F16 : DT_F64;
     any_npy_shape(p, shape, ndim);
     return any_bool() ? SAEURON_OK : fail(err, SAEURON_EFORMAT, "%s", path);
@@ -486,6 +499,7 @@ static void any_sort_list(void *list, size_t n, size_t size, bool (*less)(const 
 
 static int any_json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err)
 {
+    claim(text + size <= (char *)file_bytes + file_size);
     *v = (json){ NULL, NULL };
     if (size == 0 || any_bool())
         return fail(err, SAEURON_EFORMAT, "%s", path);

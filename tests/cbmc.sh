@@ -68,6 +68,8 @@ prove tensors_cover 16 "every two tensors in up to 16 bytes of data" "$nojson" "
 
 prove npy_word 9 "every text of up to 9 bytes" "" "--unwind 10 --conversion-check"
 prove npy_shapes 5 "every text of up to 5 bytes" "" "--unwind 7 --conversion-check"
+prove npy_dimensions 18 "every text of up to 18 bytes without two digits in a row" npy_take \
+    "--unwind 19 --unwindset npy_shape.0:2,npy_shape.1:11 --conversion-check"
 prove npy_headers 50 "every text of up to 50 bytes" "npy_take npy_shape" "--unwind 18 --conversion-check"
 prove npy_file 18 "every file of up to 18 bytes, any type and shape, memory that may run out" \
     "npy_header" "--unwind 9 --unwindset begins_with.0:44,strlen.0:45"
