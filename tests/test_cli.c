@@ -1533,6 +1533,17 @@ static void prepare_maps(void)
            1);
 }
 
+/* Activations that become shorter while an SAE learns from them: the page that is gone ends the program. */
+static void data_cut(void)
+{
+    prepare_maps();
+    const int code = shell("cp $A $T/cut.safetensors; $S train --data $T/cut.safetensors -o $T/cut $F "
+                           "--epochs 99999 >$T/stdout 2>$T/stderr </dev/null & p=$!; sleep 0.4; "
+                           "truncate -s 10 $T/cut.safetensors; wait $p");
+    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    check_refusal("train, its data cut", code, 1, "cut.safetensors: became shorter while in use");
+}
+
 /* From activations, from their parts, while sampling: the same SAE, which measure
  * measures and generate uses. */
 static void trains(void)
@@ -1916,7 +1927,8 @@ const test_case cli_tests[] = {
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes },
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
     { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records },
-    { "records_refused", records_refused }, { "trains", trains }, { "trains_refused", trains_refused },
+    { "records_refused", records_refused }, { "data_cut", data_cut },
+    { "trains", trains }, { "trains_refused", trains_refused },
     { "training_stopped", training_stopped }, { "scales", scales }, { "default_model", default_model },
     { "helps", helps },
     { "measuring_errors", measuring_errors }, { "measures", measures },

@@ -260,6 +260,31 @@ static void steer_errors(void)
     done(x);
 }
 
+/* What a caller may not ask for is refused by its name. */
+static void forget_options(void)
+{
+    static const struct { saeuron_forget_options o; const char *words; } bad[] = {
+        { { .name = "Sketch", .min_density = -0.1 }, "min_density" },
+        { { .name = "Sketch", .min_density = 1.1 }, "min_density" },
+        { { .name = "Sketch", .min_lift = -1 }, "min_lift" },
+        { { .name = "Sketch", .min_lift = 1e9 }, "min_lift" },
+        { { .name = "Sketch", .has_half = 1, .half = -1 }, "half" },
+        { { .name = "Sketch", .has_strength = 1, .strength = -2e6 }, "strength" },
+        { { .name = "Sketch", .percentile = -1 }, "percentile" },
+        { { .name = "Sketch", .has_window = 1, .first_step = 2, .end_step = 2 }, "window" },
+        { { .name = "A name of more letters than any concept has, which no concept comes near to, ever" },
+          "A name" },
+    };
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const int code = saeuron_forget(x, &bad[i].o, &e);
+        CHECK(code && test_holds(e.text, bad[i].words) && x->hooks == 0, "%s: code %d, %s", bad[i].words,
+              code, e.text);
+    }
+    done(x);
+}
+
 /* forget.json's pair counts unless the caller gives another; a percentile is a double, not a float's idea of
  * it. */
 static void forget_choices(void)
@@ -687,6 +712,7 @@ const test_case forget_tests[] = {
     { "rests", rests }, { "growth", growth }, { "halves", halves },
     { "two_hooks", two_hooks }, { "steers", steers }, { "steer_errors", steer_errors },
     { "one_name_at_two_hooks", one_name_at_two_hooks },
+    { "forget_options", forget_options },
     { "forget_choices", forget_choices }, { "forget_errors", forget_errors },
     { "sae_folder_errors", sae_folder_errors }, { "sae_shape_errors", sae_shape_errors },
     { "sae_elsewhere", sae_elsewhere }, { "large_sae", large_sae }, { "released_saes", released_saes },

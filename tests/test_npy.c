@@ -64,6 +64,11 @@ static void npy_round_trip(void)
     npy_save(NULL, at("a.npy"), values, grows, 8, NULL);
     free(read_bytes(at("a.npy"), &n));
     CHECK(n == 192, "%zu bytes: numpy.save leaves room for the first dimension to grow", n);
+    static const size_t nine[9] = { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, huge[2] = { SIZE_MAX, 2 };
+    CHECK(npy_save(NULL, at("no.npy"), values, nine, 9, &e) == SAEURON_EUSAGE &&
+          npy_save(NULL, at("no.npy"), values, huge, 2, &e) == SAEURON_EUSAGE &&
+          npy_save(NULL, at("no.npy"), values, huge, 1, &e) == SAEURON_EUSAGE && !files_like("no.npy"),
+          "impossible shapes");
     CHECK(npy_save(NULL, at("s.npy"), values + 4, shapes[0], 0, &e) == SAEURON_OK &&
           npy_load(NULL, at("s.npy"), &back, shape, &ndim, &e) == SAEURON_OK && ndim == 0 && back[0] == 0.1f,
           "a scalar: %s", e.text);

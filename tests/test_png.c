@@ -72,6 +72,7 @@ static void png_texts(void)
     unsigned char *file = read_bytes(at("t.png"), &n);
     CHECK(n > 60 && !memcmp(file + 37, "tEXtprompt", 11), "ASCII goes to tEXt");
     free(file);
+    CHECK(said_of(NULL, at("t.png"), "prompt", out, 0, &e) == SAEURON_EUSAGE, "a text went into no room");
     CHECK(said_of(NULL, at("t.png"), "prom", out, sizeof out, &e) == SAEURON_ENOENT &&
           strstr(e.text, "prom"), "%s", e.text);
     CHECK(said_of(NULL, at("t.png"), "prompt", out, 8, &e) == SAEURON_OK &&
@@ -82,6 +83,8 @@ static void png_texts(void)
     for (size_t i = 0; i < COUNT(bad); i++)
         CHECK(png_save(NULL, at("no.png"), rgb, 1, 1, bad[i], &e) == SAEURON_EUSAGE, "text %zu was taken", i);
     CHECK(png_save(NULL, at("no.png"), rgb, 0, 1, NULL, &e) == SAEURON_EUSAGE &&
+          png_save(NULL, at("no.png"), rgb, 1, 0, NULL, &e) == SAEURON_EUSAGE &&
+          png_save(NULL, at("no.png"), rgb, 40000, 1, NULL, &e) == SAEURON_EUSAGE &&
           png_save(NULL, at("no.png"), rgb, 1, 40000, NULL, &e) == SAEURON_EUSAGE, "impossible sizes");
     CHECK(files_like("no.png") == 0, "a refused picture left a file");
 }

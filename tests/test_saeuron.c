@@ -756,6 +756,7 @@ static void option_errors(void)
         { { .count = 1, .guidance = -1, .has_guidance = 1 }, "guidance" },
         { { .count = 1, .residual = 3 }, "residual" }, { { .count = 1, .residual = -1 }, "residual" },
         { { .count = 1, .guidance = 1e9, .has_guidance = 1 }, "guidance" },
+        { { .count = 1, .shared = -1 }, "shared" }, { { .count = 1, .shared = 9 }, "shared" },
     };
     static const char *const bad[] = { "\xFF", "a\xC0\x80", "\xED\xA0\x80" };
     saeuron_error e = { 0 };

@@ -397,6 +397,10 @@ static void added_tokens(void)
         { DECODER("\"8\":{\"content\":\"<x>\",\"lstrip\":true,\"rstrip\":true,\"normalized\":false},"
                   "\"9\":{\"content\":\" y \",\"normalized\":true}"), NULL, NULL, "a <x> y b y <x>y y ",
           { 6, 2, 8, 7, 3, 7, 8, 7, 9, 7 }, 10 },
+        { "{\"padding_side\":\"right\",\"extra_special_tokens\":{},\"model_max_length\":null}", NULL,
+          "{\"<x>\":8}", "a<x>", { 6, 2, 8, 7 }, 4 },
+        { DECODER("\"8\":{\"content\":\"<x>\",\"lstrip\":true,\"rstrip\":true,\"normalized\":false}"),
+          NULL, NULL, "  <x>  ", { 6, 8, 7 }, 3 },
         { DECODER("\"8\":{\"content\":\"<x>\",\"rstrip\":true,\"normalized\":false},"
                   "\"9\":{\"content\":\" y\",\"normalized\":false}"), NULL, NULL, "a<x> y b<x>  y",
           { 6, 2, 8, 9, 3, 8, 9, 7 }, 8 },
@@ -601,6 +605,8 @@ static const hostile bad_files[] = {
     CONFIG_ONLY("{\"padding_side\":\"left\"}", "padding_side has a value"),
     CONFIG_ONLY("{\"truncation_side\":\"left\"}", "truncation_side has a value"),
     CONFIG_ONLY("{\"add_eos_token\":false}", "add_eos_token has a value"),
+    CONFIG_ONLY("{\"add_bos_token\":false}", "add_bos_token has a value"),
+    CONFIG_ONLY("{\"max_len\":1}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":1}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":77.5}", "model_max_length must be a whole number from 2"),
     CONFIG_ONLY("{\"model_max_length\":\"77\"}", "model_max_length must be a whole number from 2"),

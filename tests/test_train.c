@@ -962,7 +962,8 @@ static void bad_settings_are_refused(void)
     trainer *t;
     saeuron_error e = { 0 };
     static const char *const fields[] = {
-        "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0", "2^31"
+        "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0",
+        "d is 1048577", "k is 2049", "2^31"
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         train_config k = good;
@@ -974,6 +975,8 @@ static void bad_settings_are_refused(void)
         case 4: k.beta1 = 1; break;
         case 5: k.auxk_alpha = -1; break;
         case 6: k.n = 0; break;
+        case 7: k.d = (1 << 20) + 1; break;
+        case 8: k.k = 2049, k.n = 4096; break;
         default: k.batch = 1 << 20; k.k = 2048; k.n = 4096; break;
         }
         t = (trainer *)&k;
