@@ -113,6 +113,26 @@ static void two_contexts(void)
     done(x);
 }
 
+/* The model's digest is of all its weights: one bit of any network changes it. */
+static void digest_of_all_weights(void)
+{
+    static const char *const parts[] = { TEXT, UNET, VAE };
+    uint64_t whole = 0;
+    for (size_t i = 0; i <= COUNT(parts); i++) {
+        saeuron_context *x;
+        tiny_make(&files);
+        if (i > 0) {
+            tiny_file *f = tiny_find(&files, parts[i - 1]);
+            f->bytes[f->size - 4] ^= 1; /* the last value's lowest bit */
+        }
+        x = opened(NULL, 1);
+        const uint64_t digest = saeuron_model_digest(x);
+        CHECK(i == 0 || digest != whole, "another weight of %s has the same digest", parts[i ? i - 1 : 0]);
+        whole = i == 0 ? digest : whole;
+        done(x);
+    }
+}
+
 /* What lies beside the networks is not read: the pipeline's index with its safety checker, which SAeUron's
  * authors switch off. */
 static void beside_the_networks(void)
@@ -352,7 +372,7 @@ static void written_while_open(void)
 
 const test_case context_tests[] = {
     { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "synthetic", synthetic_model },
-    { "two_contexts", two_contexts },
+    { "two_contexts", two_contexts }, { "digest_of_all_weights", digest_of_all_weights },
     { "beside_the_networks", beside_the_networks }, { "which_file", which_file }, { "renamed", renamed },
     { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read },
     { "tokenizer_files", tokenizer_files }, { "written_while_open", written_while_open }, { NULL, NULL },

@@ -170,6 +170,7 @@ static void damaged(void)
         const unsigned char *z;
         const size_t n = stream_of(png[k], &z);
         inflate_zlib(whole, sizeof whole, z, n);
+        CHECK(!inflate_zlib(rows, sizeof rows, z, n - 1), "kind %d: a byte beyond its end was read", 1 + k);
         for (size_t i = 0; i < n; i++) {
             unsigned char *copy = malloc(n), *cut = malloc(i + !i);
             memcpy(copy, z, n);
