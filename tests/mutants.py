@@ -25,7 +25,7 @@ import time
 ROOMS = ["arithmetic/", "files/", "layers/", "", "training/", "evaluation/", "program/"]  # from below
 SKIPPED = ["files/unicode.c", "program/bench.c"]
 # No output depends on how much room an array has beyond what is used, nor on when threads are worth waking.
-ROOM = re.compile(r"^[ \t]*(?!return|else)(?:static |const |unsigned )*\w+ +\**\w+\[[^\]]*\]|^[ \t]*OMP\(.*", re.M)
+UNSEEN = re.compile(r"^[ \t]*(?!return|else)(?:static |const |unsigned )*\w+ +\**\w+\[[^\]]*\]|^[ \t]*OMP\(.*", re.M)
 # What stands there, and what may stand there instead. Spaces tell a binary operator from a pointer's star.
 RULES = [(re.compile(pattern), instead) for pattern, instead in [
     (r" < ", [" <= ", " >= "]), (r" <= ", [" < ", " > "]), (r" > ", [" >= ", " <= "]), (r" >= ", [" > ", " < "]),
@@ -49,7 +49,7 @@ def places(path, text):
     """Every break of a file: (path, where it begins, what stands there, what instead)."""
     blank = lambda m: re.sub(r"[^\n]", " ", m.group())
     code = re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'|^[ \t]*#(?:\\\n|[^\n])*', blank, text, flags=re.S | re.M)
-    code = ROOM.sub(blank, code)
+    code = UNSEEN.sub(blank, code)
     for rule, instead in RULES:
         for m in rule.finditer(code):
             for new in instead:
