@@ -1512,6 +1512,17 @@ static void records_refused(void)
     }
 }
 
+/* The speed of a step alone and beside a process that keeps a core busy, and of one row. Times are nobody's
+ * truth: what must hold is that they are there, and that the process is gone. */
+static void benches(void)
+{
+    works("bench $M --with-load --runs 1 --json");
+    printed("\"name\": \"unet_step\", \"value\": |\"unet_step_loaded\"|\"load_ratio\"");
+    works("bench $M --only unet_step --runs 1");
+    printed("s a guided step\nunet_step_share ");
+    CHECK(lines_of(out) == 2, "%s", out);
+}
+
 /* ---- train, measure ---- */
 
 /* $A: activations of the styles' hook, 12 maps of 16 tokens, 32 wide; $F: options that
@@ -1927,7 +1938,7 @@ const test_case cli_tests[] = {
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes },
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
     { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records },
-    { "records_refused", records_refused }, { "data_cut", data_cut },
+    { "benches", benches }, { "records_refused", records_refused }, { "data_cut", data_cut },
     { "trains", trains }, { "trains_refused", trains_refused },
     { "training_stopped", training_stopped }, { "scales", scales }, { "default_model", default_model },
     { "helps", helps },

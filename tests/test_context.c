@@ -76,6 +76,17 @@ static void *small_alloc(void *user, size_t size)
     return size > 64 << 20 ? NULL : count_alloc(user, size);
 }
 
+/* A folder whose path leaves no room for its files' names. */
+static void long_path(void)
+{
+    static char path[2000];
+    saeuron_context *x;
+    saeuron_error e;
+    memset(path, 'a', sizeof path - 1);
+    check_error("2000 letters", saeuron_open(&x, NULL, path, &e), SAEURON_EUSAGE, &e,
+                "aaa...: the path is too long");
+}
+
 /* The model without weights: a name that there is, and a line where memory ends, at first or later. */
 static void synthetic_model(void)
 {
@@ -371,7 +382,8 @@ static void written_while_open(void)
 }
 
 const test_case context_tests[] = {
-    { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "synthetic", synthetic_model },
+    { "parts_do_not_fit", parts_do_not_fit }, { "defaults", defaults }, { "long_path", long_path },
+    { "synthetic", synthetic_model },
     { "two_contexts", two_contexts }, { "digest_of_all_weights", digest_of_all_weights },
     { "beside_the_networks", beside_the_networks }, { "which_file", which_file }, { "renamed", renamed },
     { "variant_shards", variant_shards }, { "weights_not_read", weights_not_read },

@@ -27,7 +27,7 @@ static void numbers_read(void)
 {
     static const struct { const char *text; uint64_t bits; } table[] = {
         { "0", 0 }, { "-0", UINT64_C(1) << 63 }, { "1", 0x3FF0000000000000 }, { "0.1", 0x3FB999999999999A },
-        { "1e22", 0x4480F0CF064DD592 },
+        { "1e22", 0x4480F0CF064DD592 }, { "1E22", 0x4480F0CF064DD592 },
         { "1e23", 0x44B52D02C7E14AF6 }, { "9007199254740993", 0x4340000000000000 },
         { "9007199254740993.00000000000000000000000000001", 0x4340000000000001 },
         { "9007199254740995", 0x4340000000000002 }, { "4.9406564584124654e-324", 1 },
@@ -43,8 +43,8 @@ static void numbers_read(void)
         CHECK(io_parse_double(table[i].text, &x) && bits_of(x) == table[i].bits, "%s: %016" PRIx64,
               table[i].text, bits_of(x));
     static const char *const bad[] =
-        { "", "-", ".", "e5", "1e", "1e+", "1x", " 1", "1 ", "0x10", "nan", "inf", "1..2", "1,5", "1e400",
-          "1.7976931348623159e308", "-1e99999999999999999999" };
+        { "", "-", ".", "e5", "1e", "1e+", "1ex", "1x", " 1", "1 ", "0x10", "nan", "inf", "1..2", "1,5",
+          "1e400", "1.7976931348623159e308", "-1e99999999999999999999" };
     for (size_t i = 0; i < COUNT(bad); i++)
         CHECK(!io_parse_double(bad[i], &x), "%s: %g", bad[i], x);
     CHECK(io_parse_double("+.5", &x) && x == 0.5 && io_parse_double("5.", &x) && x == 5,
@@ -69,6 +69,7 @@ static void numbers_long(void)
     memset(text + 17, '0', 3000);
     strcpy(text + 3017, "1");
     CHECK(io_parse_double(text, &x) && x == 9007199254740994.0, "%.1f: digits beyond 800 were forgotten", x);
+    CHECK(!open_text(&v, "1e999", NULL) && !json_number(v, &x), "a number beyond double became %g", x);
 }
 
 static void numbers_integer(void)

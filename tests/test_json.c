@@ -154,6 +154,7 @@ static void json_strings(void)
     CHECK(!json_string(v, out, sizeof out, NULL) && !json_equals(v, "a"), "a zero inside ended the string");
     open_text(&v, "\"\"", NULL);
     CHECK(json_string(v, out, 1, &n) && n == 0 && json_equals(v, ""), "the empty string");
+    CHECK(!json_string(v, out, 0, NULL), "the empty string has an end that needs room");
     open_text(&v, "7", NULL);
     CHECK(!json_string(v, out, sizeof out, NULL) && !json_equals(v, "7"), "a number is no string");
 }

@@ -98,6 +98,7 @@ static void npy_refuses(void)
 #define H(descr, order, shape) "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }\n"
     static const unsigned char fine[8] = { 0 }, nan1[8] = { [6] = 0xC0, [7] = 0x7F };
     static const unsigned char huge8[8] = { [4] = 0x10, [6] = 0xF0, [7] = 0x47 }; /* 2^128 and more */
+    static const unsigned char nan8[8] = { [6] = 0xF8, [7] = 0x7F };
     static const struct bad {
         int version;
         const char *header;
@@ -141,6 +142,7 @@ static void npy_refuses(void)
         { 3, H("<f4", "False", "(2,)"), fine, 8, SAEURON_EFORMAT, "version 3" },
         { 1, H("<f4", "False", "(2,)"), nan1, 8, SAEURON_ENAN, "element 1" },
         { 1, H("<f8", "False", "(1,)"), huge8, 8, SAEURON_ENAN, "element 0" },
+        { 1, H("<f8", "False", "(1,)"), nan8, 8, SAEURON_ENAN, "element 0" },
     };
     unsigned char file[512];
     float *v;

@@ -191,6 +191,7 @@ static void png_kinds(void)
         { { 2, 1, 8, 2, 0, NULL, 0, NULL, 0, RAW("\0\1\2\3\4\5\6") }, { 1, 2, 3, 4, 5, 6 } },
         { { 2, 1, 8, 2, 0, NULL, 0, RAW("\0\4\0\5\0\6"), RAW("\0\1\2\3\4\5\6") },
           { 1, 2, 3, 255, 255, 255 } },
+        { { 2, 1, 8, 2, 0, NULL, 0, RAW("\0\4\0\5\0\6"), RAW("\0\4\x9\6\4\5\x9") }, { 4, 9, 6, 4, 5, 9 } },
         { { 3, 1, 8, 3, 0, RAW("\1\2\3\4\5\6"), RAW("\xFF\0"), RAW("\0\0\1\7") },
           { 1, 2, 3, 255, 255, 255, 0, 0, 0 } },
         { { 2, 1, 4, 3, 0, RAW("\1\2\3\4\5\6"), NULL, 0, RAW("\0\x10") }, { 4, 5, 6, 1, 2, 3 } },
@@ -268,8 +269,9 @@ static void png_refuses(void)
 #undef RAW
 }
 
-/* Chunks in every wrong order. H: IHDR, P: PLTE, R: tRNS, D, d: the halves of IDAT, T: a text, a: what an
- * animation adds, X: unknown and critical, E: IEND. Of an animation the first picture is read. */
+/* Chunks in every wrong order. H: IHDR, P: PLTE, p: one without a colour, R: tRNS, D, d: the halves of IDAT,
+ * T: a text, a: what an animation adds, X: unknown and critical, E: IEND. Of an animation the first picture
+ * is read. */
 static void png_orders(void)
 {
     static const unsigned char header[13] = { [3] = 1, [7] = 1, [8] = 8 };
@@ -279,6 +281,7 @@ static void png_orders(void)
         { "HE", "0 compressed bytes" }, { "HTE", "0 compressed bytes" }, { "E", "IHDR" }, { "DdHE", "IHDR" },
         { "THDdE", "IHDR" }, { "HHDdE", "chunk IHDR out of place" }, { "HDTdE", "chunk IDAT out of place" },
         { "HDdTDE", "chunk IDAT out of place" }, { "HDdPE", "palette" }, { "HPPDdE", "palette" },
+        { "HpDdE", "palette" },
         { "HDdRE", "tRNS" }, { "HXDdE", "chunk XXXX" }, { "HDE", "compressed pixels" },
         { "HdDE", "compressed pixels" },
     };
@@ -292,6 +295,7 @@ static void png_orders(void)
         for (const char *at_ = cases[i].order; *at_; at_++)
             n = *at_ == 'H' ? add_chunk(file, n, "IHDR", header, 13)
               : *at_ == 'P' ? add_chunk(file, n, "PLTE", header, 3)
+              : *at_ == 'p' ? add_chunk(file, n, "PLTE", header, 0)
               : *at_ == 'R' ? add_chunk(file, n, "tRNS", header, 2)
               : *at_ == 'D' ? add_chunk(file, n, "IDAT", z, packed / 2)
               : *at_ == 'd' ? add_chunk(file, n, "IDAT", z + packed / 2, packed - packed / 2)

@@ -137,6 +137,8 @@ static void bad_tensors(void)
     }
     write_values("a.safetensors", 0, DT_F32, meta);
     load(&s, &host, "a.safetensors");
+    check_error("no densities", stats_load_density(&s, &host, "tiny/none.safetensors", &e), SAEURON_ENOENT,
+                &e, "none.safetensors");
     for (size_t i = 0; i < sizeof densities / sizeof *densities; i++) {
         const size_t good[2] = { T, N }, shape[2] = { T, densities[i].n };
         tiny_tensor_add(&l, "Cats", DT_F32, 2, good);
