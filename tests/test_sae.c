@@ -144,7 +144,31 @@ static void sae_encode_topk(void)
     sae_close_goldens(&r, "sae.");
 }
 
+/* EQ 14 of any number of latents, more than a block of 128, too: the chain of every dot product (contract
+ * 3). */
+static void decode_blocks(void)
+{
+    enum { D = 7, N = 300 };
+    static float W[N * D], val[N];
+    static uint32_t idx[N];
+    const sae s = { .d = D, .n = N, .W_dec = { .data = (const unsigned char *)W, .type = DT_F32 } };
+    float y[D], row[2 * D];
+    random_input(W, N * D);
+    random_input(val, N);
+    for (uint32_t i = 0; i < N; i++)
+        idx[i] = i;
+    for (size_t count = 0; count <= N; count += count < 250 ? 1 : 50) {
+        sae_decode_sparse(&s, y, idx, val, count, row);
+        for (size_t i = 0; i < D; i++) {
+            const float want = nn_dot(val, 1, W + i, D, count);
+            CHECK(!memcmp(&y[i], &want, sizeof want), "%zu latents, output %zu: %.9g, not %.9g", count, i,
+                  (double)y[i], (double)want);
+        }
+    }
+}
+
 const test_case sae_tests[] = {
     { "encode_definition", encode_definition }, { "first_of_group", first_of_group },
-    { "sae_encode_topk", sae_encode_topk }, { NULL, NULL },
+    { "sae_encode_topk", sae_encode_topk }, { "decode_blocks", decode_blocks },
+    { NULL, NULL },
 };
