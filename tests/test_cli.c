@@ -1512,6 +1512,13 @@ static void records_refused(void)
     }
 }
 
+/* Every operation and network has the bytes of tests/golden/digests.txt, by every kernel set that runs. */
+static void selftest(void)
+{
+    const int code = run("selftest");
+    CHECK(code == 0 && test_holds(out, " passed, 0 failed\n"), "exit code %d: %s%s", code, out, err);
+}
+
 /* The speed of a step alone and beside a process that keeps a core busy, and of one row. Times are nobody's
  * truth: what must hold is that they are there, and that the process is gone. */
 static void benches(void)
@@ -1938,7 +1945,8 @@ const test_case cli_tests[] = {
     { "json_output", json_output }, { "hostile_names", hostile_names }, { "tokenizes", tokenizes },
     { "encodes", encodes }, { "encodes_pictures", encodes_pictures }, { "selects", selects },
     { "informs", informs }, { "informs_of_classifiers", informs_of_classifiers }, { "records", records },
-    { "benches", benches }, { "records_refused", records_refused }, { "data_cut", data_cut },
+    { "selftest", selftest }, { "benches", benches },
+    { "records_refused", records_refused }, { "data_cut", data_cut },
     { "trains", trains }, { "trains_refused", trains_refused },
     { "training_stopped", training_stopped }, { "scales", scales }, { "default_model", default_model },
     { "helps", helps },
