@@ -66,19 +66,18 @@ def main():
         print(f"{room}\t{sum(of)} of {len(of)}\t{100 * sum(of) / len(of):.1f} %")
     share = 100 * sum(n > 0 for n in taken.values()) / len(taken)
 
-    with open("tests/coverage.txt") as f:
-        lines = [line.rstrip("\n") for line in f if line.partition("|")[0] in (*sum(sources.values(), []), "*")]
-    reasons = [(line.partition("|")[0], line.partition("|")[2].rpartition("|")[0]) for line in lines]
+    text = {path: open(path).read().splitlines() for path in sum(sources.values(), [])}
+    parts = [line.partition("|") for line in open("tests/coverage.txt")]
+    reasons = [(file, rest.rpartition("|")[0]) for file, _, rest in parts if file == "*" or file in text]
     used, wrong = set(), 0
     for (path, line, column, outcome), n in sorted(taken.items()):
         if n:
             continue
-        with open(path) as f:
-            text = f.read().splitlines()[line - 1]
-        found = [i for i, (file, words) in enumerate(reasons) if file in (path, "*") and words in text]
+        code = text[path][line - 1]
+        found = [i for i, (file, words) in enumerate(reasons) if file in (path, "*") and words in code]
         used.update(found)
         if not found:
-            print(f"{path}:{line}: never {outcome}: {text[column - 1:].strip()}")
+            print(f"{path}:{line}: never {outcome}: {code[column - 1:].strip()}")
             wrong += 1
     for i, (file, words) in enumerate(reasons):
         if i not in used:

@@ -669,10 +669,8 @@ static void little_memory(void)
 /* A stop from outside: one line, exit code 1, no half-written file. */
 static void stopped(void)
 {
-    prepare();
-    const int code = shell("$S generate $M -p cat -o $O/a.png --steps 999 --width 64 --height 64 >$T/stdout "
-                           "2>$T/stderr </dev/null & p=$!; sleep 0.4; kill -TERM $p; wait $p");
-    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    const int code = run_in("", "generate $M -p cat -o $O/a.png --steps 999 --width 64 --height 64",
+                            "& p=$!; sleep 0.4; kill -TERM $p; wait $p");
     check_refusal("generate, stopped", code, 1, "stopped at step|of 999");
 }
 
@@ -1515,12 +1513,12 @@ static void records_refused(void)
 /* Every operation and network has the bytes of tests/golden/digests.txt, by every kernel set that runs. */
 static void selftest(void)
 {
-    const int code = run("selftest");
-    CHECK(code == 0 && test_holds(out, " passed, 0 failed\n"), "exit code %d: %s%s", code, out, err);
+    works("selftest");
+    printed(" passed, 0 failed\n");
 }
 
 /* The speed of a step alone and beside a process that keeps a core busy, and of one row. Times are nobody's
- * truth: what must hold is that they are there, and that the process is gone. */
+ * truth: what must hold is that they are there. */
 static void benches(void)
 {
     works("bench $M --with-load --runs 1 --json");
@@ -1555,10 +1553,9 @@ static void prepare_maps(void)
 static void data_cut(void)
 {
     prepare_maps();
-    const int code = shell("cp $A $T/cut.safetensors; $S train --data $T/cut.safetensors -o $T/cut $F "
-                           "--epochs 99999 >$T/stdout 2>$T/stderr </dev/null & p=$!; sleep 0.4; "
-                           "truncate -s 10 $T/cut.safetensors; wait $p");
-    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    const int code = run_in("cp $A $T/cut.safetensors;",
+                            "train --data $T/cut.safetensors -o $T/cut $F --epochs 99999",
+                            "& p=$!; sleep 0.4; truncate -s 10 $T/cut.safetensors; wait $p");
     check_refusal("train, its data cut", code, 1, "cut.safetensors: became shorter while in use");
 }
 
@@ -1698,10 +1695,9 @@ static void training_stopped(void)
 {
     prepare_maps();
     setenv("G", "--threads 1 -q --latents 256 --k 4 --batch 48 --epochs 40 --checkpoint-every 3 --data", 1);
-    const int code = shell("$S train $G $A --epochs 100000 -o $T/stopped >$T/stdout 2>$T/stderr </dev/null & "
-                           "p=$!; until [ -e $T/stopped/checkpoint.safetensors ]; do sleep 0.02; done; kill "
-                           "-INT $p; kill -TERM $p; wait $p");
-    err[read_file(at("stderr"), err, sizeof err - 1)] = 0;
+    const int code = run_in("", "train $G $A --epochs 100000 -o $T/stopped",
+                            "& p=$!; until [ -e $T/stopped/checkpoint.safetensors ]; do sleep 0.02; done; "
+                            "kill -INT $p; kill -TERM $p; wait $p");
     check_refusal("train, stopped", code, 1, "stopped after step|--resume");
     CHECK(shell("ls $T/stopped | grep -qx checkpoint.safetensors && test $(ls $T/stopped | wc -l) = 1") == 0,
           "something beside the checkpoint was left");

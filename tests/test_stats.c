@@ -121,12 +121,13 @@ static void bad_tensors(void)
         { "{\"what\":\"density\",\"timesteps\":\"901,501,1\"}", "Birds", N, "Dogs" },
         { "{\"what\":\"density\",\"timesteps\":\"901,501,1\"}", "Dogs", N + 1, "Dogs" },
     };
+    static const size_t good[2] = { T, N };
     const saeuron_host host = tiny_host(&files);
     static tiny_list l;
     saeuron_error e = { 0 };
     stats s;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        const size_t good[2] = { T, N }, bad[2] = { shapes[i].steps, shapes[i].n };
+        const size_t bad[2] = { shapes[i].steps, shapes[i].n };
         const bool second = !strcmp(shapes[i].words, "Dogs");
         tiny_tensor_add(&l, "Cats", DT_F32, second ? 2 : shapes[i].ndim, second ? good : bad);
         tiny_tensor_add(&l, "Dogs", DT_F32, shapes[i].ndim, bad);
@@ -140,7 +141,7 @@ static void bad_tensors(void)
     check_error("no densities", stats_load_density(&s, &host, "tiny/none.safetensors", &e), SAEURON_ENOENT,
                 &e, "none.safetensors");
     for (size_t i = 0; i < sizeof densities / sizeof *densities; i++) {
-        const size_t good[2] = { T, N }, shape[2] = { T, densities[i].n };
+        const size_t shape[2] = { T, densities[i].n };
         tiny_tensor_add(&l, "Cats", DT_F32, 2, good);
         tiny_tensor_add(&l, densities[i].name, DT_F32, 2, shape);
         tiny_save(&files, "d.safetensors", &l, 0, CONCEPTS, densities[i].metadata);
