@@ -214,7 +214,8 @@ static int read_palette(png_file *p, const chunk *c, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* tRNS: an alpha for each palette entry, or one transparent colour. */
+/* tRNS: an alpha for each palette entry, or one transparent colour, of which the lowest bits count (PNG,
+ * third edition, 11.3.1.1). */
 static int read_transparency(png_file *p, const chunk *c, saeuron_error *err)
 {
     const size_t expect = p->colour == 0 ? 2 : p->colour == 2 ? 6 : 0;
@@ -223,7 +224,7 @@ static int read_transparency(png_file *p, const chunk *c, saeuron_error *err)
             p->palette[i][3] = c->data[i];
     else if (expect && c->size == expect && !p->packed)
         for (size_t i = 0; i < 3; i++)
-            p->key[i] = c->data[(2 * i) % expect] << 8 | c->data[(2 * i) % expect + 1];
+            p->key[i] = c->data[(2 * i) % expect + 1] & ((1 << p->bits) - 1);
     else
         return fail(err, SAEURON_EFORMAT, "%s: its tRNS chunk is damaged: fetch it again", p->f.path);
     return SAEURON_OK;
