@@ -813,6 +813,10 @@ static void forgets_too_much(void)
     snprintf(with, sizeof with, "%s--strength -900", line);
     CHECK(run(with) == 0 && test_holds(err, "activations up to | times as long|--strength|forget.json has "
                                             "Sketch top 24 strength -4\n"), "%s", err);
+    shell("cp -R $T/model $T/strong && sed -i 's/-4/-900/' $T/strong/sae/" TINY_STYLES "/forget.json");
+    CHECK(run("generate -m $T/strong --threads 1 -p 'cat in sketch style' -o $O/a.png --forget Sketch") ==
+              0 && strstr(err, "times as long") && !strstr(err, "forget.json has"), "its own pair: %s", err);
+    shell("rm -r $T/strong");
     snprintf(with, sizeof with, "%s--strength -900 -q", line);
     CHECK(run(with) == 0 && !*err, "%s", err);
     snprintf(with, sizeof with, "%s--strength 0", line);

@@ -7,6 +7,7 @@
 #include "scratch.h"
 #include "shots.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,8 +325,44 @@ static void absent_keys(void)
     tiny_free(&files);
 }
 
+/* What each network takes for absent keys: the defaults of diffusers' and transformers' classes. */
+static void defaults(void)
+{
+    static unet u;
+    static vae  v;
+    clip t;
+    ddim d;
+    json empty, blocks;
+    saeuron_error e = { 0 };
+    static const char nothing[] = "{}", few[] = "{\"block_out_channels\": [64], \"down_block_types\": "
+        "[\"DownBlock2D\"], \"up_block_types\": [\"UpBlock2D\"]}";
+    static const char encoder[] = "{\"block_out_channels\": [64], \"down_block_types\": "
+        "[\"DownEncoderBlock2D\"], \"up_block_types\": [\"UpDecoderBlock2D\"]}";
+    CHECK(!json_open(&empty, nothing, strlen(nothing), "empty", &e), "%s", e.text);
+    CHECK(!clip_configure(&t, empty, "empty", &e), "%s", e.text);
+    CHECK(t.vocab == 49408 && t.positions == 77 && t.D == 512 && t.F == 2048 && t.layers == 12 &&
+              t.heads == 8 && t.eps == 1e-5f && t.act == ACT_QUICK_GELU, "CLIPTextConfig()");
+    CHECK(!json_open(&blocks, few, strlen(few), "few", &e) && !unet_configure(&u, blocks, "few", &e), "%s",
+          e.text);
+    CHECK(u.in_channels == 4 && u.out_channels == 4 && u.sample_size == 64 && u.layers == 2 &&
+              u.groups == 32 && u.eps == 1e-5f && u.text_width == 1280 && u.flip_sin_to_cos &&
+              u.freq_shift == 0 && u.heads[0] == 8, "UNet2DConditionModel()");
+    CHECK(!json_open(&blocks, encoder, strlen(encoder), "few", &e) && !vae_configure(&v, blocks, "few", &e),
+          "%s", e.text);
+    CHECK(v.latent_channels == 4 && v.layers == 1 && v.groups == 32 && v.scaling_factor == 0.18215f &&
+              v.quant && v.post_quant && v.mid_attention, "AutoencoderKL()");
+    /* DDIMScheduler()'s betas are "linear", which is refused. */
+    static const char betas[] = "{\"beta_schedule\": \"scaled_linear\", \"clip_sample\": false}";
+    CHECK(!json_open(&blocks, betas, strlen(betas), "betas", &e) && !ddim_configure(&d, blocks, "betas", &e),
+          "%s", e.text);
+    CHECK(d.train_steps == 1000 && d.set_alpha_to_one && d.steps_offset == 0 && d.spacing == LEADING &&
+              d.prediction == PREDICT_EPSILON && fabs((double)d.alphas_cumprod[0] - 0.9999) < 1e-6,
+          "DDIMScheduler()");
+}
+
 const test_case config_tests[] = {
     { "config_errors", config_errors }, { "no_objects", no_objects }, { "advice", advice },
     { "configs_accepted", configs_accepted }, { "config_keys", config_keys }, { "absent_keys", absent_keys },
+    { "defaults", defaults },
     { "old_sample_size", old_sample_size }, { NULL, NULL },
 };

@@ -99,7 +99,8 @@ static unsigned first_distance(unsigned code)
     return 1 + (code < 4 ? code : (2 + code % 2) << (code / 2 - 1));
 }
 
-/* Every length from both ends of a distance's code, over 32,768 bytes of noise. */
+/* Every length from both ends of a distance's code, over 32,768 bytes of noise. Some of it stands before each
+ * copy, too: what copies leave repeats itself, so that another distance would give the same bytes. */
 static void copies(void)
 {
     enum { WINDOW = 32768, ROOM = 1 << 22 };
@@ -119,6 +120,10 @@ static void copies(void)
     for (unsigned length = 3; length <= 258; length++)
         for (unsigned end = 0; end < 60; end++) {
             const unsigned d = end % 2 ? first_distance(end / 2 + 1) - 1 : first_distance(end / 2);
+            for (int i = 0; i < 8; i++) {
+                want[n] = (unsigned char)(random_bits() % 144);
+                put_code(&b, 0x30u + want[n++], 8);
+            }
             put_copy(&b, length, d);
             for (unsigned i = 0; i < length; i++, n++)
                 want[n] = want[n - d];

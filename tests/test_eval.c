@@ -154,6 +154,26 @@ static void images(void)
     saeuron_close(x);
 }
 
+/* A list's confusion matrices: each of its pictures is counted once, in the row of what is in it and the
+ * column of what was seen, as predictions.tsv has them. */
+static void confusions(void)
+{
+    static const char *const lists[] = { "none", "Sketch", "Cats" }, *const domains[] = { "style", "object" };
+    char line[1024];
+    whole();
+    for (size_t i = 0; i < 6; i++) {
+        snprintf(line, sizeof line, "awk -F'\t' -v list=%s -v d=%s '"
+                 "FNR == NR && FNR == 1 { for (i = 1; i <= NF; i++) column[$i] = i } "
+                 "FNR == NR { if ($1 == list) n[$(column[d]), $(column[\"predicted_\" d])]++; next } "
+                 "FNR == 1 { for (i = 2; i <= NF; i++) seen[i] = $i; next } "
+                 "{ for (i = 2; i <= NF; i++) { sum += $i; wrong += $i != n[$1, seen[i]] + 0 } } "
+                 "END { exit wrong || !sum }' predictions.tsv confusion/%s.%s.tsv", lists[i / 2],
+                 domains[i % 2], lists[i / 2], domains[i % 2]);
+        CHECK(judges_shell("cd '%s' && %s", judges_at("whole"), line) == 0, "confusion/%s.%s.tsv",
+              lists[i / 2], domains[i % 2]);
+    }
+}
+
 /* Deletes the file that an error's message begins with. */
 static void delete_named(const saeuron_error *e)
 {
@@ -336,6 +356,7 @@ static void other_statistics(void)
 
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
+    { "confusions", confusions },
     { "refuses", refuses }, { "quick", quick },
     { "several_pairs", several_pairs }, { "together", together },
     { "other_statistics", other_statistics }, { NULL, NULL },

@@ -185,6 +185,8 @@ static void mistakes(void)
     check_error("nowhere for densities", counted(x, &c, TINY_OBJECTS, path, at("no/such"), (shard){ 0, 1 },
                                                  DT_F32, false, 0, &e), SAEURON_ENOENT, &e, "no/such");
     CHECK(!there(path), "statistics without densities are there");
+    check_error("BF16", counted(x, &c, TINY_OBJECTS, path, NULL, (shard){ 0, 1 }, DT_BF16, false, 0, &e),
+                SAEURON_EUSAGE, &e, "written as F32 or F16");
     concepts_close(&c, &x->host);
     static char many[32768]; /* unequal numbers of prompts of concepts whose names fill the header */
     size_t n = (size_t)sprintf(many, "{\"a\": [\"x\", \"y\"]");
