@@ -144,8 +144,7 @@ void clip_bind(binder *b, void *network)
     bind_pop(b, root);
 }
 
-/* y [B,N,D] = token_embedding[ids] + position_embedding   (CLIPTextEmbeddings.forward) row [D]: scratch. */
-static void embed(const clip *t, float *y, float *row, const int32_t *ids, size_t B, size_t N)
+void clip_embed(const clip *t, float *y, float *row, const int32_t *ids, size_t B, size_t N)
 {
     if (!y)
         return;
@@ -201,7 +200,7 @@ static void clip_rows(nn *c, void *user, size_t first, size_t B)
     float *y   = planned ? NULL : job->y + first * N * D;
     listener watch = { .c = c, .tap = job->watch, .first = first };
 
-    embed(t, x, row, planned ? NULL : job->ids + first * N, B, N);
+    clip_embed(t, x, row, planned ? NULL : job->ids + first * N, B, N);
     for (size_t i = 0; i < t->layers && !watch.stop; i++) {
         encoder_layer(c, t, &t->layer[i], x, B, N);
         report(&watch, x, B, N, 1, D, SAEURON_TAP_TOKENS, "encoder.layers.%zu", i);

@@ -31,6 +31,9 @@ typedef struct clip {
 int  clip_configure(clip *t, json object, const char *path, saeuron_error *err);
 /* The walk of bind.h over all tensors. */
 void clip_bind(binder *b, void *t);
+/* y [B,N,D] = token_embedding[ids] + position_embedding   (CLIPTextEmbeddings.forward); row [D]: scratch. y
+ * NULL: does nothing. */
+void clip_embed(const clip *t, float *y, float *row, const int32_t *ids, size_t B, size_t N);
 /* y [B,N,D] = last_hidden_state of ids [B,N], each below vocab (CLIPTextModel.forward). y NULL: plans (nn.h).
  * watch (may be NULL) sees each layer's output; its return stops the layers. */
 void clip_forward(nn *c, const clip *t, float *y, const int32_t *ids, size_t B, size_t N, const tap *watch);

@@ -250,11 +250,16 @@ static float edited(const ablation *a, uint32_t latent, float f, size_t step, ed
                          .threshold = sel->threshold[at] };
         }
     }
-    if (most < 0)
-        return f;
-    e->factor = factor;
-    e->after = factor * f;
+    e->factor = most < 0 ? 1 : factor;
+    e->after = most < 0 ? f : factor * f;
     return e->after;
+}
+
+float ablation_factor(const ablation *a, uint32_t latent, float f, size_t step)
+{
+    edit e;
+    edited(a, latent, f, step, &e);
+    return e.factor;
 }
 
 /* f [count] of one token becomes after [count] = f~; the observer hears of each change. */

@@ -91,4 +91,7 @@ void ablation_free(ablation *a, const saeuron_host *host);
 /* x [M,d], the hook's output, edited in place; step: the row of the statistics. x NULL: plans (nn.h). */
 void ablate(nn *c, const ablation *a, float *x, size_t M, size_t step);
 
+/* What f, the value of a latent that fires, is multiplied by at this step; 1 where nothing is done. */
+float ablation_factor(const ablation *a, uint32_t latent, float f, size_t step);
+
 #endif

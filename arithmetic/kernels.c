@@ -1101,19 +1101,20 @@ static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 /* ---- element by element ---- */
 
 /* One function of number.h over n values, in pieces that threads share. */
-#define ELEMENTWISE(name)                                                           \
+#define ELEMENTWISE(name, f)                                                        \
     static void name(nn *c, float *y, const float *x, size_t n)                     \
     {                                                                               \
         const size_t piece = 4096, pieces = (n + piece - 1) / piece;                \
         OMP(omp parallel for num_threads(c->threads) if (n >= WORTH / 16))          \
         for (size_t u = 0; u < pieces; u++)                                         \
             for (size_t i = u * piece; i < least(n, (u + 1) * piece); i++)          \
-                y[i] = name##32(x[i]);                                              \
+                y[i] = f(x[i]);                                                     \
         (void)c;                                                                    \
     }
-ELEMENTWISE(silu)
-ELEMENTWISE(gelu)
-ELEMENTWISE(quick_gelu)
+ELEMENTWISE(exponential, exp32)
+ELEMENTWISE(silu, silu32)
+ELEMENTWISE(gelu, gelu32)
+ELEMENTWISE(quick_gelu, quick_gelu32)
 
 static void geglu(nn *c, float *y, const float *x, size_t M, size_t D)
 {
@@ -1360,7 +1361,7 @@ static double tile(size_t n, const float *a, const float *b, float *sink)
 }
 
 const nn_kernels JOIN(nn_kernels_, NN_ISA) = {
-    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu,
-    packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least,
-    count_at_least, peak, tile
+    STRING(NN_ISA), linear, conv2d, attention, layer_norm, group_norm, softmax, exponential, silu, gelu,
+    quick_gelu, geglu, packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row,
+    at_least, count_at_least, peak, tile
 };

@@ -68,6 +68,7 @@ void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N);
 
 /* ---- element by element (contract 5); y may be x ---- */
 
+void nn_exp(nn *c, float *y, const float *x, size_t n);        /* e^x                        torch.exp */
 void nn_silu(nn *c, float *y, const float *x, size_t n);       /* x / (1 + exp(-x))         torch.nn.SiLU */
 void nn_gelu(nn *c, float *y, const float *x, size_t n);       /* x/2 (1 + erf(x / sqrt 2)) torch.nn.GELU */
 void nn_quick_gelu(nn *c, float *y, const float *x, size_t n); /* x / (1 + exp(-1.702 x))   transformers */

@@ -240,6 +240,13 @@ static void softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 
 /* ---- element by element ---- */
 
+static void exponential(nn *c, float *y, const float *x, size_t n)
+{
+    (void)c;
+    for (size_t i = 0; i < n; i++)
+        y[i] = exp32(x[i]);
+}
+
 static void silu(nn *c, float *y, const float *x, size_t n)
 {
     (void)c;
@@ -487,7 +494,7 @@ static double tile(size_t rounds, const float *a, const float *b, float *sink)
 }
 
 const nn_kernels nn_reference = {
-    "reference", linear, conv2d, attention, layer_norm, group_norm, softmax, silu, gelu, quick_gelu, geglu,
-    packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row, at_least,
-    count_at_least, peak, tile
+    "reference", linear, conv2d, attention, layer_norm, group_norm, softmax, exponential, silu, gelu,
+    quick_gelu, geglu, packed_size, pack, sparse_sum, sparse_dot, sum_squares, unit_row, project, adam_row,
+    at_least, count_at_least, peak, tile
 };

@@ -235,8 +235,9 @@ static void find_tensor(binder *b, const char *full, weight *w, int ndim, const 
     w->type = t->type;
 }
 
-/* NAME below the prefix, found or made. */
-static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const size_t *shape)
+/* NAME below the prefix, found or made, for a field of the network. */
+static void bind_tensor(binder *b, const char *name, weight *w, const void *field, int ndim,
+                        const size_t *shape)
 {
     char   full[320];
     size_t count = 1;
@@ -251,7 +252,7 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
         return;
     snprintf(full, sizeof full, "%s%s", b->prefix, name);
     if (b->list)
-        b->list(b->list_user, full, ndim, shape);
+        b->list(b->list_user, full, field, ndim, shape);
     if (b->file)
         find_tensor(b, full, w, ndim, shape);
     else
@@ -261,14 +262,14 @@ static void bind_tensor(binder *b, const char *name, weight *w, int ndim, const 
 void bind_matrix(binder *b, const char *name, weight *w, size_t rows, size_t columns)
 {
     const size_t shape[2] = { rows, columns };
-    bind_tensor(b, name, w, 2, shape);
+    bind_tensor(b, name, w, w, 2, shape);
 }
 
 void bind_array(binder *b, const char *name, const float **v, int ndim, const size_t *shape)
 {
     weight w;
     size_t n = 1;
-    bind_tensor(b, name, &w, ndim, shape); /* which refuses a product that overflows */
+    bind_tensor(b, name, &w, v, ndim, shape); /* which refuses a product that overflows */
     for (int i = 0; i < ndim; i++)
         n *= shape[i];
     float *y = arena_floats(b->keep, n);
@@ -296,7 +297,7 @@ static void bind_weight_and_bias(binder *b, const char *name, weight *w, const f
                                  int ndim, const size_t *shape)
 {
     const size_t mark = bind_push(b, "%s", name);
-    bind_tensor(b, "weight", w, ndim, shape);
+    bind_tensor(b, "weight", w, w, ndim, shape);
     pack_weight(b, w, ndim, shape);
     bind_vector(b, "bias", bias, shape[0]);
     bind_pop(b, mark);
@@ -314,7 +315,7 @@ void bind_linear_no_bias(binder *b, const char *name, linear *l, size_t in, size
 {
     const size_t shape[2] = { out, in }, mark = bind_push(b, "%s", name);
     *l = (linear){ .in = in, .out = out };
-    bind_tensor(b, "weight", &l->w, 2, shape);
+    bind_tensor(b, "weight", &l->w, &l->w, 2, shape);
     pack_weight(b, &l->w, 2, shape);
     bind_pop(b, mark);
 }

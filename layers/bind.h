@@ -31,8 +31,9 @@ typedef struct binder {
     size_t     at;      /* length of prefix */
     int        code;    /* the first error's, or SAEURON_OK */
     saeuron_error *err;
-    /* Is told every tensor's full name and shape; NULL when nobody wants the list. */
-    void     (*list)(void *user, const char *name, int ndim, const size_t *shape);
+    /* Is told every tensor's full name and shape, and which field of the network it goes to; NULL when nobody
+     * wants the list. */
+    void     (*list)(void *user, const char *name, const void *field, int ndim, const size_t *shape);
     void      *list_user;
 } binder;
 

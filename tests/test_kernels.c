@@ -447,7 +447,7 @@ static void run_geglu(nn *c, float *y, const void *p)
 static void activations(void)
 {
     static const struct { const char *name; each_function *f; } table[] = {
-        { "silu", nn_silu }, { "gelu", nn_gelu }, { "quick_gelu", nn_quick_gelu }
+        { "exp", nn_exp }, { "silu", nn_silu }, { "gelu", nn_gelu }, { "quick_gelu", nn_quick_gelu }
     };
     static const size_t sizes[] = { 0, 1, 3, 15, 16, 17, 4095, 4096, 4097, 40000 };
     float *x = filled(80000);

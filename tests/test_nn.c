@@ -29,6 +29,8 @@ static void hand_on(void)
     const float x[2] = { -0.75f, 2.5f };
     float y[2];
     nn_init(&c, NULL, 1, &work);
+    nn_exp(&c, y, x, 2);
+    CHECK(y[0] == exp32(x[0]) && y[1] == exp32(x[1]), "exp");
     nn_silu(&c, y, x, 2);
     CHECK(y[0] == silu32(x[0]) && y[1] == silu32(x[1]), "silu");
     nn_gelu(&c, y, x, 2);
@@ -37,6 +39,7 @@ static void hand_on(void)
     CHECK(y[0] == quick_gelu32(x[0]) && y[1] == quick_gelu32(x[1]), "quick_gelu");
     nn_geglu(&c, y, x, 1, 1);
     CHECK(y[0] == x[0] * gelu32(x[1]), "geglu");
+    nn_exp(&c, NULL, x, 2);
     nn_silu(&c, NULL, x, 2);
     nn_gelu(&c, NULL, x, 2);
     nn_quick_gelu(&c, NULL, x, 2);

@@ -227,9 +227,10 @@ tiny_tensor *tiny_tensor_add(tiny_list *l, const char *name, dtype type, int ndi
     return x;
 }
 
-static void note(void *user, const char *name, int ndim, const size_t *shape)
+static void note(void *user, const char *name, const void *field, int ndim, const size_t *shape)
 {
     tiny_tensor *x = tiny_tensor_add(user, name, DT_F32, ndim, shape);
+    (void)field;
     for (size_t i = 0; i < x->count; i++)
         x->values[i] = short_value(hash_weight(SEED, name, ndim, shape, i));
 }
