@@ -9,6 +9,7 @@
 #include "files/npy.h"
 #include "files/png.h"
 #include "forget.h"
+#include "gradients/gradient.h"
 #include "program/messages.h"
 #include "program/opening.h"
 
@@ -151,17 +152,19 @@ static int print_hook(saeuron_context *x, const char *hook, saeuron_error *err)
     return code;
 }
 
-/* An image as --steps, --height, --width and --batch have it, and the memory that it takes. */
-typedef struct plan { size_t W, H, work, weights; } plan;
+/* An image as --steps, --height, --width and --batch have it, and the memory that it takes; back: that a
+ * derivative takes beside the weights. */
+typedef struct plan { size_t W, H, work, weights, back; } plan;
 
 static void print_model_json(const saeuron_context *x, const plan *p)
 {
     printf("{\"model\": ");
     print_text(x->dir);
     printf(", \"digest\": \"%016" PRIx64 "\", \"width\": %zu, \"height\": %zu, \"steps\": %zu, \"guidance\": "
-           "%g, \"kernels\": \"%s\", \"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu}\n",
+           "%g, \"kernels\": \"%s\", \"threads\": %d, \"weights_bytes\": %zu, \"work_bytes\": %zu, "
+           "\"gradient_bytes\": %zu}\n",
            saeuron_model_digest(x), p->W, p->H, x->default_steps, (double)x->default_guidance,
-           saeuron_kernels(x), x->threads, p->weights, p->work);
+           saeuron_kernels(x), x->threads, p->weights, p->work, p->back);
 }
 
 static int print_model(saeuron_context *x, const plan *p, saeuron_error *err)
@@ -195,11 +198,13 @@ static int info_model(const char *dir, saeuron_error *err)
     code = saeuron_image_size(x, &g, &p.W, &p.H, err);
     if (!code)
         code = saeuron_memory(x, &g, &p.work, &p.weights, err);
+    if (!code)
+        code = gradient_memory(x, p.H / vae_scale(&x->vae), p.W / vae_scale(&x->vae), &p.back, err);
     if (!code && as_json)
         print_model_json(x, &p);
     else if (!code && memory)
-        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n",
-               p.weights, p.work);
+        printf("weights\t%zu bytes, read where they lie\nwork\t%zu bytes, one allocation\n"
+               "gradient\t%zu bytes, one allocation\n", p.weights, p.work, p.back);
     else if (!code)
         code = print_model(x, &p, err);
     saeuron_close(x);
@@ -291,7 +296,7 @@ static int info_png(const char *path, saeuron_error *err)
 /* ---- info ---- */
 
 static const option info_options[] = {
-    { "--memory", NULL, "the memory that generating an image takes", .flag = &memory },
+    { "--memory", NULL, "the memory that an image takes, and that a derivative does (gradient)", .flag = &memory },
     { "--tensors", NULL, "every tensor: name, type, shape", .flag = &all_tensors },
     { .group = size_options }, { .group = batch_options },
     { .group = model_options }, { .group = synthetic_options },

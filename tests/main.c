@@ -17,7 +17,8 @@
     X(config) X(bind) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(stats) \
     X(select) X(context) X(forget) X(saeuron) X(source) X(collect) X(concepts) X(statistics) X(merge) \
     X(run) X(measure) X(vit) X(classifier) X(picture) X(protocol) X(metrics) X(drawing) X(sweep) \
-    X(eval) X(equations) X(cli) X(faults)
+    X(eval) X(backward) X(unet_backward) X(clip_backward) X(ablation_backward) \
+    X(gradient) X(equations) X(cli) X(faults)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 
-ROOMS = ["arithmetic/", "files/", "layers/", "", "training/", "evaluation/", "program/"]  # from below
+ROOMS = ["arithmetic/", "files/", "layers/", "", "training/", "evaluation/", "gradients/", "program/"]  # from below
 SKIPPED = ["files/unicode.c", "program/bench.c"]
 # No output depends on how much room an array has beyond what is used, nor on when threads are worth waking.
 UNSEEN = re.compile(r"^[ \t]*(?!return|else)(?:static |const |unsigned )*\w+ +\**\w+\[[^\]]*\]|^[ \t]*OMP\(.*", re.M)

@@ -17,4 +17,7 @@ void done(saeuron_context *x);
 /* An error is one line that names what it is about: it holds words, separated by '|'. */
 void check_error(const char *what, int code, int wanted, const saeuron_error *e, const char *words);
 
+/* Every allocation of run fails once: SAEURON_ENOMEM, nothing left, and the context goes on. */
+void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, saeuron_error *));
+
 #endif

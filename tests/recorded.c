@@ -96,29 +96,6 @@ int counted(saeuron_context *x, concept_set *c, const char *hook, const char *pa
     return stats_make(x, &o, e);
 }
 
-void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, saeuron_error *))
-{
-    saeuron_error e = { 0 };
-    const long before = files.live;
-    files.allocs = 0;
-    CHECK(run(x, &e) == SAEURON_OK, "%s", e.text);
-    const long all = files.allocs;
-    CHECK(all > 8, "%ld allocations", all);
-    for (long n = 1; n <= all; n++) {
-        files.allocs = 0;
-        files.fail_at = n;
-        e = (saeuron_error){ 0 };
-        const int code = run(x, &e);
-        CHECK(code == SAEURON_ENOMEM && e.code == SAEURON_ENOMEM && strstr(e.text, "memory"),
-              "allocation %ld of %ld: code %d, \"%s\"", n, all, code, e.text);
-        CHECK(files.live == before && files.torn == 0, "allocation %ld: %ld blocks are left", n,
-              files.live - before);
-    }
-    files.fail_at = 0;
-    CHECK(run(x, &e) == SAEURON_OK, "afterwards: %s", e.text);
-    test_note("%ld allocations", all);
-}
-
 void prepare(void)
 {
     static const char *const hook[] = { TINY_STYLES };

@@ -35,9 +35,6 @@ int collected(saeuron_context *x, saeuron_generate_options g, const char *const 
 int counted(saeuron_context *x, concept_set *c, const char *hook, const char *path, const char *density,
             shard part, dtype type, bool per_prompt, size_t batch, saeuron_error *e);
 
-/* Every allocation of run fails once: SAEURON_ENOMEM, nothing left, and the context goes on. */
-void each_allocation_fails(saeuron_context *x, int (*run)(saeuron_context *, saeuron_error *));
-
 /* ---- files to train on ---- */
 
 /* "whole.safetensors", "half.safetensors" (F16) and "part0", "part1", "part2.safetensors" of suite

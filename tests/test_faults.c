@@ -42,6 +42,8 @@ static const struct { const char *name, *arguments; } commands[] = {
     { "eval", "eval $M --concepts Sketch --seeds 188 -o $O/a" },
     { "sweep", "sweep $M --domain style --concepts Sketch --seeds 1188,1288 --tops 2 --strengths=0,-1 "
                "-o $O/a" },
+    { "gradient", "gradient $M -p 'a cat in Sketch style' --timestep 751 --of latents --forget Sketch "
+                  "-o $O/a.npy" },
     { "info", "info $M" },
     { "info, a file", "info $A" },
     { "digest", "digest $A $SAE $I" },

@@ -3,7 +3,7 @@
 
     make.py [--only PART,...] [--model weights/emojicanvas] [--released DIR] [--program ./saeuron]
 
-    PART: layers text unet vae vit ddim sae train emojicanvas classifier      (default: all; the last two only where --model is a whole folder)
+    PART: layers text unet gradient vae vit ddim sae train emojicanvas classifier      (default: all; the last two only where --model is a whole folder)
     --released DIR   also compares this file's SAE, scores, hooks and training with a checkout of the released SAeUron code
                      (cywinski/SAeUron at commit 1a4302a) and what `saeuron train` writes with its reader, into RELEASED.md. None of it is copied here.
 
@@ -361,6 +361,66 @@ def make_unet():
             x, text = hash_input(name + ".wide", (1, 4, 8, 24)), hash_input(name + ".short", (1, 11, cfg["cross_attention_dim"]))
             g.measure(lambda dtype: {f"{name}.wide": run(dtype, 741)[0]})
         g.save()
+
+
+# A tensor of each kind of layer, of the UNet and of the text encoder.
+UNET_TENSORS = """conv_in.weight time_embedding.linear_1.weight time_embedding.linear_2.bias down_blocks.0.resnets.0.norm1.weight
+    down_blocks.1.resnets.0.conv_shortcut.weight down_blocks.1.resnets.1.time_emb_proj.weight down_blocks.0.attentions.1.norm.bias
+    down_blocks.0.attentions.0.proj_in.weight down_blocks.1.downsamplers.0.conv.weight mid_block.resnets.0.conv1.weight
+    mid_block.attentions.0.transformer_blocks.0.attn1.to_v.weight up_blocks.1.attentions.2.transformer_blocks.0.attn2.to_k.weight
+    up_blocks.1.attentions.0.transformer_blocks.0.ff.net.0.proj.weight up_blocks.2.attentions.1.transformer_blocks.0.norm3.weight
+    up_blocks.0.upsamplers.0.conv.bias up_blocks.2.resnets.2.conv2.weight conv_norm_out.weight conv_out.weight""".split()
+TEXT_TENSORS = """embeddings.token_embedding.weight embeddings.position_embedding.weight encoder.layers.0.self_attn.k_proj.weight
+    encoder.layers.1.mlp.fc1.bias encoder.layers.1.layer_norm2.weight final_layer_norm.bias""".split()
+
+
+def make_gradient():
+    """Derivatives of mean((UNet(x, 501, text) - target)^2) by x, text and weights; of sum(text states * dy) by the embeddings and weights."""
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+    g = Golden("gradient")
+    for name in ("unet15", "unet2"):
+        cfg = config(name)
+        both = in_both(hash_fill(UNet2DConditionModel.from_config(cfg)))
+        side = cfg["sample_size"]
+        inputs = {n: hash_input(f"{name}.{n}", s) for n, s in
+                  (("latents", (2, 4, side, side)), ("text", (2, 77, cfg["cross_attention_dim"])), ("target", (2, 4, side, side)))}
+
+        def run(dtype):
+            net = both[dtype]
+            net.zero_grad()
+            x, text, target = (v.to(dtype).clone() for v in inputs.values())
+            x.requires_grad_()
+            text.requires_grad_()
+            torch.mean((net(x, 501, text).sample - target) ** 2).backward()
+            weights = dict(net.named_parameters())
+            return {f"{name}.d.latents": x.grad, f"{name}.d.text": text.grad,
+                    # [co,ci,k,k] as PyTorch has it, and not as a map, channels last
+                    **{f"{name}.d.{t}": weights[t].grad.flatten() for t in UNET_TENSORS}}
+        with contract_time_embedding():
+            g.measure(run)
+    for name, shape in (("text15", (2, 77)), ("text2", (3, 20))):
+        cfg = CLIPTextConfig.from_dict(config(name))
+        cfg._attn_implementation = "sdpa"
+        ids = token_ids(name + ".ids", shape, cfg.vocab_size)
+        both = in_both(hash_fill(CLIPTextModel(cfg), "text_model."))
+        dy = hash_input(name + ".dy", (*shape, cfg.hidden_size))
+
+        def run(dtype):
+            net, seen = both[dtype], {}
+            net.zero_grad()
+            weights = {k.removeprefix("text_model."): v for k, v in net.named_parameters()}
+            embeddings = dict(net.named_modules())["text_model.embeddings" if "text_model.embeddings" in dict(net.named_modules()) else "embeddings"]
+
+            def keep(_, __, output):
+                output.retain_grad()
+                seen["tokens"] = output
+            handle = embeddings.register_forward_hook(keep)
+            (net(ids).last_hidden_state * dy.to(dtype)).sum().backward()
+            handle.remove()
+            return {f"{name}.d.tokens": seen["tokens"].grad, **{f"{name}.d.{t}": weights[t].grad.flatten() for t in TEXT_TENSORS}}
+        g.measure(run)
+    g.save()
 
 
 VAE_DECODER = r"decoder\.(conv_in|conv_out|mid_block|up_blocks\.\d+\.(resnets\.\d+|upsamplers\.0))"
@@ -1451,7 +1511,7 @@ The trainer's own rows are of the data of `configs/train.json` ({small["d"]} wid
     if table.failed:
         raise SystemExit("the released code differs from our reading of it: see RELEASED.md")
 
-PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "vae": make_vae, "vit": make_vit, "ddim": make_ddim, "sae": make_sae, "train": make_train}
+PARTS = {"layers": make_layers, "text": make_text, "unet": make_unet, "gradient": make_gradient, "vae": make_vae, "vit": make_vit, "ddim": make_ddim, "sae": make_sae, "train": make_train}
 TRAINED = {"emojicanvas": make_emojicanvas, "classifier": make_judges}  # from --model
 
 

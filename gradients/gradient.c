@@ -1,0 +1,400 @@
+/* gradient.c: a pass of text encoder and UNet forwards, the loss, and the same way back.
+ *
+ * Everything runs twice: first on arenas without memory, which plans, then for good. Not here: the passes
+ * backwards (unet_backward.c, clip_backward.c). Letters: N tokens, D the width of text states, n values of
+ * the latents. */
+#include "gradients/gradient.h"
+#include "arithmetic/rng.h"
+#include "forget.h"
+#include "gradients/ablation_backward.h"
+#include "gradients/clip_backward.h"
+#include "gradients/unet_backward.h"
+#include "layers/machine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- what it is the derivative of ---- */
+
+enum { OF_TEXT, OF_LATENTS, OF_TOKENS, OF_UNET, OF_ENCODER };
+
+typedef struct subject {
+    int    kind;                    /* OF_* */
+    const void *field;              /* of a tensor: where its network holds it */
+    int    ndim;
+    size_t shape[TENSOR_DIMS];
+} subject;
+
+/* A walk over a copy of a network looks for a tensor by its name. */
+typedef struct search { const char *name; const char *copy, *real; subject *found; } search;
+
+static void compare(void *user, const char *name, const void *field, int ndim, const size_t *shape)
+{
+    search *s = user;
+    if (strcmp(name, s->name) && (strncmp(name, "text_model.", 11) || strcmp(name + 11, s->name)))
+        return;
+    s->found->field = s->real + ((const char *)field - s->copy);
+    s->found->ndim = ndim;
+    memcpy(s->found->shape, shape, (size_t)ndim * sizeof *shape);
+}
+
+/* Looks for the tensor of that name in a network of `size` bytes; found->field stays NULL: it has none. */
+static int find_tensor(const saeuron_context *ctx, const char *name, const void *network, size_t size,
+                       void (*walk)(binder *, void *), subject *found, saeuron_error *err)
+{
+    arena  keep = { 0 };
+    void  *copy = io_alloc(&ctx->host, size, 1);
+    search s = { name, copy, network, found };
+    binder b = { .keep = &keep, .list = compare, .list_user = &s, .err = err };
+    if (!copy)
+        return fail(err, SAEURON_ENOMEM, "no memory to look for a tensor");
+    memcpy(copy, network, size);
+    walk(&b, copy);
+    io_free(&ctx->host, copy);
+    return SAEURON_OK;
+}
+
+/* name without PREFIX; NULL: it begins otherwise. */
+static const char *after(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    return strncmp(name, prefix, n) ? NULL : name + n;
+}
+
+static int find_subject(const saeuron_context *ctx, const gradient_options *o, subject *s, saeuron_error *err)
+{
+    static const char *const names[] = { "text", "latents", "tokens" };
+    const char *of_unet = after(o->of, "unet."), *of_text = after(o->of, "text_encoder.");
+    const size_t states[3] = { 1, tokenizer_max_length(ctx->tokenizer), ctx->text.D };
+    const size_t latents[4] = { 1, ctx->unet.in_channels, o->h, o->w };
+    int code = SAEURON_OK;
+    *s = (subject){ .kind = OF_TEXT, .ndim = 3 };
+    while (s->kind <= OF_TOKENS && strcmp(o->of, names[s->kind]))
+        s->kind++;
+    if (s->kind == OF_LATENTS)
+        s->ndim = 4;
+    memcpy(s->shape, s->kind == OF_LATENTS ? latents : states, (size_t)s->ndim * sizeof *s->shape);
+    if (s->kind <= OF_TOKENS)
+        return SAEURON_OK;
+    s->kind = OF_UNET;
+    if (!of_text)
+        code = find_tensor(ctx, of_unet ? of_unet : o->of, &ctx->unet, sizeof ctx->unet, unet_bind, s, err);
+    if (!code && !s->field && !of_unet) {
+        s->kind = OF_ENCODER;
+        code = find_tensor(ctx, of_text ? of_text : o->of, &ctx->text, sizeof ctx->text, clip_bind, s, err);
+    }
+    if (!code && !s->field)
+        code = fail(err, SAEURON_EUSAGE, "there is no tensor %.100s in the UNet or the text encoder: name "
+                    "text, latents, tokens or one of those that `saeuron info --tensors` lists", o->of);
+    return code;
+}
+
+int gradient_shape(const saeuron_context *ctx, const gradient_options *o, size_t shape[TENSOR_DIMS],
+                   int *ndim, saeuron_error *err)
+{
+    subject s;
+    const int code = find_subject(ctx, o, &s, err);
+    if (code)
+        return code;
+    *ndim = s.ndim;
+    memcpy(shape, s.shape, sizeof s.shape);
+    return SAEURON_OK;
+}
+
+/* ---- one call ---- */
+
+/* An edit at a hook: the row of its statistics, and the output that it began with. */
+typedef struct edited { const ablation *a; size_t step; float *x; } edited;
+
+typedef struct call {
+    saeuron_context *ctx;
+    const gradient_options *o;
+    subject  of;
+    const int32_t *ids;             /* [N] */
+    const float *x, *target;        /* [1,h,w,C] */
+    float   *d;                     /* the result; NULL while planning */
+    double   loss;
+    arena   *keep;
+    tape     text, noise;           /* of the text encoder, of the UNet */
+    edited   hook[HOOKS];
+    size_t   hooks;
+    saeuron_error *err;
+    int      code;
+} call;
+
+static int at_layer(void *user, nn *c, const module_output *m)
+{
+    call *w = user;
+    (void)c;
+    clip_record(&w->text, m);
+    return 0;
+}
+
+/* The edit of this module; NULL: there is none. */
+static edited *edit_at(call *w, const char *name)
+{
+    for (size_t i = 0; i < w->hooks; i++)
+        if (!strcmp(w->hook[i].a->hook, name))
+            return &w->hook[i];
+    return NULL;
+}
+
+/* Ablates a hook's output, keeping what it was, and records what the backward pass needs. */
+static int at_module(void *user, nn *c, const module_output *m)
+{
+    call *w = user;
+    const size_t M = m->H * m->W;
+    edited *e = edit_at(w, m->name);
+    if (m->x && nn_first_bad(m->x, M * m->C) < M * m->C) {
+        w->code = fail(w->err, SAEURON_ENAN, "unet.%s is not finite: the latents or the weights are too "
+                       "large", m->name);
+        return w->code;
+    }
+    if (e) {
+        e->x = arena_floats(w->keep, M * m->C);
+        if (m->x && e->x)
+            memcpy(e->x, m->x, M * m->C * sizeof *m->x);
+        ablate(c, e->a, m->x, M, e->step);
+    }
+    unet_record(&w->noise, m);
+    return 0;
+}
+
+/* The derivative by an ablated output becomes that by what the UNet made. */
+static int back_at_module(void *user, nn *c, const module_output *m)
+{
+    call *w = user;
+    const edited *e = edit_at(w, m->name);
+    if (e && !w->o->around)
+        ablation_backward(c, e->a, m->x, e->x, m->H * m->W, e->step);
+    return 0;
+}
+
+/* EQ 40: The loss, and de [n] = 2/n (e - target). */
+static void denoising_loss(call *w, float *de, const float *e, size_t n)
+{
+    const float share = (float)(2.0 / (double)n);
+    for (size_t i = 0; de && i < n; i++)
+        de[i] = e[i] - w->target[i];
+    w->loss = de ? nn_sum16_sq(de, n, 0.0) / (double)n : 0;
+    for (size_t i = 0; de && i < n; i++)
+        de[i] = share * de[i];
+}
+
+/* All of it, on c; planning where c's arena has no memory. */
+static void run(call *w, nn *c)
+{
+    const saeuron_context *ctx = w->ctx;
+    const size_t N = tokenizer_max_length(ctx->tokenizer), D = ctx->text.D, P = w->o->h * w->o->w;
+    const size_t n = P * ctx->unet.out_channels, mark = arena_mark(c->work);
+    const wanted  list = { w->of.field, w->d };
+    backward      g = { c, &list, w->of.field ? 1 : 0 };
+    const tap     of_text = { at_layer, w, true }, of_unet = { at_module, w, true };
+    const tap     back = { back_at_module, w, true };
+    text_kv       kv;
+    float *states = arena_floats(c->work, N * D), *dtext = arena_floats(c->work, N * D);
+    float *dtokens = arena_floats(c->work, N * D);
+    float *e = arena_floats(c->work, n), *de = arena_floats(c->work, n);
+    float *dx = arena_floats(c->work, P * ctx->unet.in_channels);
+
+    clip_forward(c, &ctx->text, states, w->ids, 1, N, &of_text);
+    unet_text(c, &ctx->unet, &kv, states, 1, N);
+    unet_forward(c, &ctx->unet, e, w->x, (float)w->o->timestep, &kv, 1, w->o->h, w->o->w, &of_unet);
+    if (w->code || w->keep->failed || c->work->failed)
+        return;
+    denoising_loss(w, de, e, n);
+    const unet_inputs in = { w->x, (float)w->o->timestep, states, &kv, 1, N, w->o->h, w->o->w };
+    unet_backward(&g, &ctx->unet, dx, dtext, de, &in, &w->noise, &back);
+    if (w->of.kind == OF_TOKENS || w->of.kind == OF_ENCODER)
+        clip_backward(&g, &ctx->text, dtokens, dtext, w->ids, 1, N, &w->text);
+    if (w->d && w->of.kind == OF_LATENTS)
+        nn_to_nchw(w->d, dx, 1, ctx->unet.in_channels, P);
+    else if (w->d && !w->of.field)
+        memcpy(w->d, w->of.kind == OF_TEXT ? dtext : dtokens, N * D * sizeof *w->d);
+    arena_release(c->work, mark);
+}
+
+/* ---- before it ---- */
+
+static int apart(int a, int b) { return a < b ? b - a : a - b; }
+
+/* The row of a hook's statistics for the timestep: its own, or with map_steps the nearest. */
+static int row_of(const call *w, const ablation *a, size_t *row)
+{
+    const stats *s = &a->stats;
+    size_t best = 0;
+    for (size_t r = 1; r < s->steps; r++)
+        if (apart(s->timesteps[r], w->o->timestep) < apart(s->timesteps[best], w->o->timestep))
+            best = r;
+    *row = best;
+    if (!a->count || w->o->map_steps || s->timesteps[best] == w->o->timestep)
+        return SAEURON_OK;
+    return fail(w->err, SAEURON_EUSAGE, "the statistics at %s know no timestep %d; the nearest is %d: use "
+                "it, or map_steps", a->hook, w->o->timestep, s->timesteps[best]);
+}
+
+/* What is done at the hooks, without guidance. */
+static int list_edits(call *w)
+{
+    for (size_t i = 0; i < w->ctx->hooks; i++) {
+        ablation *a = w->ctx->hook[i];
+        if (!ablation_active(a))
+            continue;
+        a->residual = w->o->residual;
+        a->shared = w->o->shared;
+        if (ablation_half(a) == SAEURON_HALF_UNCONDITIONAL)
+            return fail(w->err, SAEURON_EUSAGE, "half unconditional: a derivative has no guidance, so there "
+                        "is no such half");
+        if ((a->count || a->steers) && a->residual == SAEURON_RESIDUAL_RELEASED)
+            return fail(w->err, SAEURON_EUSAGE, "residual released: the released hooks split a guided batch, "
+                        "and a derivative has no guidance");
+        w->hook[w->hooks].a = a;
+        const int code = row_of(w, a, &w->hook[w->hooks].step);
+        if (code)
+            return code;
+        w->hooks++;
+    }
+    return SAEURON_OK;
+}
+
+static int check_latents(const call *w, const char *name, const float *x, size_t n)
+{
+    const size_t bad = x ? nn_first_bad(x, n) : n;
+    if (bad < n)
+        return fail(w->err, SAEURON_ENAN, "%s: element %zu is not finite", name, bad);
+    return SAEURON_OK;
+}
+
+static int check(const call *w)
+{
+    const gradient_options *o = w->o;
+    const size_t n = w->ctx->unet.in_channels * o->h * o->w;
+    int code = tokenizer_check(o->prompt, "the prompt", w->err);
+    if (!code && (o->timestep < 0 || o->timestep > 999))
+        code = fail(w->err, SAEURON_EUSAGE, "timestep must be from 0 to 999");
+    if (!code && (!o->h || !o->w || o->h > 1024 || o->w > 1024))
+        code = fail(w->err, SAEURON_EUSAGE, "sides of the latents must be from 1 to 1024");
+    if (!code && n % 16 && !(o->latents && o->target))
+        code = fail(w->err, SAEURON_EUSAGE, "latents of %zu values are no multiple of 16, torch.randn's "
+                    "block: give both latents and target", n);
+    if (!code && w->ctx->unet.out_channels != w->ctx->unet.in_channels)
+        code = fail(w->err, SAEURON_EUSAGE, "this UNet predicts %zu channels of %zu: no noise to compare "
+                    "with", w->ctx->unet.out_channels, w->ctx->unet.in_channels);
+    if (!code)
+        code = check_latents(w, "latents", o->latents, n);
+    return code ? code : check_latents(w, "target", o->target, n);
+}
+
+/* x and target [1,h,w,C] into y [2n]; noise [n]: scratch. */
+static int fill_inputs(call *w, float *y, float *noise)
+{
+    const gradient_options *o = w->o;
+    const size_t C = w->ctx->unet.in_channels, P = o->h * o->w, n = C * P;
+    if (!(o->latents && o->target) && !rng_randn(noise, o->seed, n, 0, n))
+        return fail(w->err, SAEURON_EUSAGE, "latents of %zu values are too few for torch.randn's stream", n);
+    nn_from_nchw(y, o->latents ? o->latents : noise, 1, C, P);
+    nn_from_nchw(y + n, o->target ? o->target : noise, 1, C, P);
+    w->x = y;
+    w->target = y + n;
+    return SAEURON_OK;
+}
+
+/* What a call works with: arenas, first without memory, and what computes on them. */
+typedef struct workshop { arena work, keep; nn c; } workshop;
+
+/* Plans; *bytes: of one block for both arenas. */
+static int plan(call *w, workshop *s, size_t *bytes)
+{
+    *s = (workshop){ .keep = { 0 } };
+    const int code = choose_kernels(&s->c, w->ctx->host.isa, w->ctx->threads, &s->work, w->err);
+    if (code)
+        return code;
+    w->keep = w->text.keep = w->noise.keep = &s->keep;
+    run(w, &s->c);
+    if (w->code)
+        return w->code;
+    if (s->work.failed || s->keep.failed || s->keep.peak > SIZE_MAX / 2 - s->work.peak)
+        return fail(w->err, SAEURON_ENOMEM, "latents of this size need more memory than can be addressed");
+    *bytes = s->keep.peak + s->work.peak + 128;
+    return SAEURON_OK;
+}
+
+/* Plans, allocates, runs. */
+static int plan_and_run(call *w, float *d)
+{
+    workshop s;
+    size_t   bytes = 0;
+    unsigned char *memory = NULL;
+    int code = plan(w, &s, &bytes);
+    if (!code && !(memory = io_alloc(&w->ctx->host, bytes, 1)))
+        code = fail(w->err, SAEURON_ENOMEM, "no memory for the %zu MB that this derivative needs: smaller "
+                    "latents need less", bytes / 1000000 + 1);
+    if (code)
+        return code;
+    s.keep = (arena){ .base = memory, .size = s.keep.peak + 64 };
+    s.work = (arena){ .base = memory + s.keep.size, .size = s.work.peak + 64 };
+    w->text.count = w->noise.count = 0;
+    w->d = d;
+    run(w, &s.c);
+    code = w->code;
+    if (!code && (s.keep.failed || s.work.failed))
+        code = fail(w->err, SAEURON_ENOMEM, "the plan of this derivative's memory was too small: this is a "
+                    "bug");
+    io_free(&w->ctx->host, memory);
+    return code;
+}
+
+int gradient_memory(saeuron_context *ctx, size_t h, size_t w, size_t *bytes, saeuron_error *err)
+{
+    const gradient_options o = { .of = "tokens", .h = h, .w = w };
+    workshop s;
+    call *of = io_alloc(&ctx->host, 1, sizeof *of);
+    if (!of)
+        return fail(err, SAEURON_ENOMEM, "no memory to plan a derivative");
+    *of = (call){ .ctx = ctx, .o = &o, .of = { .kind = OF_TOKENS }, .err = err };
+    const int code = plan(of, &s, bytes);
+    io_free(&ctx->host, of);
+    return code;
+}
+
+int gradient(saeuron_context *ctx, const gradient_options *o, float *d, double *loss, saeuron_error *err)
+{
+    const size_t n = ctx->unet.in_channels * o->h * o->w, N = tokenizer_max_length(ctx->tokenizer);
+    call *w = NULL;
+    float *inputs = NULL;
+    int32_t *ids = NULL;
+    int code = check_environment(ctx->threads, err);
+    if (code)
+        return code;
+    if (!(w = io_alloc(&ctx->host, 1, sizeof *w)))
+        return fail(err, SAEURON_ENOMEM, "no memory for a derivative");
+    *w = (call){ .ctx = ctx, .o = o, .err = err };
+    code = find_subject(ctx, o, &w->of, err);
+    if (!code)
+        code = check(w);
+    if (!code)
+        code = list_edits(w);
+    if (!code && (!(inputs = io_alloc(&ctx->host, n, 3 * sizeof *inputs)) ||
+                  !(ids = io_alloc(&ctx->host, N, sizeof *ids))))
+        code = fail(err, SAEURON_ENOMEM, "no memory for a derivative");
+    if (!code)
+        code = fill_inputs(w, inputs, inputs + 2 * n);
+    if (!code)
+        code = tokenizer_encode(ctx->tokenizer, ids, NULL, NULL, o->prompt, err);
+    w->ids = ids;
+    if (!code)
+        code = plan_and_run(w, d);
+    size_t all = 1;
+    for (int i = 0; i < w->of.ndim; i++)
+        all *= w->of.shape[i];
+    if (!code && nn_first_bad(d, all) < all)
+        code = fail(err, SAEURON_ENAN, "the derivative is not finite: the latents, the target or the weights "
+                    "are too large");
+    if (!code)
+        code = context_unchanged(ctx, err);
+    *loss = w->loss;
+    io_free(&ctx->host, ids);
+    io_free(&ctx->host, inputs);
+    io_free(&ctx->host, w);
+    return code;
+}
