@@ -157,6 +157,13 @@ static void json_strings(void)
     CHECK(!json_string(v, out, 0, NULL), "the empty string has an end that needs room");
     open_text(&v, "7", NULL);
     CHECK(!json_string(v, out, sizeof out, NULL) && !json_equals(v, "7"), "a number is no string");
+    for (const char *digit = "123456789abcdefABCDEF"; *digit; digit++) { /* the first and last of each kind */
+        char text[16];
+        snprintf(text, sizeof text, "\"\\u000%c\"", *digit);
+        open_text(&v, text, NULL);
+        CHECK(json_string(v, out, sizeof out, NULL) &&
+                  out[0] == (char)strtol((char[]){ *digit, 0 }, NULL, 16), "%s is %d", text, out[0]);
+    }
 }
 
 /* The key stack holds JSON_KEYS; beyond it a duplicate passes, and nothing is overwritten. */
