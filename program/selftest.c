@@ -11,6 +11,8 @@
 #include "clip.h"
 #include "ddim.h"
 #include "evaluation/classifier.h"
+#include "gradients/clip_backward.h"
+#include "gradients/unet_backward.h"
 #include "layers/machine.h"
 #include "train.h"
 #include "unet.h"
@@ -236,14 +238,55 @@ static const char vit_config[] =
     "\"num_heads\":5,\"mlp_ratio\":3.53,\"global_pool\":\"avg\",\"num_classes\":11,"
     "\"mean\":[0.485,0.456,0.406],\"std\":[0.229,0.224,0.225]}";
 
+/* A tape, and what it keeps its outputs in. */
+typedef struct recording { tape t; arena keep; } recording;
+
+static recording *open_recording(list *l)
+{
+    enum { ROOM = 1 << 21 };
+    recording *r = arena_bytes(l->work, 1, sizeof *r);
+    if (r) {
+        r->keep = (arena){ .base = arena_bytes(l->work, ROOM, 1), .size = ROOM };
+        r->t.keep = &r->keep;
+        r->t.count = 0;
+    }
+    return r;
+}
+
+static int record_unet(void *user, nn *c, const module_output *o)
+{
+    (void)c;
+    unet_record(&((recording *)user)->t, o);
+    return 0;
+}
+
+static int record_clip(void *user, nn *c, const module_output *o)
+{
+    (void)c;
+    clip_record(&((recording *)user)->t, o);
+    return 0;
+}
+
+/* One pass, and back from its output as if that were the loss's derivative by it. */
 static void run_unet(list *l, nn *c, void *network)
 {
-    enum { N = 2 * 8 * 8 * 4 };
-    float *y = floats(l, N), *x = filled(l, N, 1.0f), *text = filled(l, 2 * 16 * 24, 1.0f);
+    enum { N = 2 * 8 * 8 * 4, TEXT = 2 * 16 * 24, WEIGHTS = 32 * 4 * 9 };
+    float *y = floats(l, N), *x = filled(l, N, 1.0f), *text = filled(l, TEXT, 1.0f);
+    float *dx = floats(l, N), *dtext = floats(l, TEXT), *dw = floats(l, WEIGHTS);
+    recording *kept = open_recording(l);
+    const tap record = { record_unet, kept, true };
+    const wanted conv_in = { &((unet *)network)->conv_in.w, dw };
     text_kv kv;
+    const unet_inputs in = { x, 501, text, &kv, 2, 16, 8, 8 };
+    if (!kept || !dw)
+        return;
     unet_text(c, network, &kv, text, 2, 16);
-    unet_forward(c, network, y, x, 501, &kv, 2, 8, 8, NULL);
+    unet_forward(c, network, y, x, 501, &kv, 2, 8, 8, &record);
     add(l, "unet", y, N);
+    unet_backward(&(backward){ c, &conv_in, 1 }, network, dx, dtext, y, &in, &kept->t, NULL);
+    add(l, "unet_dlatents", dx, N);
+    add(l, "unet_dtext", dtext, TEXT);
+    add(l, "unet_dweight", dw, WEIGHTS);
 }
 
 static void run_vae(list *l, nn *c, void *network)
@@ -267,12 +310,18 @@ static void run_vae(list *l, nn *c, void *network)
 static void run_clip(list *l, nn *c, void *network)
 {
     enum { N = 16 * 24 };
-    float   *y = floats(l, N);
+    float   *y = floats(l, N), *dx = floats(l, N);
     int32_t  ids[16];
+    recording *kept = open_recording(l);
+    const tap record = { record_clip, kept, true };
+    if (!kept || !dx)
+        return;
     for (int i = 0; i < 16; i++)
         ids[i] = 3 * i;
-    clip_forward(c, network, y, ids, 1, 16, NULL);
+    clip_forward(c, network, y, ids, 1, 16, &record);
     add(l, "text_encoder", y, N);
+    clip_backward(&(backward){ c, NULL, 0 }, network, dx, y, ids, 1, 16, &kept->t);
+    add(l, "text_dtokens", dx, N);
 }
 
 /* Latents and their values, then the reconstruction without b_dec. */
@@ -454,13 +503,13 @@ static int differences(const list *l, const nn *c)
     int different = 0;
     for (int i = 0; i < l->n || i < EXPECTED; i++) {
         const bool  have = i < l->n, wants = i < EXPECTED;
-        const char *name = have ? l->name[i] : "nothing", *wanted = wants ? expected[i].name : "nothing";
+        const char *name = have ? l->name[i] : "nothing", *asked = wants ? expected[i].name : "nothing";
         const uint64_t digest = have ? l->digest[i] : 0, right = wants ? expected[i].digest : 0;
-        if (have && wants && !strcmp(name, wanted) && digest == right)
+        if (have && wants && !strcmp(name, asked) && digest == right)
             continue;
         printf("%s, %d threads: %s is %016" PRIx64 ", should be %s %016" PRIx64 "\n", nn_isa_name(c),
                c->threads,
-               name, digest, wanted, right);
+               name, digest, asked, right);
         different++;
     }
     return different;
