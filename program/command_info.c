@@ -296,7 +296,8 @@ static int info_png(const char *path, saeuron_error *err)
 /* ---- info ---- */
 
 static const option info_options[] = {
-    { "--memory", NULL, "the memory that an image takes, and that a derivative does (gradient)", .flag = &memory },
+    { "--memory", NULL, "the memory that an image takes, and that a derivative does (gradient)",
+      .flag = &memory },
     { "--tensors", NULL, "every tensor: name, type, shape", .flag = &all_tensors },
     { .group = size_options }, { .group = batch_options },
     { .group = model_options }, { .group = synthetic_options },
