@@ -1,4 +1,5 @@
-"""twin.py: docs/contract.md again, in NumPy, and bit for bit against arithmetic/; a classifier whole, against vit.c; training, against train.c.
+"""twin.py: docs/contract.md again, in NumPy, and bit for bit against arithmetic/; a classifier whole, against vit.c; training, against train.c;
+the UNet of EmojiCanvas there and back, against gradients/.
 
 Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
 of float32 and float64 arithmetic, so that this file can be read as an executable specification.
@@ -113,14 +114,14 @@ def attention(q, k, v, heads, causal):
     head = width // heads
     scale = F(1 / np.sqrt(D(head)))
     y = np.empty_like(q)
+    blocks = [(i, i + 1, i + 1) for i in range(Nq)] if causal else [(0, Nq, k.shape[1])]
     for b in range(B):
         for at in range(0, width, head):
-            for i in range(Nq):
-                n = i + 1 if causal else k.shape[1]
+            for first, end, n in blocks:
                 keys, values = k[b, :n, at:at + head], v[b, :n, at:at + head]
-                s = dot(q[b, i, at:at + head], keys) * scale
-                e = exp(s - s.max())
-                y[b, i, at:at + head] = dot(e, values.T) / dot(e, np.ones(n, F))
+                s = dot(q[b, first:end, None, at:at + head], keys) * scale
+                e = exp(s - s.max(-1, keepdims=True))
+                y[b, first:end, at:at + head] = dot(e[:, None, :], values.T) / dot(e, np.ones(n, F))[:, None]
     return y
 
 
@@ -604,6 +605,250 @@ class Trainer:
         return E / sums16(q - total * total / D(len(x))), D((f > 0).sum()) / D(len(x)), (f > 0).sum(0).astype(U64)
 
 
+# ---- the UNet, there and back (6, "Derivatives") ----
+
+def share(y, x):
+    return np.where(x == 0, F(0.5), y / x)
+
+
+def silu_back(dy, x):
+    y = silu(x)
+    s = share(y, x)
+    return dy * (s + y * (F(1) - s))
+
+
+def group_means(x, groups):
+    """x [P,C], doubles: to each channel the mean of its group."""
+    P, C = x.shape
+    sums, total = channel_sums(x).reshape(groups, -1), np.zeros(groups, D)
+    for j in range(C // groups):
+        total = total + sums[:, j]
+    return np.repeat(total / D(P * (C // groups)), C // groups)
+
+
+def norm_back(dy, u, r, gamma, mean):
+    """Of a norm: u = (x - mean) r; mean: as the norm takes one, of doubles."""
+    a = dy * gamma
+    m, n = mean(a.astype(D)).astype(F), mean(a.astype(D) * u.astype(D)).astype(F)
+    return r * ((a - m) - u * n)
+
+
+class Unet:
+    """diffusers' UNet2DConditionModel by its config and tensors. A module's function returns its output and the way back: from the
+    derivative by the output to that by the input. On the way derivatives by the wanted tensors go to self.d."""
+
+    def __init__(self, config, tensors, wanted):
+        self.c, self.t, self.wanted, self.d = config, tensors, wanted, {}
+
+    def keep(self, name, make):
+        if name in self.wanted:
+            self.d[name] = make().reshape(self.t[name].shape)
+
+    def linear(self, x, name):
+        W = self.t[name + ".weight"]
+        W = W.reshape(W.shape[0], -1)
+
+        def back(dy):
+            self.keep(name + ".weight", lambda: linear(dy.T, x.T, None))
+            self.keep(name + ".bias", lambda: dot(dy.T, np.ones(len(dy), F)))
+            return linear(dy, W.T, None)
+        return linear(x, W, self.t.get(name + ".bias")), back
+
+    def conv(self, x, name, stride=1):
+        W = self.t[name + ".weight"]
+        k = W.shape[2]
+        p = k // 2
+        y = conv2d(x, W, self.t[name + ".bias"], stride, p, p)
+
+        def kernel(dy):
+            rows, padded, dw = dy.reshape(-1, dy.shape[3]).T, np.pad(x, ((0, 0), (p, p), (p, p), (0, 0))), np.empty_like(W)
+            for i in range(k):
+                for j in range(k):
+                    under = padded[:, i:i + stride * dy.shape[1]:stride, j:j + stride * dy.shape[2]:stride]
+                    dw[:, :, i, j] = linear(rows, under.reshape(-1, x.shape[3]).T, None)
+            return dw
+
+        def back(dy):
+            self.keep(name + ".weight", lambda: kernel(dy))
+            self.keep(name + ".bias", lambda: dot(dy.reshape(-1, dy.shape[3]).T, np.ones(dy[..., 0].size, F)))
+            wide = dy
+            if stride > 1:
+                wide = np.zeros((*x.shape[:3], dy.shape[3]), F)
+                wide[:, ::stride, ::stride] = dy
+            return conv2d(wide, W[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), None, 1, k - 1 - p, k - 1 - p)
+        return y, back
+
+    def affine(self, dy, u, name):
+        self.keep(name + ".weight", lambda: dot((dy * u).T, np.ones(len(dy), F)))
+        self.keep(name + ".bias", lambda: dot(dy.T, np.ones(len(dy), F)))
+
+    def layer_norm(self, x, name):
+        gamma, beta, C = self.t[name + ".weight"], self.t[name + ".bias"], x.shape[1]
+
+        def mean(v):
+            return (sums16(v) / D(C))[:, None]
+
+        def back(dy):
+            m = mean(x)
+            r = (1 / np.sqrt(mean((x - m) * (x - m)) + D(F(1e-5)))).astype(F)
+            u = (x - m.astype(F)) * r
+            self.affine(dy, u, name)
+            return norm_back(dy, u, r, gamma, mean)
+        return layer_norm(x, gamma, beta, F(1e-5)), back
+
+    def group_norm(self, x, name, eps, activate):
+        """x [1,H,W,C]."""
+        gamma, beta, G, rows = self.t[name + ".weight"], self.t[name + ".bias"], self.c["norm_num_groups"], x.reshape(-1, x.shape[3])
+        y = group_norm(rows[None], gamma, beta, G, F(eps))[0]
+
+        def mean(v):
+            return group_means(v, G)
+
+        def back(dy):
+            dy = dy.reshape(rows.shape)
+            dy = silu_back(dy, y) if activate else dy
+            m = mean(rows.astype(D))
+            r = (1 / np.sqrt(mean((rows - m) * (rows - m)) + D(F(eps)))).astype(F)
+            u = (rows - m.astype(F)) * r
+            self.affine(dy, u, name)
+            return norm_back(dy, u, r, gamma, mean).reshape(x.shape)
+        return (silu(y) if activate else y).reshape(x.shape), back
+
+    def attention(self, x, name, norm, text):
+        """x [P,C] plus what to_out makes of attention; text None: over x itself."""
+        h, norm_b = self.layer_norm(x, norm)
+        heads, over = self.c["attention_head_dim"], h if text is None else text
+        q, q_b = self.linear(h, name + ".to_q")
+        k, k_b = self.linear(over, name + ".to_k")
+        v, v_b = self.linear(over, name + ".to_v")
+        o = attention(q[None], k[None], v[None], heads, False)[0]
+        y, out_b = self.linear(o, name + ".to_out.0")
+
+        def head(do, at, n):
+            scale = F(1 / np.sqrt(D(n)))
+            Q, K, V, dO, O = (a[:, at:at + n] for a in (q, k, v, do, o))
+            p = softmax(dot(Q[:, None], K) * scale)
+            ds = p * (dot(dO[:, None], V) - dot(dO, O)[:, None])
+            return dot(ds[:, None], K.T) * scale, dot(ds.T[:, None], Q.T) * scale, dot(p.T[:, None], dO.T)
+
+        def back(dy):
+            do, n = out_b(dy), q.shape[1] // heads
+            dq, dk, dv = (np.concatenate(parts, 1) for parts in zip(*(head(do, at, n) for at in range(0, q.shape[1], n))))
+            dh = q_b(dq)
+            if text is None:
+                dh = (dh + k_b(dk)) + v_b(dv)
+            else:
+                self.dtext = (self.dtext + k_b(dk)) + v_b(dv)
+            return dy + norm_b(dh)
+        return x + y, back
+
+    def feed_forward(self, x, name):
+        n, norm_b = self.layer_norm(x, name + ".norm3")
+        f, in_b = self.linear(n, name + ".ff.net.0.proj")
+        value, gate = np.split(f, 2, 1)
+        y, out_b = self.linear(value * gelu(gate), name + ".ff.net.2")
+
+        def back(dy):
+            dg, y = out_b(dy), gelu(gate)
+            slope = share(y, gate) + gate * (exp((F(-0.5) * gate) * gate) * h("0x1.988454p-2"))
+            return dy + norm_b(in_b(np.concatenate([dg * y, (dg * value) * slope], 1)))
+        return x + y, back
+
+    def transformer(self, x, name):
+        """x [1,H,W,C]."""
+        block = name + ".transformer_blocks.0"
+        n, norm_b = self.group_norm(x, name + ".norm", 1e-6, False)
+        g, in_b = self.linear(n.reshape(-1, x.shape[3]), name + ".proj_in")
+        g, b1 = self.attention(g, block + ".attn1", block + ".norm1", None)
+        g, b2 = self.attention(g, block + ".attn2", block + ".norm2", self.text)
+        g, b3 = self.feed_forward(g, block)
+        y, out_b = self.linear(g, name + ".proj_out")
+
+        def back(dy):
+            d = in_b(b1(b2(b3(out_b(dy.reshape(g.shape))))))
+            return dy + norm_b(d.reshape(x.shape))
+        return x + y.reshape(x.shape), back
+
+    def resnet(self, x, name):
+        h1, norm1_b = self.group_norm(x, name + ".norm1", self.c["norm_eps"], True)
+        m, conv1_b = self.conv(h1, name + ".conv1")
+        t, time_b = self.linear(self.temb, name + ".time_emb_proj")
+        h2, norm2_b = self.group_norm(m + t, name + ".norm2", self.c["norm_eps"], True)
+        y, conv2_b = self.conv(h2, name + ".conv2")
+        shortcut, shortcut_b = self.conv(x, name + ".conv_shortcut") if name + ".conv_shortcut.weight" in self.t else (x, lambda dy: dy)
+
+        def back(dy):
+            dm = norm2_b(conv2_b(dy))
+            self.dtemb = self.dtemb + time_b(dot(dm.reshape(-1, dm.shape[3]).T, np.ones(dm[..., 0].size, F))[None])
+            return shortcut_b(dy) + norm1_b(conv1_b(dm))
+        return shortcut + y, back
+
+    def layer(self, x, name, j, cross):
+        y, resnet_b = self.resnet(x, f"{name}.resnets.{j}")
+        if not cross:
+            return y, resnet_b
+        y, transformer_b = self.transformer(y, f"{name}.attentions.{j}")
+        return y, lambda dy: resnet_b(transformer_b(dy))
+
+    def upsampler(self, x, name):
+        y, conv_b = self.conv(np.repeat(np.repeat(x, 2, 1), 2, 2), name + ".upsamplers.0.conv")
+
+        def back(dy):
+            d = conv_b(dy)
+            return ((d[:, ::2, ::2] + d[:, ::2, 1::2]) + d[:, 1::2, ::2]) + d[:, 1::2, 1::2]
+        return y, back
+
+    def forward(self, x, t, text):
+        """x [1,H,W,4], sides that halve evenly; text [N,width]. Returns the noise and the way back, to dx; then self.dtext."""
+        c = self.c
+        self.text, self.dtext = text, np.zeros_like(text)
+        s = timestep_embedding(t, c["block_out_channels"][0], c["flip_sin_to_cos"], c["freq_shift"])[None]
+        h1, time1_b = self.linear(s, "time_embedding.linear_1")
+        e, time2_b = self.linear(silu(h1), "time_embedding.linear_2")
+        self.temb, self.dtemb = silu(e), np.zeros_like(e)
+        h, in_b = self.conv(x, "conv_in")
+        skips, downs, ups = [h], [], []
+        for i, kind in enumerate(c["down_block_types"]):
+            name = f"down_blocks.{i}"
+            for j in range(c["layers_per_block"]):
+                h, b = self.layer(h, name, j, "CrossAttn" in kind)
+                skips.append(h)
+                downs.append(b)
+            if i + 1 < len(c["down_block_types"]):
+                h, b = self.conv(h, name + ".downsamplers.0.conv", 2)
+                skips.append(h)
+                downs.append(b)
+        h, mid0_b = self.resnet(h, "mid_block.resnets.0")
+        h, mid_b = self.transformer(h, "mid_block.attentions.0")
+        h, mid1_b = self.resnet(h, "mid_block.resnets.1")
+        for i, kind in enumerate(c["up_block_types"]):
+            name = f"up_blocks.{i}"
+            for j in range(c["layers_per_block"] + 1):
+                before = h.shape[3]
+                h, b = self.layer(np.concatenate([h, skips.pop()], 3), name, j, "CrossAttn" in kind)
+                ups.append((b, before))
+            if i + 1 < len(c["up_block_types"]):
+                h, b = self.upsampler(h, name)
+                ups.append((b, 0))
+        g, norm_b = self.group_norm(h, "conv_norm_out", c["norm_eps"], True)
+        y, out_b = self.conv(g, "conv_out")
+
+        def back(dy):
+            d, dskips = norm_b(out_b(dy)), []
+            for b, before in reversed(ups):
+                d = b(d)
+                if before:
+                    d, skip = d[..., :before], d[..., before:]
+                    dskips.append(skip)
+            d = mid0_b(mid_b(mid1_b(d)))
+            for b in reversed(downs):
+                d = b(dskips.pop() + d)
+            dx = in_b(dskips.pop() + d)
+            time1_b(silu_back(time2_b(silu_back(self.dtemb, e)), h1))
+            return dx
+        return y, back
+
+
 # ---- 7. torch.randn ----
 
 class MT19937:
@@ -706,7 +951,7 @@ def build(folder):
     compiler = os.environ.get("CC", "gcc").split()
     if "clang" not in compiler[0]:
         flags.append("-fexcess-precision=fast")
-    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), *library.room("training"), "-o", str(built), "-lm"], check=True)
+    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), *library.room("training"), *library.room("gradients"), "-o", str(built), "-lm"], check=True)
     return ctypes.CDLL(str(built))
 
 
@@ -1060,10 +1305,66 @@ def compare_training(c):
         c.lib.trainer_close(handle)
 
 
+# ---- a derivative of EmojiCanvas ----
+
+class GradientOptions(ctypes.Structure):
+    _fields_ = [("prompt", ctypes.c_char_p), ("timestep", ctypes.c_int), ("seed", U64C), ("h", SIZE), ("w", SIZE), ("latents", ctypes.c_void_p),
+                ("target", ctypes.c_void_p), ("of", ctypes.c_char_p), ("around", BOOL), ("map_steps", BOOL), ("residual", ctypes.c_int), ("shared", ctypes.c_int)]
+
+
+def tensors_of(path):
+    """A safetensors file's tensors of float16 and float32, as float32."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    found = {}
+    for name, t in json.loads(data[8:start]).items():
+        if name != "__metadata__":
+            first, end = t["data_offsets"]
+            found[name] = np.frombuffer(data[start + first:start + end], {"F16": "<f2", "F32": "<f4"}[t["dtype"]]).reshape(t["shape"]).astype(F)
+    return found
+
+
+# A tensor of each kind of layer.
+WANTED = ("conv_in.weight", "time_embedding.linear_1.weight", "down_blocks.0.resnets.1.norm1.weight", "down_blocks.1.resnets.0.conv_shortcut.weight",
+          "down_blocks.1.downsamplers.0.conv.weight", "mid_block.resnets.0.time_emb_proj.bias", "mid_block.attentions.0.norm.bias",
+          "up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_k.weight", "up_blocks.0.attentions.1.transformer_blocks.0.norm2.weight",
+          "up_blocks.1.attentions.2.transformer_blocks.0.attn2.to_v.weight", "up_blocks.1.attentions.0.transformer_blocks.0.ff.net.2.bias",
+          "up_blocks.0.upsamplers.0.conv.bias", "conv_out.weight")
+
+
+def compare_unet(c):
+    """One step of EmojiCanvas and back: mean (e - target)^2 by latents, text states and tensors."""
+    model, prompt, T = library.ROOT / "weights" / "emojicanvas", b"An image of Cats in Bricks style.", 501
+    config = json.loads((model / "unet" / "config.json").read_text())
+    side, handle, error = config["sample_size"], ctypes.c_void_p(), ctypes.create_string_buffer(1024)
+
+    def good(code):
+        assert not code, error.raw[4:].split(b"\0")[0].decode()
+
+    good(c.lib.saeuron_open(ctypes.byref(handle), None, str(model).encode(), error))
+    c.lib.saeuron_text_length.restype = c.lib.saeuron_text_width.restype = SIZE
+    text = np.empty((c.lib.saeuron_text_length(handle), c.lib.saeuron_text_width(handle)), F)
+    good(c.lib.saeuron_encode_text(handle, prompt, pointer(text), error))
+    latents, target = c.filled(1, 4, side, side, a=1.7), c.filled(1, 4, side, side, a=1.7)
+
+    net = Unet(config, tensors_of(model / "unet" / "diffusion_pytorch_model.safetensors"), WANTED)
+    e, back = net.forward(np.ascontiguousarray(latents.transpose(0, 2, 3, 1)), T, text)
+    d = e - target.transpose(0, 2, 3, 1)
+    loss = sum16(np.square(d.ravel().astype(D))) / D(d.size)
+    ours = {"latents": back(F(2 / D(d.size)) * d).transpose(0, 3, 1, 2), "text": net.dtext[None], **net.d}
+    for of, derivative in ours.items():
+        theirs, found = np.full(derivative.shape, np.nan, F), ctypes.c_double()
+        options = GradientOptions(prompt, T, 0, side, side, latents.ctypes.data, target.ctypes.data, of.encode(), False, False, 0, 0)
+        good(c.lib.gradient(handle, ctypes.byref(options), pointer(theirs), ctypes.byref(found), error))
+        c.same(f"EmojiCanvas, derivative by {of}", derivative, theirs)
+    c.same("EmojiCanvas, loss", np.array([loss]), np.array([D(found.value)]))
+    c.lib.saeuron_close(handle)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         c = Comparison(build(folder))
-        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training):
+        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training, compare_unet):
             part(c)
     print(f"{c.passed} passed, {c.failed} failed")
     return 1 if c.failed else 0
