@@ -47,20 +47,47 @@ static void transpose(nn *c, float *y, const float *x, size_t M, size_t N)
                     y[j * M + i] = x[i * N + j];
 }
 
-/* The weights of a layer for its dx: y [ci,co,taps] from W [co,ci,taps], the taps in reverse order. */
-static float *turned_weight(nn *c, weight W, size_t co, size_t ci, size_t taps)
+/* The weights of a layer for its dx, in memory of `keep`: [ci,co,taps] from W [co,ci,taps], the taps in
+ * reverse order. */
+static weight turn(nn *c, arena *keep, weight W, size_t co, size_t ci, size_t taps)
 {
-    float *y = arena_floats(c->work, times(times(co, ci), taps));
+    float *y = arena_floats(keep, times(times(co, ci), taps));
     const size_t mark = arena_mark(c->work);
-    float *row = arena_floats(c->work, ci * taps);
-    for (size_t o = 0; y && row && o < co; o++) {
-        nn_widen(row, W, o * ci * taps, ci * taps);
-        for (size_t i = 0; i < ci; i++)
+    float *wide = arena_floats(c->work, times(times(co, ci), taps));
+    OMP(omp parallel for num_threads(c->threads) if (co * ci > MANY))
+    for (size_t o = 0; o < (y && wide ? co : 0); o++)
+        nn_widen(wide + o * ci * taps, W, o * ci * taps, ci * taps);
+    OMP(omp parallel for num_threads(c->threads) if (co * ci > MANY))
+    for (size_t i = 0; i < (y && wide ? ci : 0); i++)
+        for (size_t o = 0; o < co; o++)
             for (size_t t = 0; t < taps; t++)
-                y[(i * co + o) * taps + taps - 1 - t] = row[i * taps + t];
-    }
+                y[(i * co + o) * taps + taps - 1 - t] = wide[(o * ci + i) * taps + t];
     arena_release(c->work, mark);
-    return y;
+    return own(y);
+}
+
+/* The same, from what earlier passes have turned, if this pass keeps it. */
+static weight turned_weight(backward *g, const weight *field, size_t co, size_t ci, size_t taps)
+{
+    turned_weights *t = g->turned;
+    if (!t)
+        return turn(g->c, g->c->work, *field, co, ci, taps);
+    for (size_t i = 0; i < t->count; i++)
+        if (t->at[i].field == field)
+            return t->at[i].w;
+    weight w = turn(g->c, t->keep, *field, co, ci, taps);
+    const size_t n = nn_packed_size(g->c, ci, taps, co);
+    float *packed = n ? arena_floats(t->keep, n) : NULL;
+    if (packed)
+        nn_pack(g->c, packed, w, ci, taps, co);
+    w.packed = packed;
+    if (t->count == TURNED)
+        t->keep->failed = true;
+    else {
+        t->at[t->count].field = field;
+        t->at[t->count++].w = w;
+    }
+    return w;
 }
 
 /* ---- linear ---- */
@@ -78,7 +105,7 @@ void linear_backward(backward *g, float *dx, const float *dy, const float *x, co
     nn *c = g->c;
     const size_t mark = arena_mark(c->work);
     float *dw;
-    nn_linear(c, dx, dy, own(turned_weight(c, l->w, l->out, l->in, 1)), NULL, M, l->out, l->in);
+    nn_linear(c, dx, dy, turned_weight(g, &l->w, l->out, l->in, 1), NULL, M, l->out, l->in);
     arena_release(c->work, mark);
     if (is_wanted(g, &l->w, &dw)) {
         float *rows = arena_floats(c->work, times(M, l->out));
@@ -153,7 +180,7 @@ void conv_backward(backward *g, float *dx, const float *dy, const float *x, cons
         spread(wide, dy, s);
         all = wide;
     }
-    nn_conv2d(c, dx, all, own(turned_weight(c, l->w, s->co, s->ci, s->k * s->k)), NULL, &back);
+    nn_conv2d(c, dx, all, turned_weight(g, &l->w, s->co, s->ci, s->k * s->k), NULL, &back);
     arena_release(c->work, mark);
     if (is_wanted(g, &l->w, &dw))
         kernel_backward(c, dw, dy, x, s);
@@ -314,8 +341,10 @@ void group_norm_backward(backward *g, float *dx, const float *dy, const float *x
     for (size_t b = 0; sums && b < B; b++)
         unit_groups(c, unit + b * each, r + b * C, sums, sums + C, x + b * each, P, C, G, eps);
     affine_backward(g, l, dy, unit, B * P);
-    for (size_t i = 0; sums && i < n; i++)
-        dx[i] = dy[i] * l->gamma[i % C];
+    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
+    for (size_t p = 0; p < (sums ? B * P : 0); p++)
+        for (size_t j = 0; j < C; j++)
+            dx[p * C + j] = dy[p * C + j] * l->gamma[j];
     for (size_t b = 0; sums && b < B; b++)
         group_backward(c, dx + b * each, unit + b * each, r + b * C, sums, sums + C, P, C, G);
     arena_release(c->work, mark);
@@ -488,11 +517,13 @@ void quick_gelu_backward(nn *c, float *dx, const float *dy, const float *x, size
 /* slope [n] of gelu(x) = x P(x), P the normal distribution: P + x exp(-x^2 / 2) / sqrt(2 pi). y: gelu(x). */
 static void gelu_slope(nn *c, float *slope, float *y, const float *x, size_t n)
 {
-    for (size_t i = 0; slope && i < n; i++)
+    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
+    for (size_t i = 0; i < (slope ? n : 0); i++)
         y[i] = (-0.5f * x[i]) * x[i];
     nn_exp(c, slope, y, n);
     nn_gelu(c, y, x, n);
-    for (size_t i = 0; slope && i < n; i++)
+    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
+    for (size_t i = 0; i < (slope ? n : 0); i++)
         slope[i] = share(y[i], x[i]) + x[i] * (slope[i] * 0x1.988454p-2f);
 }
 
@@ -501,7 +532,8 @@ void gelu_backward(nn *c, float *dx, const float *dy, const float *x, size_t n)
     const size_t mark = arena_mark(c->work);
     float *slope = arena_floats(c->work, n), *y = arena_floats(c->work, n);
     gelu_slope(c, slope, y, x, n);
-    for (size_t i = 0; y && i < n; i++)
+    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
+    for (size_t i = 0; i < (y ? n : 0); i++)
         dx[i] = dy[i] * slope[i];
     arena_release(c->work, mark);
 }

@@ -24,8 +24,17 @@
  * where the derivative goes, in PyTorch's shape. */
 typedef struct wanted { const void *field; float *d; } wanted;
 
-/* A backward pass: what it computes with, and what it is asked for. */
-typedef struct backward { nn *c; const wanted *list; size_t count; } backward;
+/* Weights as dx needs them, turned and packed, each made at its first use and kept for the passes that
+ * follow. TURNED: more layers than any network here has. */
+#define TURNED (40 * LEVELS * LAYERS)
+typedef struct turned_weights {
+    arena *keep;
+    size_t count;
+    struct { const weight *field; weight w; } at[TURNED];
+} turned_weights;
+
+/* A backward pass: what it computes with, what it is asked for; turned: NULL where there is one pass only. */
+typedef struct backward { nn *c; const wanted *list; size_t count; turned_weights *turned; } backward;
 
 /* Whether the derivative by the tensor in this field is wanted; then *d is where it goes. */
 bool is_wanted(const backward *g, const void *field, float **d);

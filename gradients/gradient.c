@@ -188,7 +188,7 @@ static void run(call *w, nn *c)
     const size_t N = tokenizer_max_length(ctx->tokenizer), D = ctx->text.D, P = w->o->h * w->o->w;
     const size_t n = P * ctx->unet.out_channels, mark = arena_mark(c->work);
     const wanted  list = { w->of.field, w->d };
-    backward      g = { c, &list, w->of.field ? 1 : 0 };
+    backward      g = { c, &list, w->of.field ? 1 : 0, NULL };
     const tap     of_text = { at_layer, w, true }, of_unet = { at_module, w, true };
     const tap     back = { back_at_module, w, true };
     text_kv       kv;

@@ -7,6 +7,7 @@
 #include "program/bench.h"
 #include "arithmetic/rng.h"
 #include "context.h"
+#include "gradients/unet_backward.h"
 #include "layers/machine.h"
 #include "program/counting.h"
 #include "train.h"
@@ -34,6 +35,9 @@ typedef struct bench {
     size_t  N, h, w, images;
     ablation *hook[2];
     size_t  hooks;
+    tape   *tape;           /* of the way back, and the weights that it turns once */
+    turned_weights *turned;
+    float  *dx, *dtext;
     double  peak;
     int     code;
     saeuron_error *err;
@@ -61,6 +65,25 @@ static void run_forget(bench *b)
 {
     const tap watch = { forget_here, b, false };
     unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, &watch);
+}
+
+static int record(void *user, nn *c, const module_output *o)
+{
+    (void)c;
+    unet_record(user, o);
+    return 0;
+}
+
+/* A step kept on the tape, and back from its output to latents and text states. */
+static void run_back(bench *b)
+{
+    const tap keep = { record, b->tape, true };
+    const unet_inputs in = { b->in, 501, b->text, &b->kv, 2, b->N, b->h, b->w };
+    b->tape->count = 0;
+    arena_release(b->tape->keep, 0);
+    unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, &keep);
+    unet_backward(&(backward){ .c = &b->c, .turned = b->turned }, &b->x->unet, b->dx, b->dtext, b->out, &in,
+                  b->tape, NULL);
 }
 
 static void run_vae(bench *b) { vae_decode(&b->c, &b->x->vae, b->out, b->in, 1, b->h, b->w, NULL); }
@@ -353,6 +376,43 @@ static int plan(bench *b)
     return SAEURON_OK;
 }
 
+/* The row of run_back, in memory of its own, since it keeps a step's activations: first without memory, which
+ * plans, then for good. */
+static void backward_row(bench *b)
+{
+    static const char unit[] = "s a guided step and back, by latents and text states";
+    const saeuron_host *host = &b->x->host;
+    arena work = { 0 }, keep = { 0 }, turned = { 0 }, *const usual = b->c.work;
+    unsigned char *memory = NULL;
+    b->tape = io_alloc(host, 1, sizeof *b->tape);
+    b->turned = io_alloc(host, 1, sizeof *b->turned);
+    b->c.work = &work;
+    for (int planned = 0; b->tape && b->turned && planned < 2; planned++) {
+        *b->tape = (tape){ .keep = &keep };
+        *b->turned = (turned_weights){ .keep = &turned };
+        b->dx = arena_floats(&work, 2 * latent(b));
+        b->dtext = arena_floats(&work, 2 * b->N * b->x->unet.text_width);
+        if (planned) {
+            part(b, "unet_backward", run_back, unit);
+            break;
+        }
+        run_back(b);
+        if (!work.failed && !keep.failed && !turned.failed)
+            memory = io_alloc(host, work.peak + keep.peak + turned.peak + 192, 1);
+        if (!memory)
+            break;
+        keep = (arena){ .base = memory, .size = keep.peak + 64 };
+        turned = (arena){ .base = keep.base + keep.size, .size = turned.peak + 64 };
+        work = (arena){ .base = turned.base + turned.size, .size = work.peak + 64 };
+    }
+    if (!memory)
+        b->code = fail(b->err, SAEURON_ENOMEM, "no memory for a step and its way back");
+    b->c.work = usual;
+    io_free(host, memory);
+    io_free(host, b->turned);
+    io_free(host, b->tape);
+}
+
 /* ---- one thread, in GFLOP/s: a multiply-add is two operations ---- */
 
 /* Processor seconds: other programs do not count. */
@@ -480,6 +540,8 @@ static int run_rows(bench *b)
     if (b->hooks)
         part(b, "unet_forget", run_forget,
              "s a guided step, two latents forgotten at each hook of up_blocks.1");
+    if (*only ? !strcmp(only, "unet_backward") : step <= IMAGE_STEP)
+        backward_row(b);
     part(b, "vae_decode", run_vae, "s an image");
     if (*only ? strncmp(only, "image", 5) : step > IMAGE_STEP) /* minutes: to be asked for */
         return b->code;

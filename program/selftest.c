@@ -283,7 +283,7 @@ static void run_unet(list *l, nn *c, void *network)
     unet_text(c, network, &kv, text, 2, 16);
     unet_forward(c, network, y, x, 501, &kv, 2, 8, 8, &record);
     add(l, "unet", y, N);
-    unet_backward(&(backward){ c, &conv_in, 1 }, network, dx, dtext, y, &in, &kept->t, NULL);
+    unet_backward(&(backward){ c, &conv_in, 1, NULL }, network, dx, dtext, y, &in, &kept->t, NULL);
     add(l, "unet_dlatents", dx, N);
     add(l, "unet_dtext", dtext, TEXT);
     add(l, "unet_dweight", dw, WEIGHTS);
@@ -320,7 +320,7 @@ static void run_clip(list *l, nn *c, void *network)
         ids[i] = 3 * i;
     clip_forward(c, network, y, ids, 1, 16, &record);
     add(l, "text_encoder", y, N);
-    clip_backward(&(backward){ c, NULL, 0 }, network, dx, y, ids, 1, 16, &kept->t);
+    clip_backward(&(backward){ .c = c }, network, dx, y, ids, 1, 16, &kept->t);
     add(l, "text_dtokens", dx, N);
 }
 

@@ -54,10 +54,20 @@ class Peer:
         return {
             "text_encoder": lambda: pipe.text_encoder(self.ids),
             "unet_step": lambda: pipe.unet(self.latent, 501, self.text),
+            "unet_backward": self.there_and_back,
             "vae_decode": lambda: pipe.vae.decode(self.latent[:1]),
             "image": lambda: self.images(1),
             "images16": lambda: self.images(16),
         }
+
+    def there_and_back(self):
+        """A step, and its way back to latents and text states."""
+        torch = self.torch
+        with torch.enable_grad():
+            x, text = (v.clone().requires_grad_() for v in (self.latent, self.text))
+            self.pipe.unet.requires_grad_(False)
+            y = self.pipe.unet(x, 501, text).sample
+            torch.autograd.grad(y, (x, text), y.detach())
 
     def images(self, n):
         self.pipe(["An image of Cats in Sketch style."] + [""] * (n - 1), num_inference_steps=self.steps, guidance_scale=self.guidance,

@@ -66,11 +66,11 @@ static void run_back(const problem *p, nn *c, float *const *d, const float *dy)
         } else
             inputs[given_back++] = d[k];
     c->work = &plan;
-    p->back(&(backward){ c, empty, count }, none, NULL);
+    p->back(&(backward){ c, empty, count, NULL }, none, NULL);
     tight.size = plan.peak;
     memset(memory, 0x7f, sizeof memory); /* scratch must not be taken for zeros */
     c->work = &tight;
-    p->back(&(backward){ c, list, count }, inputs, dy);
+    p->back(&(backward){ c, list, count, NULL }, inputs, dy);
     CHECK(!tight.failed && tight.peak <= plan.peak && !tight.used,
           "%s: planned %zu bytes, used %zu, kept %zu", p->name, plan.peak, tight.peak, tight.used);
 }

@@ -1528,6 +1528,8 @@ static void benches(void)
 {
     works("bench $M --with-load --runs 1 --json");
     printed("\"name\": \"unet_step\", \"value\": |\"unet_step_loaded\"|\"load_ratio\"");
+    works("bench $M --only unet_backward --runs 1");
+    printed("s a guided step and back");
     works("bench $M --only unet_step --runs 1");
     printed("s a guided step\nunet_step_share ");
     CHECK(lines_of(out) == 2, "%s", out);

@@ -56,7 +56,7 @@ static void run_back(nn *c, void *user)
     keep.size = keep.base ? room : 0;
     t = (tape){ .keep = &keep };
     clip_forward(c, net, y, ids, r->B, r->N, &record);
-    backward g = { c, list, TENSORS };
+    backward g = { c, list, TENSORS, NULL };
     clip_backward(&g, net, dx, dy, ids, r->B, r->N, &t);
     if (y) {
         snprintf(name, sizeof name, "%s.d.tokens", r->name);

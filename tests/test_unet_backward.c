@@ -30,7 +30,7 @@ static void there_and_back(nn *c, const unet *u, arena *keep, const unet_inputs 
     static tape t;
     const size_t n = at->B * at->H * at->W * u->out_channels;
     const tap record = { keep_all, &t, true };
-    backward g = { c, list, count };
+    backward g = { c, list, count, NULL };
     unet_inputs in = *at;
     text_kv kv;
     float *y = arena_floats(c->work, n);
