@@ -47,6 +47,7 @@ static void config_errors(void)
         { u, "\"cross_attention_dim\": 16", "\"cross_attention_dim\": 24", "to_k.weight" },
         { u, "\"in_channels\": 4", "\"in_channels\": 9", "conv_in.weight" },
         { u, "\"norm_num_groups\": 4", "\"norm_num_groups\": 0", "norm_num_groups" },
+        { v, "\"norm_num_groups\": 4", "\"norm_num_groups\": 0", "norm_num_groups" },
         { u, "{", "", "unet/config.json" }, { u, "}", "", "unet/config.json" },
         { u, "{", "[{", "unet/config.json" }, { v, "\"act_fn\": \"silu\"", "\"act_fn\": \"relu\"", "act_fn" },
         { v, "[8, 16]", "8", "block_out_channels" },

@@ -366,6 +366,49 @@ static void data_written_to(void)
     }
 }
 
+/* A run is its trainer's start on the first batch and a step on every batch, maps in contract 6's order, the
+ * last batch of an epoch with what is left. */
+static void steps_by_hand(void)
+{
+    static float x[3 * TOKENS * WIDTH];
+    enum { MAPS = 3, EPOCHS = 2, BATCHES = (ROWS + MAPS - 1) / MAPS };
+    uint32_t order[ROWS];
+    saeuron_error e = { 0 };
+    training_options o;
+    trainer *t = NULL;
+    trainer_tensor state[TRAINER_TENSORS];
+    tensors data, trained_sae;
+    prepare();
+    trained("by-hand", (how){ .data = { "whole.safetensors" } });
+    shuffled(order, ROWS, 42, 0, "shuffle");
+    configure(&o);
+    o.config.steps = EPOCHS * (ROWS / MAPS); /* of the learning rate: full batches are counted */
+    CHECK(!tensors_open(&data, NULL, at("whole.safetensors"), &e) && data.count == 1 &&
+              data.list[0].count == ROWS * TOKENS * WIDTH &&
+              !tensors_open(&trained_sae, NULL, at("by-hand/sae.safetensors"), &e) &&
+              !trainer_open(&t, NULL, &o.config, 1, NULL, &e), "%s", e.text);
+    for (size_t step = 0; t && step < EPOCHS * BATCHES; step++) {
+        const size_t first = step % BATCHES * MAPS, maps = ROWS - first < MAPS ? ROWS - first : MAPS;
+        for (size_t i = 0; i < maps; i++)
+            nn_widen(x + i * TOKENS * WIDTH, (weight){ .data = data.list[0].data, .type = data.list[0].type },
+                     order[first + i] * (size_t)(TOKENS * WIDTH), TOKENS * WIDTH);
+        const bool started = step || !trainer_start(t, x, maps * TOKENS, &e);
+        CHECK(started && !trainer_step(t, x, maps * TOKENS, NULL, &e), "%s", e.text);
+    }
+    trainer_tensors(t, state);
+    for (size_t i = 0; i < 4; i++) {
+        const tensor *saved = tensors_find(&trained_sae, state[i].name);
+        float *want = malloc(state[i].count * sizeof *want);
+        CHECK(saved && saved->count == state[i].count, "%s is missing", state[i].name);
+        nn_widen(want, (weight){ .data = saved->data, .type = saved->type }, 0, state[i].count);
+        CHECK(!memcmp(want, state[i].data, state[i].count * sizeof *want), "%s: other bytes", state[i].name);
+        free(want);
+    }
+    trainer_close(t);
+    tensors_close(&data);
+    tensors_close(&trained_sae);
+}
+
 /* A NaN far in the data ends a run, and its last checkpoint stays. */
 static void stops_at_nan(void)
 {
@@ -537,7 +580,8 @@ static void results(void)
 }
 
 const test_case run_tests[] = {
-    { "same_bytes", same_bytes }, { "stopped", stopped }, { "killed", killed },
+    { "same_bytes", same_bytes }, { "steps_by_hand", steps_by_hand }, { "stopped", stopped },
+    { "killed", killed },
     { "other_options", other_options }, { "damaged_checkpoints", damaged_checkpoints },
     { "data_written_to", data_written_to },
     { "stops_at_nan", stops_at_nan }, { "full_disk", full_disk }, { "bad_options", bad_options },
