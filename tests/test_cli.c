@@ -1603,7 +1603,7 @@ static void trains(void)
     CHECK(lines_of(out) == 28, "%s", out);
     works("measure -q $O/a --data $A --json");
     CHECK(json_lines(out) == 1, "%s", out);
-    printed("{\"sae\": \"|\"hook\": \"" TINY_STYLES "\"|\"fvu\": ");
+    printed("{\"sae\": \"|\"hook\": \"" TINY_STYLES "\"|\"fvu\": |[0.31622776601683794, 1, ");
     shell("cp $T/stdout $T/one");
     works("measure -q $O/a --json --threads 3 --data $T/acts0.safetensors $T/acts1.safetensors");
     CHECK(same_files(at("one"), at("stdout")), "cut into parts the activations measure otherwise: %s", out);
@@ -1890,6 +1890,7 @@ static void measures(void)
     works("eval $J --protocol emojicanvas --print-protocol >$T/e.json; $S eval $J --protocol $T/e.json "
           "--print-protocol");
     CHECK(same_files(at("stdout"), at("e.json")), "a printed protocol is read otherwise");
+    CHECK(strstr(out, "\"styled\": 1, \"plain\": 0") && !strstr(out, "\"styled\": 2"), "%s", out);
     works("eval $E -o $O/f --protocol $T/e.json");
     CHECK(shell("diff -r $O/e $O/f >/dev/null") == 0, "a printed protocol measures otherwise");
     works("eval $E -o $O/g --shard 1/2");

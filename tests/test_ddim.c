@@ -255,6 +255,7 @@ static void schedulers_refused(void)
           "3.0, \"use_dynamic_shifting\": false", "FlowMatchEulerDiscreteScheduler" },
         { "\"_class_name\": \"LCMScheduler\", " BETAS ", \"clip_sample\": false, "
           "\"original_inference_steps\": 50", "LCMScheduler" },
+        { "\"_class_name\": \"FlatDDIMScheduler\", " BETAS ", \"clip_sample\": false", "FlatDDIMScheduler" },
         { "\"_class_name\": \"DDIMSchedulers\", " BETAS ", \"clip_sample\": false", "DDIMSchedulers" },
         { "\"_class_name\": [\"mine\", \"DDIMScheduler\"], " BETAS ", \"clip_sample\": false",
           "_class_name" },

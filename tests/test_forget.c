@@ -309,6 +309,11 @@ static void forget_choices(void)
     };
     saeuron_context *x = fresh();
     saeuron_error e = { 0 };
+    tiny_edit(&files, STYLES "/forget.json", "\"top\": 24", "\"top\": 1");
+    CHECK(saeuron_forget(x, &cases[0].o, &e) == SAEURON_OK && x->hook[0]->forget[0].how.top == 1, "%s",
+          e.text);
+    saeuron_remember(x);
+    tiny_edit(&files, STYLES "/forget.json", "\"top\": 1", "\"top\": 24");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         CHECK(saeuron_forget(x, &cases[i].o, &e) == SAEURON_OK && x->hooks == 1, "%s", e.text);
         const selection *s = &x->hook[0]->forget[0];
