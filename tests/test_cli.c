@@ -1520,6 +1520,10 @@ static void selftest(void)
 {
     works("selftest");
     printed(" passed, 0 failed\n");
+    works("selftest --list");
+    shell("cp tests/golden/digests.txt $T/digests");
+    CHECK(same_files(at("stdout"), at("digests")), "selftest --list is not one list: %zu lines",
+          lines_of(out));
 }
 
 /* The speed of a step alone and beside a process that keeps a core busy, and of one row. Times are nobody's
@@ -1758,8 +1762,8 @@ static void scales(void)
 static void helps(void)
 {
     static const char *const commands[] = { "generate", "tokenize", "encode", "select", "collect", "train",
-                                            "measure", "stats", "merge", "info", "digest", "selftest",
-                                                "bench" };
+                                            "measure", "stats", "merge", "eval", "sweep", "gradient", "info",
+                                            "digest", "selftest", "bench" };
     char line[64];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(line, sizeof line, "%s --help", commands[i]);
@@ -1769,6 +1773,13 @@ static void helps(void)
         works("--help");
         CHECK(strstr(out, commands[i]), "the list of commands lacks %s", commands[i]);
     }
+    shell("cp $T/stdout $T/help");
+    works("-h");
+    CHECK(same_files(at("stdout"), at("help")), "-h is not --help");
+    works("help");
+    CHECK(same_files(at("stdout"), at("help")), "help is not --help");
+    run_in("SAEURON_MODEL=", "info", "");
+    CHECK(strstr(out, "model\tweights/emojicanvas\n"), "without --model, where weights/ is: %s", out);
     works("collect -h");
     printed("--hook HOOK|--prompts FILE|--every N|--diff|--shard I/N|--dtype");
     works("train -h");

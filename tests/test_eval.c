@@ -10,6 +10,7 @@
 #include "files/png.h"
 #include "said.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,58 @@ static void images(void)
           said);
     io_free(NULL, rgb);
     saeuron_close(x);
+}
+
+/* Each answer of predictions.tsv for pictures with nothing forgotten is the classifier's own of that file,
+ * and eval.json's accuracies count them. */
+static void answers(void)
+{
+    char line[4096], path[1300], *field[11];
+    size_t rows = 0, right[DOMAINS] = { 0 };
+    bench b;
+    whole();
+    bench_open(&b, "emojicanvas", 1);
+    FILE *f = fopen(judges_at("whole/predictions.tsv"), "r");
+    CHECK(f, "no predictions");
+    while (f && fgets(line, sizeof line, f)) {
+        size_t n = 0, W, H;
+        unsigned char *rgb = NULL;
+        saeuron_error e = { 0 };
+        for (char *at = strtok(line, "\t\n"); at && n < 11; at = strtok(NULL, "\t\n"))
+            field[n++] = at;
+        if (n != 11 || strcmp(field[0], "none"))
+            continue;
+        snprintf(path, sizeof path, "%s/images/none/%s-%05ld.png", judges_at("whole"), field[2],
+                 strtol(field[3], NULL, 10));
+        CHECK(!png_load(NULL, path, &rgb, &W, &H, &e), "%s", e.text);
+        for (int d = 0; rgb && d < DOMAINS; d++) {
+            const char *truth = field[d == STYLE ? 6 : 5], *said = field[d == STYLE ? 9 : 7];
+            float  logits[LABELS];
+            size_t best = 0;
+            CHECK(!saeuron_classify(b.k[d], rgb, 1, W, H, logits, &e), "%s", e.text);
+            for (size_t i = 1; i < saeuron_classes(b.k[d]); i++)
+                best = logits[i] > logits[best] ? i : best;
+            CHECK(!strcmp(said, saeuron_class_name(b.k[d], best)), "%s: %s, not %s", path, said,
+                  saeuron_class_name(b.k[d], best));
+            right[d] += !strcmp(said, truth);
+        }
+        io_free(NULL, rgb);
+        rows++;
+    }
+    if (f)
+        fclose(f);
+    bench_close(&b);
+    CHECK(rows == 24, "%zu rows", rows);
+    f = fopen(judges_at("whole/eval.json"), "r");
+    line[f ? fread(line, 1, sizeof line - 1, f) : 0] = 0;
+    if (f)
+        fclose(f);
+    for (int d = 0; d < DOMAINS; d++) {
+        const char *name = d == STYLE ? "\"style_accuracy\": " : "\"object_accuracy\": ";
+        const char *at = strstr(line, name);
+        CHECK(at && fabs(strtod(at + strlen(name), NULL) - 100.0 * (double)right[d] / (double)rows) < 1e-4,
+              "%s is not %zu of %zu", name, right[d], rows);
+    }
 }
 
 /* A list's confusion matrices: each of its pictures is counted once, in the row of what is in it and the
@@ -356,7 +409,7 @@ static void other_statistics(void)
 
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
-    { "confusions", confusions },
+    { "answers", answers }, { "confusions", confusions },
     { "refuses", refuses }, { "quick", quick },
     { "several_pairs", several_pairs }, { "together", together },
     { "other_statistics", other_statistics }, { NULL, NULL },
