@@ -125,22 +125,34 @@ def chosen(domain):
     return table(["concept", "pair", "UA", "IRA", "CRA", "CRA_own", "FD", "without: IRA", "CRA", "CRA_own", "FD"], lines)
 
 
+def selection(label, found):
+    """What a selection's mildest pair that forgets leaves: own pictures at the first seed, all at the second."""
+    own, after, concepts = [], [], {r["concept"] for r in found}
+    for concept in concepts:
+        reach = [r for r in found if r["concept"] == concept and r["stage"] == "1" and number(r["UA"]) >= TARGETS["style"][0]]
+        if reach:
+            mildest = min(reach, key=lambda r: abs(float(r["strength"])))
+            own.append(number(mildest["CRA_own"]))
+            after += [r for r in found if r["stage"] == "2" and (r["concept"], r["select"], r["strength"]) == (concept, mildest["select"], mildest["strength"])]
+    mean = [statistics.mean(number(r[m]) for r in after) if after else None for m in ("UA", "IRA", "CRA", "CRA_own")]
+    return [label, f"{len(own)} of {len(concepts)}", cell(statistics.mean(own) if own else None), *(cell(x) for x in mean)]
+
+
+SELECTION = ["selection", f"styles forgotten (UA {TARGETS['style'][0]})", "CRA_own then", "second seed: UA", "IRA", "CRA", "CRA_own"]
+
+
 def selections(name):
-    """What each selection's mildest pair that forgets leaves: own pictures at the first seed, all at the second."""
-    first, second = by_concept(name, "1"), by_concept(name, "2")
+    """Each selection of a sweep."""
     names = sorted({r["select"] for r in stage(name, "1")}, key=lambda s: ([int(x) for x in re.findall(r"\d+", s)][:1], s))
-    lines = []
-    for s in names:
-        own, after = [], []
-        for concept in first:
-            reach = [r for r in first[concept] if r["select"] == s and number(r["UA"]) >= TARGETS["style"][0]]
-            if reach:
-                mildest = min(reach, key=lambda r: abs(float(r["strength"])))
-                own.append(number(mildest["CRA_own"]))
-                after += [r for r in second[concept] if (r["select"], r["strength"]) == (s, mildest["strength"])]
-        mean = [statistics.mean(number(r[m]) for r in after) if after else None for m in ("UA", "IRA", "CRA", "CRA_own")]
-        lines.append([s, f"{len(own)} of {len(first)}", cell(statistics.mean(own) if own else None), *(cell(x) for x in mean)])
-    return table(["selection", f"styles forgotten (UA {TARGETS['style'][0]})", "CRA_own then", "second seed: UA", "IRA", "CRA", "CRA_own"], lines)
+    return table(SELECTION, [selection(s, [r for r in rows(name) if r["select"] == s]) for s in names])
+
+
+def ablations():
+    """What docs/ablations.sh tried, below the shipped autoencoder with the same selection."""
+    shipped = [r for r in rows("sweep-halves.tsv") if r["select"] == "top 12 min-lift 3 half conditional"]
+    found = rows("sweep-ablations.tsv")
+    lines = [selection(what, [r for r in found if r["what"] == what]) for what in dict.fromkeys(r["what"] for r in found)]
+    return table(["top 12 min-lift 3 half conditional", *SELECTION[1:]], [selection("as shipped", shipped), *lines])
 
 
 # ---- evaluations ----
@@ -228,7 +240,7 @@ def main():
     make = {"latents": lambda: latents(a.saeuron), "averages": averages, "compared": lambda: compared("style"),
             "compared_objects": lambda: compared("object"), "styles": lambda: evaluated("style"), "objects": lambda: evaluated("object"),
             "together": together, "chosen": lambda: chosen("style"), "chosen_objects": lambda: chosen("object"),
-            "selections": lambda: selections("sweep-style.tsv"), "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
+            "ablations": ablations, "selections": lambda: selections("sweep-style.tsv"), "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
     pairs_are_of_the_tree(a.saeuron)
     for path in PAGES:
         with open(path) as f:

@@ -207,6 +207,17 @@ static void answers(void)
     }
 }
 
+/* eval.tsv's row of averages: each metric is the mean of the concepts' above it. */
+static void averages(void)
+{
+    whole();
+    CHECK(judges_shell("awk -F'\t' '$2 == \"average\" { for (i = 4; i <= 19; i += 5) { d = $i - sum[i] / "
+                       "rows; wrong += d * d > 1e-6 || $i == \"-\"; seen++; sum[i] = 0 }; rows = 0; next } "
+                       "NR > 1 { rows++; for (i = 4; i <= 19; i += 5) sum[i] += $i } "
+                       "END { exit wrong || seen != 8 }' '%s/eval.tsv'%s", judges_at("whole"), "") == 0,
+          "an average is no mean");
+}
+
 /* A list's confusion matrices: each of its pictures is counted once, in the row of what is in it and the
  * column of what was seen, as predictions.tsv has them. */
 static void confusions(void)
@@ -409,7 +420,7 @@ static void other_statistics(void)
 
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
-    { "answers", answers }, { "confusions", confusions },
+    { "answers", answers }, { "averages", averages }, { "confusions", confusions },
     { "refuses", refuses }, { "quick", quick },
     { "several_pairs", several_pairs }, { "together", together },
     { "other_statistics", other_statistics }, { NULL, NULL },

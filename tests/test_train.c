@@ -963,7 +963,8 @@ static void bad_settings_are_refused(void)
     saeuron_error e = { 0 };
     static const char *const fields[] = {
         "k|13|12", "d is 0", "batch is 0", "lr", "beta1", "auxk_alpha", "n is 0",
-        "d is 1048577", "k is 2049", "2^31"
+        "d is 1048577", "k is 2049", "n is 67108865", "batch is 1048577", "eps is 1.5", "clip is 2e+30",
+        "beta2 is 1", "2^31"
     };
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         train_config k = good;
@@ -977,6 +978,11 @@ static void bad_settings_are_refused(void)
         case 6: k.n = 0; break;
         case 7: k.d = (1 << 20) + 1; break;
         case 8: k.k = 2049, k.n = 4096; break;
+        case 9: k.n = (1 << 26) + 1; break;
+        case 10: k.batch = (1 << 20) + 1; break;
+        case 11: k.eps = 1.5; break;
+        case 12: k.clip = 2e30; break;
+        case 13: k.beta2 = 1; break;
         default: k.batch = 1 << 20; k.k = 2048; k.n = 4096; break;
         }
         t = (trainer *)&k;
