@@ -401,7 +401,7 @@ typedef struct attention_job {
 /* One head of N rows, D apart: to [N,head], and back with a factor. */
 static void gather(float *to, const float *from, size_t N, size_t D, size_t head)
 {
-    for (size_t i = 0; to && i < N; i++)
+    for (size_t i = 0; to && from && i < N; i++)
         memcpy(to + i * head, from + i * D, head * sizeof *to);
 }
 
