@@ -520,8 +520,6 @@ static void run_batch(sampling *s, size_t B)
 
 /* ---- options ---- */
 
-static int apart(int a, int b) { return a < b ? b - a : a - b; }
-
 /* Which row of a hook's statistics serves each sampling step: the nearest timestep's, the first of two as
  * near. Without map_steps they must be the same steps, if a concept is forgotten there. */
 static int map_steps(sampling *s, size_t hook)
@@ -531,11 +529,7 @@ static int map_steps(sampling *s, size_t hook)
     const bool must_fit = a->count && !s->o->map_steps;
     for (size_t i = 0; i < s->steps; i++) {
         const int t = s->ddim.timesteps[i];
-        size_t best = 0;
-        for (size_t r = 1; r < known->steps; r++)
-            if (apart(known->timesteps[r], t) < apart(known->timesteps[best], t))
-                best = r;
-        s->step_of[hook][i] = (uint16_t)best;
+        s->step_of[hook][i] = (uint16_t)stats_row(known, t);
         if (must_fit && known->steps != s->steps)
             return fail(s->err, SAEURON_EUSAGE,
                         "the statistics at %s were made with %zu steps, this call has %zu: use steps %zu, or "

@@ -243,6 +243,17 @@ int stats_find(const stats *s, const char *concept)
 
 const char *stats_name(const stats *s, size_t concept) { return s->file.list[concept].name; }
 
+static int apart(int a, int b) { return a < b ? b - a : a - b; }
+
+size_t stats_row(const stats *s, int timestep)
+{
+    size_t best = 0;
+    for (size_t r = 1; r < s->steps; r++)
+        if (apart(s->timesteps[r], timestep) < apart(s->timesteps[best], timestep))
+            best = r;
+    return best;
+}
+
 void stats_mu(const stats *s, float *mu, size_t concept, size_t step)
 {
     const tensor *t = &s->file.list[concept];

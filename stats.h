@@ -30,6 +30,8 @@ int  stats_load_density(stats *s, const saeuron_host *host, const char *path, sa
 void stats_unload(stats *s, const saeuron_host *host);
 int  stats_find(const stats *s, const char *concept);       /* its number, or -1 */
 const char *stats_name(const stats *s, size_t concept);
+/* The row whose timestep is nearest, the first of two as near; 0 where there is none. */
+size_t stats_row(const stats *s, int timestep);
 /* mu [n] of one concept and step, widened to float. */
 void stats_mu(const stats *s, float *mu, size_t concept, size_t step);
 

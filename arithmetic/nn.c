@@ -136,7 +136,7 @@ void nn_softmax(nn *c, float *y, const float *x, size_t M, size_t N)
 void nn_exp(nn *c, float *y, const float *x, size_t n)
 {
     if (y)
-        c->kernels->exp(c, y, x, n);
+        c->kernels->exponential(c, y, x, n);
 }
 
 void nn_silu(nn *c, float *y, const float *x, size_t n)

@@ -59,7 +59,7 @@ typedef struct nn_kernels {
     void (*group_norm)(nn *c, float *y, const float *x, const float *gamma, const float *beta,
                        size_t B, size_t P, size_t C, size_t G, float eps, bool silu);
     void (*softmax)(nn *c, float *y, const float *x, size_t M, size_t N);
-    void (*exp)(nn *c, float *y, const float *x, size_t n);
+    void (*exponential)(nn *c, float *y, const float *x, size_t n);
     void (*silu)(nn *c, float *y, const float *x, size_t n);
     void (*gelu)(nn *c, float *y, const float *x, size_t n);
     void (*quick_gelu)(nn *c, float *y, const float *x, size_t n);

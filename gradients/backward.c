@@ -1,5 +1,5 @@
-/* backward.c: the derivative of every operation of the networks, beside the forward pass that it belongs to
- * in spirit: the products are those of arithmetic/nn.h with an operand turned.
+/* backward.c: the derivative of every operation of the networks. Its products are those of arithmetic/nn.h,
+ * with an operand turned.
  *
  *   y = x W^T:  dx = dy W,  dW = dy^T x,  dbias = sum over rows of dy
  *
@@ -486,32 +486,29 @@ void attention_backward(nn *c, float *dq, float *dk, float *dv, const float *dy,
 /* x f(x) / x, for a function of the form x f(x): f(x), which is 1/2 at 0. */
 static float share(float y, float x) { return x == 0.0f ? 0.5f : y / x; }
 
-/* Of y = x s with s = sigmoid(x): s + y (1 - s). */
-void silu_backward(nn *c, float *dx, const float *dy, const float *x, size_t n)
+/* Of f(x) = y = x s with s = sigmoid(steep x): s + (steep y) (1 - s). */
+static void sigmoid_backward(nn *c, void (*f)(nn *, float *, const float *, size_t), float steep, float *dx,
+                             const float *dy, const float *x, size_t n)
 {
     const size_t mark = arena_mark(c->work);
     float *y = arena_floats(c->work, n);
-    nn_silu(c, y, x, n);
+    f(c, y, x, n);
     OMP(omp parallel for num_threads(c->threads) if (n > MANY))
     for (size_t i = 0; i < (y ? n : 0); i++) {
         const float s = share(y[i], x[i]);
-        dx[i] = dy[i] * (s + y[i] * (1.0f - s));
+        dx[i] = dy[i] * (s + (steep * y[i]) * (1.0f - s));
     }
     arena_release(c->work, mark);
 }
 
-/* Of y = x s with s = sigmoid(1.702 x): s + (1.702 y) (1 - s). */
+void silu_backward(nn *c, float *dx, const float *dy, const float *x, size_t n)
+{
+    sigmoid_backward(c, nn_silu, 1.0f, dx, dy, x, n);
+}
+
 void quick_gelu_backward(nn *c, float *dx, const float *dy, const float *x, size_t n)
 {
-    const size_t mark = arena_mark(c->work);
-    float *y = arena_floats(c->work, n);
-    nn_quick_gelu(c, y, x, n);
-    OMP(omp parallel for num_threads(c->threads) if (n > MANY))
-    for (size_t i = 0; i < (y ? n : 0); i++) {
-        const float s = share(y[i], x[i]);
-        dx[i] = dy[i] * (s + (1.702f * y[i]) * (1.0f - s));
-    }
-    arena_release(c->work, mark);
+    sigmoid_backward(c, nn_quick_gelu, 1.702f, dx, dy, x, n);
 }
 
 /* slope [n] of gelu(x) = x P(x), P the normal distribution: P + x exp(-x^2 / 2) / sqrt(2 pi). y: gelu(x). */
@@ -586,17 +583,21 @@ void upsample2x_backward(nn *c, float *dx, const float *dy, size_t B, size_t H, 
 
 /* ---- what a forward pass leaves ---- */
 
-void tape_put(tape *t, const char *name, const float *x, size_t n)
+int tape_record(void *user, nn *c, const module_output *o)
 {
+    tape *t = user;
+    const size_t n = o->B * o->H * o->W * o->C;
     float *y = arena_floats(t->keep, n);
+    (void)c;
     if (t->count == TAPE_OUTPUTS) {
         t->keep->failed = true;
-        return;
+        return 0;
     }
-    snprintf(t->output[t->count].name, sizeof t->output[0].name, "%s", name);
-    if (y && x)
-        memcpy(y, x, n * sizeof *y);
+    snprintf(t->output[t->count].name, sizeof t->output[0].name, "%s", o->name);
+    if (y && o->x)
+        memcpy(y, o->x, n * sizeof *y);
     t->output[t->count++].x = y;
+    return 0;
 }
 
 float *tape_get(const tape *t, const char *format, ...)

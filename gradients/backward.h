@@ -87,8 +87,8 @@ typedef struct tape {
     struct { char name[96]; float *x; } output[TAPE_OUTPUTS];
 } tape;
 
-/* Keeps a copy of x [n]; x NULL: plans. */
-void tape_put(tape *t, const char *name, const float *x, size_t n);
+/* The fn of a tap that sees whole batches: keeps a copy of a module's output on the tape that is its user. */
+int tape_record(void *user, nn *c, const module_output *o);
 /* The output of that name, formed as printf does; NULL while planning. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))

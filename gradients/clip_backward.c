@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-void clip_record(tape *t, const module_output *o) { tape_put(t, o->name, o->x, o->B * o->H * o->W * o->C); }
-
 /* Of x + mlp(layer_norm2(x)): dx [M,D], which comes in as the derivative by the sum. */
 static void mlp_backward(backward *g, const clip *t, const clip_layer *l, float *dx, const float *x, size_t M)
 {

@@ -1,7 +1,7 @@
 /* clip_backward.h: the CLIP text encoder backwards: from the derivative of a loss by the text states to those
  * by the token embeddings and weights.
  *
- *   clip_forward --clip_record, its tap--> tape --clip_backward--> dx, wanted weights
+ *   clip_forward --tape_record, its tap--> tape --clip_backward--> dx, wanted weights
  *
  * Not here: the text states' own derivative (unet_backward.h). Source: torch.autograd of transformers
  * CLIPTextModel. */
@@ -10,9 +10,6 @@
 
 #include "clip.h"
 #include "gradients/backward.h"
-
-/* Puts a layer's output on the tape. For a tap that sees whole batches. */
-void clip_record(tape *t, const module_output *o);
 
 /* dx [B,N,D], by the embeddings of the ids [B,N] (of tokens and positions together: inputs_embeds), from dy
  * [B,N,D], and the derivatives by the encoder's weights that g wants. kept: of the pass of those ids. */

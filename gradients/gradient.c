@@ -122,14 +122,6 @@ typedef struct call {
     int      code;
 } call;
 
-static int at_layer(void *user, nn *c, const module_output *m)
-{
-    call *w = user;
-    (void)c;
-    clip_record(&w->text, m);
-    return 0;
-}
-
 /* The edit of this module; NULL: there is none. */
 static edited *edit_at(call *w, const char *name)
 {
@@ -156,8 +148,7 @@ static int at_module(void *user, nn *c, const module_output *m)
             memcpy(e->x, m->x, M * m->C * sizeof *m->x);
         ablate(c, e->a, m->x, M, e->step);
     }
-    unet_record(&w->noise, m);
-    return 0;
+    return tape_record(&w->noise, c, m);
 }
 
 /* The derivative by an ablated output becomes that by what the UNet made. */
@@ -189,7 +180,7 @@ static void run(call *w, nn *c)
     const size_t n = P * ctx->unet.out_channels, mark = arena_mark(c->work);
     const wanted  list = { w->of.field, w->d };
     backward      g = { c, &list, w->of.field ? 1 : 0, NULL };
-    const tap     of_text = { at_layer, w, true }, of_unet = { at_module, w, true };
+    const tap     of_text = { tape_record, &w->text, true }, of_unet = { at_module, w, true };
     const tap     back = { back_at_module, w, true };
     text_kv       kv;
     float *states = arena_floats(c->work, N * D), *dtext = arena_floats(c->work, N * D);
@@ -216,21 +207,15 @@ static void run(call *w, nn *c)
 
 /* ---- before it ---- */
 
-static int apart(int a, int b) { return a < b ? b - a : a - b; }
-
 /* The row of a hook's statistics for the timestep: its own, or with map_steps the nearest. */
 static int row_of(const call *w, const ablation *a, size_t *row)
 {
     const stats *s = &a->stats;
-    size_t best = 0;
-    for (size_t r = 1; r < s->steps; r++)
-        if (apart(s->timesteps[r], w->o->timestep) < apart(s->timesteps[best], w->o->timestep))
-            best = r;
-    *row = best;
-    if (!a->count || w->o->map_steps || s->timesteps[best] == w->o->timestep)
+    *row = stats_row(s, w->o->timestep);
+    if (!a->count || w->o->map_steps || s->timesteps[*row] == w->o->timestep)
         return SAEURON_OK;
     return fail(w->err, SAEURON_EUSAGE, "the statistics at %s know no timestep %d; the nearest is %d: use "
-                "it, or map_steps", a->hook, w->o->timestep, s->timesteps[best]);
+                "it, or map_steps", a->hook, w->o->timestep, s->timesteps[*row]);
 }
 
 /* What is done at the hooks, without guidance. */

@@ -10,20 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- the tape ---- */
-
-static bool ends_in(const char *name, const char *end)
-{
-    const size_t n = strlen(name), m = strlen(end);
-    return n >= m && !strcmp(name + n - m, end);
-}
-
-void unet_record(tape *t, const module_output *o)
-{
-    if (!ends_in(o->name, "conv_out"))
-        tape_put(t, o->name, o->x, o->B * o->H * o->W * o->C);
-}
-
 /* ---- one pass ---- */
 
 typedef struct walk {
@@ -58,27 +44,28 @@ static void attend_backward(walk *w, const attention *a, const norm *before, flo
     const unet_inputs *in = w->in;
     const size_t C = a->to_q.in, M = times(in->B, P), n = times(M, C), mark = arena_mark(c->work);
     const size_t N = a->text ? in->N : P, keys = times(in->B, N);
-    const float *from = a->text ? in->text : NULL; /* what keys and values are made of; NULL: h */
     float *h = arena_floats(c->work, n), *q = arena_floats(c->work, n), *o = arena_floats(c->work, n);
-    float *own_k = arena_floats(c->work, times(keys, C)), *own_v = arena_floats(c->work, times(keys, C));
-    const float *k = a->text ? in->kv->k[a->text - 1] : own_k, *v = a->text ? in->kv->v[a->text - 1] : own_v;
+    float *k = a->text ? in->kv->k[a->text - 1] : arena_floats(c->work, n);
+    float *v = a->text ? in->kv->v[a->text - 1] : arena_floats(c->work, n);
     float *dout = arena_floats(c->work, n), *dq = arena_floats(c->work, n);
     float *dk = arena_floats(c->work, times(keys, C)), *dv = arena_floats(c->work, times(keys, C));
 
     nn_layer_norm(c, h, x, before->gamma, before->beta, M, C, 1e-5f);
     apply_linear(c, q, h, &a->to_q, M);
     if (!a->text) {
-        apply_linear(c, own_k, h, &a->to_k, M);
-        apply_linear(c, own_v, h, &a->to_v, M);
+        apply_linear(c, k, h, &a->to_k, M);
+        apply_linear(c, v, h, &a->to_v, M);
     }
     nn_attention(c, o, q, k, v, in->B, P, N, a->heads, C / a->heads, false);
 
     linear_backward(w->g, dout, dx, o, &a->to_out, M);
     attention_backward(c, dq, dk, dv, dout, o, q, k, v, in->B, P, N, a->heads, C / a->heads, false);
     float *dh = dout; /* which is done with */
+    const float *from = a->text ? in->text : h; /* what keys and values are made of */
+    float *dfrom = a->text ? w->dtext : dh;
     linear_backward(w->g, dh, dq, h, &a->to_q, M);
-    add_linear_backward(w, a->text ? w->dtext : dh, dk, a->text ? from : h, &a->to_k, keys);
-    add_linear_backward(w, a->text ? w->dtext : dh, dv, a->text ? from : h, &a->to_v, keys);
+    add_linear_backward(w, dfrom, dk, from, &a->to_k, keys);
+    add_linear_backward(w, dfrom, dv, from, &a->to_v, keys);
     layer_norm_backward(w->g, dh, dh, x, before, M, 1e-5f);
     nn_add(c, dx, dx, dh, n);
     arena_release(c->work, mark);
@@ -169,13 +156,13 @@ static float *layer_output(const walk *w, const unet_level *l, size_t j, const c
 /* ---- the skips ---- */
 
 /* What the down pass handed to the up pass, in the order it was made: each with its derivative. */
-typedef struct skip { float *x, *d; size_t C, level; } skip;
+typedef struct skip { float *x, *d; size_t C; } skip;
 typedef struct skips { skip at[LEVELS * LAYERS + 1]; size_t count; } skips;
 
 static void push(walk *w, skips *s, float *x, size_t C, size_t level)
 {
     const size_t P = times(unet_side(w->in->H, level), unet_side(w->in->W, level));
-    s->at[s->count++] = (skip){ x, arena_floats(of(w)->work, times(times(w->in->B, P), C)), C, level };
+    s->at[s->count++] = (skip){ x, arena_floats(of(w)->work, times(times(w->in->B, P), C)), C };
 }
 
 static void list_skips(walk *w, skips *s)
@@ -252,7 +239,7 @@ static float *up_output(const walk *w, size_t n, size_t *C)
 static float *up_backward(walk *w, float *d, skips *s)
 {
     const unet *u = w->u;
-    size_t taken = 0, Cx;
+    size_t taken = 0;
     char path[40];
     for (size_t i = u->levels; i-- > 0;) {
         const unet_level *l = &u->up[i];
@@ -260,11 +247,8 @@ static float *up_backward(walk *w, float *d, skips *s)
         if (l->sampler.k)
             d = upsampler_backward(w, i, d, layer_output(w, l, l->layers - 1, path));
         for (size_t j = l->layers; j-- > 0; taken++) {
-            const float *x = up_output(w, i, &Cx);
-            if (j) {
-                x = layer_output(w, l, j - 1, path);
-                Cx = u->channels[u->levels - 1 - i];
-            }
+            size_t Cx = u->channels[u->levels - 1 - i];
+            const float *x = j ? layer_output(w, l, j - 1, path) : up_output(w, i, &Cx);
             d = up_layer_backward(w, i, j, d, x, Cx, &s->at[taken]);
         }
     }
@@ -317,14 +301,6 @@ static void down_backward(walk *w, skips *s)
 
 /* ---- the time embedding ---- */
 
-/* silu(time_embedding) [1,time_width], from its kept output. */
-static float *silu_of_time(const walk *w)
-{
-    float *y = arena_floats(of(w)->work, w->u->time_width);
-    nn_silu(of(w), y, tape_get(w->kept, "time_embedding"), w->u->time_width);
-    return y;
-}
-
 /* Of embed_time: its layers' weights, if wanted; the timestep has no derivative. */
 static void time_backward(walk *w)
 {
@@ -357,8 +333,9 @@ void unet_backward(backward *g, const unet *u, float *dx, float *dtext, const fl
     size_t Cx;
     const float *last = up_output(&w, u->levels, &Cx);
 
-    w.silu_temb = silu_of_time(&w);
+    w.silu_temb = arena_floats(c->work, u->time_width);
     w.dtemb = arena_floats(c->work, u->time_width);
+    nn_silu(c, w.silu_temb, tape_get(kept, "time_embedding"), u->time_width);
     if (w.dtemb && dtext) {
         memset(w.dtemb, 0, u->time_width * sizeof *w.dtemb);
         memset(dtext, 0, in->B * in->N * u->text_width * sizeof *dtext);

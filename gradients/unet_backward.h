@@ -1,7 +1,7 @@
 /* unet_backward.h: the UNet backwards: from the derivative of a loss by the predicted noise to those by the
  * latents, the text states and weights.
  *
- *   unet_forward --unet_record, its tap--> tape --unet_backward--> dx, dtext, wanted weights
+ *   unet_forward --tape_record, its tap--> tape --unet_backward--> dx, dtext, wanted weights
  *
  * Not here: the loss (gradient.h), one operation's derivative (backward.h), an edit's at a hook
  * (ablation_backward.h). Source: torch.autograd of diffusers UNet2DConditionModel. */
@@ -10,9 +10,6 @@
 
 #include "gradients/backward.h"
 #include "unet.h"
-
-/* Puts a module's output on the tape if unet_backward needs it. For a tap that sees whole batches. */
-void unet_record(tape *t, const module_output *o);
 
 /* What unet_forward computed y from. */
 typedef struct unet_inputs {

@@ -67,17 +67,10 @@ static void run_forget(bench *b)
     unet_forward(&b->c, &b->x->unet, b->out, b->in, 501, &b->kv, 2, b->h, b->w, &watch);
 }
 
-static int record(void *user, nn *c, const module_output *o)
-{
-    (void)c;
-    unet_record(user, o);
-    return 0;
-}
-
 /* A step kept on the tape, and back from its output to latents and text states. */
 static void run_back(bench *b)
 {
-    const tap keep = { record, b->tape, true };
+    const tap keep = { tape_record, b->tape, true };
     const unet_inputs in = { b->in, 501, b->text, &b->kv, 2, b->N, b->h, b->w };
     b->tape->count = 0;
     arena_release(b->tape->keep, 0);

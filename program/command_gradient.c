@@ -94,6 +94,7 @@ static int write_gradient(saeuron_context *x, const gradient_options *o, saeuron
         printf("%s\n", out);
         remark("the loss is %.6g", loss);
     }
+    remark_if_cut(x, prompt);
     return SAEURON_OK;
 }
 
@@ -120,7 +121,6 @@ static int run(saeuron_error *err)
         code = forget_all(x, err);
     if (!code)
         code = write_gradient(x, &o, err);
-    remark_if_cut(x, prompt);
     io_free(&x->host, target);
     io_free(&x->host, latents);
     saeuron_close(x);

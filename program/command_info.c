@@ -189,7 +189,7 @@ static int info_model(const char *dir, saeuron_error *err)
     saeuron_context *x = NULL;
     const char *prompt = "";
     saeuron_generate_options g = sampling();
-    plan p;
+    plan p = { 0 };
     int  code = open_model(&x, dir, err);
     if (code)
         return code;
@@ -198,7 +198,7 @@ static int info_model(const char *dir, saeuron_error *err)
     code = saeuron_image_size(x, &g, &p.W, &p.H, err);
     if (!code)
         code = saeuron_memory(x, &g, &p.work, &p.weights, err);
-    if (!code)
+    if (!code && (memory || as_json))
         code = gradient_memory(x, p.H / vae_scale(&x->vae), p.W / vae_scale(&x->vae), &p.back, err);
     if (!code && as_json)
         print_model_json(x, &p);

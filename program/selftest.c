@@ -253,20 +253,6 @@ static recording *open_recording(list *l)
     return r;
 }
 
-static int record_unet(void *user, nn *c, const module_output *o)
-{
-    (void)c;
-    unet_record(&((recording *)user)->t, o);
-    return 0;
-}
-
-static int record_clip(void *user, nn *c, const module_output *o)
-{
-    (void)c;
-    clip_record(&((recording *)user)->t, o);
-    return 0;
-}
-
 /* One pass, and back from its output as if that were the loss's derivative by it. */
 static void run_unet(list *l, nn *c, void *network)
 {
@@ -274,12 +260,12 @@ static void run_unet(list *l, nn *c, void *network)
     float *y = floats(l, N), *x = filled(l, N, 1.0f), *text = filled(l, TEXT, 1.0f);
     float *dx = floats(l, N), *dtext = floats(l, TEXT), *dw = floats(l, WEIGHTS);
     recording *kept = open_recording(l);
-    const tap record = { record_unet, kept, true };
     const wanted conv_in = { &((unet *)network)->conv_in.w, dw };
     text_kv kv;
     const unet_inputs in = { x, 501, text, &kv, 2, 16, 8, 8 };
     if (!kept || !dw)
         return;
+    const tap record = { tape_record, &kept->t, true };
     unet_text(c, network, &kv, text, 2, 16);
     unet_forward(c, network, y, x, 501, &kv, 2, 8, 8, &record);
     add(l, "unet", y, N);
@@ -313,9 +299,9 @@ static void run_clip(list *l, nn *c, void *network)
     float   *y = floats(l, N), *dx = floats(l, N);
     int32_t  ids[16];
     recording *kept = open_recording(l);
-    const tap record = { record_clip, kept, true };
     if (!kept || !dx)
         return;
+    const tap record = { tape_record, &kept->t, true };
     for (int i = 0; i < 16; i++)
         ids[i] = 3 * i;
     clip_forward(c, network, y, ids, 1, 16, &record);

@@ -197,6 +197,17 @@ float *input_map(arena *a, size_t B, size_t C, size_t P, const char *name)
     return y;
 }
 
+int32_t *input_ids(arena *a, size_t n, size_t vocab, const char *network)
+{
+    char name[64];
+    int32_t *ids = arena_bytes(a, n, sizeof *ids);
+    snprintf(name, sizeof name, "%s.ids", network);
+    const uint64_t stream = nn_hash(0, name, strlen(name));
+    for (size_t i = 0; ids && i < n; i++)
+        ids[i] = (int32_t)(rng_value(GOLDEN_SEED, stream, i) % vocab);
+    return ids;
+}
+
 /* Runs once on an arena without memory, then on as much as that planned; `all` of which is used, or at
  * most. */
 void planned_for(void (*run)(nn *c, void *user), void *user, bool all)

@@ -44,6 +44,8 @@ float *input(arena *a, size_t n, float bound, const char *name);
 float  unit(void);      /* sqrt(3): +-unit has variance 1 */
 /* The same as a map: drawn as [B,C,P], as PyTorch has it, and turned to [B,P,C]. */
 float *input_map(arena *a, size_t B, size_t C, size_t P, const char *name);
+/* n token ids of a text encoder, drawn as NETWORK.ids; NULL while planning. */
+int32_t *input_ids(arena *a, size_t n, size_t vocab, const char *network);
 /* Bytes of the hash: make.py's picture. */
 void   fill_picture(unsigned char *rgb, size_t n, const char *name);
 

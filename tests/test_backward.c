@@ -337,14 +337,16 @@ static void tapes(void)
     static unsigned char room[TAPE_OUTPUTS * 64];
     arena keep = { .base = room, .size = sizeof room };
     float one = 1, two = 2;
+    const module_output first = { "a.0", &one, 0, 1, 1, 1, 1, 0 }, next = { "a.1", &two, 0, 1, 1, 1, 1, 0 };
+    const module_output more = { "more", &one, 0, 1, 1, 1, 1, 0 };
     t.keep = &keep;
-    tape_put(&t, "a.0", &one, 1);
-    tape_put(&t, "a.1", &two, 1);
+    tape_record(&t, NULL, &first);
+    tape_record(&t, NULL, &next);
     CHECK(*tape_get(&t, "a.%d", 1) == 2 && *tape_get(&t, "%s", "a.0") == 1 && !tape_get(&t, "a"), "names");
     for (size_t i = 2; i < TAPE_OUTPUTS; i++)
-        tape_put(&t, "more", &one, 1);
+        tape_record(&t, NULL, &more);
     CHECK(!keep.failed, "%d outputs do not fit", TAPE_OUTPUTS);
-    tape_put(&t, "too many", &one, 1);
+    tape_record(&t, NULL, &more);
     CHECK(keep.failed, "more than %d outputs", TAPE_OUTPUTS);
 }
 

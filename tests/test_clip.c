@@ -24,13 +24,8 @@ static void run_text(nn *c, void *user)
     const text_run *r = user;
     const size_t mark = arena_mark(c->work);
     const tap seen = { watch, (void *)&r->w, true };
-    int32_t *ids = arena_bytes(c->work, r->B * r->N, sizeof *ids);
+    const int32_t *ids = input_ids(c->work, r->B * r->N, r->t.vocab, r->w.network);
     float *y = arena_floats(c->work, r->B * r->N * r->t.D);
-    char name[64];
-    snprintf(name, sizeof name, "%s.ids", r->w.network);
-    const uint64_t stream = nn_hash(0, name, strlen(name));
-    for (size_t i = 0; ids && i < r->B * r->N; i++)
-        ids[i] = (int32_t)(rng_value(GOLDEN_SEED, stream, i) % r->t.vocab);
     clip_forward(c, &r->t, y, ids, r->B, r->N, &seen);
     if (y)
         check_truth(r->w.g, r->w.network, y, r->B * r->N * r->t.D);

@@ -3,7 +3,6 @@
  * Not here: one operation's derivative (test_backward.c). */
 #include "test.h"
 #include "goldens.h"
-#include "arithmetic/rng.h"
 #include "gradients/clip_backward.h"
 
 #include <stdio.h>
@@ -15,13 +14,6 @@ static saeuron_error err;
 
 enum { TENSORS = 6 };
 typedef struct text_run { clip t; tensors *g; const char *name; size_t B, N; } text_run;
-
-static int keep_all(void *user, nn *c, const module_output *o)
-{
-    (void)c;
-    clip_record(user, o);
-    return 0;
-}
 
 static void run_back(nn *c, void *user)
 {
@@ -37,15 +29,11 @@ static void run_back(nn *c, void *user)
         { "encoder.layers.1.layer_norm2.weight", &net->layer[1].layer_norm2.gamma, D },
         { "final_layer_norm.bias", &net->final_layer_norm.beta, D },
     };
-    const tap record = { keep_all, &t, true };
+    const tap record = { tape_record, &t, true };
     wanted list[TENSORS];
     char   name[128];
-    int32_t *ids = arena_bytes(c->work, M, sizeof *ids);
+    const int32_t *ids = input_ids(c->work, M, net->vocab, r->name);
     float *y = arena_floats(c->work, n), *dx = arena_floats(c->work, n);
-    snprintf(name, sizeof name, "%s.ids", r->name);
-    const uint64_t stream = nn_hash(0, name, strlen(name));
-    for (size_t i = 0; ids && i < M; i++)
-        ids[i] = (int32_t)(rng_value(GOLDEN_SEED, stream, i) % net->vocab);
     snprintf(name, sizeof name, "%s.dy", r->name);
     float *dy = input(c->work, n, unit(), name);
     for (size_t k = 0; k < TENSORS; k++)

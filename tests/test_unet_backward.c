@@ -16,20 +16,13 @@ static saeuron_error err;
 
 typedef struct back_run { unet u; tensors *g; const char *name; } back_run;
 
-static int keep_all(void *user, nn *c, const module_output *o)
-{
-    (void)c;
-    unet_record(user, o);
-    return 0;
-}
-
 /* Forwards on tape, which keeps in `keep`, then the loss mean (y - target)^2's derivative dy, then back. */
 static void there_and_back(nn *c, const unet *u, arena *keep, const unet_inputs *at, const float *target,
                            float *dx, float *dtext, const wanted *list, size_t count, const tap *watch)
 {
     static tape t;
     const size_t n = at->B * at->H * at->W * u->out_channels;
-    const tap record = { keep_all, &t, true };
+    const tap record = { tape_record, &t, true };
     backward g = { c, list, count, NULL };
     unet_inputs in = *at;
     text_kv kv;
@@ -81,51 +74,43 @@ static void list_tensors(const unet *u, named out[TENSORS])
     memcpy(out, table, sizeof table);
 }
 
-/* Runs on arenas without memory, then on as much as that planned. */
-static void run_goldens(back_run *r)
+/* By latents, text states and the tensors; what is kept of the pass lies in memory of its own. */
+static void run_goldens(nn *c, void *user)
 {
     enum { B = 2, N = 77 };
+    static unsigned char kept[32u << 20];
+    const back_run *r = user;
     const unet *u = &r->u;
     const size_t side = u->sample_size, P = side * side, n = B * P * 4, m = B * N * u->text_width;
+    const size_t mark = arena_mark(c->work);
+    arena  keep = { .base = c->work->base ? kept : NULL, .size = sizeof kept };
     named  all[TENSORS];
     wanted list[TENSORS];
-    char   name[4][128];
-    arena  inputs = { 0 }, keep = { 0 }, work = { 0 };
-    void  *blocks[3] = { NULL };
+    char   name[128];
+    snprintf(name, sizeof name, "%s.latents", r->name);
+    const float *x = input_map(c->work, B, 4, P, name);
+    snprintf(name, sizeof name, "%s.text", r->name);
+    const float *text = input(c->work, m, unit(), name);
+    snprintf(name, sizeof name, "%s.target", r->name);
+    const float *target = input_map(c->work, B, 4, P, name);
+    float *dx = arena_floats(c->work, n), *dtext = arena_floats(c->work, m);
+    const unet_inputs in = { x, 501.0f, text, NULL, B, N, side, side };
     list_tensors(u, all);
-    for (size_t k = 0; k < 3; k++)
-        snprintf(name[k], sizeof name[k], "%s.%s", r->name, k == 0 ? "latents" : k == 1 ? "text" : "target");
-    for (int pass = 0; pass < 2; pass++) {
-        nn c;
-        CHECK(nn_init(&c, NULL, 2, &work), "nn_init failed");
-        const float *x = input_map(&inputs, B, 4, P, name[0]), *text = input(&inputs, m, unit(), name[1]);
-        const float *target = input_map(&inputs, B, 4, P, name[2]);
-        float *dx = arena_floats(&inputs, n), *dtext = arena_floats(&inputs, m);
-        for (size_t k = 0; k < TENSORS; k++)
-            list[k] = (wanted){ all[k].field, arena_floats(&inputs, all[k].n) };
-        const unet_inputs in = { x, 501.0f, text, NULL, B, N, side, side };
-        there_and_back(&c, u, &keep, &in, target, dx, dtext, list, TENSORS, NULL);
-        CHECK(!keep.failed && !work.failed && !inputs.failed, "%s: more memory than was planned", r->name);
-        if (pass) {
-            snprintf(name[3], sizeof name[3], "%s.d.latents", r->name);
-            check_truth(r->g, name[3], dx, n);
-            snprintf(name[3], sizeof name[3], "%s.d.text", r->name);
-            check_truth(r->g, name[3], dtext, m);
-            for (size_t k = 0; k < TENSORS; k++) {
-                snprintf(name[3], sizeof name[3], "%s.d.%s", r->name, all[k].name);
-                check_truth(r->g, name[3], list[k].d, all[k].n);
-            }
-            break;
-        }
-        arena *const plans[3] = { &inputs, &keep, &work };
-        for (size_t k = 0; k < 3; k++) {
-            blocks[k] = malloc(plans[k]->peak + 64);
-            unsigned char *base = blocks[k];
-            *plans[k] = (arena){ .base = base + (64 - (uintptr_t)base % 64) % 64, .size = plans[k]->peak };
-        }
+    for (size_t k = 0; k < TENSORS; k++)
+        list[k] = (wanted){ all[k].field, arena_floats(c->work, all[k].n) };
+    there_and_back(c, u, &keep, &in, target, dx, dtext, list, TENSORS, NULL);
+    CHECK(!keep.failed, "%s: an output does not fit", r->name);
+    if (dx) {
+        snprintf(name, sizeof name, "%s.d.latents", r->name);
+        check_truth(r->g, name, dx, n);
+        snprintf(name, sizeof name, "%s.d.text", r->name);
+        check_truth(r->g, name, dtext, m);
     }
-    for (size_t k = 0; k < 3; k++)
-        free(blocks[k]);
+    for (size_t k = 0; dx && k < TENSORS; k++) {
+        snprintf(name, sizeof name, "%s.d.%s", r->name, all[k].name);
+        check_truth(r->g, name, list[k].d, all[k].n);
+    }
+    arena_release(c->work, mark);
 }
 
 /* The network of that config, filled by hash; *memory is for io_free. */
@@ -152,7 +137,7 @@ static void goldens(void)
         r.g = &g;
         r.name = names[i];
         if (open_network(&r.u, names[i], &memory))
-            run_goldens(&r);
+            planned_for(run_goldens, &r, false);
         io_free(&host, memory);
     }
     for (size_t i = 0; i < g.count; i++) /* the text encoder's are test_clip_backward.c's */
