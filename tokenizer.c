@@ -528,6 +528,108 @@ int tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cu
     return SAEURON_OK;
 }
 
+/* ---- decoding (decoders::ByteLevel, then CLIPTokenizer's </w> to a blank, and strip) ---- */
+
+/* The printable character that stands for a byte (pre_tokenizers::byte_level::bytes_char). */
+static uint32_t byte_char(unsigned byte)
+{
+    uint32_t next = 256;
+    for (unsigned b = 0;; b++) {
+        const bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
+        if (b == byte)
+            return itself ? b : next;
+        next += !itself;
+    }
+}
+
+/* The bytes that a piece stands for, into out; how many. A piece with a character that stands for none is its
+ * own bytes. </w> becomes a blank. */
+static size_t piece_bytes(unsigned char *out, const char *piece)
+{
+    const size_t length = strlen(piece);
+    size_t n = 0;
+    uint32_t c;
+    for (size_t i = 0, used; i < length; i += used, n++) {
+        unsigned b = 0;
+        used = io_utf8(piece + i, length - i, &c);
+        while (b < 256 && byte_char(b) != c)
+            b++;
+        if (b == 256) {
+            memcpy(out, piece, length);
+            n = length;
+            break;
+        }
+        out[n] = (unsigned char)b;
+    }
+    if (n >= 4 && !memcmp(out + n - 4, "</w>", 4))
+        out[(n -= 3) - 1] = ' ';
+    return n;
+}
+
+/* How many of the bytes at s [n], n > 0, where no character stands, are one that was cut short; else 1. */
+static size_t cut_short(const unsigned char *s, size_t n)
+{
+    static const struct { unsigned char first, last, low, high, length; } lead[] = {
+        { 0xE0, 0xE0, 0xA0, 0xBF, 3 }, { 0xE1, 0xEC, 0x80, 0xBF, 3 }, { 0xED, 0xED, 0x80, 0x9F, 3 },
+        { 0xEE, 0xEF, 0x80, 0xBF, 3 }, { 0xF0, 0xF0, 0x90, 0xBF, 4 }, { 0xF1, 0xF3, 0x80, 0xBF, 4 },
+        { 0xF4, 0xF4, 0x80, 0x8F, 4 },
+    };
+    for (size_t k = 0; k < sizeof lead / sizeof *lead; k++)
+        if (n > 1 && s[0] >= lead[k].first && s[0] <= lead[k].last && s[1] >= lead[k].low &&
+            s[1] <= lead[k].high)
+            return n > 2 && lead[k].length == 4 && (s[2] & 0xC0) == 0x80 ? 3 : 2;
+    return 1;
+}
+
+/* What Python's str.strip takes away. */
+static bool is_blank(uint32_t c) { return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F); }
+
+/* Each part of s [n] that is no UTF-8, and each zero byte, becomes U+FFFD (String::from_utf8_lossy); blanks at
+ * both ends go. out [3 n + 1]. */
+static void put_text(char *out, const unsigned char *s, size_t n)
+{
+    size_t end = 0, kept = 0;
+    uint32_t c;
+    for (size_t i = 0, used; i < n; i += used) {
+        used = io_utf8((const char *)s + i, n - i, &c);
+        if (!used || !c) {
+            used = used ? used : cut_short(s + i, n - i);
+            c = 0xFFFD;
+        }
+        if (!end && is_blank(c))
+            continue;
+        end += io_utf8_put(out + end, c);
+        kept = is_blank(c) ? kept : end;
+    }
+    out[kept] = 0;
+}
+
+char *tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, saeuron_error *err)
+{
+    size_t room = 0, n = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *piece = tokenizer_piece(t, ids[i]);
+        if (!piece) {
+            fail(err, SAEURON_EUSAGE, "there is no token %ld", (long)ids[i]);
+            return NULL;
+        }
+        room += strlen(piece);
+    }
+    char *out = io_alloc(&t->host, room + 1, 3);
+    unsigned char *bytes = io_alloc(&t->host, room + 1, 1);
+    if (!out || !bytes) {
+        io_free(&t->host, out);
+        io_free(&t->host, bytes);
+        fail(err, SAEURON_ENOMEM, "no memory for the text of %zu tokens", count);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        n += piece_bytes(bytes + n, tokenizer_piece(t, ids[i]));
+    put_text(out, bytes, n);
+    io_free(&t->host, bytes);
+    return out;
+}
+
 /* ---- what is asked of a tokenizer ---- */
 
 size_t tokenizer_max_length(const tokenizer *t) { return t->max_length; }
@@ -548,6 +650,11 @@ const char *tokenizer_piece(const tokenizer *t, int32_t id)
 }
 
 size_t tokenizer_size(const tokenizer *t) { return t->pieces; }
+
+bool tokenizer_is_end(const tokenizer *t, int32_t id) { return id == t->bos || id == t->eos; }
+
+int32_t tokenizer_bos(const tokenizer *t) { return t->bos; }
+int32_t tokenizer_eos(const tokenizer *t) { return t->eos; }
 
 /* ---- reading vocab.json and merges.txt, or tokenizer.json ---- */
 
@@ -676,18 +783,6 @@ static int read_merge_list(tokenizer *t, const source *s, saeuron_error *err)
         code = read_merge(t, text, read ? n + k : 0, number, s->vocab.path, err);
     }
     return code;
-}
-
-/* The printable character that stands for a byte (pre_tokenizers::byte_level::bytes_char). */
-static uint32_t byte_char(unsigned byte)
-{
-    uint32_t next = 256;
-    for (unsigned b = 0;; b++) {
-        const bool itself = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || (b >= 0xAE && b <= 0xFF);
-        if (b == byte)
-            return itself ? b : next;
-        next += !itself;
-    }
 }
 
 /* of_byte: the piece of each byte alone, and of each byte that ends a word; unk where there is none. */

@@ -9,6 +9,8 @@
 
 #include "saeuron.h"
 
+#include <stdbool.h>
+
 /* Bytes of one prompt; more is SAEURON_EUSAGE. n bytes take time O(n log n) and memory below 100 n. */
 #define TOKENIZER_PROMPT_MAX 1048576
 #define TOKENIZER_LENGTH_MAX 1048576 /* ids of one prompt after padding */
@@ -32,6 +34,11 @@ int  tokenizer_check(const char *utf8, const char *name, saeuron_error *err);
 int  tokenizer_encode(const tokenizer *t, int32_t *ids, size_t *count, size_t *cut, const char *utf8,
                       saeuron_error *err);
 
+/* The text of ids [count], as CLIPTokenizer.decode: pieces joined, </w> a blank, bytes that are no UTF-8
+ * U+FFFD, and so is a zero byte. Encoded again it may give other ids. It is allocated by t's host: io_free.
+ * NULL after an error: SAEURON_EUSAGE, there is no such id; SAEURON_ENOMEM. */
+char  *tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, saeuron_error *err);
+
 /* The config's model_max_length; 77 where that is absent or endless. It may be set from 2 to
  * TOKENIZER_LENGTH_MAX. */
 size_t tokenizer_max_length(const tokenizer *t);
@@ -40,5 +47,6 @@ int    tokenizer_set_max_length(tokenizer *t, size_t n, saeuron_error *err);
 /* The piece of an id as the vocabulary spells it ("cat</w>"), NULL if there is no such id. Owned by t. */
 const char *tokenizer_piece(const tokenizer *t, int32_t id);
 size_t tokenizer_size(const tokenizer *t); /* ids are 0 to tokenizer_size - 1 */
+bool tokenizer_is_end(const tokenizer *t, int32_t id); /* it is the start or the end token */
 
 #endif

@@ -101,29 +101,34 @@ int gradient_shape(const saeuron_context *ctx, const gradient_options *o, size_t
     return SAEURON_OK;
 }
 
-/* ---- one call ---- */
+/* ---- one pass ---- */
 
 /* An edit at a hook: the row of its statistics, and the output that it began with. */
 typedef struct edited { const ablation *a; size_t step; float *x; } edited;
 
-typedef struct call {
+struct gradients {
     saeuron_context *ctx;
-    const gradient_options *o;
+    const gradient_options *o;      /* of the pass at hand */
     subject  of;
-    const int32_t *ids;             /* [N] */
-    const float *x, *target;        /* [1,h,w,C] */
     float   *d;                     /* the result; NULL while planning */
     double   loss;
-    arena   *keep;
-    tape     text, noise;           /* of the text encoder, of the UNet */
+    float   *x, *target, *noise;    /* [1,h,w,C] */
+    int32_t *ids;                   /* [N] */
+    tape     text, unet;            /* of each network's forward pass */
     edited   hook[HOOKS];
     size_t   hooks;
+    nn       c;
+    arena    work, keep, turning;   /* scratch; what a pass keeps; what all passes keep */
+    turned_weights turned;
+    bool     many;                  /* passes follow: turned is used, and progress is the caller's */
+    size_t   modules;               /* of the UNet, once planned */
+    unsigned char *memory;          /* of the arenas; NULL: not yet planned */
     saeuron_error *err;
     int      code;
-} call;
+};
 
 /* The edit of this module; NULL: there is none. */
-static edited *edit_at(call *w, const char *name)
+static edited *edit_at(gradients *w, const char *name)
 {
     for (size_t i = 0; i < w->hooks; i++)
         if (!strcmp(w->hook[i].a->hook, name))
@@ -131,10 +136,19 @@ static edited *edit_at(call *w, const char *name)
     return NULL;
 }
 
+/* Tells the host's progress; it may stop the pass. */
+static int tell(gradients *w, const char *stage, size_t done)
+{
+    const saeuron_host *host = &w->ctx->host;
+    if (!w->code && !w->many && host->progress && host->progress(host->user, stage, done, w->modules))
+        w->code = fail(w->err, SAEURON_ECANCEL, "stopped: nothing was written");
+    return w->code;
+}
+
 /* Ablates a hook's output, keeping what it was, and records what the backward pass needs. */
 static int at_module(void *user, nn *c, const module_output *m)
 {
-    call *w = user;
+    gradients *w = user;
     const size_t M = m->H * m->W;
     edited *e = edit_at(w, m->name);
     if (m->x && nn_first_bad(m->x, M * m->C) < M * m->C) {
@@ -143,26 +157,28 @@ static int at_module(void *user, nn *c, const module_output *m)
         return w->code;
     }
     if (e) {
-        e->x = arena_floats(w->keep, M * m->C);
+        e->x = arena_floats(&w->keep, M * m->C);
         if (m->x && e->x)
             memcpy(e->x, m->x, M * m->C * sizeof *m->x);
         ablate(c, e->a, m->x, M, e->step);
     }
-    return tape_record(&w->noise, c, m);
+    const int code = tape_record(&w->unet, c, m);
+    return code || !m->x ? code : tell(w, "forward", w->unet.count);
 }
 
-/* The derivative by an ablated output becomes that by what the UNet made. */
+/* The derivative by an ablated output becomes that by what the UNet made. The backward pass has no way to
+ * stop; what it ends with is then dropped. */
 static int back_at_module(void *user, nn *c, const module_output *m)
 {
-    call *w = user;
+    gradients *w = user;
     const edited *e = edit_at(w, m->name);
     if (e && !w->o->around)
         ablation_backward(c, e->a, m->x, e->x, m->H * m->W, e->step);
-    return 0;
+    return m->x ? tell(w, "backward", w->modules) : 0;
 }
 
 /* EQ 40: The loss, and de [n] = 2/n (e - target). */
-static void denoising_loss(call *w, float *de, const float *e, size_t n)
+static void denoising_loss(gradients *w, float *de, const float *e, size_t n)
 {
     const float share = (float)(2.0 / (double)n);
     for (size_t i = 0; de && i < n; i++)
@@ -172,14 +188,15 @@ static void denoising_loss(call *w, float *de, const float *e, size_t n)
         de[i] = share * de[i];
 }
 
-/* All of it, on c; planning where c's arena has no memory. */
-static void run(call *w, nn *c)
+/* A pass there and back; planning where the arenas have no memory. */
+static void run(gradients *w)
 {
+    nn *c = &w->c;
     const saeuron_context *ctx = w->ctx;
     const size_t N = tokenizer_max_length(ctx->tokenizer), D = ctx->text.D, P = w->o->h * w->o->w;
     const size_t n = P * ctx->unet.out_channels, mark = arena_mark(c->work);
     const wanted  list = { w->of.field, w->d };
-    backward      g = { c, &list, w->of.field ? 1 : 0, NULL };
+    backward      g = { c, &list, w->of.field ? 1 : 0, w->many ? &w->turned : NULL };
     const tap     of_text = { tape_record, &w->text, true }, of_unet = { at_module, w, true };
     const tap     back = { back_at_module, w, true };
     text_kv       kv;
@@ -191,12 +208,12 @@ static void run(call *w, nn *c)
     clip_forward(c, &ctx->text, states, w->ids, 1, N, &of_text);
     unet_text(c, &ctx->unet, &kv, states, 1, N);
     unet_forward(c, &ctx->unet, e, w->x, (float)w->o->timestep, &kv, 1, w->o->h, w->o->w, &of_unet);
-    if (w->code || w->keep->failed || c->work->failed)
+    if (w->code || w->keep.failed || c->work->failed)
         return;
     denoising_loss(w, de, e, n);
     const unet_inputs in = { w->x, (float)w->o->timestep, states, &kv, 1, N, w->o->h, w->o->w };
-    unet_backward(&g, &ctx->unet, dx, dtext, de, &in, &w->noise, &back);
-    if (w->of.kind == OF_TOKENS || w->of.kind == OF_ENCODER)
+    unet_backward(&g, &ctx->unet, dx, dtext, de, &in, &w->unet, &back);
+    if (!w->code && (w->of.kind == OF_TOKENS || w->of.kind == OF_ENCODER))
         clip_backward(&g, &ctx->text, dtokens, dtext, w->ids, 1, N, &w->text);
     if (w->d && w->of.kind == OF_LATENTS)
         nn_to_nchw(w->d, dx, 1, ctx->unet.in_channels, P);
@@ -208,7 +225,7 @@ static void run(call *w, nn *c)
 /* ---- before it ---- */
 
 /* The row of a hook's statistics for the timestep: its own, or with map_steps the nearest. */
-static int row_of(const call *w, const ablation *a, size_t *row)
+static int row_of(const gradients *w, const ablation *a, size_t *row)
 {
     const stats *s = &a->stats;
     *row = stats_row(s, w->o->timestep);
@@ -219,7 +236,7 @@ static int row_of(const call *w, const ablation *a, size_t *row)
 }
 
 /* What is done at the hooks, without guidance. */
-static int list_edits(call *w)
+static int list_edits(gradients *w)
 {
     for (size_t i = 0; i < w->ctx->hooks; i++) {
         ablation *a = w->ctx->hook[i];
@@ -242,7 +259,7 @@ static int list_edits(call *w)
     return SAEURON_OK;
 }
 
-static int check_latents(const call *w, const char *name, const float *x, size_t n)
+static int check_latents(const gradients *w, const char *name, const float *x, size_t n)
 {
     const size_t bad = x ? nn_first_bad(x, n) : n;
     if (bad < n)
@@ -250,11 +267,11 @@ static int check_latents(const call *w, const char *name, const float *x, size_t
     return SAEURON_OK;
 }
 
-static int check(const call *w)
+static int check(const gradients *w)
 {
     const gradient_options *o = w->o;
     const size_t n = w->ctx->unet.in_channels * o->h * o->w;
-    int code = tokenizer_check(o->prompt, "the prompt", w->err);
+    int code = o->ids ? SAEURON_OK : tokenizer_check(o->prompt, "the prompt", w->err);
     if (!code && (o->timestep < 0 || o->timestep > 999))
         code = fail(w->err, SAEURON_EUSAGE, "timestep must be from 0 to 999");
     if (!code && (!o->h || !o->w || o->h > 1024 || o->w > 1024))
@@ -270,116 +287,165 @@ static int check(const call *w)
     return code ? code : check_latents(w, "target", o->target, n);
 }
 
-/* x and target [1,h,w,C] into y [2n]; noise [n]: scratch. */
-static int fill_inputs(call *w, float *y, float *noise)
+/* The pass's latents, target and ids. */
+static int fill_inputs(gradients *w)
 {
     const gradient_options *o = w->o;
     const size_t C = w->ctx->unet.in_channels, P = o->h * o->w, n = C * P;
-    if (!(o->latents && o->target) && !rng_randn(noise, o->seed, n, 0, n))
+    if (!(o->latents && o->target) && !rng_randn(w->noise, o->seed, n, 0, n))
         return fail(w->err, SAEURON_EUSAGE, "latents of %zu values are too few for torch.randn's stream", n);
-    nn_from_nchw(y, o->latents ? o->latents : noise, 1, C, P);
-    nn_from_nchw(y + n, o->target ? o->target : noise, 1, C, P);
-    w->x = y;
-    w->target = y + n;
+    nn_from_nchw(w->x, o->latents ? o->latents : w->noise, 1, C, P);
+    nn_from_nchw(w->target, o->target ? o->target : w->noise, 1, C, P);
+    if (!o->ids)
+        return tokenizer_encode(w->ctx->tokenizer, w->ids, NULL, NULL, o->prompt, w->err);
+    for (size_t i = 0; i < tokenizer_max_length(w->ctx->tokenizer); i++) {
+        if (o->ids[i] < 0 || (size_t)o->ids[i] >= w->ctx->text.vocab)
+            return fail(w->err, SAEURON_EUSAGE, "ids: there is no token %ld", (long)o->ids[i]);
+        w->ids[i] = o->ids[i];
+    }
     return SAEURON_OK;
 }
 
-/* What a call works with: arenas, first without memory, and what computes on them. */
-typedef struct workshop { arena work, keep; nn c; } workshop;
+/* ---- many passes ---- */
 
-/* Plans; *bytes: of one block for both arenas. */
-static int plan(call *w, workshop *s, size_t *bytes)
+/* Runs a pass without memory; *bytes: of one block for all arenas. */
+static int plan(gradients *w, size_t *bytes)
 {
-    *s = (workshop){ .keep = { 0 } };
-    const int code = choose_kernels(&s->c, w->ctx->host.isa, w->ctx->threads, &s->work, w->err);
+    const int code = choose_kernels(&w->c, w->ctx->host.isa, w->ctx->threads, &w->work, w->err);
     if (code)
         return code;
-    w->keep = w->text.keep = w->noise.keep = &s->keep;
-    run(w, &s->c);
+    w->text.keep = w->unet.keep = &w->keep;
+    w->turned.keep = &w->turning;
+    run(w);
     if (w->code)
         return w->code;
-    if (s->work.failed || s->keep.failed || s->keep.peak > SIZE_MAX / 2 - s->work.peak)
+    const size_t kept = w->keep.peak + w->turning.peak;
+    if (w->work.failed || w->keep.failed || w->turning.failed || kept > SIZE_MAX / 2 - w->work.peak)
         return fail(w->err, SAEURON_ENOMEM, "latents of this size need more memory than can be addressed");
-    *bytes = s->keep.peak + s->work.peak + 128;
+    *bytes = kept + w->work.peak + 192;
     return SAEURON_OK;
 }
 
-/* Plans, allocates, runs. */
-static int plan_and_run(call *w, float *d)
+/* Plans, and gives the arenas their memory. */
+static int plan_and_allocate(gradients *w)
 {
-    workshop s;
-    size_t   bytes = 0;
-    unsigned char *memory = NULL;
-    int code = plan(w, &s, &bytes);
-    if (!code && !(memory = io_alloc(&w->ctx->host, bytes, 1)))
+    size_t bytes = 0;
+    int    code = plan(w, &bytes);
+    if (!code && !(w->memory = io_alloc(&w->ctx->host, bytes, 1)))
         code = fail(w->err, SAEURON_ENOMEM, "no memory for the %zu MB that this derivative needs: smaller "
                     "latents need less", bytes / 1000000 + 1);
     if (code)
         return code;
-    s.keep = (arena){ .base = memory, .size = s.keep.peak + 64 };
-    s.work = (arena){ .base = memory + s.keep.size, .size = s.work.peak + 64 };
-    w->text.count = w->noise.count = 0;
-    w->d = d;
-    run(w, &s.c);
-    code = w->code;
-    if (!code && (s.keep.failed || s.work.failed))
-        code = fail(w->err, SAEURON_ENOMEM, "the plan of this derivative's memory was too small: this is a "
-                    "bug");
-    io_free(&w->ctx->host, memory);
-    return code;
+    w->keep = (arena){ .base = w->memory, .size = w->keep.peak + 64 };
+    w->turning = (arena){ .base = w->keep.base + w->keep.size, .size = w->turning.peak + 64 };
+    w->work = (arena){ .base = w->turning.base + w->turning.size, .size = w->work.peak + 64 };
+    w->turned = (turned_weights){ .keep = &w->turning };
+    w->modules = w->unet.count;
+    return SAEURON_OK;
 }
 
 int gradient_memory(saeuron_context *ctx, size_t h, size_t w, size_t *bytes, saeuron_error *err)
 {
     const gradient_options o = { .of = "tokens", .h = h, .w = w };
-    workshop s;
-    call *of = io_alloc(&ctx->host, 1, sizeof *of);
+    gradients *of = io_alloc(&ctx->host, 1, sizeof *of);
     if (!of)
         return fail(err, SAEURON_ENOMEM, "no memory to plan a derivative");
-    *of = (call){ .ctx = ctx, .o = &o, .of = { .kind = OF_TOKENS }, .err = err };
-    const int code = plan(of, &s, bytes);
+    *of = (gradients){ .ctx = ctx, .o = &o, .of = { .kind = OF_TOKENS }, .err = err };
+    const int code = plan(of, bytes);
     io_free(&ctx->host, of);
     return code;
 }
 
-int gradient(saeuron_context *ctx, const gradient_options *o, float *d, double *loss, saeuron_error *err)
+static int open_passes(gradients **out, saeuron_context *ctx, const gradient_options *o, bool many,
+                       saeuron_error *err)
 {
-    const size_t n = ctx->unet.in_channels * o->h * o->w, N = tokenizer_max_length(ctx->tokenizer);
-    call *w = NULL;
-    float *inputs = NULL;
-    int32_t *ids = NULL;
+    gradients *w;
     int code = check_environment(ctx->threads, err);
+    *out = NULL;
     if (code)
         return code;
     if (!(w = io_alloc(&ctx->host, 1, sizeof *w)))
         return fail(err, SAEURON_ENOMEM, "no memory for a derivative");
-    *w = (call){ .ctx = ctx, .o = o, .err = err };
+    *w = (gradients){ .ctx = ctx, .o = o, .many = many, .err = err };
     code = find_subject(ctx, o, &w->of, err);
     if (!code)
         code = check(w);
+    if (!code) {
+        const size_t n = ctx->unet.in_channels * o->h * o->w, N = tokenizer_max_length(ctx->tokenizer);
+        w->x = io_alloc(&ctx->host, n, 3 * sizeof *w->x);
+        w->ids = io_alloc(&ctx->host, N, sizeof *w->ids);
+        if (!w->x || !w->ids)
+            code = fail(err, SAEURON_ENOMEM, "no memory for a derivative");
+        w->target = w->x + n;
+        w->noise = w->x + 2 * n;
+    }
+    if (code)
+        gradient_close(w);
+    else
+        *out = w;
+    return code;
+}
+
+int gradient_open(gradients **w, saeuron_context *ctx, const gradient_options *o, saeuron_error *err)
+{
+    return open_passes(w, ctx, o, true, err);
+}
+
+void gradient_close(gradients *w)
+{
+    if (!w)
+        return;
+    const saeuron_host *host = &w->ctx->host;
+    io_free(host, w->memory);
+    io_free(host, w->ids);
+    io_free(host, w->x);
+    io_free(host, w);
+}
+
+int gradient_next(gradients *w, const gradient_options *o, float *d, double *loss, saeuron_error *err)
+{
+    int code;
+    w->o = o;
+    w->err = err;
+    w->code = SAEURON_OK;
+    w->d = NULL;
+    w->hooks = w->text.count = w->unet.count = 0;
+    code = check(w);
     if (!code)
         code = list_edits(w);
-    if (!code && (!(inputs = io_alloc(&ctx->host, n, 3 * sizeof *inputs)) ||
-                  !(ids = io_alloc(&ctx->host, N, sizeof *ids))))
-        code = fail(err, SAEURON_ENOMEM, "no memory for a derivative");
     if (!code)
-        code = fill_inputs(w, inputs, inputs + 2 * n);
-    if (!code)
-        code = tokenizer_encode(ctx->tokenizer, ids, NULL, NULL, o->prompt, err);
-    w->ids = ids;
-    if (!code)
-        code = plan_and_run(w, d);
+        code = fill_inputs(w);
+    if (!code && !w->memory)
+        code = plan_and_allocate(w);
+    if (code)
+        return code;
+    w->text.count = w->unet.count = 0;
+    arena_release(&w->keep, 0);
+    arena_release(&w->work, 0);
+    w->d = d;
+    run(w);
+    code = w->code;
+    if (!code && (w->keep.failed || w->turning.failed || w->work.failed))
+        code = fail(err, SAEURON_ENOMEM, "the plan of this derivative's memory was too small: this is a bug");
     size_t all = 1;
     for (int i = 0; i < w->of.ndim; i++)
         all *= w->of.shape[i];
     if (!code && nn_first_bad(d, all) < all)
         code = fail(err, SAEURON_ENAN, "the derivative is not finite: the latents, the target or the weights "
                     "are too large");
+    *loss = w->loss;
+    return code;
+}
+
+int gradient(saeuron_context *ctx, const gradient_options *o, float *d, double *loss, saeuron_error *err)
+{
+    gradients *w;
+    int code = open_passes(&w, ctx, o, false, err);
+    if (code)
+        return code;
+    code = gradient_next(w, o, d, loss, err);
     if (!code)
         code = context_unchanged(ctx, err);
-    *loss = w->loss;
-    io_free(&ctx->host, ids);
-    io_free(&ctx->host, inputs);
-    io_free(&ctx->host, w);
+    gradient_close(w);
     return code;
 }

@@ -12,6 +12,7 @@
 
 typedef struct gradient_options {
     const char  *prompt;
+    const int32_t *ids;             /* [N], of tokenizer_encode, instead of the prompt; or NULL */
     int          timestep;          /* 0 to 999 */
     uint64_t     seed;              /* of the noise (torch.randn) */
     size_t       h, w;              /* sides of the latents */
@@ -31,6 +32,16 @@ int gradient_shape(const saeuron_context *ctx, const gradient_options *o, size_t
  * hooks. Errors: SAEURON_EUSAGE for an option outside its range or a hook without this timestep,
  * SAEURON_ENAN, SAEURON_ENOMEM. */
 int gradient(saeuron_context *ctx, const gradient_options *o, float *d, double *loss, saeuron_error *err);
+
+/* The same for passes one after another, at the same hooks: planned, allocated, and weights turned, once. The
+ * sides and `of` are those that gradient_open was given; everything else may differ from pass to pass. *w is
+ * the caller's: gradient_close (NULL is fine). Whether a file was written to meanwhile is the caller's to ask
+ * (context_unchanged). */
+typedef struct gradients gradients;
+int  gradient_open(gradients **w, saeuron_context *ctx, const gradient_options *o, saeuron_error *err);
+int  gradient_next(gradients *w, const gradient_options *o, float *d, double *loss, saeuron_error *err);
+void gradient_close(gradients *w);
+
 /* Bytes that `gradient` allocates by the token embeddings, in one block, for latents of these sides. */
 int gradient_memory(saeuron_context *ctx, size_t h, size_t w, size_t *bytes, saeuron_error *err);
 

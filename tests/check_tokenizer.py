@@ -176,6 +176,19 @@ def compare(driver, folder, name, texts, length=None):
     return bad
 
 
+def check_decode(driver, folder, count, seed):
+    """Random ids as text, as CLIPTokenizer.decode gives it; U+0000 is U+FFFD here. Returns how many differ."""
+    r, tokenizer = random.Random(seed), make_tokens.load(folder)
+    lists = [[r.randrange(256 if r.random() < 0.5 else len(tokenizer)) for _ in range(r.randrange(1, 9))] for _ in range(count)]
+    data = "".join(" ".join(map(str, ids)) + "\n" for ids in lists).encode()
+    texts = subprocess.run([driver, folder, "decode"], input=data, stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")[:-1]
+    bad = [(ids, t) for ids, t in zip(lists, texts, strict=True) if t != tokenizer.decode(ids).replace("\0", "\ufffd")]
+    for ids, text in bad[:10]:
+        print(f"{folder}: ids {ids}\n  ours         {ascii(text)}\n  transformers {ascii(tokenizer.decode(ids))}")
+    print(f"{folder}: {count} lists of ids, {len(bad)} are other texts")
+    return len(bad)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--count", type=int, default=20000)
@@ -190,8 +203,8 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         driver = args.driver or build(tmp)
         for folder in folders:
-            bad += compare(driver, folder, folder, texts)
-            done += len(texts)
+            bad += compare(driver, folder, folder, texts) + check_decode(driver, folder, args.count // 4, args.seed)
+            done += len(texts) + args.count // 4
         if args.every:
             points = every()
             bad += compare(driver, folders[-1], "every code point", points, 512)

@@ -4,6 +4,7 @@
  *
  * Not here: precision (test_unet_backward.c, test_clip_backward.c). */
 #include "test.h"
+#include "scratch.h"
 #include "shots.h"
 #include "gradients/gradient.h"
 
@@ -186,6 +187,71 @@ static void refusals(void)
     done(x);
 }
 
+/* Passes in a row give what each gives alone, whatever was asked in between, by prompt or by its ids; the
+ * memory is asked for once. */
+static void passes(void)
+{
+    static const int timestep[] = { T, 501, T };
+    static const char *const prompt[] = { "a cat in Sketch style", "a dog", "a cat in Sketch style" };
+    saeuron_context *x = fresh();
+    saeuron_error e = { 0 };
+    gradients *w;
+    gradient_options o = usual("tokens");
+    must_forget(x, "Sketch", 12);
+    CHECK(gradient_open(&w, x, &o, &e) == SAEURON_OK, "%s", e.text);
+    for (size_t i = 0; i < COUNT(timestep); i++) {
+        int32_t ids[16];
+        size_t n;
+        double loss, alone;
+        float d[16 * 16];
+        o = usual("tokens");
+        o.timestep = timestep[i];
+        o.prompt = prompt[i];
+        o.seed = i;
+        float *want = derivative(x, &o, &n, &alone);
+        CHECK(n == COUNT(d) && saeuron_tokenize(x, o.prompt, ids, NULL, NULL, &e) == SAEURON_OK, "%s", e.text);
+        const long before = files.allocs;
+        if (i == 1) {
+            o.prompt = NULL;
+            o.ids = ids;
+        }
+        CHECK(gradient_next(w, &o, d, &loss, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(loss == alone && !memcmp(d, want, sizeof d), "pass %zu: loss %g, alone %g", i, loss, alone);
+        CHECK(i != 1 || files.allocs == before, "%ld blocks more for a second pass", files.allocs - before);
+        free(want);
+        o.timestep = 1000;
+        CHECK(gradient_next(w, &o, d, &loss, &e) == SAEURON_EUSAGE, "timestep 1000: %s", e.text);
+        ids[3] = 1 << 20;
+        o = (gradient_options){ .ids = ids, .timestep = T, .h = 8, .w = 8, .of = "tokens" };
+        CHECK(gradient_next(w, &o, d, &loss, &e) == SAEURON_EUSAGE && strstr(e.text, "no token 1048576"),
+              "%s", e.text);
+    }
+    gradient_close(w);
+    done(x);
+}
+
+/* Stopped at call after call of progress: an error, nothing left, and the next call works. */
+static void cancel(void)
+{
+    saeuron_context *x = fresh();
+    const gradient_options o = usual("latents");
+    size_t n;
+    double loss;
+    float *d = derivative(x, &o, &n, &loss);
+    const long calls = files.progressed;
+    CHECK(calls > 10, "%ld calls of progress", calls);
+    for (long at = 1; at <= calls; at++) {
+        saeuron_error e = { 0 };
+        files.progressed = 0;
+        files.cancel_at = at;
+        CHECK(gradient(x, &o, d, &loss, &e) == SAEURON_ECANCEL, "call %ld: %s", at, e.text);
+    }
+    files.cancel_at = 0;
+    loss_of(x, &o);
+    free(d);
+    done(x);
+}
+
 static int one(saeuron_context *x, saeuron_error *e)
 {
     static float d[1 << 16];
@@ -203,6 +269,6 @@ static void allocations_fail(void)
 
 const test_case gradient_tests[] = {
     { "plain", plain }, { "through", through }, { "every_kind", every_kind }, { "bits", bits },
-    { "refusals", refusals },
+    { "passes", passes }, { "cancel", cancel }, { "refusals", refusals },
     { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

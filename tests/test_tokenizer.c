@@ -819,6 +819,52 @@ static void opens_fast(void)
     tokenizer_close(t);
 }
 
+/* The id of the piece that is one byte: of 0x80 to 0xA0 the characters from U+0122 on, of the others here
+ * their own. */
+static int32_t id_of_byte(const tokenizer *t, unsigned b)
+{
+    char piece[8] = "";
+    int32_t id = 0;
+    io_utf8_put(piece, b >= 0x80 && b <= 0xA0 ? 0x122 + b - 0x80 : b);
+    while (tokenizer_piece(t, id) && strcmp(tokenizer_piece(t, id), piece))
+        id++;
+    return id;
+}
+
+/* Texts of ids: blanks where words end, U+FFFD for what is no UTF-8, one for a character that was cut short;
+ * a text that was encoded comes back. Random ids against transformers: check_tokenizer.py. */
+static void decodes(void)
+{
+    static const struct { const char *bytes, *text; } raw[] = {
+        { "\xE2\x82", "\xEF\xBF\xBD" }, { "\xE2\x28", "\xEF\xBF\xBD(" },
+        { "\xF0\x9F\x98", "\xEF\xBF\xBD" }, { "\xF0\x9F\x41", "\xEF\xBF\xBD" "A" },
+        { "\xED\xA0", "\xEF\xBF\xBD\xEF\xBF\xBD" }, { "\xE2\x82\xAC", "\xE2\x82\xAC" },
+    };
+    saeuron_error e;
+    tokenizer *t;
+    int32_t ids[32];
+    size_t n;
+    CHECK(tokenizer_open(&t, NULL, MADE, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(tokenizer_encode(t, ids, &n, NULL, " A  Cat's caf\xC3\xA9 ", &e) == SAEURON_OK, "%s", e.text);
+    char *text = tokenizer_decode(t, ids, n, &e);
+    CHECK(text && !strcmp(text, "<|startoftext|>a cat 's caf\xC3\xA9 <|endoftext|>"), "\"%s\"", text);
+    io_free(NULL, text);
+    for (size_t i = 0; i < sizeof raw / sizeof *raw; i++) {
+        for (n = 0; raw[i].bytes[n]; n++)
+            ids[n] = id_of_byte(t, (unsigned char)raw[i].bytes[n]);
+        text = tokenizer_decode(t, ids, n, &e);
+        CHECK(text && !strcmp(text, raw[i].text), "%zu: \"%s\"", i, text);
+        io_free(NULL, text);
+    }
+    text = tokenizer_decode(t, ids, 0, &e);
+    CHECK(text && !*text, "no ids: \"%s\"", text);
+    io_free(NULL, text);
+    ids[1] = (int32_t)tokenizer_size(t);
+    CHECK(!tokenizer_decode(t, ids, 2, &e) && e.code == SAEURON_EUSAGE, "%s", e.text);
+    CHECK(tokenizer_is_end(t, ids[1] - 1) && !tokenizer_is_end(t, 0), "ends");
+    tokenizer_close(t);
+}
+
 const test_case tokenizer_tests[] = {
     { "golden_made", golden_made },
     { "golden_clip", golden_clip },
@@ -836,6 +882,6 @@ const test_case tokenizer_tests[] = {
     { "duplicate_among_many", duplicate_among_many },
     { "damaged_files", damaged_files },
     { "memory_refused", memory_refused },
-    { "opens_fast", opens_fast },
+    { "decodes", decodes }, { "opens_fast", opens_fast },
     { NULL, NULL }
 };
