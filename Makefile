@@ -43,14 +43,14 @@ ISA_neon   :=
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
 # The rooms, from below; tests/includes.sh says what may include what. No two files have one name.
-ROOMS := arithmetic files layers training evaluation gradients program
+ROOMS := arithmetic files layers training evaluation gradients rivals program
 vpath %.c $(ROOMS)
 names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
 # The library is the method and what is under it; classifiers stand beside it. The kernels are compiled once for each instruction set.
 LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit classifier
 KERNELS := $(ISAS:%=kernels_%)
 # What the program has beyond the library.
-OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation gradients))
+OUTSIDE := $(filter-out $(LIBRARY),$(call names,training evaluation gradients rivals))
 PROGRAMS := $(call names,program)
 # All of tests/ but programs of their own.
 TESTS := $(filter-out exhaustive faults prove cbmc fuzz_% %_driver two_contexts,$(call names,tests))

@@ -1,7 +1,7 @@
 /* drawing.c: the pictures of one list after another: drawn or found, and judged (drawing.h).
  *
  *   places, seeds --draw--> pixels --save_image--> images/LIST/PAIR/SEED-PLACE.png
- *             --load_image, judge--> answers, features
+ *             --list_load, judge--> answers, features
  *
  * Not here: which lists there are (eval.c, sweep.c), what is counted on them (protocol.c, metrics.c), how an
  * image is sampled (saeuron.c). */
@@ -135,16 +135,22 @@ static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
     return saeuron_generate(m->x, &g, m->rgb, err);
 }
 
+int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t seed, uint64_t noise_index,
+                   saeuron_error *err)
+{
+    saeuron_generate_options g = m->options;
+    g.prompts = &prompt;
+    g.count = 1;
+    g.seed = seed;
+    g.noise_index = noise_index;
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->digest, "", err);
+}
+
 /* What the file of an image must say of it. */
 static int describe(const maker *m, picture *said, size_t job, saeuron_error *err)
 {
-    saeuron_generate_options g = m->options;
     const size_t place = job % m->p->entries;
-    g.prompts = (const char *const *)&m->p->entry[place].prompt;
-    g.count = 1;
-    g.seed = m->p->seed[job / m->p->entries];
-    g.noise_index = place;
-    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->digest, "", err);
+    return maker_describe(m, said, m->p->entry[place].prompt, m->p->seed[job / m->p->entries], place, err);
 }
 
 /* ---- lists ---- */
@@ -291,6 +297,21 @@ bool statistics_seed(const saeuron_context *x, uint64_t *seed)
     return false;
 }
 
+/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start
+ * from noise that the statistics have seen. A protocol that wants them disjoint refuses. */
+int refuse_overlap(const saeuron_context *x, const protocol *p, bool overlap, saeuron_error *err)
+{
+    uint64_t seed;
+    if (!p->disjoint || overlap || !statistics_seed(x, &seed))
+        return SAEURON_OK;
+    for (size_t i = 0; i < p->seeds; i++)
+        if (p->seed[i] == seed)
+            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a "
+                        "test seed of protocol %s: make them with another, name other seeds, or allow the "
+                        "overlap", seed, p->name);
+    return SAEURON_OK;
+}
+
 /* ---- a list's files ---- */
 
 static int path_fits(int n, const image_list *l, saeuron_error *err)
@@ -317,9 +338,7 @@ static int image_path(char path[1024], const image_list *l, const protocol *p, s
     return path_fits((int)at + n, l, err);
 }
 
-/* Loads the image of a job; it must say that it was made as this run would make it. */
-static int load_image(const image_list *l, const maker *m, size_t job, unsigned char **rgb,
-                      saeuron_error *err)
+int list_load(const image_list *l, const maker *m, size_t job, unsigned char **rgb, saeuron_error *err)
 {
     char    path[1024];
     picture said;
@@ -355,7 +374,7 @@ int list_check(image_list *l, maker *m, saeuron_error *err)
         if (!l->wanted[j] || (code = image_path(path, l, m->p, j, err)) != SAEURON_OK ||
             !io_exists(&m->x->host, path))
             continue;
-        code = load_image(l, m, j, &rgb, err);
+        code = list_load(l, m, j, &rgb, err);
         io_free(&m->x->host, rgb);
         l->there[j] = !code;
         if (!code)
@@ -429,7 +448,7 @@ int list_classify(image_list *l, maker *m, saeuron_error *err)
     size_t jobs[AT_ONCE], count = 0;
     int    code = rgb ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %d images", AT_ONCE);
     for (size_t j = 0; j < n && !code; j++) {
-        if (l->wanted[j] && l->there[j] && (code = load_image(l, m, j, &one, err)) == SAEURON_OK) {
+        if (l->wanted[j] && l->there[j] && (code = list_load(l, m, j, &one, err)) == SAEURON_OK) {
             memcpy(rgb + count * pixels, one, pixels);
             io_free(&m->x->host, one);
             jobs[count++] = j;
@@ -441,6 +460,24 @@ int list_classify(image_list *l, maker *m, saeuron_error *err)
     }
     io_free(&m->x->host, rgb);
     return code;
+}
+
+int maker_judge(const maker *m, const unsigned char *rgb, prediction *made, saeuron_error *err)
+{
+    const size_t one = 0;
+    image_list alone = { .made = made };
+    return judge(&alone, m, rgb, &one, 1, err);
+}
+
+int maker_draw(maker *m, const char *prompt, uint64_t seed, uint64_t noise_index, saeuron_error *err)
+{
+    saeuron_generate_options g = m->options;
+    g.prompts = &prompt;
+    g.count = 1;
+    g.seed = seed;
+    g.noise_index = noise_index;
+    g.negative_prompt_embeds = m->negative;
+    return saeuron_generate(m->x, &g, m->rgb, err);
 }
 
 /* ---- drawing a list ---- */

@@ -47,6 +47,14 @@ int  maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classif
                 const saeuron_generate_options *options, saeuron_error *err);
 void maker_close(maker *m);
 
+/* One picture beside the lists: drawn into m->rgb, from elements [noise_index * C h w, ...) of
+ * torch.randn(seed) as a list's image is from its place; both judges' answers to it; the texts of its file
+ * (picture_free). What is forgotten is what the context forgets. */
+int  maker_draw(maker *m, const char *prompt, uint64_t seed, uint64_t noise_index, saeuron_error *err);
+int  maker_judge(const maker *m, const unsigned char *rgb, prediction *made, saeuron_error *err);
+int  maker_describe(const maker *m, picture *said, const char *prompt, uint64_t seed, uint64_t noise_index,
+                    saeuron_error *err);
+
 /* The images of what is forgotten: one concept, several together, or none. A job is an image's number: that
  * of its seed * entries + place. */
 typedef struct image_list {
@@ -76,6 +84,9 @@ int  list_check(image_list *l, maker *m, saeuron_error *err);
 /* Draws the wanted images that are not there and that `mine` [jobs] (NULL: all) holds, in batches. Saves
  * them; or, where none is kept, judges them at once. */
 int  list_draw(image_list *l, maker *m, const bool *mine, tally *s, saeuron_error *err);
+/* The pixels [H,W,3] of the image of a job that is there, for io_free; its file must say that it was made as
+ * this run would make it. */
+int  list_load(const image_list *l, const maker *m, size_t job, unsigned char **rgb, saeuron_error *err);
 /* Judges all that are there. */
 int  list_classify(image_list *l, maker *m, saeuron_error *err);
 /* What is counted for l in a domain over what l wants, by the answers to the images in made: l itself, or
@@ -90,5 +101,7 @@ void answer(prediction *out, int d, const float *logits, float *scratch, size_t 
 
 /* The seed that the metadata of the statistics in use name; false when there is none. */
 bool statistics_seed(const saeuron_context *x, uint64_t *seed);
+/* An error where that is a test seed of a protocol that wants them apart, unless the overlap is allowed. */
+int  refuse_overlap(const saeuron_context *x, const protocol *p, bool overlap, saeuron_error *err);
 
 #endif

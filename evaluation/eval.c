@@ -119,22 +119,6 @@ static void close_run(run *r)
         maker_close(&r->m);
 }
 
-/* AUDIT A22: the released statistics and the released test share seed 188, so that some test images start
- * from noise that the statistics have seen. A protocol that wants them disjoint refuses. */
-static int check_seeds(const run *r, saeuron_error *err)
-{
-    const protocol *p = r->o->p;
-    uint64_t seed;
-    if (!p->disjoint || r->o->overlap || !statistics_seed(r->m.x, &seed))
-        return SAEURON_OK;
-    for (size_t i = 0; i < p->seeds; i++)
-        if (p->seed[i] == seed)
-            return fail(err, SAEURON_EUSAGE, "the statistics were made with seed %" PRIu64 ", which is a "
-                        "test seed of protocol %s: make them with another, name other seeds, or allow the "
-                        "overlap", seed, p->name);
-    return SAEURON_OK;
-}
-
 /* How many images the run (mine: this shard of it) wants; *there: how many of them are there. */
 static size_t count_images(const run *r, bool mine, size_t *there)
 {
@@ -156,7 +140,7 @@ static int check_lists(run *r, saeuron_error *err)
     for (size_t i = 0; i < r->lists && !code; i++) {
         code = list_enter(&r->list[i], &r->m, &r->o->how, err);
         if (!code && i)
-            code = check_seeds(r, err);
+            code = refuse_overlap(r->m.x, r->o->p, r->o->overlap, err);
         if (!code)
             code = list_check(&r->list[i], &r->m, err);
     }

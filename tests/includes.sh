@@ -1,15 +1,15 @@
 #!/bin/sh
 # includes.sh: prints every include that climbs, and every circle of headers; fails if there is one.
 #
-#   level  0 saeuron_host.h   1 arithmetic/   2 files/   3 layers/   4 the root   5 training/, evaluation/, gradients/   7 program/
+#   level  0 saeuron_host.h   1 arithmetic/   2 files/   3 layers/   4 the root   5 training/, evaluation/, gradients/   6 rivals/   7 program/
 #
 # A file includes its own room and rooms of a smaller number, nothing else; rooms of one number do not see each other. Inside the rooms
 # in ORDER a file includes only what stands before it. Not here: what the C library is asked for (.ci/run, c99-only).
 cd "$(dirname "$0")/.." || exit 1
-files=$(ls ./*.[ch] arithmetic/*.[ch] files/*.[ch] layers/*.[ch] training/*.[ch] evaluation/*.[ch] gradients/*.[ch] program/*.[ch] | sed 's|^\./||')
+files=$(ls ./*.[ch] arithmetic/*.[ch] files/*.[ch] layers/*.[ch] training/*.[ch] evaluation/*.[ch] gradients/*.[ch] rivals/*.[ch] program/*.[ch] | sed 's|^\./||')
 awk -F'"' '
 BEGIN {
-    split("arithmetic 1 files 2 layers 3 . 4 training 5 evaluation 5 gradients 5 program 7", level, " ")
+    split("arithmetic 1 files 2 layers 3 . 4 training 5 evaluation 5 gradients 5 rivals 6 program 7", level, " ")
     for (i = 1; level[i] != ""; i += 2) L[level[i]] = level[i + 1]
     order = "arithmetic/threads arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/order " \
             "arithmetic/reference arithmetic/kernels arithmetic/nn " \

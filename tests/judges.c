@@ -129,14 +129,20 @@ static int count_calls(void *user, const char *stage, size_t done, size_t total)
 
 void bench_open(bench *b, const char *named, int threads)
 {
-    saeuron_error e = { 0 };
     judges_prepare();
+    bench_open_at(b, "model", named, threads);
+}
+
+void bench_open_at(bench *b, const char *model, const char *named, int threads)
+{
+    saeuron_error e = { 0 };
+    char dir[64];
     memset(b, 0, sizeof *b);
     b->host = (saeuron_host){ .user = &b->stop, .progress = count_calls, .threads = threads };
-    CHECK(saeuron_open(&b->x, &b->host, judges_at("model"), &e) == SAEURON_OK, "%s", e.text);
+    CHECK(saeuron_open(&b->x, &b->host, judges_at(model), &e) == SAEURON_OK, "%s", e.text);
     for (int d = 0; d < DOMAINS; d++) {
-        const char *dir = judges_at(d == STYLE ? "model/classifier/style" : "model/classifier/object");
-        CHECK(saeuron_classifier_open(&b->k[d], &b->host, dir, &e) == SAEURON_OK, "%s", e.text);
+        snprintf(dir, sizeof dir, "%s/classifier/%s", model, domain_names[d]);
+        CHECK(saeuron_classifier_open(&b->k[d], &b->host, judges_at(dir), &e) == SAEURON_OK, "%s", e.text);
     }
     CHECK(protocol_open(&b->p, b->x, b->k, named, &e) == SAEURON_OK, "%s", e.text);
 }

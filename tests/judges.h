@@ -53,6 +53,7 @@ typedef struct bench {
     bool concept[DOMAINS][LABELS];
 } bench;
 void bench_open(bench *b, const char *named, int threads); /* named: the protocol */
+void bench_open_at(bench *b, const char *model, const char *named, int threads); /* of another folder */
 void bench_close(bench *b);
 
 #endif

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 
-ROOMS = ["arithmetic/", "files/", "layers/", "", "training/", "evaluation/", "gradients/", "program/"]  # from below
+ROOMS = ["arithmetic/", "files/", "layers/", "", "training/", "evaluation/", "gradients/", "rivals/", "program/"]  # from below
 ALONE = 2  # the suites of so many of them test nothing of the rooms above
 SKIPPED = ["files/unicode.c", "program/bench.c"]
 # No output depends on how much room an array has beyond what is used, nor on when threads are worth waking.

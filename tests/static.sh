@@ -35,7 +35,7 @@ cat > "$work/fail.h" << 'END'
 #define fail(err, code, ...) (fail(err, code, __VA_ARGS__), (code))
 END
 
-files=$(ls ./*.c arithmetic/*.c files/*.c layers/*.c training/*.c evaluation/*.c gradients/*.c program/*.c | sed 's|^\./||')
+files=$(ls ./*.c arithmetic/*.c files/*.c layers/*.c training/*.c evaluation/*.c gradients/*.c rivals/*.c program/*.c | sed 's|^\./||')
 HAVE=$(gcc -dumpmachine | sed -n 's/^x86_64.*/-DNN_HAVE_SSE2 -DNN_HAVE_AVX2 -DNN_HAVE_AVX512/p')
 export HAVE work
 
