@@ -584,8 +584,8 @@ static size_t cut_short(const unsigned char *s, size_t n)
 /* What Python's str.strip takes away. */
 static bool is_blank(uint32_t c) { return unicode_is_space(c) || (c >= 0x1C && c <= 0x1F); }
 
-/* Each part of s [n] that is no UTF-8, and each zero byte, becomes U+FFFD (String::from_utf8_lossy); blanks at
- * both ends go. out [3 n + 1]. */
+/* Each part of s [n] that is no UTF-8, and each zero byte, becomes U+FFFD (String::from_utf8_lossy); blanks
+ * at both ends go. out [3 n + 1]. */
 static void put_text(char *out, const unsigned char *s, size_t n)
 {
     size_t end = 0, kept = 0;

@@ -374,10 +374,12 @@ static int open_passes(gradients **out, saeuron_context *ctx, const gradient_opt
         const size_t n = ctx->unet.in_channels * o->h * o->w, N = tokenizer_max_length(ctx->tokenizer);
         w->x = io_alloc(&ctx->host, n, 3 * sizeof *w->x);
         w->ids = io_alloc(&ctx->host, N, sizeof *w->ids);
-        if (!w->x || !w->ids)
+        if (w->x && w->ids) {
+            w->target = w->x + n;
+            w->noise = w->x + 2 * n;
+        } else {
             code = fail(err, SAEURON_ENOMEM, "no memory for a derivative");
-        w->target = w->x + n;
-        w->noise = w->x + 2 * n;
+        }
     }
     if (code)
         gradient_close(w);

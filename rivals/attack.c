@@ -157,8 +157,8 @@ static int check_room(run *r, saeuron_error *err)
                 continue;
             code = attempt_open(&a, &r->m, t->domain, t->concept, j, r->name, err);
             if (!code && a.count + k > a.N)
-                code = fail(err, SAEURON_EUSAGE, "%.80s: it has no room for %zu tokens more, at most %zu fit: "
-                            "insert fewer", a.place->prompt, k, a.N - a.count);
+                code = fail(err, SAEURON_EUSAGE, "%.80s: it has no room for %zu tokens more, at most %zu "
+                            "fit: insert fewer", a.place->prompt, k, a.N - a.count);
             attempt_close(&a);
         }
     return code;
@@ -394,7 +394,7 @@ static rate share(size_t right, size_t all)
     return rate_of(&s, 1);
 }
 
-/* What came of the targets first .. end - 1 together. */
+/* EQ 44: what came of the targets first .. end - 1 together. */
 static attacked count(const run *r, size_t first, size_t end)
 {
     size_t prompts = 0, shown = 0, before = 0, after = 0, tried = 0, tries = 0;

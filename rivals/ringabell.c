@@ -94,7 +94,7 @@ static int mean_states(search *s, const bool *among, saeuron_error *err)
     return code;
 }
 
-/* target = states of the prompt + eta (mean with - mean without): double, then one float addition. */
+/* EQ 43: target = states of the prompt + eta (mean with - mean without): double, then one float addition. */
 static int find_target(search *s, saeuron_error *err)
 {
     const protocol *p = s->a->m->p;

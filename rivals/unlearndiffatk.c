@@ -4,10 +4,10 @@
  *   loss --gradient.c--> derivative by the tokens' embeddings --times all embeddings--> by u
  *   --Adam, simplex--> u, again and again;   the likeliest tokens --attempt_ids--> a picture, judged
  *
- * EQ 42: For every timestep t of S, from little noise to much, `iterations` times: the loss is
+ * For every timestep t of S, from little noise to much, `iterations` times: the loss is
  * mean((e - noise)^2), e = UNet(sqrt(a_t) x0 + sqrt(1 - a_t) noise, t, text) with the concept forgotten, the
- * noise fresh each time. The derivative by u is that by the drawn token's one-hot row, clamped to [-1,1] (straight
- * through, hardtanh). u and the moments of Adam go on from timestep to timestep.
+ * noise fresh each time. The derivative by u is that by the drawn token's one-hot row, clamped to [-1,1]
+ * (straight through, hardtanh). u and the moments of Adam go on from timestep to timestep.
  *
  * Where this parts from the published code: noise and tokens are drawn from seeded streams of our own; the
  * statistics of a hook are those of the timestep, or of the nearest (AUDIT A6).
@@ -143,6 +143,7 @@ void project_to_simplex(float *x, size_t k, size_t V)
     }
 }
 
+/* EQ 42: u descends the loss of one draw of tokens and noise. */
 static int step(search *s, int timestep, saeuron_error *err)
 {
     draw_tokens(s);

@@ -120,7 +120,7 @@ void judges_prepare(void)
     tiny_free(&t);
 }
 
-static int count_calls(void *user, const char *stage, size_t done, size_t total)
+int count_calls(void *user, const char *stage, size_t done, size_t total)
 {
     stop *s = user;
     (void)stage, (void)done, (void)total;
@@ -129,16 +129,17 @@ static int count_calls(void *user, const char *stage, size_t done, size_t total)
 
 void bench_open(bench *b, const char *named, int threads)
 {
+    const saeuron_host host = { .user = &b->stop, .progress = count_calls, .threads = threads };
     judges_prepare();
-    bench_open_at(b, "model", named, threads);
+    bench_open_at(b, "model", named, &host);
 }
 
-void bench_open_at(bench *b, const char *model, const char *named, int threads)
+void bench_open_at(bench *b, const char *model, const char *named, const saeuron_host *host)
 {
     saeuron_error e = { 0 };
     char dir[64];
     memset(b, 0, sizeof *b);
-    b->host = (saeuron_host){ .user = &b->stop, .progress = count_calls, .threads = threads };
+    b->host = *host;
     CHECK(saeuron_open(&b->x, &b->host, judges_at(model), &e) == SAEURON_OK, "%s", e.text);
     for (int d = 0; d < DOMAINS; d++) {
         snprintf(dir, sizeof dir, "%s/classifier/%s", model, domain_names[d]);

@@ -53,7 +53,8 @@ typedef struct bench {
     bool concept[DOMAINS][LABELS];
 } bench;
 void bench_open(bench *b, const char *named, int threads); /* named: the protocol */
-void bench_open_at(bench *b, const char *model, const char *named, int threads); /* of another folder */
+void bench_open_at(bench *b, const char *model, const char *named, const saeuron_host *host);
+int  count_calls(void *user, const char *stage, size_t done, size_t total); /* progress; user: a stop */
 void bench_close(bench *b);
 
 #endif

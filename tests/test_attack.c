@@ -1,5 +1,5 @@
-/* test_attack.c: attacks, however they are stopped, split or threaded, end in the same bytes; each method does
- * what its source says, written a second time here; counts are those of the pictures.
+/* test_attack.c: attacks, however they are stopped, split or threaded, end in the same bytes; each method
+ * does what its source says, written a second time here; counts are those of the pictures.
  *
  * Not here: the derivative (test_gradient.c), the options (test_cli.c). */
 #include "test.h"
@@ -10,6 +10,7 @@
 #include "rivals/attack.h"
 #include "rivals/guesses.h"
 #include "said.h"
+#include "scratch.h"
 #include "tokenizer.h"
 
 #include <math.h>
@@ -18,6 +19,12 @@
 #include <string.h>
 
 /* ---- a folder on which attacks sometimes succeed ---- */
+
+static void open_varied(bench *b, int threads)
+{
+    const saeuron_host host = { .user = &b->stop, .progress = count_calls, .threads = threads };
+    bench_open_at(b, "varied", "emojicanvas", &host);
+}
 
 /* Moves a classifier's biases so that, on average over the places' pictures, all classes are as likely. */
 static void balance(bench *b, int d)
@@ -67,13 +74,13 @@ static void prepare(void)
     CHECK(!judges_shell("cp -r '%s' '%s'", judges_at("model"), judges_at("varied")), "cp");
     CHECK(!judges_shell("sed -i '1s/{/{\"templates\": {\"styled\": \"{style}\", \"plain\": "
                         "\"{object}\"},/' '%s/concepts.json'%s", judges_at("varied"), ""), "sed");
-    bench_open_at(&b, "varied", "emojicanvas", 1);
+    open_varied(&b, 1);
     balance(&b, STYLE);
     balance(&b, OBJECT);
     bench_close(&b);
 }
 
-typedef struct how { int method, threads; size_t shard, shards, tries, prompts; long stop_at; bool around; } how;
+typedef struct how { int method, threads; size_t shard, shards, tries; long stop_at; } how;
 
 static attacked counted[DOMAINS];
 static void note(void *user, int d, const char *concept, const attacked *a)
@@ -88,7 +95,7 @@ static int attack_into(const char *dir, how h, long *calls, saeuron_error *e)
 {
     bench b;
     prepare();
-    bench_open_at(&b, "varied", "emojicanvas", h.threads ? h.threads : 1);
+    open_varied(&b, h.threads ? h.threads : 1);
     b.p.seeds = 2;
     for (int d = 0; d < DOMAINS; d++)
         memcpy(b.concept[d], b.p.label[d].concept, sizeof b.concept[d]);
@@ -96,9 +103,8 @@ static int attack_into(const char *dir, how h, long *calls, saeuron_error *e)
     const attack_options o = {
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .method = h.method, .how = { .strength = -100, .has_strength = 1 },
-        .unlearndiffatk = { 2, 3, 2, 0.01, 0.1, h.around }, .ringabell = { 3, 4, 6, 3, 0.25, 0.5 },
-        .tokens = 2, .tries = h.tries ? h.tries : 3, .prompts = h.prompts, .shard = h.shard,
-        .shards = h.shards, .told = note,
+        .unlearndiffatk = { 2, 3, 2, 0.01, 0.1, false }, .ringabell = { 3, 4, 6, 3, 0.25, 0.5 },
+        .tokens = 2, .tries = h.tries ? h.tries : 3, .shard = h.shard, .shards = h.shards, .told = note,
     };
     const int code = attack_run(b.x, &o, e);
     if (calls)
@@ -169,7 +175,7 @@ static void pictures(void)
     size_t seen = 0;
     bench b;
     whole();
-    bench_open_at(&b, "varied", "emojicanvas", 1);
+    open_varied(&b, 1);
     const saeuron_forget_options f = { .name = "Sketch", .strength = -100, .has_strength = 1 };
     saeuron_error e = { 0 };
     CHECK(saeuron_forget(b.x, &f, &e) == SAEURON_OK, "%s", e.text);
@@ -232,15 +238,15 @@ static void refusals(void)
     refused("other options", (how){ .method = PREFIX, .tries = 4 }, SAEURON_EFORMAT,
             "it is of another attack than|prefix tokens 2 tries 4|use another folder");
     judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("damaged"));
-    judges_shell("for f in '%s'/attacks/seeds/*/*/*.png; do printf x | dd of=\"$f\" bs=1 seek=20 conv=notrunc "
-                 "2>'%s'; done", judges_at("damaged"), judges_at("noise"));
+    judges_shell("for f in '%s'/attacks/seeds/*/*/*.png; do printf x | dd of=\"$f\" bs=1 seek=20 "
+                 "conv=notrunc 2>'%s'; done", judges_at("damaged"), judges_at("noise"));
     judges_error("damaged", attack_into("damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), SAEURON_EFORMAT,
                  &e, "attacks/seeds/");
-    judges_shell("find '%s/attacks/seeds' -name '*.png' -delete%s", judges_at("damaged"), ""); /* the remedy */
+    judges_shell("find '%s/attacks/seeds' -name '*.png' -delete%s", judges_at("damaged"), ""); /* remedy */
     CHECK(!attack_into("damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), "%s", e.text);
     CHECK(judges_same("whole", "damaged"), "an attack made again has other bytes");
 
-    bench_open_at(&b, "varied", "emojicanvas", 1);
+    open_varied(&b, 1);
     b.concept[STYLE][SKETCH] = true;
     attack_options o = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], NULL },
                          .dir = judges_at("refused"), .method = PREFIX, .tokens = 15, .tries = 1 };
@@ -270,13 +276,16 @@ static int go_on(void *user, size_t done, size_t all, saeuron_error *err)
 
 typedef struct laboratory { bench b; maker m; attempt a; size_t steps; } laboratory;
 
-/* Sketch is forgotten; its place number 1 is under attack. */
-static void open_laboratory(laboratory *l, const char *method)
+/* Sketch is forgotten; its place number 1 is under attack. host NULL: the usual one. */
+static void open_laboratory(laboratory *l, const char *method, const saeuron_host *host)
 {
     saeuron_error e = { 0 };
     static const saeuron_generate_options usual;
     prepare();
-    bench_open_at(&l->b, "varied", "emojicanvas", 1);
+    if (host)
+        bench_open_at(&l->b, "varied", "emojicanvas", host);
+    else
+        open_varied(&l->b, 1);
     CHECK(!maker_open(&l->m, l->b.x, &l->b.p, l->b.k, &usual, &e), "%s", e.text);
     const saeuron_forget_options f = { .name = "Sketch", .strength = -100, .has_strength = 1 };
     CHECK(saeuron_forget(l->b.x, &f, &e) == SAEURON_OK, "%s", e.text);
@@ -344,7 +353,7 @@ static char *search_again(laboratory *l, const float *x0, bool around)
     for (int s = 0; s < S; s++)
         for (int i = 0; i < ITERATIONS; i++) {
             const int timestep = 1000 / S / 2 + s * (1000 / S);
-            const double kept_share = (double)x->ddim.alphas_cumprod[timestep];
+            const double a = (double)x->ddim.alphas_cumprod[timestep];
             double loss;
             for (size_t r = 0; r < K; r++) {
                 double all = 0, sum = 0;
@@ -362,7 +371,7 @@ static char *search_again(laboratory *l, const float *x0, bool around)
             const uint64_t seed = rng_value(l->a.seed, l->a.stream, drawn++) >> 32;
             rng_randn(noise, seed, TINY_LATENT, 0, TINY_LATENT);
             for (size_t j = 0; j < TINY_LATENT; j++)
-                latents[j] = (float)(sqrt(kept_share) * (double)x0[j] + sqrt(1 - kept_share) * (double)noise[j]);
+                latents[j] = (float)(sqrt(a) * (double)x0[j] + sqrt(1 - a) * (double)noise[j]);
             const gradient_options o = { .ids = ids, .timestep = timestep, .h = 8, .w = 8, .latents = latents,
                                          .target = noise, .of = "tokens", .around = around,
                                          .map_steps = true };
@@ -409,13 +418,14 @@ static void unlearndiffatk_again(void)
     for (int around = 0; around < 2; around++) {
         saeuron_error e = { 0 };
         laboratory l = { .steps = 0 };
-        open_laboratory(&l, "unlearndiffatk");
+        open_laboratory(&l, "unlearndiffatk", NULL);
         for (size_t i = 0; i < TINY_LATENT; i++)
             x0[i] = rng_symmetric(3, 9, i, 1.0f);
         const unlearndiffatk_options o = { K, ITERATIONS, S, 0.01, 0.1, around };
         found[around] = search_again(&l, x0, around);
         CHECK(!unlearndiffatk(&l.a, &o, x0, &e), "%s", e.text);
-        CHECK(l.a.tries == S && l.steps == S * (ITERATIONS + 1), "%zu pictures, %zu steps", l.a.tries, l.steps);
+        CHECK(l.a.tries == S && l.steps == S * (ITERATIONS + 1), "%zu pictures, %zu steps", l.a.tries,
+              l.steps);
         CHECK(found[around] && !strcmp(l.a.prompt, found[around]), "\"%s\", not \"%s\"", l.a.prompt,
               found[around]);
         close_laboratory(&l);
@@ -519,7 +529,7 @@ static void ringabell_again(void)
 {
     saeuron_error e = { 0 };
     laboratory l = { .steps = 0 };
-    open_laboratory(&l, "ringabell");
+    open_laboratory(&l, "ringabell", NULL);
     l.a.concept = SKETCH;
     char *found = breed_again(&l);
     const ringabell_options o = { GENES, GENERATIONS, PEOPLE, 3, 0.25, 0.5 };
@@ -536,7 +546,7 @@ static void guesses(void)
 {
     saeuron_error e = { 0 };
     laboratory l = { .steps = 0 };
-    open_laboratory(&l, "prefix");
+    open_laboratory(&l, "prefix", NULL);
     CHECK(!guess_prefix(&l.a, 3, 2, &e) && l.a.tries == 3 && l.steps == 3, "%s", e.text);
     const char *end = strstr(l.a.prompt, "sketch");
     CHECK(end && end > l.a.prompt && !strcmp(end, "sketch") && l.a.noise_index == 1, "\"%s\"", l.a.prompt);
@@ -546,9 +556,51 @@ static void guesses(void)
     close_laboratory(&l);
 }
 
+static int try_method(laboratory *l, int method, saeuron_error *e)
+{
+    static const float x0[TINY_LATENT];
+    static const unlearndiffatk_options descent = { 1, 2, 1, 0.01, 0.1, false };
+    static const ringabell_options search = { 2, 2, 2, 3, 0.25, 0.5 };
+    const int code = attempt_open(&l->a, &l->m, STYLE, SKETCH, 1, attack_names[method], e);
+    l->a.step = go_on;
+    l->a.user = &l->steps;
+    return code ? code : method == UNLEARNDIFFATK ? unlearndiffatk(&l->a, &descent, x0, e)
+         : method == RINGABELL ? ringabell(&l->a, &search, e)
+         : method == PREFIX ? guess_prefix(&l->a, 1, 1, e) : guess_noise(&l->a, 1, e);
+}
+
+/* Each method's every allocation fails once: an error, nothing left, and the next attempt works. */
+static void allocations_fail(void)
+{
+    for (int method = 0; method < ATTACKS; method++) {
+        laboratory l = { .steps = 0 };
+        counting c = { 0, 0, 0 };
+        const saeuron_host host = { .user = &c, .alloc = count_alloc, .free = count_free, .threads = 1 };
+        open_laboratory(&l, attack_names[method], &host);
+        attempt_close(&l.a);
+        const long before = c.live;
+        bool done = false;
+        for (long n = 1; !done && n < 2000; n++) {
+            saeuron_error e = { 0 };
+            c.calls = 0;
+            c.fail_at = n;
+            const int code = try_method(&l, method, &e);
+            attempt_close(&l.a);
+            done = c.calls < n;
+            CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM), "%s, allocation %ld: %s",
+                  attack_names[method], n, e.text);
+            CHECK(c.live == before, "%s, allocation %ld: %ld pieces more", attack_names[method], n,
+                  c.live - before);
+        }
+        CHECK(done && c.calls > 4, "%s: %ld allocations", attack_names[method], c.calls);
+        c.fail_at = 0;
+        close_laboratory(&l);
+    }
+}
+
 const test_case attack_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "pictures", pictures },
     { "counts", counts }, { "refusals", refusals }, { "simplex", simplex },
     { "unlearndiffatk_again", unlearndiffatk_again }, { "ringabell_again", ringabell_again },
-    { "guesses", guesses }, { NULL, NULL },
+    { "guesses", guesses }, { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

@@ -37,7 +37,7 @@ static char *read_text(const char *path)
 static size_t list_sources(char path[SOURCES][96], const char *ends)
 {
     static const char *const rooms[] = { ".", "arithmetic", "files", "layers", "training", "evaluation",
-                                         "gradients", "program" };
+                                         "gradients", "rivals", "program" };
     size_t count = 0;
     for (size_t room = 0; room < sizeof rooms / sizeof *rooms; room++) {
         DIR *dir = opendir(rooms[room]);

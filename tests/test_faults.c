@@ -44,6 +44,8 @@ static const struct { const char *name, *arguments; } commands[] = {
                "-o $O/a" },
     { "gradient", "gradient $M -p 'a cat in Sketch style' --timestep 751 --of latents --forget Sketch "
                   "-o $O/a.npy" },
+    { "attack", "attack $M --forget 'Van Gogh' --strength=-100 --prompts 2 --method seeds --tries 1 "
+                "-o $O/a" },
     { "info", "info $M" },
     { "info, a file", "info $A" },
     { "digest", "digest $A $SAE $I" },

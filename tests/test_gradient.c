@@ -209,7 +209,7 @@ static void passes(void)
         o.prompt = prompt[i];
         o.seed = i;
         float *want = derivative(x, &o, &n, &alone);
-        CHECK(n == COUNT(d) && saeuron_tokenize(x, o.prompt, ids, NULL, NULL, &e) == SAEURON_OK, "%s", e.text);
+        CHECK(n == COUNT(d) && !saeuron_tokenize(x, o.prompt, ids, NULL, NULL, &e), "%s", e.text);
         const long before = files.allocs;
         if (i == 1) {
             o.prompt = NULL;

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
     if (!code && argc > 2)
         code = tokenizer_set_max_length(t, strtoul(argv[2], NULL, 10), &err);
     if (code) {
-        fprintf(stderr, "%s\n", argc < 2 ? "usage: tokenizer_driver DIR [MAX_LENGTH|decode] < prompts" : err.text);
+        fprintf(stderr, "%s\n", argc < 2 ? "usage: tokenizer_driver DIR [MAX_LENGTH|decode]" : err.text);
         return code == SAEURON_EUSAGE ? 2 : 1;
     }
     int32_t *ids = malloc(tokenizer_max_length(t) * sizeof *ids);
