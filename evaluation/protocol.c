@@ -86,6 +86,14 @@ uint32_t label_find(const labels *l, const char *name)
     return NO_LABEL;
 }
 
+void concept_text(char out[128], int domain, const char *name)
+{
+    snprintf(out, 128, "%.100s%s", name, domain == STYLE ? " style" : "");
+    for (char *at = out; *at; at++)
+        if (*at == '_')
+            *at = ' ';
+}
+
 /* n bytes of the pool; NULL would be a bug, since the pool is measured first. */
 static char *pool_take(protocol *p, size_t n)
 {

@@ -75,6 +75,8 @@ void protocol_close(protocol *p);
 void protocol_print(const protocol *p, text_out *out);
 /* What a metric counts, in words, for eval.json. */
 void rule_print(const protocol *p, int domain, int metric, text_out *out);
+/* A concept's name as a text by itself: "Ink Art style", "Cats". */
+void concept_text(char out[128], int domain, const char *name);
 /* The class of this name, or NO_LABEL. */
 uint32_t label_find(const labels *l, const char *name);
 /* The weight of an image in a rule of the domain, when f is forgotten; 0: it does not count. What is asked of

@@ -17,7 +17,7 @@
 static const command *const commands[] = {
     &command_generate, &command_tokenize, &command_encode, &command_select, &command_collect, &command_train,
     &command_measure, &command_stats, &command_merge, &command_eval, &command_sweep, &command_attack,
-    &command_gradient, &command_info, &command_digest, &command_selftest, &command_bench,
+    &command_rival, &command_gradient, &command_info, &command_digest, &command_selftest, &command_bench,
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 

@@ -42,8 +42,8 @@ typedef struct command {
 /* The commands, each in the file that it is named after or that names it in its first line. */
 extern const command command_generate, command_tokenize, command_encode, command_select, command_collect,
                      command_train, command_measure, command_stats, command_merge, command_eval,
-                     command_sweep, command_attack, command_gradient, command_info, command_digest,
-                     command_selftest, command_bench;
+                     command_sweep, command_attack, command_rival, command_gradient, command_info,
+                     command_digest, command_selftest, command_bench;
 
 /* Reads what follows "saeuron COMMAND" into the command's variables; the last of an option given twice. */
 int  parse(const command *c, int argc, char **argv, saeuron_error *err);
