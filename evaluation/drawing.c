@@ -56,7 +56,9 @@ int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifi
 {
     const char *negative = options->negative_prompt;
     int code;
-    *m = (maker){ .x = x, .p = p, .k = k, .options = *options, .digest = saeuron_model_digest(x) };
+    *m = (maker){ .model = x, .x = x, .p = p, .k = k, .options = *options,
+                  .digest = saeuron_model_digest(x), .without = { .host = &x->host } };
+    m->drawn_by = m->digest;
     m->options.noise_index = 0;
     if ((code = saeuron_image_size(x, options, &m->W, &m->H, err)) != SAEURON_OK)
         return code;
@@ -78,11 +80,23 @@ int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifi
     return code;
 }
 
+/* What was encoded so far is dropped: another text encoder, another negative prompt. */
+static void drop_embeds(maker *m)
+{
+    for (size_t i = 0; m->embeds && i < m->p->entries; i++) {
+        io_free(&m->model->host, m->embeds[i]);
+        m->embeds[i] = NULL;
+    }
+}
+
 void maker_close(maker *m)
 {
-    const saeuron_host *host = &m->x->host;
-    for (size_t i = 0; m->embeds && i < m->p->entries; i++)
-        io_free(host, m->embeds[i]);
+    const saeuron_host *host = &m->model->host;
+    if (m->x != m->model)
+        saeuron_close(m->x);
+    m->x = m->model;
+    text_free(&m->without);
+    drop_embeds(m);
     io_free(host, m->embeds);
     io_free(host, m->negative);
     io_free(host, m->batch_embeds);
@@ -98,10 +112,10 @@ static int embed(maker *m, size_t place, const float **states, saeuron_error *er
     float **at = &m->embeds[place];
     int     code = SAEURON_OK;
     if (!*at) {
-        if (!(*at = io_alloc(&m->x->host, m->text, sizeof **at)))
+        if (!(*at = io_alloc(&m->model->host, m->text, sizeof **at)))
             return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
         if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
-            io_free(&m->x->host, *at);
+            io_free(&m->model->host, *at);
             *at = NULL;
         }
     }
@@ -143,7 +157,7 @@ int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t s
     g.count = 1;
     g.seed = seed;
     g.noise_index = noise_index;
-    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->digest, "", err);
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, "", err);
 }
 
 /* What the file of an image must say of it. */
@@ -249,19 +263,63 @@ static void name_pair(image_list *l, const saeuron_context *x)
             *at = '_';
 }
 
-int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
+/* Opens the rival RIVALS/NAME of the list, or goes back to the model where it forgets nothing. */
+static int enter_rival(const image_list *l, maker *m, saeuron_error *err)
 {
-    saeuron_forget_options   f = { 0 };
-    saeuron_generate_options g = m->options;
-    picture said;
-    size_t  work, weights;
-    char    hook[96];
-    int     code = SAEURON_OK;
-    rest_hooks(m->x);
+    const bool forgets = forgotten_any(&l->what, STYLE) || forgotten_any(&l->what, OBJECT);
+    saeuron_context *x = m->model;
+    char   path[1024];
+    size_t W = 0, H = 0;
+    int    code = SAEURON_OK;
+    if (m->x != m->model)
+        saeuron_close(m->x);
+    m->x = m->model;
+    m->drawn_by = m->digest;
+    if (forgets && !io_join(path, sizeof path, m->by.rivals, l->name))
+        code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", m->by.rivals);
+    if (!code && forgets)
+        code = saeuron_open(&x, &m->model->host, path, err);
+    if (code)
+        return code;
+    m->x = x;
+    if (saeuron_image_size(x, &m->options, &W, &H, NULL) || W != m->W || H != m->H ||
+        x->unet.in_channels != m->model->unet.in_channels ||
+        saeuron_text_length(x) * saeuron_text_width(x) != m->text)
+        return fail(err, SAEURON_EFORMAT, "%s: is not of the model in %.300s: its texts or latents have "
+                    "other sizes", path, m->model->dir);
+    m->drawn_by = forgets ? saeuron_model_digest(x) : m->digest;
+    drop_embeds(m);
+    return saeuron_encode_text(x, m->options.negative_prompt ? m->options.negative_prompt : "", m->negative,
+                               err);
+}
+
+/* The names of what the list forgets become the negative prompt; "" where it forgets nothing. */
+static int enter_negative(const image_list *l, maker *m, saeuron_error *err)
+{
+    char text[128];
+    text_free(&m->without);
+    text_add(&m->without, "%s", "");
+    for (int d = 0; d < DOMAINS; d++)
+        for (uint32_t c = 0; c < m->p->label[d].count; c++)
+            if (l->what.has[d][c]) {
+                concept_text(text, d, m->p->label[d].name[c]);
+                text_add(&m->without, "%s%s", m->without.n ? ", " : "", text);
+            }
+    if (m->without.failed)
+        return fail(err, SAEURON_ENOMEM, "no memory for a negative prompt");
+    m->options.negative_prompt = m->without.at;
+    return saeuron_encode_text(m->x, m->without.at, m->negative, err);
+}
+
+/* Makes the SAEs at the hooks forget. */
+static int enter_forgetting(const image_list *l, maker *m, const saeuron_forget_options *how,
+                            saeuron_error *err)
+{
+    saeuron_forget_options f = { 0 };
+    char hook[96];
+    int  code = SAEURON_OK;
     if (how)
         f = *how;
-    g.prompts = (const char *const *)&m->p->entry[0].prompt;
-    g.count = 1;
     for (int d = 0; d < DOMAINS; d++)
         for (uint32_t c = 0; c < m->p->label[d].count && !code; c++)
             if (l->what.has[d][c]) {
@@ -273,17 +331,53 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
                 else
                     code = saeuron_forget(m->x, &f, err);
             }
-    if (!code)
-        code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */
-    if (code || (code = describe(m, &said, 0, err)) != SAEURON_OK)
+    return code;
+}
+
+const char *means_name(const means *by)
+{
+    const char *name = by->rivals, *slash = name ? strrchr(name, '/') : NULL;
+    return by->negative ? "negative" : slash && slash[1] ? slash + 1 : name;
+}
+
+/* Notes in the list what is forgotten now, and how. */
+static int note_forgetting(image_list *l, const maker *m, saeuron_error *err)
+{
+    const bool forgets = strcmp(l->name, "none") != 0;
+    picture said;
+    const int code = describe(m, &said, 0, err);
+    if (code)
         return code;
     text_free(&l->forget);
-    text_add(&l->forget, "%s", said.forget);
+    if (m->by.rivals && forgets)
+        text_add(&l->forget, "%s model %016" PRIx64, means_name(&m->by), m->drawn_by);
+    else if (m->by.negative && forgets)
+        text_add(&l->forget, "negative prompt %s", m->without.at);
+    else
+        text_add(&l->forget, "%s", said.forget);
     picture_free(&said, m->x);
     if (l->forget.failed)
         return fail(err, SAEURON_ENOMEM, "no memory for what is forgotten");
-    name_pair(l, m->x);
+    if (!means_name(&m->by))
+        name_pair(l, m->x);
+    else
+        snprintf(l->pair, sizeof l->pair, "%.190s", forgets ? means_name(&m->by) : "");
     return SAEURON_OK;
+}
+
+int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err)
+{
+    saeuron_generate_options g = m->options;
+    size_t work, weights;
+    int    code;
+    rest_hooks(m->model);
+    code = m->by.rivals ? enter_rival(l, m, err) : m->by.negative ? enter_negative(l, m, err)
+         : enter_forgetting(l, m, how, err);
+    g.prompts = (const char *const *)&m->p->entry[0].prompt;
+    g.count = 1;
+    if (!code)
+        code = saeuron_memory(m->x, &g, &work, &weights, err); /* refuses what saeuron_generate would */
+    return code ? code : note_forgetting(l, m, err);
 }
 
 bool statistics_seed(const saeuron_context *x, uint64_t *seed)

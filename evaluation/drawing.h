@@ -26,9 +26,15 @@ typedef struct watcher {
 typedef struct tally { const watcher *watch; size_t done, images; } tally;
 void tell_next(const tally *s, size_t now);
 
+/* How a list's concepts are forgotten: by SAEs at hooks; or by another method, whose model it is that lies in
+ * RIVALS/NAME, NAME the list's; or with the concepts' names as the negative prompt. */
+typedef struct means { const char *rivals; bool negative; } means;
+
 /* Draws images from texts encoded once, and judges them. */
 typedef struct maker {
-    saeuron_context *x;
+    saeuron_context *model;         /* the caller's */
+    saeuron_context *x;             /* what draws: the model, or the rival of the list that was entered */
+    means    by;                    /* maker_open sets SAEs at hooks */
     const protocol *p;
     saeuron_classifier *const *k;   /* [DOMAINS] */
     saeuron_generate_options options;   /* steps, guidance, residual, negative prompt, ... of every image */
@@ -38,8 +44,12 @@ typedef struct maker {
     float   *negative, *batch_embeds, *noise;
     unsigned char *rgb;             /* [batch,H,W,3] */
     const char **prompts;
-    uint64_t digest;                /* the model's */
+    uint64_t digest, drawn_by;      /* of the model, of x */
+    text_out without;               /* the negative prompt of the list that was entered, if by.negative */
 } maker;
+
+/* What pictures that are forgotten so lie under: the last part of rivals, "negative"; NULL of SAEs. */
+const char *means_name(const means *by);
 
 /* Keeps x, p, k and what options point to. After an error there is nothing to close, and m->embeds is
  * NULL. */
@@ -76,8 +86,8 @@ void list_close(image_list *l, const protocol *p);
 /* From now on the features by judge d are kept; list_drop_features ends it. */
 int  list_keep_features(image_list *l, const maker *m, int d, saeuron_error *err);
 void list_drop_features(image_list *l, const protocol *p);
-/* Makes the context forget what the list forgets, as `how` says (NULL: forget.json). The functions below are
- * for the list that was entered last. */
+/* Makes m->x forget what the list forgets, as m->by says; by SAEs as `how` says (NULL: forget.json). The
+ * functions below are for the list that was entered last. */
 int  list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeuron_error *err);
 /* Finds the wanted images in the list's folder; those there must be whole and say that they are these. */
 int  list_check(image_list *l, maker *m, saeuron_error *err);

@@ -204,7 +204,7 @@ static int classify_lists(run *r, saeuron_error *err)
 
 /* ---- results ---- */
 
-/* DIR, or DIR/PAIR where the caller names one: "top_4_strength_-0.3", "strength_-1". */
+/* DIR, or DIR/PAIR where the caller names one: "top_4_strength_-0.3", "strength_-1"; or DIR/RIVAL. */
 static int name_results(const run *r, saeuron_error *err)
 {
     const saeuron_forget_options *how = &r->o->how;
@@ -216,6 +216,8 @@ static int name_results(const run *r, saeuron_error *err)
     };
     char   pair[192] = "", number[32];
     size_t n = 0;
+    if (means_name(&r->o->by))
+        n = (size_t)snprintf(pair, sizeof pair, "%.190s", means_name(&r->o->by));
     if (how->has_window)
         n = (size_t)snprintf(pair, sizeof pair, "window_%zu-%zu", how->first_step, how->end_step);
     if (how->has_half)
@@ -469,7 +471,7 @@ static int add_head(const run *r, text_out *t, saeuron_error *err)
 {
     const protocol *p = r->o->p;
     const saeuron_generate_options *g = &r->m.options;
-    const float guidance = g->has_guidance ? (float)g->guidance : r->m.x->default_guidance;
+    const float guidance = g->has_guidance ? (float)g->guidance : r->m.model->default_guidance;
     char  text[32];
     int   code = SAEURON_OK;
     text_add(t, "{\"protocol\": ");
@@ -482,7 +484,7 @@ static int add_head(const run *r, text_out *t, saeuron_error *err)
                  saeuron_classifier_digest(r->o->k[d]));
     io_format_float(text, sizeof text, guidance);
     text_add(t, "}, \"contract\": %d,\n \"steps\": %zu, \"guidance\": %s", saeuron_contract(),
-             g->steps ? g->steps : r->m.x->default_steps, text);
+             g->steps ? g->steps : r->m.model->default_steps, text);
     text_add(t, ", \"size\": \"%zux%zu\", \"seeds\": [", r->m.W, r->m.H);
     for (size_t i = 0; i < p->seeds; i++)
         text_add(t, "%s%" PRIu64, i ? ", " : "", p->seed[i]);
@@ -554,6 +556,7 @@ int eval_run(saeuron_context *x, const eval_options *o, eval_outcome *out, saeur
     run    r = { .o = o, .out = out, .jobs = o->p->seeds * o->p->entries };
     size_t images, there, all;
     int    code = maker_open(&r.m, x, o->p, o->k, &o->sampling, err);
+    r.m.by = o->by;
     out->left = 0;
     if (!code)
         code = name_results(&r, err);

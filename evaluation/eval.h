@@ -11,7 +11,8 @@ typedef struct eval_options {
     saeuron_classifier *k[DOMAINS];
     const char *dir;                /* the folder of images and results */
     saeuron_generate_options sampling;
-    saeuron_forget_options how;     /* name is not used */
+    means    by;
+    saeuron_forget_options how;     /* of SAEs; name is not used */
     const bool *concept[DOMAINS];   /* [labels]: those to forget */
     bool   together;                /* all at once, as one list; else each alone */
     bool   quick;                   /* the first seed alone, and every third place */

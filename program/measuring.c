@@ -13,6 +13,8 @@
 #include <string.h>
 
 static const char *protocol_name, *classifier;
+static means by;
+static int   forgets_by;           /* sae, negative */
 const char *chosen_concepts;
 static int  domain = -1;            /* of "style|object", STYLE and OBJECT; -1: both */
 static bool overlap;
@@ -23,6 +25,10 @@ const option measured_options[] = {
     { "--domain", "style|object", "concepts of this domain only", .choice = &domain },
     { "--classifier", "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)",
       .text = &classifier },
+    { "--rivals", "DIR", "not SAEs: DIR/CONCEPT is the model in which another method has forgotten it",
+      .text = &by.rivals },
+    { "--by", "sae|negative", "what forgets: SAEs at hooks (default), or the concept's name as the negative "
+                              "prompt", .choice = &forgets_by },
     { "--allow-overlap", NULL, "measure although the statistics were made with a test seed (docs/audit.md "
                                "A22)", .flag = &overlap },
     { .group = sampling_options }, { .group = batch_options }, { .group = edit_options },
@@ -92,6 +98,25 @@ static int choose_concepts(measuring *w, saeuron_error *err)
     return SAEURON_OK;
 }
 
+/* What forgets, and that no option of another means is given. */
+static int choose_means(measuring *w, saeuron_error *err)
+{
+    static const char *const of_saes[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
+                                           "--half", "--residual", "--map-steps", "--sae", "--stats", NULL };
+    by.negative = forgets_by == 1;
+    w->by = by;
+    if (by.rivals && !*by.rivals)
+        return fail(err, SAEURON_EUSAGE, "--rivals names no folder");
+    if (by.rivals && given("--by"))
+        return fail(err, SAEURON_EUSAGE, "--rivals and --by exclude each other");
+    if (by.negative && given("--negative"))
+        return fail(err, SAEURON_EUSAGE, "--negative means nothing with --by negative");
+    if (means_name(&by) && first_given(of_saes))
+        return fail(err, SAEURON_EUSAGE, "%s means nothing with %s", first_given(of_saes),
+                    by.rivals ? "--rivals" : "--by negative");
+    return SAEURON_OK;
+}
+
 static int open_classifiers(measuring *w, saeuron_error *err)
 {
     char dir[1024], path[1024];
@@ -130,7 +155,9 @@ static saeuron_generate_options drawn_as(const protocol *p)
 
 int open_measuring(measuring *w, saeuron_error *err)
 {
-    int code = open_model(&w->x, NULL, err);
+    int code = choose_means(w, err);
+    if (!code)
+        code = open_model(&w->x, NULL, err);
     if (!code)
         code = open_classifiers(w, err);
     if (!code)

@@ -3,7 +3,7 @@
 #ifndef SAEURON_MEASURING_H
 #define SAEURON_MEASURING_H
 
-#include "evaluation/protocol.h"
+#include "evaluation/drawing.h"
 #include "program/options.h"
 
 extern const option measured_options[];     /* --protocol, --domain, --classifier, how pictures are drawn */
@@ -18,6 +18,7 @@ typedef struct measuring {
     protocol p;
     bool    concept[DOMAINS][LABELS];
     saeuron_generate_options g;
+    means   by;                     /* --rivals, --by */
     bool    overlap;                /* --allow-overlap */
     bool    open, begun;            /* of p; the table's head is printed */
 } measuring;

@@ -37,8 +37,8 @@ typedef struct run {
     size_t  jobs;                   /* of a list: seeds * entries */
     target *list;
     size_t  targets;
-    char    name[64];               /* "unlearndiffatk", "unlearndiffatk-around" */
-    char    how[256];               /* the method's options, as a picture says them */
+    char    name[80];               /* "unlearndiffatk", "unlearndiffatk-around", "prefix-uce" */
+    char    how[288];               /* the method's options, as a picture says them */
     size_t  done, all;              /* prompts looked at, of how many */
     size_t  others;                 /* prompts of other shards */
     int   (*progress)(void *user, const char *stage, size_t done, size_t total); /* the host's */
@@ -50,8 +50,10 @@ static void name_method(run *r)
 {
     const attack_options *o = r->o;
     char a[32], b[32], c[32];
-    snprintf(r->name, sizeof r->name, "%s%s", attack_names[o->method],
-             o->method == UNLEARNDIFFATK && o->unlearndiffatk.around ? "-around" : "");
+    const char *by = means_name(&o->by);
+    snprintf(r->name, sizeof r->name, "%s%s%s%.40s", attack_names[o->method],
+             o->method == UNLEARNDIFFATK && o->unlearndiffatk.around ? "-around" : "", by ? "-" : "",
+             by ? by : "");
     if (o->method == UNLEARNDIFFATK) {
         io_format_double(a, sizeof a, o->unlearndiffatk.rate);
         io_format_double(b, sizeof b, o->unlearndiffatk.decay);
@@ -206,7 +208,7 @@ static bool shows(const target *t, const image_list *l, size_t job)
 static int step(void *user, size_t done, size_t all, saeuron_error *err)
 {
     const run *r = user;
-    if (!r->progress || !r->progress(r->m.x->host.user, r->name, done, all))
+    if (!r->progress || !r->progress(r->m.model->host.user, r->name, done, all))
         return SAEURON_OK;
     return fail(err, SAEURON_ECANCEL, "stopped; the same command goes on from the last prompt that is done");
 }
@@ -241,7 +243,7 @@ static int attack(run *r, target *t, size_t job, attempt *a, saeuron_error *err)
             code = list_enter(&t->with, &r->m, &o->how, err);
         if (!code)
             code = unlearndiffatk(a, &o->unlearndiffatk, x0, err);
-        io_free(&r->m.x->host, x0);
+        io_free(&r->m.model->host, x0);
     } else if (o->method == RINGABELL) {
         code = ringabell(a, &o->ringabell, err);
     } else if (o->method == PREFIX) {
@@ -269,7 +271,7 @@ static int attack_path(const run *r, const target *t, size_t job, char path[1024
 
 static int save_attack(run *r, const target *t, size_t job, const attempt *a, saeuron_error *err)
 {
-    char    path[1024], how[288];
+    char    path[1024], how[320];
     picture said;
     int code = attack_path(r, t, job, path, true, err);
     if (!code)
@@ -351,14 +353,14 @@ static int attack_job(run *r, target *t, size_t job, saeuron_error *err)
     int code = load_attack(r, t, job, v, err);
     if (code || v->tries)
         return code;
-    r->progress = r->m.x->host.progress;
-    r->m.x->host.progress = NULL;
+    r->progress = r->m.model->host.progress;
+    r->m.model->host.progress = r->m.x->host.progress = NULL;
     code = attempt_open(&a, &r->m, t->domain, t->concept, job, attack_names[r->o->method], err);
     a.step = step;
     a.user = r;
     if (!code)
         code = attack(r, t, job, &a, err);
-    r->m.x->host.progress = r->progress;
+    r->m.model->host.progress = r->m.x->host.progress = r->progress;
     if (!code)
         code = save_attack(r, t, job, &a, err);
     if (!code) {
@@ -500,6 +502,7 @@ int attack_run(saeuron_context *x, const attack_options *o, saeuron_error *err)
     run r = { .o = o, .jobs = o->p->seeds * o->p->entries };
     size_t images = 0, there = 0;
     int code = maker_open(&r.m, x, o->p, o->k, &o->sampling, err);
+    r.m.by = o->by;
     name_method(&r);
     if (!code && o->method == UNLEARNDIFFATK && !x->vae.has_encoder)
         code = fail(err, SAEURON_EFORMAT, "%.300s/vae: it came without its encoder, so a picture has no "

@@ -23,7 +23,8 @@ typedef struct attack_options {
     saeuron_classifier *k[DOMAINS];
     const char *dir;                /* the folder of pictures and results; may be one of eval's */
     saeuron_generate_options sampling;
-    saeuron_forget_options how;     /* name is not used */
+    means   by;
+    saeuron_forget_options how;     /* of SAEs; name is not used */
     const bool *concept[DOMAINS];   /* [labels]: those to forget, each alone */
     int     method;
     unlearndiffatk_options unlearndiffatk;

@@ -125,7 +125,7 @@ static void whole(void)
     ready = true;
     for (int m = 0; m < ATTACKS; m++) {
         saeuron_error e = { 0 };
-        CHECK(attack_into("whole", (how){ .method = m }, NULL, &e) == SAEURON_OK, "%s: %s", attack_names[m],
+        CHECK(attack_into("a-whole", (how){ .method = m }, NULL, &e) == SAEURON_OK, "%s: %s", attack_names[m],
               e.text);
         for (int d = 0; d < DOMAINS; d++) {
             tried += counted[d].before.images - counted[d].before.right;
@@ -142,14 +142,14 @@ static void same_bytes(void)
     saeuron_error e = { 0 };
     whole();
     for (int m = 0; m < ATTACKS; m++) {
-        CHECK(!attack_into("threads", (how){ .method = m, .threads = 2 }, NULL, &e), "%s", e.text);
+        CHECK(!attack_into("a-threads", (how){ .method = m, .threads = 2 }, NULL, &e), "%s", e.text);
         for (size_t i = 3; i-- > 0;)
-            CHECK(!attack_into("shards", (how){ .method = m, .shard = i, .shards = 3 }, NULL, &e), "%s",
+            CHECK(!attack_into("a-shards", (how){ .method = m, .shard = i, .shards = 3 }, NULL, &e), "%s",
                   e.text);
-        CHECK(!attack_into("shards", (how){ .method = m }, NULL, &e), "%s", e.text);
+        CHECK(!attack_into("a-shards", (how){ .method = m }, NULL, &e), "%s", e.text);
     }
-    CHECK(judges_same("whole", "threads"), "2 threads change bytes");
-    CHECK(judges_same("whole", "shards"), "shards change bytes");
+    CHECK(judges_same("a-whole", "a-threads"), "2 threads change bytes");
+    CHECK(judges_same("a-whole", "a-shards"), "shards change bytes");
 }
 
 /* Stopped at call after call of progress and gone on with, until it is whole. */
@@ -161,10 +161,10 @@ static void interrupted(void)
         long stops = 0;
         int  code = SAEURON_ECANCEL;
         for (; code == SAEURON_ECANCEL && stops < 200; stops++)
-            code = attack_into("stopped", (how){ .method = m, .stop_at = 3 + stops }, NULL, &e);
+            code = attack_into("a-stopped", (how){ .method = m, .stop_at = 3 + stops }, NULL, &e);
         CHECK(code == SAEURON_OK && stops > 4, "%s: %s after %ld stops", attack_names[m], e.text, stops);
     }
-    CHECK(judges_same("whole", "stopped"), "stopped runs end in other bytes");
+    CHECK(judges_same("a-whole", "a-stopped"), "stopped runs end in other bytes");
 }
 
 /* A picture of an attack is what saeuron_generate draws of what it says. */
@@ -179,14 +179,14 @@ static void pictures(void)
     const saeuron_forget_options f = { .name = "Sketch", .strength = -100, .has_strength = 1 };
     saeuron_error e = { 0 };
     CHECK(saeuron_forget(b.x, &f, &e) == SAEURON_OK, "%s", e.text);
-    judges_shell("cd '%s' && find attacks -path '*/Sketch/*.png' | sort > '%s'", judges_at("whole"),
-                 judges_at("list"));
-    FILE *lines = fopen(judges_at("list"), "r");
+    judges_shell("cd '%s' && find attacks -path '*/Sketch/*.png' | sort > '%s'", judges_at("a-whole"),
+                 judges_at("a-list"));
+    FILE *lines = fopen(judges_at("a-list"), "r");
     while (lines && fgets(list, sizeof list, lines)) {
         unsigned char *rgb = NULL;
         size_t W, H;
         list[strcspn(list, "\n")] = 0;
-        snprintf(path, sizeof path, "%s/%s", judges_at("whole"), list);
+        snprintf(path, sizeof path, "%s/%s", judges_at("a-whole"), list);
         CHECK(!said_of(NULL, path, "prompt", prompt, sizeof prompt, &e) &&
               !said_of(NULL, path, "noise_index", index, sizeof index, &e) &&
               !png_load(NULL, path, &rgb, &W, &H, &e), "%s", e.text);
@@ -219,14 +219,14 @@ static void counts(void)
                  "wrong += $4 != n[c] || $5 != shown[c] || $9 != before[c] || $13 != after[c] || "
                  "t * t > 1e-6 } END { exit wrong || rows != 8 }' %s-prompts.tsv %s.tsv", attack_names[m],
                  attack_names[m]);
-        CHECK(judges_shell("cd '%s' && %s", judges_at("whole"), line) == 0, "%s.tsv", attack_names[m]);
+        CHECK(judges_shell("cd '%s' && %s", judges_at("a-whole"), line) == 0, "%s.tsv", attack_names[m]);
     }
 }
 
 static void refused(const char *what, how h, int wanted, const char *words)
 {
     saeuron_error e = { 0 };
-    judges_error(what, attack_into("whole", h, NULL, &e), wanted, &e, words);
+    judges_error(what, attack_into("a-whole", h, NULL, &e), wanted, &e, words);
 }
 
 /* Another attack's pictures in the folder; a damaged one; no latents; no room. */
@@ -237,19 +237,19 @@ static void refusals(void)
     whole();
     refused("other options", (how){ .method = PREFIX, .tries = 4 }, SAEURON_EFORMAT,
             "it is of another attack than|prefix tokens 2 tries 4|use another folder");
-    judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("damaged"));
+    judges_shell("cp -r '%s' '%s'", judges_at("a-whole"), judges_at("a-damaged"));
     judges_shell("for f in '%s'/attacks/seeds/*/*/*.png; do printf x | dd of=\"$f\" bs=1 seek=20 "
-                 "conv=notrunc 2>'%s'; done", judges_at("damaged"), judges_at("noise"));
-    judges_error("damaged", attack_into("damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), SAEURON_EFORMAT,
+                 "conv=notrunc 2>'%s'; done", judges_at("a-damaged"), judges_at("a-noise"));
+    judges_error("damaged", attack_into("a-damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), SAEURON_EFORMAT,
                  &e, "attacks/seeds/");
-    judges_shell("find '%s/attacks/seeds' -name '*.png' -delete%s", judges_at("damaged"), ""); /* remedy */
-    CHECK(!attack_into("damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), "%s", e.text);
-    CHECK(judges_same("whole", "damaged"), "an attack made again has other bytes");
+    judges_shell("find '%s/attacks/seeds' -name '*.png' -delete%s", judges_at("a-damaged"), ""); /* remedy */
+    CHECK(!attack_into("a-damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), "%s", e.text);
+    CHECK(judges_same("a-whole", "a-damaged"), "an attack made again has other bytes");
 
     open_varied(&b, 1);
     b.concept[STYLE][SKETCH] = true;
     attack_options o = { .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], NULL },
-                         .dir = judges_at("refused"), .method = PREFIX, .tokens = 15, .tries = 1 };
+                         .dir = judges_at("a-refused"), .method = PREFIX, .tokens = 15, .tries = 1 };
     judges_error("no room", attack_run(b.x, &o, &e), SAEURON_EUSAGE, &e, "no room for 15 tokens more");
     o.method = UNLEARNDIFFATK;
     o.unlearndiffatk = (unlearndiffatk_options){ 2, 1, 1, 0.01, 0.1, false };

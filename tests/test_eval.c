@@ -7,6 +7,7 @@
 #include "test.h"
 #include "judges.h"
 #include "evaluation/eval.h"
+#include "rivals/uce.h"
 #include "files/png.h"
 #include "said.h"
 
@@ -18,7 +19,8 @@
 typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
-    bool   quick, overlap, together, conditional;
+    bool   quick, overlap, together, conditional, negative;
+    const char *rivals;
     double strength;
     long   stop_at;
     uint64_t seed;
@@ -44,7 +46,7 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
-        .together = h.together,
+        .together = h.together, .by = { h.rivals ? judges_at(h.rivals) : NULL, h.negative },
         .how = { .strength = h.strength, .has_strength = h.strength < 0,
                  .half = SAEURON_HALF_CONDITIONAL, .has_half = h.conditional },
     };
@@ -205,6 +207,60 @@ static void answers(void)
         CHECK(at && fabs(strtod(at + strlen(name), NULL) - 100.0 * (double)right[d] / (double)rows) < 1e-4,
               "%s is not %zu of %zu", name, right[d], rows);
     }
+}
+
+/* A picture of the folder is what saeuron_generate draws with these options. */
+static void must_be_drawn(saeuron_context *x, saeuron_generate_options o, const char *path)
+{
+    static unsigned char alone[TINY_PIXELS];
+    unsigned char *rgb = NULL;
+    size_t W, H;
+    saeuron_error e = { 0 };
+    o.count = 1;
+    CHECK(!saeuron_generate(x, &o, alone, &e) && !png_load(NULL, judges_at(path), &rgb, &W, &H, &e), "%s",
+          e.text);
+    CHECK(rgb && !memcmp(rgb, alone, sizeof alone), "%s is not what saeuron_generate draws", path);
+    io_free(NULL, rgb);
+}
+
+/* Other methods' models, and the negative prompt, in place of SAEs: the same pictures as by hand; stopped and
+ * sharded as ever; results in folders of their names; what is not forgotten is the model's and drawn once. */
+static void by_others(void)
+{
+    static const char *const names[] = { "Sketch", "Van Gogh", "Cats" };
+    const char *prompt = "An image of Dogs in Van Gogh style.", *text = "Sketch style";
+    saeuron_error e = { 0 };
+    char dir[64];
+    size_t left;
+    whole();
+    judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("others"));
+    saeuron_context *x;
+    CHECK(!saeuron_open(&x, NULL, judges_at("model"), &e), "%s", e.text);
+    for (size_t i = 0; i < 3; i++) {
+        const uce_options u = { &names[i], 1, "", NULL, 0, 100, 0.1, 0.5, false };
+        snprintf(dir, sizeof dir, "r/uce/%s", names[i]);
+        CHECK(!uce(x, &u, judges_at(dir), &e), "%s", e.text);
+    }
+    saeuron_generate_options o = { .prompts = &prompt, .seed = 288, .noise_index = 6,
+                                   .negative_prompt = text };
+    must_eval("others", (how){ .negative = true });
+    must_be_drawn(x, o, "others/images/Sketch/negative/288-00006.png");
+    saeuron_close(x);
+    CHECK(eval_into("others", (how){ .rivals = "r/uce", .shard = 1, .shards = 2 }, &left, NULL, &e) == 0 &&
+          left == 30, "%s, %zu left", e.text, left);
+    must_eval("others", (how){ .rivals = "r/uce", .threads = 2 });
+    CHECK(!saeuron_open(&x, NULL, judges_at("r/uce/Sketch"), &e), "%s", e.text);
+    o.negative_prompt = NULL;
+    must_be_drawn(x, o, "others/images/Sketch/uce/288-00006.png");
+    saeuron_close(x);
+    must_eval("alone", (how){ .rivals = "r/uce" });
+    CHECK(judges_same("others/uce", "alone/uce") && judges_same("others/images/none", "alone/images/none"),
+          "results beside others are not those alone");
+    CHECK(!judges_shell("grep -q 'uce model [0-9a-f]*\t' '%s/uce/eval.tsv'%s", judges_at("others"), ""),
+          "eval.tsv does not name the rival");
+    judges_shell("rm -r '%s'%s", judges_at("r/uce/Cats"), "");
+    judges_error("a rival is missing", eval_into("others", (how){ .rivals = "r/uce" }, NULL, NULL, &e),
+                 SAEURON_ENOENT, &e, "r/uce/Cats/");
 }
 
 /* eval.tsv's row of averages: each metric is the mean of the concepts' above it. */
@@ -421,6 +477,7 @@ static void other_statistics(void)
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
     { "answers", answers }, { "averages", averages }, { "confusions", confusions },
+    { "by_others", by_others },
     { "refuses", refuses }, { "quick", quick },
     { "several_pairs", several_pairs }, { "together", together },
     { "other_statistics", other_statistics }, { NULL, NULL },
