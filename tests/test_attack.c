@@ -240,8 +240,8 @@ static void refusals(void)
     judges_shell("cp -r '%s' '%s'", judges_at("a-whole"), judges_at("a-damaged"));
     judges_shell("for f in '%s'/attacks/seeds/*/*/*.png; do printf x | dd of=\"$f\" bs=1 seek=20 "
                  "conv=notrunc 2>'%s'; done", judges_at("a-damaged"), judges_at("a-noise"));
-    judges_error("damaged", attack_into("a-damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), SAEURON_EFORMAT,
-                 &e, "attacks/seeds/");
+    judges_error("damaged", attack_into("a-damaged", (how){ .method = SEEDS_ALONE }, NULL, &e),
+                 SAEURON_EFORMAT, &e, "attacks/seeds/");
     judges_shell("find '%s/attacks/seeds' -name '*.png' -delete%s", judges_at("a-damaged"), ""); /* remedy */
     CHECK(!attack_into("a-damaged", (how){ .method = SEEDS_ALONE }, NULL, &e), "%s", e.text);
     CHECK(judges_same("a-whole", "a-damaged"), "an attack made again has other bytes");

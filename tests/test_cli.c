@@ -1763,7 +1763,7 @@ static void helps(void)
 {
     static const char *const commands[] = { "generate", "tokenize", "encode", "select", "collect", "train",
                                             "measure", "stats", "merge", "eval", "sweep", "attack",
-                                            "gradient", "info", "digest", "selftest", "bench" };
+                                            "rival", "gradient", "info", "digest", "selftest", "bench" };
     char line[64];
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         snprintf(line, sizeof line, "%s --help", commands[i]);

@@ -252,6 +252,8 @@ static void by_others(void)
     CHECK(!saeuron_open(&x, NULL, judges_at("r/uce/Sketch"), &e), "%s", e.text);
     o.negative_prompt = NULL;
     must_be_drawn(x, o, "others/images/Sketch/uce/288-00006.png");
+    CHECK(!said_of(NULL, judges_at("others/images/Sketch/uce/288-00006.png"), "model", dir, sizeof dir, &e) &&
+          strtoull(dir, NULL, 16) == saeuron_model_digest(x), "it says model %s", dir);
     saeuron_close(x);
     must_eval("alone", (how){ .rivals = "r/uce" });
     CHECK(judges_same("others/uce", "alone/uce") && judges_same("others/images/none", "alone/images/none"),

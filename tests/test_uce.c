@@ -116,6 +116,28 @@ static void equations_hold(bool last)
 static void rest(void) { equations_hold(false); }
 static void last(void) { equations_hold(true); }
 
+/* Of EmojiCanvas, whose weights are F16: those that stay keep their type, the edited ones are not rounded to
+ * it. */
+static void types(void)
+{
+    const uce_options o = usual();
+    saeuron_context *x = NULL, *y;
+    saeuron_error e = { 0 };
+    size_t half = 0, full = 0;
+    judges_prepare();
+    CHECK(!saeuron_open(&x, NULL, "weights/emojicanvas", &e) && !uce(x, &o, judges_at("uce-emoji"), &e), "%s",
+          e.text);
+    saeuron_close(x);
+    y = opened_at("uce-emoji", NULL);
+    for (size_t i = 0; y && i < y->unet_file.count; i++) {
+        half += y->unet_file.list[i].type == DT_F16;
+        full += y->unet_file.list[i].type == DT_F32;
+    }
+    CHECK(half > 100 && full >= 8 && y && half + full == y->unet_file.count, "%zu of F16, %zu of F32", half,
+          full);
+    saeuron_close(y);
+}
+
 /* All else in the folder is the model's, byte for byte, and nothing more than a pipeline is there. */
 static void folder(void)
 {
@@ -177,6 +199,6 @@ static void allocations_fail(void)
 }
 
 const test_case uce_tests[] = {
-    { "rest", rest }, { "last", last }, { "folder", folder }, { "refusals", refusals },
+    { "rest", rest }, { "last", last }, { "folder", folder }, { "types", types }, { "refusals", refusals },
     { "allocations_fail", allocations_fail }, { NULL, NULL },
 };
