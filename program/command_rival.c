@@ -7,6 +7,7 @@
 #include "program/measuring.h"
 #include "program/messages.h"
 #include "program/opening.h"
+#include "rivals/esd.h"
 #include "rivals/uce.h"
 
 #include <stdio.h>
@@ -16,19 +17,32 @@ static list   words;
 static const char *concepts, *out, *guide_text = "";
 static int    preserve, states;     /* others, none; rest, last */
 static double erase_scale = 1, preserve_scale = 0.1, lambda = 0.5;
+static int    trained;              /* ESD_* */
+static size_t iterations = 1000;
+static uint64_t seed;
+static double learning_rate = 1e-5, negative = 1, start = 3;
 
 static const option options[] = {
     { "--forget", "C[,C...]", "the concepts to erase; of a model without concepts.json, texts",
       .text = &concepts },
     { "--out", "DIR", "the folder of the edited model", .brief = "-o", .text = &out },
-    { "--guide", "TEXT", "what each erased concept becomes (default: the empty text)", .text = &guide_text },
-    { "--preserve", "others|none", "the other concepts of concepts.json stay (default), or nothing is looked "
-                                   "after", .choice = &preserve },
-    { "--erase-scale", "S", "weight of what is erased (default 1)", .real = &erase_scale },
-    { "--preserve-scale", "P", "weight of what stays (default 0.1)", .real = &preserve_scale },
-    { "--states", "rest|last", "a text's states from its last token on (default, the paper's code), or that "
-                               "token's alone (the code of 2025)", .choice = &states },
-    { "--lambda", "L", "weight of the matrices as they are (default 0.5)", .real = &lambda },
+    { "--guide", "TEXT", "of uce: what each erased concept becomes (default: the empty text)",
+      .text = &guide_text },
+    { "--preserve", "others|none", "of uce: the other concepts of concepts.json stay (default), or nothing "
+                                   "is looked after", .choice = &preserve },
+    { "--erase-scale", "S", "of uce: weight of what is erased (default 1)", .real = &erase_scale },
+    { "--preserve-scale", "P", "of uce: weight of what stays (default 0.1)", .real = &preserve_scale },
+    { "--states", "rest|last", "of uce: a text's states from its last token on (default, the paper's code), "
+                               "or that token's alone (the code of 2025)", .choice = &states },
+    { "--lambda", "L", "of uce: weight of the matrices as they are (default 0.5)", .real = &lambda },
+    { "--train", "xattn|noxattn|full", "of esd: cross-attentions (default; published for styles), all but "
+                                       "these (for objects), everything", .choice = &trained },
+    { "--iterations", "N", "of esd (default 1000)", .count = &iterations },
+    { "--lr", "RATE", "of esd: Adam's learning rate (default 1e-5)", .real = &learning_rate },
+    { "--negative-guidance", "ETA", "of esd: how far opposite to the concept (default 1)",
+      .real = &negative },
+    { "--start-guidance", "G", "of esd: guidance while it samples (default 3)", .real = &start },
+    { "--seed", "S", "of esd: of its random numbers (default 0)", .whole = &seed },
     { .group = model_options }, { .group = synthetic_options }, { 0 },
 };
 
@@ -113,39 +127,61 @@ static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
     return SAEURON_OK;
 }
 
-static int check_options(saeuron_error *err)
+enum { UCE, ESD, RIVALS };
+static const char *const rival_names[RIVALS] = { "uce", "esd" };
+
+/* Which options belong to which method. */
+static const struct { const char *name; int method; } belongs[] = {
+    { "--guide", UCE }, { "--preserve", UCE }, { "--erase-scale", UCE }, { "--preserve-scale", UCE },
+    { "--states", UCE }, { "--lambda", UCE }, { "--train", ESD }, { "--iterations", ESD }, { "--lr", ESD },
+    { "--negative-guidance", ESD }, { "--start-guidance", ESD }, { "--seed", ESD },
+};
+
+static int check_options(int *method, saeuron_error *err)
 {
-    const struct { const char *name; double value; } scales[] = {
-        { "--erase-scale", erase_scale }, { "--preserve-scale", preserve_scale }, { "--lambda", lambda }
+    const struct { const char *name; double value; } positive[] = {
+        { "--erase-scale", erase_scale }, { "--preserve-scale", preserve_scale }, { "--lambda", lambda },
+        { "--lr", learning_rate }, { "--negative-guidance", negative }, { "--start-guidance", start },
     };
-    if (words.count != 1 || strcmp(words.item[0], "uce"))
-        return fail(err, SAEURON_EUSAGE, "which rival? there is one: uce");
+    for (*method = 0; *method < RIVALS; ++*method)
+        if (words.count == 1 && !strcmp(words.item[0], rival_names[*method]))
+            break;
+    if (*method == RIVALS)
+        return fail(err, SAEURON_EUSAGE, "which rival? say uce or esd");
     if (!concepts || !*concepts)
         return fail(err, SAEURON_EUSAGE, "--forget C is missing: which concept is erased?");
     if (!out || !*out)
         return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the model be?");
-    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++)
-        if (!(scales[i].value >= 0 && scales[i].value <= 1e6))
-            return fail(err, SAEURON_EUSAGE, "%s must be from 0 to 1e6", scales[i].name);
-    return SAEURON_OK;
+    for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++)
+        if (given(belongs[i].name) && belongs[i].method != *method)
+            return fail(err, SAEURON_EUSAGE, "%s means nothing to %s", belongs[i].name, rival_names[*method]);
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        if (!(positive[i].value >= 0 && positive[i].value <= 1e4))
+            return fail(err, SAEURON_EUSAGE, "%s must be from 0 to 10000", positive[i].name);
+    return tokenizer_check(guide_text, "--guide", err);
+}
+
+static void tell_loss(void *user, size_t iteration, double loss)
+{
+    (void)user;
+    remark("iteration %zu: loss %.6g", iteration, loss);
 }
 
 static int run(saeuron_error *err)
 {
     static texts t;
     saeuron_context *x = NULL;
-    int code = check_options(err);
-    if (!code)
-        code = tokenizer_check(guide_text, "--guide", err);
+    int method, code = check_options(&method, err);
     if (!code)
         code = open_model(&x, NULL, err);
     if (!code)
         code = read_texts(&t, x, err);
-    if (!code) {
-        const uce_options o = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
-                                lambda, states == 1 };
-        code = uce(x, &o, out, err);
-    }
+    const uce_options by_uce = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
+                                 lambda, states == 1 };
+    const esd_options by_esd = { t.erase, t.erased, trained, iterations, 0, learning_rate, negative, start,
+                                 seed, tell_loss, NULL };
+    if (!code)
+        code = method == UCE ? uce(x, &by_uce, out, err) : esd(x, &by_esd, out, err);
     if (!code)
         printf("%s\n", out);
     saeuron_close(x);
@@ -153,6 +189,6 @@ static int run(saeuron_error *err)
 }
 
 const command command_rival = {
-    "rival", "uce --forget C -o DIR", "a model in which another method has forgotten: UCE", options, &words,
-    .run = run,
+    "rival", "METHOD --forget C -o DIR", "a model in which another method has forgotten: uce, esd", options,
+    &words, .run = run,
 };

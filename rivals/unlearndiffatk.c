@@ -18,6 +18,7 @@
 #include "rivals/unlearndiffatk.h"
 #include "arithmetic/rng.h"
 #include "gradients/gradient.h"
+#include "gradients/optimizer.h"
 #include "layers/machine.h"
 #include "tokenizer.h"
 
@@ -37,7 +38,7 @@ typedef struct search {
     float   *latents, *noise;       /* [n] */
     float   *dtokens;               /* [N,D] */
     int32_t *tokens, *ids;          /* [k], [N] */
-    double   power1, power2;        /* of Adam: beta1^t, beta2^t */
+    optimizer adam;
     size_t   steps;
 } search;
 
@@ -95,21 +96,6 @@ static int derivative(search *s, int timestep, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* torch.optim.Adam with weight_decay, then the projection. */
-static void update(search *s)
-{
-    const size_t n = s->k * s->V;
-    const float decay = (float)s->o->decay;
-    s->power1 *= 0.9;
-    s->power2 *= 0.999;
-    const adam constants = { (float)(1 - 0.9), (float)0.999, (float)(1 - 0.999),
-                             (float)(s->o->rate / (1 - s->power1)), (float)sqrt(1 - s->power2), 1e-8f };
-    for (size_t i = 0; i < n; i++)
-        s->g[i] = s->g[i] + decay * s->u[i];
-    nn_adam(&s->c, s->u, s->m, s->v, s->g, 1.0f, &constants, n);
-    project_to_simplex(s->u, s->k, s->V);
-}
-
 /* The sum over a row of clip(x - mu, 0, 1). */
 static double clipped_sum(const float *x, size_t V, double mu)
 {
@@ -151,9 +137,12 @@ static int step(search *s, int timestep, saeuron_error *err)
     int code = add_noise(s, timestep, err);
     if (!code)
         code = derivative(s, timestep, err);
-    if (!code)
-        update(s);
-    return code;
+    if (code)
+        return code;
+    optimizer_step(&s->adam);
+    optimizer_update(&s->adam, &s->c, s->u, s->m, s->v, s->g, s->k * s->V);
+    project_to_simplex(s->u, s->k, s->V);
+    return SAEURON_OK;
 }
 
 /* ---- the whole attack ---- */
@@ -210,7 +199,8 @@ int unlearndiffatk(attempt *a, const unlearndiffatk_options *o, const float *x0,
     const saeuron_context *x = a->m->x;
     const size_t S = o->timesteps, all = S * (o->iterations + 1);
     search s = { .a = a, .o = o, .x0 = x0, .k = o->tokens, .V = tokenizer_size(x->tokenizer), .D = x->text.D,
-                 .n = a->m->latent, .power1 = 1, .power2 = 1 };
+                 .n = a->m->latent,
+                 .adam = { .lr = o->rate, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay = o->decay } };
     int code = prepare(&s, err);
     for (size_t i = 0; i < S && !code && !a->success; i++) {
         const int timestep = (int)(1000 / S / 2 + i * (1000 / S));

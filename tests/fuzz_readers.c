@@ -494,7 +494,8 @@ static void fuzz_command(void)
     static const command *const commands[] = {
         &command_generate, &command_tokenize, &command_encode, &command_select, &command_collect,
         &command_train, &command_measure, &command_stats, &command_merge, &command_eval, &command_sweep,
-        &command_attack, &command_rival, &command_gradient, &command_info, &command_digest, &command_selftest, &command_bench,
+        &command_attack, &command_rival, &command_gradient, &command_info, &command_digest, &command_selftest,
+        &command_bench,
     };
     const command *c = commands[0];
     char  *words = malloc(input_size + 1), *argv[64], saeuron[] = "saeuron";

@@ -47,6 +47,7 @@ static const struct { const char *name, *arguments; } commands[] = {
     { "attack", "attack $M --forget 'Van Gogh' --strength=-100 --prompts 2 --method seeds --tries 1 "
                 "-o $O/a" },
     { "rival", "rival $M uce --forget Sketch -o $O/a" },
+    { "rival, esd", "rival $M esd --forget Sketch --iterations 2 -o $O/a" },
     { "info", "info $M" },
     { "info, a file", "info $A" },
     { "digest", "digest $A $SAE $I" },

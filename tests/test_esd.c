@@ -1,0 +1,282 @@
+/* test_esd.c: a student's step is that of the derivative; an iteration of ESD, written a second time; the
+ * same bytes whatever the threads; stops and failures leave nothing.
+ *
+ * Not here: the derivative (test_gradient.c), Adam (test_optimizer.c), the folder (test_uce.c). */
+#include "test.h"
+#include "judges.h"
+#include "arithmetic/rng.h"
+#include "gradients/gradient.h"
+#include "rivals/esd.h"
+#include "rivals/student.h"
+#include "scratch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT = 16 * 16, LARGEST = 1 << 15 };
+#define ATTENTION "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_k.weight"
+static const char *const texts[] = { "Sketch style", "a cat" };
+
+static saeuron_context *opened_at(const char *dir, const saeuron_host *host)
+{
+    saeuron_context *x = NULL;
+    saeuron_error e = { 0 };
+    judges_prepare();
+    CHECK(saeuron_open(&x, host, judges_at(dir), &e) == SAEURON_OK, "%s", e.text);
+    return x;
+}
+
+/* The UNet's tensor of that name, widened; how many numbers. */
+static size_t values_of(const saeuron_context *x, const char *name, float *out)
+{
+    const tensor *t = tensors_find(&x->unet_file, name);
+    CHECK(t && t->count <= LARGEST, "%s", name);
+    if (!t || t->count > LARGEST)
+        return 0;
+    nn_widen(out, (weight){ .data = t->data, .type = t->type }, 0, t->count);
+    return t->count;
+}
+
+/* `after` is `before` after the first step of Adam by derivative d: p - lr g / (|g| + eps). */
+static void check_first_step(const char *name, const float *before, const float *after, const float *d,
+                             size_t n, double lr)
+{
+    double worst = 0, moved = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double g = (double)d[i], want = (double)before[i] - lr * g / (fabs(g) + 1e-8);
+        worst = fmax(worst, fabs(want - (double)after[i]));
+        moved += after[i] != before[i];
+    }
+    CHECK(worst < 1e-6 && moved > (double)n / 2, "%s: %g away, %g of %zu moved", name, worst, moved, n);
+}
+
+static bool some(const char *name)
+{
+    return !strcmp(name, "conv_in.weight") || !strcmp(name, "conv_out.bias") || !strcmp(name, ATTENTION);
+}
+
+/* A step moves each tensor that is trained by its derivative, and no other; the loss is of what the student
+ * predicts; what the context draws in between is the student's. */
+static void student_learns(void)
+{
+    static const char *const names[] = { "conv_in.weight", "conv_out.bias", ATTENTION };
+    static float x[TINY_LATENT], target[TINY_LATENT], e[TINY_LATENT], states[TEXT];
+    static float before[LARGEST], after[LARGEST], d[LARGEST];
+    static unsigned char drawn[TINY_PIXELS], by_folder[TINY_PIXELS];
+    const char *prompt = texts[1];
+    const saeuron_generate_options shot = { .prompts = &prompt, .count = 1, .seed = 3 };
+    saeuron_error err = { 0 };
+    saeuron_context *c = opened_at("model", NULL);
+    optimizer first = { .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 };
+    student *s;
+    double loss, again, sum = 0;
+    for (size_t i = 0; i < TINY_LATENT; i++) {
+        x[i] = rng_symmetric(1, 1, i, 1.0f);
+        target[i] = rng_symmetric(1, 2, i, 1.0f);
+    }
+    CHECK(!saeuron_encode_text(c, prompt, states, &err) && !student_open(&s, c, 8, 8, some, &err), "%s",
+          err.text);
+    CHECK(student_trained(s) == 16 * 4 * 9 + 4 + 32 * 16, "%zu numbers", student_trained(s));
+    CHECK(!student_predict(s, true, e, x, 751, states, &err), "%s", err.text);
+    for (size_t i = 0; i < TINY_LATENT; i++)
+        sum += pow((double)e[i] - (double)target[i], 2) / TINY_LATENT;
+    optimizer_step(&first);
+    CHECK(!student_step(s, &first, x, 751, states, target, &loss, &err), "%s", err.text);
+    CHECK(fabs(sum - loss) < 1e-5 * loss, "loss %g, of the prediction %g", loss, sum);
+    CHECK(!student_save(s, judges_at("esd-step"), NULL, &err), "%s", err.text);
+    saeuron_context *y = opened_at("esd-step", NULL);
+    for (size_t k = 0; k < COUNT(names); k++) {
+        const gradient_options o = { .prompt = prompt, .timestep = 751, .h = 8, .w = 8, .latents = x,
+                                     .target = target, .of = names[k] };
+        CHECK(!gradient(c, &o, d, &again, &err) && again == loss, "%s: loss %g, %g", err.text, loss, again);
+        const size_t n = values_of(c, names[k], before);
+        values_of(y, names[k], after);
+        check_first_step(names[k], before, after, d, n, first.lr);
+    }
+    for (size_t i = 0; i < c->unet_file.count; i++) {
+        const char *name = c->unet_file.list[i].name;
+        const size_t n = values_of(c, name, before);
+        values_of(y, name, after);
+        CHECK(some(name) || !memcmp(before, after, n * sizeof *before), "%s changed", name);
+    }
+    student_swap(s, true);
+    CHECK(!saeuron_generate(c, &shot, drawn, &err) && !saeuron_generate(y, &shot, by_folder, &err), "%s",
+          err.text);
+    CHECK(!memcmp(drawn, by_folder, sizeof drawn), "the student draws otherwise than its folder");
+    student_swap(s, false);
+    CHECK(!saeuron_generate(c, &shot, by_folder, &err) && memcmp(drawn, by_folder, sizeof drawn),
+          "the model draws as its student");
+    student_close(s);
+    saeuron_close(y);
+    saeuron_close(c);
+}
+
+/* ---- ESD ---- */
+
+static esd_options usual(size_t iterations)
+{
+    return (esd_options){ texts, COUNT(texts), ESD_XATTN, iterations, 4, 1e-3, 1.5, 3, 9, NULL, NULL };
+}
+
+static size_t below(size_t *drawn, size_t n)
+{
+    return (size_t)((rng_value(9, nn_hash(0, "esd", 3), (*drawn)++) >> 32) * n >> 32);
+}
+
+/* Keeps the latents after a step. */
+typedef struct keeper { int step; float latents[TINY_LATENT]; } keeper;
+static int keep(void *user, const char *name, int step, size_t first, float *values, const size_t shape[4],
+                int kind)
+{
+    keeper *k = user;
+    (void)first, (void)kind;
+    if (!strcmp(name, "latents") && step == k->step) /* [1,8,8,4] */
+        nn_to_nchw(k->latents, values, 1, shape[3], shape[1] * shape[2]);
+    return 0;
+}
+
+/* The first iteration: which text, how many steps, x, the target e0 - eta (ec - e0), and the step from it. */
+static void first_iteration(void)
+{
+    static float noise[TINY_LATENT], e0[TINY_LATENT], ec[TINY_LATENT], none[TEXT], states[TEXT];
+    static float before[LARGEST], after[LARGEST], d[LARGEST];
+    static keeper k;
+    const esd_options o = usual(1);
+    saeuron_error err = { 0 };
+    saeuron_context *c = opened_at("model", NULL);
+    size_t drawn = 0;
+    student *s;
+    double loss;
+    CHECK(!esd(c, &o, judges_at("esd-one"), &err), "%s", err.text);
+    const char  *text = texts[below(&drawn, 2)];
+    const size_t steps = below(&drawn, 4);
+    rng_randn(noise, rng_value(9, nn_hash(0, "esd", 3), drawn) >> 32, TINY_LATENT, 0, TINY_LATENT);
+    CHECK(steps > 0, "the seed has no step to take"); /* else choose another */
+    const saeuron_generate_options g = { .prompts = &text, .count = 1, .noise = noise, .steps = 4,
+                                         .guidance = 3, .has_guidance = 1, .tap = keep, .tap_user = &k };
+    k.step = (int)steps - 1;
+    CHECK(!saeuron_generate(c, &g, NULL, &err), "%s", err.text);
+    ddim schedule = c->ddim;
+    CHECK(!ddim_set_timesteps(&schedule, 4, &err), "%s", err.text);
+    const int t = schedule.timesteps[steps];
+    CHECK(!saeuron_encode_text(c, "", none, &err) && !saeuron_encode_text(c, text, states, &err) &&
+          !student_open(&s, c, 8, 8, some, &err), "%s", err.text);
+    CHECK(!student_predict(s, false, e0, k.latents, t, none, &err) &&
+          !student_predict(s, false, ec, k.latents, t, states, &err), "%s", err.text);
+    student_close(s);
+    for (size_t i = 0; i < TINY_LATENT; i++)
+        ec[i] = (float)((double)e0[i] - 1.5 * ((double)ec[i] - (double)e0[i]));
+    saeuron_context *y = opened_at("esd-one", NULL);
+    const gradient_options by = { .prompt = text, .timestep = t, .h = 8, .w = 8, .latents = k.latents,
+                                  .target = ec, .of = ATTENTION };
+    CHECK(!gradient(c, &by, d, &loss, &err), "%s", err.text);
+    const size_t n = values_of(c, ATTENTION, before);
+    values_of(y, ATTENTION, after);
+    check_first_step(ATTENTION, before, after, d, n, o.lr);
+    saeuron_close(y);
+    saeuron_close(c);
+}
+
+/* Which tensors each kind trains. */
+static void kinds(void)
+{
+    static const char *const names[] = { ATTENTION, "conv_in.weight", "time_embedding.linear_1.bias",
+                                         "conv_out.weight", "mid_block.resnets.0.norm1.weight" };
+    static const char *const trained[] = { "10000", "01001", "11111" };
+    static float before[LARGEST], after[LARGEST];
+    for (int kind = 0; kind < 3; kind++) {
+        esd_options o = usual(2);
+        saeuron_error err = { 0 };
+        saeuron_context *c = opened_at("model", NULL);
+        o.trained = kind;
+        CHECK(!esd(c, &o, judges_at("esd-kind"), &err), "%s", err.text);
+        saeuron_context *y = opened_at("esd-kind", NULL);
+        for (size_t k = 0; k < COUNT(names); k++) {
+            const size_t n = values_of(c, names[k], before);
+            values_of(y, names[k], after);
+            CHECK((memcmp(before, after, n * sizeof *before) != 0) == (trained[kind][k] == '1'),
+                  "kind %d: %s", kind, names[k]);
+        }
+        saeuron_close(y);
+        saeuron_close(c);
+    }
+}
+
+static void same_bytes(void)
+{
+    for (int threads = 1; threads <= 3; threads++) {
+        const saeuron_host host = { .threads = threads, .isa = threads == 1 ? "scalar" : NULL };
+        const esd_options o = usual(4);
+        char dir[32];
+        saeuron_error err = { 0 };
+        saeuron_context *c = opened_at("model", &host);
+        snprintf(dir, sizeof dir, "esd-threads%d", threads);
+        CHECK(!esd(c, &o, judges_at(dir), &err), "%s", err.text);
+        CHECK(judges_same("esd-threads1", dir), "%d threads change bytes", threads);
+        saeuron_close(c);
+    }
+}
+
+/* Stopped at any iteration: an error, no folder; then it works. */
+static void stops(void)
+{
+    const esd_options o = usual(3);
+    for (long at = 1; at <= 4; at++) {
+        stop calls = { 0, at };
+        const saeuron_host host = { .user = &calls, .progress = count_calls, .threads = 1 };
+        saeuron_error err = { 0 };
+        saeuron_context *c = opened_at("model", &host);
+        const int code = esd(c, &o, judges_at("esd-stopped"), &err);
+        CHECK(code == (at < 4 ? SAEURON_ECANCEL : SAEURON_OK), "call %ld: %s", at, err.text);
+        CHECK((judges_shell("test -e '%s'%s", judges_at("esd-stopped"), "") == 0) == (at == 4), "a folder");
+        saeuron_close(c);
+    }
+}
+
+static void refusals(void)
+{
+    saeuron_error err = { 0 };
+    saeuron_context *c = opened_at("model", NULL);
+    esd_options o = usual(1);
+    o.erased = 0;
+    judges_error("nothing", esd(c, &o, judges_at("esd-refused"), &err), SAEURON_EUSAGE, &err,
+                 "no concept to erase");
+    o = usual(1);
+    o.steps = 1001;
+    judges_error("steps", esd(c, &o, judges_at("esd-refused"), &err), SAEURON_EUSAGE, &err, "steps");
+    o = usual(3);
+    o.lr = 1e38;
+    judges_error("rate", esd(c, &o, judges_at("esd-refused"), &err), SAEURON_ENAN, &err,
+                 "not finite");
+    saeuron_close(c);
+}
+
+static void allocations_fail(void)
+{
+    counting n = { 0, 0, 0 };
+    const saeuron_host host = { .user = &n, .alloc = count_alloc, .free = count_free, .threads = 1 };
+    const esd_options o = usual(1);
+    saeuron_context *c = opened_at("model", &host);
+    const long before = n.live;
+    bool done = false;
+    for (long at = 1; !done && at < 1000; at++) {
+        saeuron_error err = { 0 };
+        n.calls = 0;
+        n.fail_at = at;
+        const int code = esd(c, &o, judges_at("esd-one"), &err);
+        done = n.calls < at;
+        CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM), "allocation %ld: %s", at, err.text);
+        CHECK(n.live == before, "allocation %ld: %ld pieces more", at, n.live - before);
+    }
+    CHECK(done, "%ld allocations", n.calls);
+    n.fail_at = 0;
+    saeuron_close(c);
+}
+
+const test_case esd_tests[] = {
+    { "student_learns", student_learns }, { "first_iteration", first_iteration }, { "kinds", kinds },
+    { "same_bytes", same_bytes }, { "stops", stops }, { "refusals", refusals },
+    { "allocations_fail", allocations_fail }, { NULL, NULL },
+};
