@@ -11,7 +11,7 @@ void optimizer_step(optimizer *o)
                            (float)(o->lr / (1 - o->power1)), (float)sqrt(1 - o->power2), (float)o->eps };
 }
 
-/* EQ 46: Adam's step (EQ 25) after g = g + decay p, or, decoupled, after p = p (1 - lr decay). */
+/* EQ 46: Adam's step after g = g + decay p, or, decoupled, after p = p (1 - lr decay). */
 void optimizer_update(const optimizer *o, const nn *c, float *p, float *m, float *v, float *g, size_t n)
 {
     const float decay = (float)o->decay, kept = (float)(1 - o->lr * o->decay);
