@@ -8,6 +8,7 @@
 #include "program/messages.h"
 #include "program/opening.h"
 #include "rivals/esd.h"
+#include "rivals/sdd.h"
 #include "rivals/uce.h"
 
 #include <stdio.h>
@@ -17,10 +18,10 @@ static list   words;
 static const char *concepts, *out, *guide_text = "";
 static int    preserve, states;     /* others, none; rest, last */
 static double erase_scale = 1, preserve_scale = 0.1, lambda = 0.5;
-static int    trained;              /* ESD_* */
-static size_t iterations = 1000;
+static int    trained;              /* TRAIN_* */
+static size_t iterations;
 static uint64_t seed;
-static double learning_rate = 1e-5, negative = 1, start = 3;
+static double learning_rate = 1e-5, negative = 1, start = 3, ema = 0.999, weight_decay = 1e-4, most_norm = 1;
 
 static const option options[] = {
     { "--forget", "C[,C...]", "the concepts to erase; of a model without concepts.json, texts",
@@ -35,14 +36,19 @@ static const option options[] = {
     { "--states", "rest|last", "of uce: a text's states from its last token on (default, the paper's code), "
                                "or that token's alone (the code of 2025)", .choice = &states },
     { "--lambda", "L", "of uce: weight of the matrices as they are (default 0.5)", .real = &lambda },
-    { "--train", "xattn|noxattn|full", "of esd: cross-attentions (default; published for styles), all but "
-                                       "these (for objects), everything", .choice = &trained },
-    { "--iterations", "N", "of esd (default 1000)", .count = &iterations },
-    { "--lr", "RATE", "of esd: Adam's learning rate (default 1e-5)", .real = &learning_rate },
+    { "--train", "xattn|noxattn|full", "of esd and sdd: cross-attentions (default; of ESD published for "
+                                       "styles), all but these (for objects), everything",
+      .choice = &trained },
+    { "--iterations", "N", "of esd (default 1000) and sdd (default 1500)", .count = &iterations },
+    { "--lr", "RATE", "of esd and sdd: learning rate (default 1e-5)", .real = &learning_rate },
+    { "--start-guidance", "G", "of esd and sdd: guidance while sampling (default 3)", .real = &start },
+    { "--seed", "S", "of esd and sdd: of the random numbers (default 0)", .whole = &seed },
     { "--negative-guidance", "ETA", "of esd: how far opposite to the concept (default 1)",
       .real = &negative },
-    { "--start-guidance", "G", "of esd: guidance while it samples (default 3)", .real = &start },
-    { "--seed", "S", "of esd: of its random numbers (default 0)", .whole = &seed },
+    { "--ema", "DECAY", "of sdd: of the average that is kept (default 0.999)", .real = &ema },
+    { "--weight-decay", "W", "of sdd: AdamW's (default 1e-4)", .real = &weight_decay },
+    { "--clip", "NORM", "of sdd: most that the derivatives' joint norm may be (default 1)",
+      .real = &most_norm },
     { .group = model_options }, { .group = synthetic_options }, { 0 },
 };
 
@@ -127,14 +133,17 @@ static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
     return SAEURON_OK;
 }
 
-enum { UCE, ESD, RIVALS };
-static const char *const rival_names[RIVALS] = { "uce", "esd" };
+enum { UCE, ESD, SDD, RIVALS };
+static const char *const rival_names[RIVALS] = { "uce", "esd", "sdd" };
 
-/* Which options belong to which method. */
-static const struct { const char *name; int method; } belongs[] = {
-    { "--guide", UCE }, { "--preserve", UCE }, { "--erase-scale", UCE }, { "--preserve-scale", UCE },
-    { "--states", UCE }, { "--lambda", UCE }, { "--train", ESD }, { "--iterations", ESD }, { "--lr", ESD },
-    { "--negative-guidance", ESD }, { "--start-guidance", ESD }, { "--seed", ESD },
+/* Which options belong to which methods; the bits are 1 << method. */
+static const struct { const char *name; unsigned methods; } belongs[] = {
+    { "--guide", 1 << UCE }, { "--preserve", 1 << UCE }, { "--erase-scale", 1 << UCE },
+    { "--preserve-scale", 1 << UCE }, { "--states", 1 << UCE }, { "--lambda", 1 << UCE },
+    { "--train", 1 << ESD | 1 << SDD }, { "--iterations", 1 << ESD | 1 << SDD },
+    { "--lr", 1 << ESD | 1 << SDD }, { "--start-guidance", 1 << ESD | 1 << SDD },
+    { "--seed", 1 << ESD | 1 << SDD }, { "--negative-guidance", 1 << ESD }, { "--ema", 1 << SDD },
+    { "--weight-decay", 1 << SDD }, { "--clip", 1 << SDD },
 };
 
 static int check_options(int *method, saeuron_error *err)
@@ -142,22 +151,25 @@ static int check_options(int *method, saeuron_error *err)
     const struct { const char *name; double value; } positive[] = {
         { "--erase-scale", erase_scale }, { "--preserve-scale", preserve_scale }, { "--lambda", lambda },
         { "--lr", learning_rate }, { "--negative-guidance", negative }, { "--start-guidance", start },
+        { "--weight-decay", weight_decay }, { "--clip", most_norm },
     };
     for (*method = 0; *method < RIVALS; ++*method)
         if (words.count == 1 && !strcmp(words.item[0], rival_names[*method]))
             break;
     if (*method == RIVALS)
-        return fail(err, SAEURON_EUSAGE, "which rival? say uce or esd");
+        return fail(err, SAEURON_EUSAGE, "which rival? say uce, esd or sdd");
     if (!concepts || !*concepts)
         return fail(err, SAEURON_EUSAGE, "--forget C is missing: which concept is erased?");
     if (!out || !*out)
         return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the model be?");
     for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++)
-        if (given(belongs[i].name) && belongs[i].method != *method)
+        if (given(belongs[i].name) && !(belongs[i].methods >> *method & 1))
             return fail(err, SAEURON_EUSAGE, "%s means nothing to %s", belongs[i].name, rival_names[*method]);
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
         if (!(positive[i].value >= 0 && positive[i].value <= 1e4))
             return fail(err, SAEURON_EUSAGE, "%s must be from 0 to 10000", positive[i].name);
+    if (!(ema >= 0 && ema <= 1))
+        return fail(err, SAEURON_EUSAGE, "--ema must be from 0 to 1");
     return tokenizer_check(guide_text, "--guide", err);
 }
 
@@ -178,10 +190,14 @@ static int run(saeuron_error *err)
         code = read_texts(&t, x, err);
     const uce_options by_uce = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
                                  lambda, states == 1 };
-    const esd_options by_esd = { t.erase, t.erased, trained, iterations, 0, learning_rate, negative, start,
-                                 seed, tell_loss, NULL };
+    const lesson_options shared = { t.erase, t.erased, trained,
+                                    iterations ? iterations : method == SDD ? 1500 : 1000, 0, learning_rate,
+                                    start, seed, tell_loss, NULL };
+    const esd_options by_esd = { shared, negative };
+    const sdd_options by_sdd = { shared, ema, weight_decay, most_norm };
     if (!code)
-        code = method == UCE ? uce(x, &by_uce, out, err) : esd(x, &by_esd, out, err);
+        code = method == UCE ? uce(x, &by_uce, out, err) : method == ESD ? esd(x, &by_esd, out, err)
+             : sdd(x, &by_sdd, out, err);
     if (!code)
         printf("%s\n", out);
     saeuron_close(x);
@@ -189,6 +205,6 @@ static int run(saeuron_error *err)
 }
 
 const command command_rival = {
-    "rival", "METHOD --forget C -o DIR", "a model in which another method has forgotten: uce, esd", options,
-    &words, .run = run,
+    "rival", "METHOD --forget C -o DIR", "a model in which another method has forgotten: uce, esd, sdd",
+    options, &words, .run = run,
 };

@@ -3,28 +3,35 @@
  * The copy shares the model's memory but for the tensors that are trained; these lie in memory of its own, as
  * float32, beside Adam's moments and the derivative.
  *
- * Not here: the loss's target (esd.c), the passes themselves (unet.c, gradients/unet_backward.c). Letters: N
- * tokens, D wide text states, n values of the latents. */
+ * Not here: the loss's target (esd.c, sdd.c), the passes themselves (unet.c, gradients/unet_backward.c).
+ * Letters: N tokens, D wide text states, n values of the latents. */
 #include "rivals/student.h"
 #include "gradients/unet_backward.h"
 #include "layers/machine.h"
 #include "rivals/edited.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 /* A tensor that is trained: its name, its place in the copy, and its n numbers. */
-typedef struct learned { char name[160]; size_t offset, n; int ndim; float *p, *m, *v, *d; } learned;
+typedef struct learned {
+    char   name[160];
+    size_t offset, n;
+    int    ndim;
+    float *p, *m, *v, *d, *average; /* of the student, Adam's moments, the derivative */
+} learned;
 
 struct student {
     saeuron_context *x;
-    unet     net, teacher;          /* the copy; what the context had */
+    unet     net[3];                /* BY_MODEL: what the context had; the copy; the average's */
+    bool     averaged;
     size_t   h, w, n;
     bool   (*is_trained)(const char *name);
     learned *list;
     wanted  *wants;                 /* of the list: fields of net, derivatives */
     size_t   count, room, numbers;
-    float   *numbers_of_all;        /* [4,numbers]: p, m, v, d */
+    float   *numbers_of_all;        /* [4 or 5,numbers]: p, m, v, d, average */
     nn       c;
     arena    work, keep;
     void    *memory;
@@ -50,7 +57,7 @@ static void note(void *user, const char *name, const void *field, int ndim, cons
         n = times(n, shape[i]);
     if (s->count < s->room) {
         learned *l = &s->list[s->count];
-        *l = (learned){ .offset = (size_t)((const char *)field - (const char *)&s->net), .n = n,
+        *l = (learned){ .offset = (size_t)((const char *)field - (const char *)&s->net[BY_STUDENT]), .n = n,
                         .ndim = ndim };
         snprintf(l->name, sizeof l->name, "%s", name);
     }
@@ -64,29 +71,30 @@ static void list_tensors(student *s, saeuron_error *err)
     arena  only = { 0 };
     binder b = { .keep = &only, .list = note, .list_user = s, .err = err };
     s->count = s->numbers = 0;
-    s->net = s->x->unet;
-    unet_bind(&b, &s->net);
-    s->net = s->x->unet;
+    s->net[BY_STUDENT] = s->net[BY_MODEL];
+    unet_bind(&b, &s->net[BY_STUDENT]);
+    s->net[BY_STUDENT] = s->net[BY_MODEL];
 }
 
-/* The copy's field becomes the tensor's own memory, with the model's values. */
-static void own_tensor(student *s, learned *l)
+/* The field of one of the UNets becomes memory of its own, with the model's values. */
+static void own_tensor(student *s, int by, const learned *l, float *values)
 {
-    void *field = (char *)&s->net + l->offset;
+    void *field = (char *)&s->net[by] + l->offset;
     if (l->ndim > 1) {
         weight *w = field;
-        nn_widen(l->p, *w, 0, l->n);
-        *w = (weight){ .data = (const unsigned char *)l->p, .type = DT_OWN };
+        nn_widen(values, *w, 0, l->n);
+        *w = (weight){ .data = (const unsigned char *)values, .type = DT_OWN };
     } else {
         const float **v = field;
-        memcpy(l->p, *v, l->n * sizeof *l->p);
-        *v = l->p;
+        memcpy(values, *v, l->n * sizeof *values);
+        *v = values;
     }
 }
 
 static int own_all(student *s, saeuron_error *err)
 {
     const saeuron_host *host = &s->x->host;
+    const size_t kinds = s->averaged ? 5 : 4;
     float *at;
     list_tensors(s, err);
     if (!s->count)
@@ -94,21 +102,25 @@ static int own_all(student *s, saeuron_error *err)
     s->room = s->count;
     s->list = io_alloc(host, s->room, sizeof *s->list);
     s->wants = io_alloc(host, s->room, sizeof *s->wants);
-    s->numbers_of_all = io_alloc(host, times(4, s->numbers), sizeof *s->numbers_of_all);
+    s->numbers_of_all = io_alloc(host, times(kinds, s->numbers), sizeof *s->numbers_of_all);
     if (!s->list || !s->wants || !s->numbers_of_all)
         return fail(err, SAEURON_ENOMEM, "no memory to train %zu numbers", s->numbers);
     list_tensors(s, err);
+    s->net[BY_AVERAGE] = s->net[BY_MODEL];
     at = s->numbers_of_all;
-    memset(at, 0, 4 * s->numbers * sizeof *at);
+    memset(at, 0, kinds * s->numbers * sizeof *at);
     for (size_t i = 0; i < s->count; i++) {
         learned *l = &s->list[i];
         l->p = at;
         l->m = at + s->numbers;
         l->v = at + 2 * s->numbers;
         l->d = at + 3 * s->numbers;
+        l->average = s->averaged ? at + 4 * s->numbers : NULL;
         at += l->n;
-        own_tensor(s, l);
-        s->wants[i] = (wanted){ (char *)&s->net + l->offset, NULL }; /* planning */
+        own_tensor(s, BY_STUDENT, l, l->p);
+        if (s->averaged)
+            own_tensor(s, BY_AVERAGE, l, l->average);
+        s->wants[i] = (wanted){ (char *)&s->net[BY_STUDENT] + l->offset, NULL }; /* planning */
     }
     return SAEURON_OK;
 }
@@ -159,7 +171,7 @@ static int prepare(student *s, saeuron_error *err)
     if (code)
         return code;
     s->kept.keep = &s->keep;
-    s->by = &s->net;
+    s->by = &s->net[BY_STUDENT];
     s->target = &any; /* is not read: there is no memory for it */
     run(s);
     s->target = NULL;
@@ -174,7 +186,7 @@ static int prepare(student *s, saeuron_error *err)
 }
 
 int student_open(student **out, saeuron_context *x, size_t h, size_t w, bool (*trained)(const char *name),
-                 saeuron_error *err)
+                 bool averaged, saeuron_error *err)
 {
     student *s;
     int code = check_environment(x->threads, err);
@@ -183,8 +195,9 @@ int student_open(student **out, saeuron_context *x, size_t h, size_t w, bool (*t
         return code;
     if (!(s = io_alloc(&x->host, 1, sizeof *s)))
         return fail(err, SAEURON_ENOMEM, "no memory for a student");
-    *s = (student){ .x = x, .h = h, .w = w, .n = x->unet.in_channels * h * w, .is_trained = trained };
-    s->teacher = x->unet;
+    *s = (student){ .x = x, .h = h, .w = w, .n = x->unet.in_channels * h * w, .is_trained = trained,
+                    .averaged = averaged };
+    s->net[BY_MODEL] = x->unet;
     code = own_all(s, err);
     if (!code)
         code = prepare(s, err);
@@ -200,7 +213,7 @@ void student_close(student *s)
     if (!s)
         return;
     const saeuron_host *host = &s->x->host;
-    student_swap(s, false);
+    student_swap(s, BY_MODEL);
     io_free(host, s->memory);
     io_free(host, s->numbers_of_all);
     io_free(host, s->wants);
@@ -208,7 +221,7 @@ void student_close(student *s)
     io_free(host, s);
 }
 
-void student_swap(student *s, bool on) { s->x->unet = on ? s->net : s->teacher; }
+void student_swap(student *s, int by) { s->x->unet = s->net[by]; }
 
 /* ---- a step ---- */
 
@@ -222,10 +235,10 @@ static int pass(student *s, saeuron_error *err)
     return SAEURON_OK;
 }
 
-int student_predict(student *s, bool by_student, float *e, const float *x, int timestep, const float *text,
+int student_predict(student *s, int by, float *e, const float *x, int timestep, const float *text,
                     saeuron_error *err)
 {
-    s->by = by_student ? &s->net : &s->teacher;
+    s->by = &s->net[by];
     s->in = x;
     s->text = text;
     s->timestep = timestep;
@@ -237,10 +250,23 @@ int student_predict(student *s, bool by_student, float *e, const float *x, int t
     return code;
 }
 
-int student_step(student *s, const optimizer *o, const float *x, int timestep, const float *text,
-                 const float *target, double *loss, saeuron_error *err)
+/* All derivatives times min(1, limit / (norm + 1e-6)), norm that of all together (clip_grad_norm_). */
+static void clip_derivatives(student *s, double limit)
 {
-    s->by = &s->net;
+    double squares = 0;
+    for (size_t i = 0; i < s->count; i++)
+        squares += nn_sum16_sq(s->list[i].d, s->list[i].n, 0.0);
+    const double wanted_scale = limit / (sqrt(squares) + 1e-6);
+    const float  scale = wanted_scale < 1 ? (float)wanted_scale : 1.0f;
+    for (size_t i = 0; scale < 1.0f && i < s->count; i++)
+        for (size_t j = 0; j < s->list[i].n; j++)
+            s->list[i].d[j] = scale * s->list[i].d[j];
+}
+
+int student_step(student *s, const optimizer *o, double limit, const float *x, int timestep,
+                 const float *text, const float *target, double *loss, saeuron_error *err)
+{
+    s->by = &s->net[BY_STUDENT];
     s->in = x;
     s->text = text;
     s->timestep = timestep;
@@ -253,6 +279,8 @@ int student_step(student *s, const optimizer *o, const float *x, int timestep, c
         if (nn_first_bad(s->list[i].d, s->list[i].n) < s->list[i].n)
             return fail(err, SAEURON_ENAN, "the derivative by unet.%s is not finite: take a smaller learning "
                         "rate", s->list[i].name);
+    if (limit > 0)
+        clip_derivatives(s, limit);
     for (size_t i = 0; i < s->count; i++) {
         learned *l = &s->list[i];
         optimizer_update(o, &s->c, l->p, l->m, l->v, l->d, l->n);
@@ -261,14 +289,24 @@ int student_step(student *s, const optimizer *o, const float *x, int timestep, c
     return SAEURON_OK;
 }
 
-int student_save(const student *s, const char *dir, const char *const *metadata, saeuron_error *err)
+void student_average(student *s, double decay)
+{
+    const float kept = (float)decay, share = (float)(1 - decay);
+    for (size_t i = 0; i < s->count; i++) {
+        float *average = s->list[i].average;
+        for (size_t j = 0; j < s->list[i].n; j++)
+            average[j] = kept * average[j] + share * s->list[i].p[j];
+    }
+}
+
+int student_save(const student *s, int by, const char *dir, const char *const *metadata, saeuron_error *err)
 {
     const saeuron_host *host = &s->x->host;
     changed *list = io_alloc(host, s->count, sizeof *list);
     if (!list)
         return fail(err, SAEURON_ENOMEM, "no memory for a list of %zu tensors", s->count);
     for (size_t i = 0; i < s->count; i++)
-        list[i] = (changed){ s->list[i].name, s->list[i].p };
+        list[i] = (changed){ s->list[i].name, by == BY_AVERAGE ? s->list[i].average : s->list[i].p };
     const int code = save_edited(s->x, dir, list, s->count, metadata, err);
     io_free(host, list);
     return code;
