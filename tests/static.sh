@@ -18,7 +18,6 @@ select.c|nullPointerArithmetic|x + first * d, tokens|x is NULL only while an are
 select.c|nullPointerArithmetic|x + (first + i) * d|x is NULL only while an arena measures, when row is NULL too
 evaluation/classifier.c|null-argument|memcpy(y, x, 3 * w * h)|x is NULL only while an arena measures, when y is NULL too
 files/png.c|use-of-uninitialized-value|rgba[1] == p->key[1]|the loop before writes the first three
-program/measuring.c|use-of-uninitialized-value|!asked[STYLE] && !asked[OBJECT]|the loop before writes both
 arithmetic/kernels.c|legacyUninitvar|? wide[j] : zeros|where it lies is taken, not what it holds
 train.c|uninitvar|*tie = token ? ties : &one|where it lies is taken, not what it holds
 train.c|uninitvar|train_report unused, *out|where it lies is taken, not what it holds
