@@ -8,6 +8,7 @@ evaluation is not of the pairs and SAEs in the tree. Nothing is drawn here: how 
 import argparse
 import csv
 import json
+import math
 import os
 import re
 import statistics
@@ -157,6 +158,60 @@ def ablations():
 
 # ---- evaluations ----
 
+Z = 1.959963984540054
+
+
+def low_end(strata, wrong):
+    """The lower end of EQ 36's interval, as evaluation/metrics.c finds it; strata: [(right, images)], all of one weight."""
+    def too_low(lam):
+        theta = squared = 0
+        for right, n in strata:
+            w, v = 1 / len(strata), (n - right if wrong else right) / n
+            m = n - 1 + w
+            a = lam * w / m
+            p = 2 * v / (1 + a + math.sqrt((1 - a) ** 2 + 4 * a * (1 - v)))
+            theta += w * p
+            squared += a * a * m * p * (1 - p)
+        return squared >= Z * Z, theta
+    below, above = 0, 1
+    while not too_low(above)[0]:
+        below, above = above, 2 * above
+    for _ in range(200):
+        middle = (below + above) / 2
+        below, above = (below, middle) if too_low(middle)[0] else (middle, above)
+    return too_low(below)[1]
+
+
+def share(strata, metric, prefix=""):
+    """A row's columns of one metric, from the counts of one table or several."""
+    value = statistics.mean(right / n for right, n in strata)
+    low = low_end(strata, False) if value > 0 else 0
+    high = 1 - low_end(strata, True) if value < 1 else 1
+    return {prefix + metric: 100 * value, f"{prefix}{metric}_low": 100 * low, f"{prefix}{metric}_high": 100 * high,
+            f"{prefix}{metric}_right": sum(r for r, _ in strata), f"{prefix}{metric}_images": sum(n for _, n in strata)}
+
+
+def evaluation(domain):
+    """The rows of docs/eval-DOMAIN.tsv; with docs/eval-DOMAIN-2.tsv and so on, of other seeds, the counts of all added up. Their intervals take a concept's
+    pictures as alike, which makes those of IRA a little wider than eval's; FD, which cannot be added up, is the first table's."""
+    first, *more = [rows(n) for n in sorted(os.listdir(HERE)) if re.fullmatch(rf"eval-{domain}(-\d)?\.tsv", n)]
+    if not more:
+        return first
+    out, columns = [], [(m, p) for p in ("", "without_") for m in METRICS]
+    for parts in zip(first, *more, strict=True):
+        if len({(p["concept"], p["forget"]) for p in parts}) > 1:
+            raise SystemExit(f"docs/eval-{domain}-*.tsv evaluate {parts[0]['concept']} by several pairs")
+        row = dict(parts[0])
+        if row["concept"] != "average":
+            for m, p in columns:
+                row.update(share([tuple(sum(int(x[f"{p}{m}_{c}"]) for x in parts) for c in ("right", "images"))], m, p))
+        else:
+            for m, p in columns:
+                row.update(share([(r[f"{p}{m}_right"], r[f"{p}{m}_images"]) for r in out], m, p))
+        out.append(row)
+    return out
+
+
 def interval(r, m):
     """98.6 (98.3 to 98.8)"""
     return "-" if number(r.get(m)) is None else f"{float(r[m]):.1f} ({float(r[m + '_low']):.1f} to {float(r[m + '_high']):.1f})"
@@ -170,7 +225,7 @@ def pair(r):
 def evaluated(domain):
     """Each concept and their average, beside the same pictures with nothing forgotten."""
     lines = []
-    for r in rows(f"eval-{domain}.tsv"):
+    for r in evaluation(domain):
         last = r["concept"] == "average"
         lines.append([r["concept"], "" if last else "{}, {}".format(*pair(r)), *(cell(number(r.get(m)), int(last)) for m in (*METRICS, "FD")),
                       *(cell(number(r.get("without_" + m)), int(last)) for m in (*METRICS[1:], "FD"))])
@@ -181,7 +236,7 @@ def averages():
     """README's table: with intervals, beside the paper's."""
     lines = []
     for domain, shown_in in (("style", len(DOMAINS["object"]["concepts"])), ("object", 1 + len(DOMAINS["style"]["concepts"]))):  # 1: unstyled
-        *each, r = rows(f"eval-{domain}.tsv")
+        *each, r = evaluation(domain)
         seeds = int(each[0]["UA_images"]) // shown_in
         lines.append([f"EmojiCanvas, {domain}s, {seeds} seed{'s' * (seeds > 1)}", *(interval(r, m) for m in METRICS)])
         lines.append(["the same, nothing forgotten", *(interval(r, "without_" + m) for m in METRICS)])
@@ -192,7 +247,7 @@ def compared(domain):
     """Each concept by the pairs before and by those of now."""
     before = {r["concept"]: r for r in rows(f"eval-{domain}-before.tsv")}
     lines = []
-    for r in rows(f"eval-{domain}.tsv"):
+    for r in evaluation(domain):
         b, last = before[r["concept"]], r["concept"] == "average"
         lines.append([r["concept"], *("" if last else "{}, {}".format(*pair(x)) for x in (b, r)),
                       *(f"{cell(number(b.get(m)), int(last))}, {cell(number(r.get(m)), int(last))}" for m in METRICS)])
