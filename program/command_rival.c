@@ -7,6 +7,7 @@
 #include "program/measuring.h"
 #include "program/messages.h"
 #include "program/opening.h"
+#include "rivals/ca.h"
 #include "rivals/esd.h"
 #include "rivals/sdd.h"
 #include "rivals/uce.h"
@@ -19,9 +20,9 @@ static const char *concepts, *out, *guide_text = "";
 static int    preserve, states;     /* others, none; rest, last */
 static double erase_scale = 1, preserve_scale = 0.1, lambda = 0.5;
 static int    trained;              /* TRAIN_* */
-static size_t iterations;
+static size_t iterations, pictures = 200;
 static uint64_t seed;
-static double learning_rate = 1e-5, negative = 1, start = 3, ema = 0.999, weight_decay = 1e-4, most_norm = 1;
+static double learning_rate, negative = 1, start, ema = 0.999, weight_decay, most_norm = 1;
 
 static const option options[] = {
     { "--forget", "C[,C...]", "the concepts to erase; of a model without concepts.json, texts",
@@ -36,17 +37,20 @@ static const option options[] = {
     { "--states", "rest|last", "of uce: a text's states from its last token on (default, the paper's code), "
                                "or that token's alone (the code of 2025)", .choice = &states },
     { "--lambda", "L", "of uce: weight of the matrices as they are (default 0.5)", .real = &lambda },
-    { "--train", "xattn|noxattn|full", "of esd and sdd: cross-attentions (default; of ESD published for "
-                                       "styles), all but these (for objects), everything",
+    { "--train", "xattn|noxattn|full|kv", "what is trained: cross-attentions (default of esd and sdd; of ESD "
+                                          "published for styles), all but these (for objects), everything, "
+                                          "keys and values of cross-attentions (default of ca)",
       .choice = &trained },
-    { "--iterations", "N", "of esd (default 1000) and sdd (default 1500)", .count = &iterations },
-    { "--lr", "RATE", "of esd and sdd: learning rate (default 1e-5)", .real = &learning_rate },
-    { "--start-guidance", "G", "of esd and sdd: guidance while sampling (default 3)", .real = &start },
-    { "--seed", "S", "of esd and sdd: of the random numbers (default 0)", .whole = &seed },
+    { "--iterations", "N", "of esd (default 1000), sdd (1500) and ca (800)", .count = &iterations },
+    { "--lr", "RATE", "of esd and sdd (default 1e-5) and ca (2e-6)", .real = &learning_rate },
+    { "--start-guidance", "G", "guidance while sampling: of esd and sdd (default 3) and ca (6)",
+      .real = &start },
+    { "--weight-decay", "W", "AdamW's: of sdd (default 1e-4) and ca (0.01)", .real = &weight_decay },
+    { "--seed", "S", "of the random numbers of esd, sdd and ca (default 0)", .whole = &seed },
+    { "--pictures", "N", "of ca: of anchors, drawn before the training (default 200)", .count = &pictures },
     { "--negative-guidance", "ETA", "of esd: how far opposite to the concept (default 1)",
       .real = &negative },
     { "--ema", "DECAY", "of sdd: of the average that is kept (default 0.999)", .real = &ema },
-    { "--weight-decay", "W", "of sdd: AdamW's (default 1e-4)", .real = &weight_decay },
     { "--clip", "NORM", "of sdd: most that the derivatives' joint norm may be (default 1)",
       .real = &most_norm },
     { .group = model_options }, { .group = synthetic_options }, { 0 },
@@ -55,11 +59,14 @@ static const option options[] = {
 #define TEXTS (2 * LABELS)
 typedef char concept_name[128];
 
-/* What is erased and what stays, as texts. */
+/* What is erased and what stays, as texts; and the protocol that knows them, if the model has concepts. */
 typedef struct texts {
     concept_name name[TEXTS];
     const char *erase[TEXTS], *keep[TEXTS];
     size_t erased, kept, names;
+    protocol p;
+    bool   known;                   /* p is open */
+    forgotten what;
 } texts;
 
 static const char *add_name(texts *t, int domain, const char *name)
@@ -83,8 +90,9 @@ static bool among(const char *names, const char *name)
 }
 
 /* Concepts of concepts.json; each that --forget names must be one. */
-static int read_known(texts *t, const protocol *p, saeuron_error *err)
+static int read_known(texts *t, saeuron_error *err)
 {
+    const protocol *p = &t->p;
     const char *names = concepts;
     char piece[128];
     while (next_piece(&names, piece, sizeof piece)) {
@@ -102,7 +110,8 @@ static int read_known(texts *t, const protocol *p, saeuron_error *err)
             const char *name = p->label[d].name[c];
             if (!p->label[d].concept[c])
                 continue;
-            if (among(concepts, name))
+            t->what.has[d][c] = among(concepts, name);
+            if (t->what.has[d][c])
                 t->erase[t->erased++] = add_name(t, d, name);
             else if (preserve == 0)
                 t->keep[t->kept++] = add_name(t, d, name);
@@ -113,16 +122,12 @@ static int read_known(texts *t, const protocol *p, saeuron_error *err)
 static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
 {
     static saeuron_classifier *const nobody[DOMAINS];
-    static protocol p;
     const char *names = concepts;
     char piece[128];
     if (x->concepts.at) {
-        int code = protocol_open(&p, x, nobody, NULL, err);
-        if (code)
-            return code;
-        code = read_known(t, &p, err);
-        protocol_close(&p);
-        return code;
+        const int code = protocol_open(&t->p, x, nobody, NULL, err);
+        t->known = !code;
+        return code ? code : read_known(t, err);
     }
     while (next_piece(&names, piece, sizeof piece)) {
         if (t->erased == LABELS || !*piece || tokenizer_check(piece, "--forget", err))
@@ -133,17 +138,17 @@ static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
     return SAEURON_OK;
 }
 
-enum { UCE, ESD, SDD, RIVALS };
-static const char *const rival_names[RIVALS] = { "uce", "esd", "sdd" };
+enum { UCE, ESD, SDD, CA, RIVALS };
+static const char *const rival_names[RIVALS] = { "uce", "esd", "sdd", "ca" };
 
+#define LEARNS (1 << ESD | 1 << SDD | 1 << CA)
 /* Which options belong to which methods; the bits are 1 << method. */
 static const struct { const char *name; unsigned methods; } belongs[] = {
     { "--guide", 1 << UCE }, { "--preserve", 1 << UCE }, { "--erase-scale", 1 << UCE },
     { "--preserve-scale", 1 << UCE }, { "--states", 1 << UCE }, { "--lambda", 1 << UCE },
-    { "--train", 1 << ESD | 1 << SDD }, { "--iterations", 1 << ESD | 1 << SDD },
-    { "--lr", 1 << ESD | 1 << SDD }, { "--start-guidance", 1 << ESD | 1 << SDD },
-    { "--seed", 1 << ESD | 1 << SDD }, { "--negative-guidance", 1 << ESD }, { "--ema", 1 << SDD },
-    { "--weight-decay", 1 << SDD }, { "--clip", 1 << SDD },
+    { "--train", LEARNS }, { "--iterations", LEARNS }, { "--lr", LEARNS }, { "--start-guidance", LEARNS },
+    { "--seed", LEARNS }, { "--weight-decay", 1 << SDD | 1 << CA }, { "--negative-guidance", 1 << ESD },
+    { "--ema", 1 << SDD }, { "--clip", 1 << SDD }, { "--pictures", 1 << CA },
 };
 
 static int check_options(int *method, saeuron_error *err)
@@ -157,7 +162,7 @@ static int check_options(int *method, saeuron_error *err)
         if (words.count == 1 && !strcmp(words.item[0], rival_names[*method]))
             break;
     if (*method == RIVALS)
-        return fail(err, SAEURON_EUSAGE, "which rival? say uce, esd or sdd");
+        return fail(err, SAEURON_EUSAGE, "which rival? say uce, esd, sdd or ca");
     if (!concepts || !*concepts)
         return fail(err, SAEURON_EUSAGE, "--forget C is missing: which concept is erased?");
     if (!out || !*out)
@@ -179,6 +184,67 @@ static void tell_loss(void *user, size_t iteration, double loss)
     remark("iteration %zu: loss %.6g", iteration, loss);
 }
 
+/* What lessons do if they are not told otherwise. */
+static lesson_options read_lesson(const texts *t, int method)
+{
+    static const struct { size_t iterations; double lr, start, decay; int trained; } usual[RIVALS] = {
+        [ESD] = { 1000, 1e-5, 3, 0, TRAIN_XATTN }, [SDD] = { 1500, 1e-5, 3, 1e-4, TRAIN_XATTN },
+        [CA] = { 800, 2e-6, 6, 1e-2, TRAIN_KV },
+    };
+    if (!given("--weight-decay"))
+        weight_decay = usual[method].decay;
+    return (lesson_options){ t->erase, t->erased, given("--train") ? trained : usual[method].trained,
+                             iterations ? iterations : usual[method].iterations, 0,
+                             given("--lr") ? learning_rate : usual[method].lr,
+                             given("--start-guidance") ? start : usual[method].start, seed, tell_loss, NULL };
+}
+
+/* Each place of what is erased with each of its anchors: of a style the same object in none, of an object the
+ * others in the same style. pairs NULL: only counted. */
+static size_t pair_places(anchored *pairs, const texts *t)
+{
+    const protocol *p = &t->p;
+    size_t n = 0;
+    for (size_t i = 0; i < p->entries; i++)
+        for (size_t j = 0; j < p->entries; j++) {
+            const entry *a = &p->entry[i], *b = &p->entry[j];
+            const bool of_style = place_is_own(a, STYLE, &t->what) && b->plain && a->object == b->object;
+            const bool of_object = place_is_own(a, OBJECT, &t->what) && a->style == b->style &&
+                                   a->plain == b->plain && !place_is_own(b, OBJECT, &t->what);
+            if (!of_style && !of_object)
+                continue;
+            if (pairs)
+                pairs[n] = (anchored){ i, j };
+            n++;
+        }
+    return n;
+}
+
+/* Concept Ablation by the protocol's prompts. */
+static int ablate_concept(saeuron_context *x, const texts *t, lesson_options shared, saeuron_error *err)
+{
+    const protocol *p = &t->p;
+    if (!t->known)
+        return fail(err, SAEURON_EUSAGE, "ca needs prompts with and without the concept: the model has no "
+                    "concepts.json");
+    const size_t count = pair_places(NULL, t);
+    const char **prompts = io_alloc(&x->host, p->entries, sizeof *prompts);
+    anchored *pairs = io_alloc(&x->host, count, sizeof *pairs);
+    int code = prompts && pairs ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %zu prompts", count);
+    for (size_t i = 0; i < p->entries && !code; i++)
+        prompts[i] = p->entry[i].prompt;
+    if (!code) {
+        pair_places(pairs, t);
+        shared.erase = prompts;
+        shared.erased = p->entries;
+        const ca_options o = { shared, pairs, count, pictures, weight_decay };
+        code = ca(x, &o, out, err);
+    }
+    io_free(&x->host, pairs);
+    io_free(&x->host, (void *)prompts);
+    return code;
+}
+
 static int run(saeuron_error *err)
 {
     static texts t;
@@ -190,21 +256,21 @@ static int run(saeuron_error *err)
         code = read_texts(&t, x, err);
     const uce_options by_uce = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
                                  lambda, states == 1 };
-    const lesson_options shared = { t.erase, t.erased, trained,
-                                    iterations ? iterations : method == SDD ? 1500 : 1000, 0, learning_rate,
-                                    start, seed, tell_loss, NULL };
+    const lesson_options shared = read_lesson(&t, method);
     const esd_options by_esd = { shared, negative };
     const sdd_options by_sdd = { shared, ema, weight_decay, most_norm };
     if (!code)
         code = method == UCE ? uce(x, &by_uce, out, err) : method == ESD ? esd(x, &by_esd, out, err)
-             : sdd(x, &by_sdd, out, err);
+             : method == SDD ? sdd(x, &by_sdd, out, err) : ablate_concept(x, &t, shared, err);
     if (!code)
         printf("%s\n", out);
+    if (t.known)
+        protocol_close(&t.p);
     saeuron_close(x);
     return code;
 }
 
 const command command_rival = {
-    "rival", "METHOD --forget C -o DIR", "a model in which another method has forgotten: uce, esd, sdd",
+    "rival", "METHOD --forget C -o DIR", "a model in which another method has forgotten: uce, esd, sdd, ca",
     options, &words, .run = run,
 };

@@ -1,7 +1,7 @@
 /* lesson.c: the training that rivals share (lesson.h).
  *
  * Trained are, as published: xattn everything of attn2; noxattn everything but attn2, the time embedding and
- * what follows the last block; full everything.
+ * what follows the last block; full everything; kv the keys and values of attn2.
  *
  * Not here: passes and steps (student.c), sampling (saeuron.c). Letters: n values of the latents. */
 #include "rivals/lesson.h"
@@ -16,6 +16,9 @@ static bool is_other(const char *name)
            strncmp(name, "conv_out", 8);
 }
 static bool is_any(const char *name) { return *name != 0; }
+static bool is_kv(const char *name) { return strstr(name, ".attn2.to_k.") || strstr(name, ".attn2.to_v."); }
+
+const char *const trained_names[TRAINABLE] = { "xattn", "noxattn", "full", "kv" };
 
 /* ---- opening ---- */
 
@@ -30,7 +33,7 @@ static int read_texts(lesson *l, saeuron_error *err)
 int lesson_open(lesson *l, saeuron_context *x, const lesson_options *o, const char *name, bool averaged,
                 saeuron_error *err)
 {
-    static bool (*const trained[])(const char *) = { is_xattn, is_other, is_any };
+    static bool (*const trained[TRAINABLE])(const char *) = { is_xattn, is_other, is_any, is_kv };
     const saeuron_generate_options usual = { .count = 1 };
     size_t W, H;
     *l = (lesson){ .x = x, .o = o, .name = name, .ddim = x->ddim,
@@ -80,6 +83,13 @@ static int record_nothing(void *user, size_t step, size_t first, size_t B, saeur
     return SAEURON_OK;
 }
 
+int lesson_noise(lesson *l, saeuron_error *err)
+{
+    if (rng_randn(l->noise, rng_value(l->o->seed, l->stream, l->drawn++) >> 32, l->n, 0, l->n))
+        return SAEURON_OK;
+    return fail(err, SAEURON_EUSAGE, "latents of %zu values are too few for torch.randn's stream", l->n);
+}
+
 int lesson_sample(lesson *l, int by, size_t i, size_t k, saeuron_error *err)
 {
     static const char *const prompt = "";
@@ -90,15 +100,14 @@ int lesson_sample(lesson *l, int by, size_t i, size_t k, saeuron_error *err)
         .negative_prompt_embeds = l->none,
     };
     int (*const progress)(void *, const char *, size_t, size_t) = l->x->host.progress;
-    if (!rng_randn(l->noise, rng_value(l->o->seed, l->stream, l->drawn++) >> 32, l->n, 0, l->n))
-        return fail(err, SAEURON_EUSAGE, "latents of %zu values are too few for torch.randn's stream", l->n);
+    int code = lesson_noise(l, err);
     memcpy(l->latents, l->noise, l->n * sizeof *l->latents);
-    if (!k)
-        return SAEURON_OK;
+    if (code || !k)
+        return code;
     l->x->host.progress = NULL; /* it is the training's */
     l->x->record = &first_steps;
     student_swap(l->s, by);
-    const int code = saeuron_generate(l->x, &g, NULL, err);
+    code = saeuron_generate(l->x, &g, NULL, err);
     student_swap(l->s, BY_MODEL);
     l->x->record = NULL;
     l->x->host.progress = progress;
@@ -130,10 +139,9 @@ int lesson_teach(lesson *l, int (*iterate)(lesson *l, size_t i, double *loss, sa
 
 int lesson_save(const lesson *l, int by, const char *dir, metadata *said, saeuron_error *err)
 {
-    static const char *const trained[] = { "xattn", "noxattn", "full" };
     metadata_text(said, "format", "pt");
     metadata_text(said, "rival", l->name);
-    metadata_text(said, "trained", trained[l->o->trained]);
+    metadata_text(said, "trained", trained_names[l->o->trained]);
     metadata_add(said, "iterations", "%zu", l->o->iterations);
     metadata_real(said, "lr", l->o->lr);
     metadata_real(said, "start_guidance", l->o->start);

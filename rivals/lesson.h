@@ -10,7 +10,8 @@
 #include "files/metadata.h"
 #include "rivals/student.h"
 
-enum { TRAIN_XATTN, TRAIN_NOXATTN, TRAIN_FULL };    /* which tensors (lesson.c) */
+enum { TRAIN_XATTN, TRAIN_NOXATTN, TRAIN_FULL, TRAIN_KV, TRAINABLE };   /* which tensors (lesson.c) */
+extern const char *const trained_names[TRAINABLE];
 
 typedef struct lesson_options {
     const char *const *erase;       /* texts */
@@ -44,8 +45,10 @@ int  lesson_open(lesson *l, saeuron_context *x, const lesson_options *o, const c
 void lesson_close(lesson *l);
 /* The next random number below n. */
 size_t lesson_below(lesson *l, size_t n);
-/* latents = x after the first k of the sampler's steps for text number i, guided, by this UNet, from noise of
- * the next random number. */
+/* noise = that of the next random number. */
+int  lesson_noise(lesson *l, saeuron_error *err);
+/* latents = x after the first k of the sampler's steps for text number i, guided, by this UNet, from new
+ * noise. */
 int  lesson_sample(lesson *l, int by, size_t i, size_t k, saeuron_error *err);
 /* Every iteration. progress is asked after each: stopped, SAEURON_ECANCEL. */
 int  lesson_teach(lesson *l, int (*iterate)(lesson *l, size_t i, double *loss, saeuron_error *err),

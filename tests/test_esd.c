@@ -1,11 +1,12 @@
-/* test_esd.c: a student's step is that of the derivative; two iterations of ESD and of SDD, written a second
- * time; the same bytes whatever the threads; stops and failures leave nothing.
+/* test_esd.c: a student's step is that of the derivative; iterations of ESD, SDD and Concept Ablation,
+ * written a second time; the same bytes whatever the threads; stops and failures leave nothing.
  *
  * Not here: the derivative (test_gradient.c), Adam (test_optimizer.c), the folder (test_uce.c). */
 #include "test.h"
 #include "judges.h"
 #include "arithmetic/rng.h"
 #include "gradients/gradient.h"
+#include "rivals/ca.h"
 #include "rivals/esd.h"
 #include "rivals/sdd.h"
 #include "scratch.h"
@@ -177,7 +178,7 @@ static sdd_options usual_sdd(size_t iterations)
 
 static size_t below(const char *method, size_t *drawn, size_t n)
 {
-    return (size_t)((rng_value(SEED, nn_hash(0, method, 3), (*drawn)++) >> 32) * n >> 32);
+    return (size_t)((rng_value(SEED, nn_hash(0, method, strlen(method)), (*drawn)++) >> 32) * n >> 32);
 }
 
 /* Keeps the latents after a step. */
@@ -206,7 +207,8 @@ static size_t iteration(const char *method, size_t i, saeuron_context *by, saeur
     const size_t steps = below(method, drawn, 4);
     student *s;
     double loss;
-    rng_randn(noise, rng_value(SEED, nn_hash(0, method, 3), (*drawn)++) >> 32, TINY_LATENT, 0, TINY_LATENT);
+    const uint64_t seed = rng_value(SEED, nn_hash(0, method, strlen(method)), (*drawn)++) >> 32;
+    rng_randn(noise, seed, TINY_LATENT, 0, TINY_LATENT);
     const saeuron_generate_options g = { .prompts = &text, .count = 1, .noise = noise, .steps = 4,
                                          .guidance = 3, .has_guidance = 1, .tap = keep, .tap_user = &k };
     k.step = (int)steps - 1;
@@ -305,14 +307,65 @@ static void two_of_sdd(void)
     saeuron_close(c);
 }
 
+/* An iteration of Concept Ablation: pictures of anchors by the model, one of them noised to some t, the
+ * target by the anchor, a step of AdamW. */
+static void one_of_ca(void)
+{
+    static const anchored pairs[] = { { 0, 1 }, { 1, 0 } };
+    static float x0[3][TINY_LATENT], noise[TINY_LATENT], x[TINY_LATENT], e[TINY_LATENT], states[TEXT];
+    static float before[LARGEST], after[LARGEST], d[LARGEST];
+    saeuron_error err = { 0 };
+    saeuron_context *c = opened_at("model", NULL);
+    ca_options o = { usual(1).lesson, pairs, 2, 3, 0.1 };
+    size_t pair[3], drawn = 0;
+    student *s;
+    double loss, worst = 0;
+    o.lesson.trained = TRAIN_KV;
+    o.lesson.lr = 0.05;
+    CHECK(!ca(c, &o, judges_at("ca-one"), &err), "%s", err.text);
+    for (size_t i = 0; i < 3; i++) {
+        pair[i] = below("ca", &drawn, 2);
+        rng_randn(noise, rng_value(SEED, nn_hash(0, "ca", 2), drawn++) >> 32, TINY_LATENT, 0, TINY_LATENT);
+        const saeuron_generate_options g = { .prompts = &texts[pairs[pair[i]].anchor], .count = 1, .steps = 4,
+                                             .noise = noise, .guidance = 3, .has_guidance = 1,
+                                             .latents = x0[i] };
+        CHECK(!saeuron_generate(c, &g, NULL, &err), "%s", err.text);
+    }
+    const size_t i = below("ca", &drawn, 3), t = below("ca", &drawn, 1000);
+    const double a = (double)c->ddim.alphas_cumprod[t];
+    rng_randn(noise, rng_value(SEED, nn_hash(0, "ca", 2), drawn++) >> 32, TINY_LATENT, 0, TINY_LATENT);
+    for (size_t j = 0; j < TINY_LATENT; j++)
+        x[j] = (float)(sqrt(a) * (double)x0[i][j] + sqrt(1 - a) * (double)noise[j]);
+    CHECK(!saeuron_encode_text(c, texts[pairs[pair[i]].anchor], states, &err), "%s", err.text);
+    CHECK(!student_open(&s, c, 8, 8, some, false, &err), "%s", err.text);
+    CHECK(!student_predict(s, BY_STUDENT, e, x, (int)t, states, &err), "%s", err.text);
+    student_close(s);
+    const gradient_options by = { .prompt = texts[pairs[pair[i]].target], .timestep = (int)t, .h = 8, .w = 8,
+                                  .latents = x, .target = e, .of = ATTENTION };
+    CHECK(!gradient(c, &by, d, &loss, &err), "%s", err.text);
+    saeuron_context *one = opened_at("ca-one", NULL);
+    const size_t n = values_of(c, ATTENTION, before);
+    values_of(one, ATTENTION, after);
+    for (size_t j = 0; j < n; j++) {
+        const double p = (double)before[j] * (1 - 0.05 * 0.1), g = (double)d[j];
+        worst = fmax(worst, fabs(p - 0.05 * g / (fabs(g) + 1e-8) - (double)after[j]));
+    }
+    CHECK(worst < 1e-3 * o.lesson.lr, "%g away", worst);
+    o.count = 0;
+    judges_error("no pairs", ca(c, &o, judges_at("ca-one"), &err), SAEURON_EUSAGE, &err, "no prompt with an");
+    saeuron_close(one);
+    saeuron_close(c);
+}
+
 /* Which tensors each kind trains. */
 static void kinds(void)
 {
     static const char *const names[] = { ATTENTION, "conv_in.weight", "time_embedding.linear_1.bias",
-                                         "conv_out.weight", "mid_block.resnets.0.norm1.weight" };
-    static const char *const trained[] = { "10000", "01001", "11111" };
+                                         "conv_out.weight", "mid_block.resnets.0.norm1.weight",
+                                         "up_blocks.0.attentions.1.transformer_blocks.0.attn2.to_q.weight" };
+    static const char *const trained[TRAINABLE] = { "100001", "010010", "111111", "100000" };
     static float before[LARGEST], after[LARGEST];
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < TRAINABLE; kind++) {
         esd_options o = usual(2);
         saeuron_error err = { 0 };
         saeuron_context *c = opened_at("model", NULL);
@@ -403,7 +456,8 @@ static void allocations_fail(void)
 
 const test_case esd_tests[] = {
     { "student_learns", student_learns }, { "clips_and_averages", clips_and_averages },
-    { "two_of_esd", two_of_esd }, { "two_of_sdd", two_of_sdd }, { "kinds", kinds },
+    { "two_of_esd", two_of_esd }, { "two_of_sdd", two_of_sdd }, { "one_of_ca", one_of_ca },
+    { "kinds", kinds },
     { "same_bytes", same_bytes }, { "stops", stops }, { "refusals", refusals },
     { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

@@ -49,6 +49,7 @@ static const struct { const char *name, *arguments; } commands[] = {
     { "rival", "rival $M uce --forget Sketch -o $O/a" },
     { "rival, esd", "rival $M esd --forget Sketch --iterations 2 -o $O/a" },
     { "rival, sdd", "rival $M sdd --forget Sketch --iterations 2 -o $O/a" },
+    { "rival, ca", "rival $M ca --forget Sketch --iterations 2 --pictures 2 -o $O/a" },
     { "info", "info $M" },
     { "info, a file", "info $A" },
     { "digest", "digest $A $SAE $I" },
