@@ -53,7 +53,7 @@ static const option options[] = {
     { "--ema", "DECAY", "of sdd: of the average that is kept (default 0.999)", .real = &ema },
     { "--clip", "NORM", "of sdd: most that the derivatives' joint norm may be (default 1)",
       .real = &most_norm },
-    { .group = model_options }, { .group = synthetic_options }, { 0 },
+    { .group = model_options }, { 0 },
 };
 
 #define TEXTS (2 * LABELS)
@@ -130,9 +130,9 @@ static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
         return code ? code : read_known(t, err);
     }
     while (next_piece(&names, piece, sizeof piece)) {
-        if (t->erased == LABELS || !*piece || tokenizer_check(piece, "--forget", err))
-            return fail(err, SAEURON_EUSAGE, "--forget wants at most %d texts, as \"Van Gogh style,Cats\"",
-                        LABELS);
+        if (t->erased == LABELS || !*piece || strlen(piece) > 120 || tokenizer_check(piece, "--forget", NULL))
+            return fail(err, SAEURON_EUSAGE, "--forget wants at most %d texts of at most 120 bytes, as \"Van "
+                        "Gogh style,Cats\"", LABELS);
         t->erase[t->erased++] = add_name(t, DOMAINS, piece);
     }
     return SAEURON_OK;
@@ -250,10 +250,9 @@ static int run(saeuron_error *err)
     static texts t;
     saeuron_context *x = NULL;
     int method, code = check_options(&method, err);
-    if (!code)
-        code = open_model(&x, NULL, err);
-    if (!code)
-        code = read_texts(&t, x, err);
+    if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
+        return code;
+    code = read_texts(&t, x, err);
     const uce_options by_uce = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
                                  lambda, states == 1 };
     const lesson_options shared = read_lesson(&t, method);

@@ -1818,6 +1818,38 @@ static void prepare_judged(void)
     setenv("E", text, 1);
 }
 
+/* What other methods and attacks are asked on the command line. */
+static void rivals_and_attacks(void)
+{
+    static const struct { const char *arguments, *words; } cases[] = {
+        { "rival", "which rival?|uce, esd, sdd or ca" }, { "rival ucf --forget A -o $O/a", "which rival?" },
+        { "rival uce esd --forget A -o $O/a", "which rival?" }, { "rival uce $M -o $O/a", "--forget C is" },
+        { "rival uce $M --forget Sketch", "--out DIR" }, { "rival uce $M --forget Skotch -o $O/a", "Skotch" },
+        { "rival esd $M --forget Sketch --guide x -o $O/a", "--guide means nothing to esd" },
+        { "rival uce $M --forget Sketch --lr 1 -o $O/a", "--lr means nothing to uce" },
+        { "rival uce $M --forget Sketch --lambda 0 -o $O/a", "lambda must be above 0" },
+        { "rival sdd $M --forget Sketch --ema 2 -o $O/a", "--ema must be from 0 to 1" },
+        { "rival ca $M --forget Sketch --weight-decay=-1 -o $O/a", "--weight-decay must be from 0" },
+        { "attack $M", "--out DIR" },
+        { "attack $M --tries 3 -o $O/a", "--tries means nothing with --method unlearndiffatk" },
+        { "attack $M --method seeds --tokens 3 -o $O/a", "--tokens means nothing with --method seeds" },
+        { "attack $M --method ringabell --population 1 -o $O/a", "--population must be from 2" },
+        { "attack $M --timesteps 501 -o $O/a", "--timesteps must be from 1 to 500" },
+        { "eval $M --rivals $O --top 2 -o $O/a", "--top means nothing with --rivals" },
+        { "eval $M --by negative --strength=-1 -o $O/a", "--strength means nothing with --by negative" },
+        { "eval $M --by negative --negative x -o $O/a", "--negative means nothing with --by negative" },
+        { "eval $M --by sae --rivals $O -o $O/a", "--rivals and --by exclude each other" },
+        { "sweep $E --domain style --concepts Sketch --by negative -o $O/a", "a sweep is of SAEs" },
+    };
+    prepare_judged();
+    for (size_t i = 0; i < COUNT(cases); i++)
+        refused(cases[i].arguments, 2, cases[i].words);
+    works("rival uce $M --forget Sketch,Cats --threads 1 -o $O/edited");
+    CHECK(strstr(out, "/edited\n"), "%s", out);
+    works("info --model $O/edited");
+    clean();
+}
+
 /* Mistakes of both commands, and files that are not there: one line, nothing in the folder. */
 static void measuring_errors(void)
 {
@@ -1949,7 +1981,8 @@ static void measuring_full_disk(void)
 }
 
 const test_case cli_tests[] = {
-    { "usage_errors", usage_errors }, { "zeros", zeros }, { "missing_files", missing_files },
+    { "usage_errors", usage_errors }, { "rivals_and_attacks", rivals_and_attacks }, { "zeros", zeros },
+    { "missing_files", missing_files },
     { "damaged_prompts", damaged_prompts },
     { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
     { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },
