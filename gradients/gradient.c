@@ -121,7 +121,8 @@ struct gradients {
     arena    work, keep, turning;   /* scratch; what a pass keeps; what all passes keep */
     turned_weights turned;
     bool     many;                  /* passes follow: turned is used, and progress is the caller's */
-    size_t   modules;               /* of the UNet, once planned */
+    size_t   modules, turns;        /* of the UNet's pass, on the way back, once planned */
+    size_t   turned_at;             /* so many of the turns */
     unsigned char *memory;          /* of the arenas; NULL: not yet planned */
     saeuron_error *err;
     int      code;
@@ -137,10 +138,10 @@ static edited *edit_at(gradients *w, const char *name)
 }
 
 /* Tells the host's progress; it may stop the pass. */
-static int tell(gradients *w, const char *stage, size_t done)
+static int tell(gradients *w, const char *stage, size_t done, size_t all)
 {
     const saeuron_host *host = &w->ctx->host;
-    if (!w->code && !w->many && host->progress && host->progress(host->user, stage, done, w->modules))
+    if (!w->code && !w->many && host->progress && host->progress(host->user, stage, done, all))
         w->code = fail(w->err, SAEURON_ECANCEL, "stopped: nothing was written");
     return w->code;
 }
@@ -163,7 +164,7 @@ static int at_module(void *user, nn *c, const module_output *m)
         ablate(c, e->a, m->x, M, e->step);
     }
     const int code = tape_record(&w->unet, c, m);
-    return code || !m->x ? code : tell(w, "forward", w->unet.count);
+    return code || !m->x ? code : tell(w, "forward", w->unet.count, w->modules);
 }
 
 /* The derivative by an ablated output becomes that by what the UNet made. The backward pass has no way to
@@ -174,7 +175,8 @@ static int back_at_module(void *user, nn *c, const module_output *m)
     const edited *e = edit_at(w, m->name);
     if (e && !w->o->around)
         ablation_backward(c, e->a, m->x, e->x, m->H * m->W, e->step);
-    return m->x ? tell(w, "backward", w->modules) : 0;
+    w->turned_at++;
+    return m->x ? tell(w, "backward", w->turned_at, w->turns) : 0;
 }
 
 /* EQ 40: The loss, and de [n] = 2/n (e - target). */
@@ -341,6 +343,7 @@ static int plan_and_allocate(gradients *w)
     w->work = (arena){ .base = w->turning.base + w->turning.size, .size = w->work.peak + 64 };
     w->turned = (turned_weights){ .keep = &w->turning };
     w->modules = w->unet.count;
+    w->turns = w->turned_at;
     return SAEURON_OK;
 }
 
@@ -411,7 +414,7 @@ int gradient_next(gradients *w, const gradient_options *o, float *d, double *los
     w->err = err;
     w->code = SAEURON_OK;
     w->d = NULL;
-    w->hooks = w->text.count = w->unet.count = 0;
+    w->hooks = w->text.count = w->unet.count = w->turned_at = 0;
     code = check(w);
     if (!code)
         code = list_edits(w);
@@ -421,7 +424,7 @@ int gradient_next(gradients *w, const gradient_options *o, float *d, double *los
         code = plan_and_allocate(w);
     if (code)
         return code;
-    w->text.count = w->unet.count = 0;
+    w->text.count = w->unet.count = w->turned_at = 0;
     arena_release(&w->keep, 0);
     arena_release(&w->work, 0);
     w->d = d;
