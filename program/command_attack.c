@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-static const char *out, *seeds, *shard_text;
+static const char *out = "results", *seeds, *shard_text;
 static int    method = UNLEARNDIFFATK, edits;
 static size_t tokens, iterations, timesteps = 50, generations = 3000, population = 200, tries = 40, prompts;
 static double rate_of_adam = 0.01, decay = 0.1, eta = 3, mutation = 0.25, crossover = 0.5;
@@ -21,7 +21,8 @@ static const option options[] = {
     { "--method", "unlearndiffatk|ringabell|prefix|seeds",
       "unlearndiffatk (default): a prefix by the derivative of the denoising loss; ringabell: a prompt by "
       "genetic search in the text encoder; prefix: random tokens; seeds: other noise", .choice = &method },
-    { "--out", "DIR", "the folder of pictures and results; eval's, too", .brief = "-o", .text = &out },
+    { "--out", "DIR", "the folder of pictures and results, which may be eval's (default: results)",
+      .brief = "-o", .text = &out },
     { .group = choice_options },
     { "--seeds", "S[,S...]", "of the noise (default: the protocol's first)", .text = &seeds },
     { "--prompts", "N", "attack the first N of a concept's prompts only", .count = &prompts },
@@ -134,9 +135,8 @@ static int attack(measuring *w, saeuron_error *err)
 static int run(saeuron_error *err)
 {
     static measuring w;
-    if (!out || !*out)
-        return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should pictures and results "
-                                         "be?");
+    if (!*out)
+        return fail(err, SAEURON_EUSAGE, "--out names no folder");
     int code = check_options(err);
     if (code || (code = open_measuring(&w, err)) == SAEURON_OK)
         code = code ? code : attack(&w, err);
@@ -145,6 +145,6 @@ static int run(saeuron_error *err)
 }
 
 const command command_attack = {
-    "attack", "-o DIR", "how often a forgotten concept comes back: UnlearnDiffAtk, Ring-A-Bell, chance",
+    "attack", "[-o DIR]", "how often a forgotten concept comes back: UnlearnDiffAtk, Ring-A-Bell, chance",
     options, .run = run,
 };

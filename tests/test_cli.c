@@ -1830,7 +1830,7 @@ static void rivals_and_attacks(void)
         { "rival uce $M --forget Sketch --lambda 0 -o $O/a", "lambda must be above 0" },
         { "rival sdd $M --forget Sketch --ema 2 -o $O/a", "--ema must be from 0 to 1" },
         { "rival ca $M --forget Sketch --weight-decay=-1 -o $O/a", "--weight-decay must be from 0" },
-        { "attack $M", "--out DIR" },
+        { "attack $M -o ''", "--out names no" },
         { "attack $M --tries 3 -o $O/a", "--tries means nothing with --method unlearndiffatk" },
         { "attack $M --method seeds --tokens 3 -o $O/a", "--tokens means nothing with --method seeds" },
         { "attack $M --method ringabell --population 1 -o $O/a", "--population must be from 2" },
