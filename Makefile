@@ -19,8 +19,11 @@ DEVICE ?= cpu
 
 CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 ARCH  := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
-# OpenMP when a program that uses it links; nothing breaks without.
-OMP   ?= $(shell echo 'int main(void){return 0;}' | $(CC) -fopenmp -x c - -o /dev/null 2>/dev/null && echo -fopenmp)
+# OpenMP when a program that calls it links; nothing breaks without.
+PROBE := int omp_get_max_threads(void); int main(void) { return omp_get_max_threads() < 1; }
+ifeq ($(origin OMP),undefined)
+OMP   := $(shell mkdir -p $(BUILD) && echo '$(PROBE)' > $(BUILD)/omp.c && $(CC) $(EXTRA_CFLAGS) -fopenmp -o $(BUILD)/omp $(BUILD)/omp.c 2>/dev/null && echo -fopenmp)
+endif
 
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 # docs/contract.md, section 1: none of these changes a value.
@@ -223,7 +226,7 @@ uninstall:
 
 PORTABLE ?= saeuron-portable
 # OpenMP when its runtime is there as a static library, found out once and only when it is wanted.
-STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo 'int main(void){return 0;}' | $(CC) -static $(OMP) -x c - -o /dev/null 2>/dev/null && \
+STATIC_OMP = $(eval STATIC_OMP := $(shell [ -z "$(OMP)" ] || { echo '$(PROBE)' > $(BUILD)/omp.c && $(CC) -static $(OMP) -o $(BUILD)/omp $(BUILD)/omp.c 2>/dev/null && \
     echo $(OMP); } || echo 'make portable: no static OpenMP runtime, so it has one thread' >&2))$(STATIC_OMP)
 BASELINE := -march=x86-64 -mtune=generic
 PORTOBJS := $(patsubst %,$(BUILD)/portable/%.o,$(LIBRARY) $(KERNELS) $(OUTSIDE) $(PROGRAMS))

@@ -28,7 +28,7 @@ const char *nn_isa_list(void)
 /* Whether this CPU runs the instructions that the kernels were compiled for. */
 static bool runnable(const char *isa)
 {
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(NN_HAVE_AVX2) || defined(NN_HAVE_AVX512)
     __builtin_cpu_init();
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (!strcmp(isa, "avx2"))

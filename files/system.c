@@ -7,6 +7,7 @@
  * Everything but the last section is C99; that one has a plain C99 twin, chosen by -DSAEURON_PLAIN_C. */
 #ifndef SAEURON_PLAIN_C
 #define _DEFAULT_SOURCE /* POSIX, and madvise */
+#define _FILE_OFFSET_BITS 64 /* files of more than 2 GB on 32 bits */
 #endif
 #include "files/system.h"
 #include "arithmetic/memory.h"
