@@ -311,5 +311,3 @@ int student_save(const student *s, int by, const char *dir, const char *const *m
     io_free(host, list);
     return code;
 }
-
-size_t student_trained(const student *s) { return s->numbers; }

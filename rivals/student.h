@@ -35,6 +35,5 @@ int  student_step(student *s, const optimizer *o, double limit, const float *x, 
 void student_average(student *s, double decay);
 /* save_edited of all that is trained, as the student or the average has it. */
 int  student_save(const student *s, int by, const char *dir, const char *const *metadata, saeuron_error *err);
-size_t student_trained(const student *s);   /* numbers that are trained */
 
 #endif

@@ -80,7 +80,6 @@ static void student_learns(void)
     }
     CHECK(!saeuron_encode_text(c, prompt, states, &err), "%s", err.text);
     CHECK(!student_open(&s, c, 8, 8, some, false, &err), "%s", err.text);
-    CHECK(student_trained(s) == 16 * 4 * 9 + 4 + 32 * 16, "%zu numbers", student_trained(s));
     CHECK(!student_predict(s, BY_STUDENT, e, x, 751, states, &err), "%s", err.text);
     for (size_t i = 0; i < TINY_LATENT; i++)
         sum += pow((double)e[i] - (double)target[i], 2) / TINY_LATENT;
