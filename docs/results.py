@@ -194,7 +194,7 @@ def share(strata, metric, prefix=""):
 def evaluation(domain):
     """The rows of docs/eval-DOMAIN.tsv; with docs/eval-DOMAIN-2.tsv and so on, of other seeds, the counts of all added up. Their intervals take a concept's
     pictures as alike, which makes those of IRA a little wider than eval's; FD, which cannot be added up, is the first table's."""
-    first, *more = [rows(n) for n in sorted(os.listdir(HERE)) if re.fullmatch(rf"eval-{domain}(-\d)?\.tsv", n)]
+    first, *more = [rows(n) for n in sorted(os.listdir(HERE), key=lambda n: (len(n), n)) if re.fullmatch(rf"eval-{domain}(-\d)?\.tsv", n)]
     if not more:
         return first
     out, columns = [], [(m, p) for p in ("", "without_") for m in METRICS]
