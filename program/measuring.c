@@ -91,9 +91,10 @@ static int choose_concepts(measuring *w, saeuron_error *err)
                 found = w->concept[d][c] = true;
         }
         if (!found)
-            return fail(err, SAEURON_EUSAGE, "there is no concept \"%s\" to forget%s%s: "
+            return fail(err, SAEURON_EUSAGE, "%s: there is no concept \"%s\" to forget%s%s: "
                         "concepts.json and the classifiers name them",
-                        piece, domain < 0 ? "" : " in domain ", domain < 0 ? "" : domain_names[domain]);
+                        given("--forget") ? "--forget" : "--concepts", piece,
+                        domain < 0 ? "" : " in domain ", domain < 0 ? "" : domain_names[domain]);
     }
     return SAEURON_OK;
 }
