@@ -47,6 +47,7 @@ static void balance(bench *b, int d)
     tensors t;
     CHECK(tensors_open(&t, NULL, judges_at(path), &e) == SAEURON_OK, "%s", e.text);
     const tensor *bias = tensors_find(&t, "head.bias");
+    CHECK(bias && bias->type == DT_F32, "%s: a bias that is not F32", path);
     const size_t  at = bias ? (size_t)(bias->data - t.files[0].data) : 0, size = t.files[0].size;
     unsigned char *bytes = malloc(size);
     memcpy(bytes, t.files[0].data, size);
@@ -57,8 +58,7 @@ static void balance(bench *b, int d)
         memcpy(bytes + at + 4 * c, &v, 4);
     }
     tensors_close(&t);
-    CHECK(bias && bias->type == DT_F32 && io_write_file(judges_at(path), bytes, size, &e) == SAEURON_OK,
-          "%s: %s", path, e.text);
+    CHECK(io_write_file(judges_at(path), bytes, size, &e) == SAEURON_OK, "%s", e.text);
     free(bytes);
 }
 
