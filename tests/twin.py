@@ -1308,7 +1308,7 @@ def compare_training(c):
 # ---- a derivative of EmojiCanvas ----
 
 class GradientOptions(ctypes.Structure):
-    _fields_ = [("prompt", ctypes.c_char_p), ("timestep", ctypes.c_int), ("seed", U64C), ("h", SIZE), ("w", SIZE), ("latents", ctypes.c_void_p),
+    _fields_ = [("prompt", ctypes.c_char_p), ("ids", ctypes.c_void_p), ("timestep", ctypes.c_int), ("seed", U64C), ("h", SIZE), ("w", SIZE), ("latents", ctypes.c_void_p),
                 ("target", ctypes.c_void_p), ("of", ctypes.c_char_p), ("around", BOOL), ("map_steps", BOOL), ("residual", ctypes.c_int), ("shared", ctypes.c_int)]
 
 
@@ -1354,7 +1354,7 @@ def compare_unet(c):
     ours = {"latents": back(F(2 / D(d.size)) * d).transpose(0, 3, 1, 2), "text": net.dtext[None], **net.d}
     for of, derivative in ours.items():
         theirs, found = np.full(derivative.shape, np.nan, F), ctypes.c_double()
-        options = GradientOptions(prompt, T, 0, side, side, latents.ctypes.data, target.ctypes.data, of.encode(), False, False, 0, 0)
+        options = GradientOptions(prompt, None, T, 0, side, side, latents.ctypes.data, target.ctypes.data, of.encode(), False, False, 0, 0)
         good(c.lib.gradient(handle, ctypes.byref(options), pointer(theirs), ctypes.byref(found), error))
         c.same(f"EmojiCanvas, derivative by {of}", derivative, theirs)
     c.same("EmojiCanvas, loss", np.array([loss]), np.array([D(found.value)]))
