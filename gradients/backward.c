@@ -581,6 +581,22 @@ void upsample2x_backward(nn *c, float *dx, const float *dy, size_t B, size_t H, 
         }
 }
 
+/* ---- the loss ---- */
+
+/* EQ 40: the loss, and de = 2/n (e - target). */
+double denoising_loss(float *de, const float *e, const float *target, size_t n)
+{
+    const float share = (float)(2.0 / (double)n);
+    if (!de)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        de[i] = e[i] - target[i];
+    const double loss = nn_sum16_sq(de, n, 0.0) / (double)n;
+    for (size_t i = 0; i < n; i++)
+        de[i] = share * de[i];
+    return loss;
+}
+
 /* ---- what a forward pass leaves ---- */
 
 int tape_record(void *user, nn *c, const module_output *o)

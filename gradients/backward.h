@@ -77,6 +77,9 @@ void concat_backward(float *da, size_t Ca, float *db, size_t Cb, const float *dy
 /* Of nn_upsample2x: dx [B,h,w,C] from dy [B,H,W,C]. */
 void upsample2x_backward(nn *c, float *dx, const float *dy, size_t B, size_t H, size_t W, size_t C);
 
+/* The loss, mean of (e - target)^2, and its derivative by e, de = 2/n (e - target), all [n]. de NULL: 0. */
+double denoising_loss(float *de, const float *e, const float *target, size_t n);
+
 /* ---- what a forward pass leaves ---- */
 
 /* Copies of modules' outputs, in memory of its own, since the pass takes back what it works with. */

@@ -179,17 +179,6 @@ static int back_at_module(void *user, nn *c, const module_output *m)
     return m->x ? tell(w, "backward", w->turned_at, w->turns) : 0;
 }
 
-/* EQ 40: The loss, and de [n] = 2/n (e - target). */
-static void denoising_loss(gradients *w, float *de, const float *e, size_t n)
-{
-    const float share = (float)(2.0 / (double)n);
-    for (size_t i = 0; de && i < n; i++)
-        de[i] = e[i] - w->target[i];
-    w->loss = de ? nn_sum16_sq(de, n, 0.0) / (double)n : 0;
-    for (size_t i = 0; de && i < n; i++)
-        de[i] = share * de[i];
-}
-
 /* A pass there and back; planning where the arenas have no memory. */
 static void run(gradients *w)
 {
@@ -212,7 +201,7 @@ static void run(gradients *w)
     unet_forward(c, &ctx->unet, e, w->x, (float)w->o->timestep, &kv, 1, w->o->h, w->o->w, &of_unet);
     if (w->code || w->keep.failed || c->work->failed)
         return;
-    denoising_loss(w, de, e, n);
+    w->loss = denoising_loss(de, e, w->target, n);
     const unet_inputs in = { w->x, (float)w->o->timestep, states, &kv, 1, N, w->o->h, w->o->w };
     unet_backward(&g, &ctx->unet, dx, dtext, de, &in, &w->unet, &back);
     if (!w->code && (w->of.kind == OF_TOKENS || w->of.kind == OF_ENCODER))

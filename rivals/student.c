@@ -135,7 +135,6 @@ static void run(student *s)
     const size_t N = tokenizer_max_length(x->tokenizer), C = x->unet.in_channels, P = s->h * s->w, n = s->n;
     const size_t mark = arena_mark(c->work);
     const tap record = { tape_record, &s->kept, true };
-    const float share = (float)(2.0 / (double)n);
     backward g = { c, s->wants, s->count, NULL };
     text_kv kv;
     float *in = arena_floats(c->work, n), *e = arena_floats(c->work, n), *de = arena_floats(c->work, n);
@@ -152,11 +151,7 @@ static void run(student *s)
     if (s->target && !s->keep.failed && !c->work->failed) {
         if (target)
             nn_from_nchw(target, s->target, 1, C, P);
-        for (size_t i = 0; de && i < n; i++)
-            de[i] = e[i] - target[i];
-        s->loss = de ? nn_sum16_sq(de, n, 0.0) / (double)n : 0;
-        for (size_t i = 0; de && i < n; i++)
-            de[i] = share * de[i];
+        s->loss = denoising_loss(de, e, target, n);
         const unet_inputs given = { in, (float)s->timestep, s->text, &kv, 1, N, s->h, s->w };
         unet_backward(&g, s->by, dx, dtext, de, &given, &s->kept, NULL);
     }
