@@ -182,6 +182,14 @@ void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n)
     }
 }
 
+void ddim_add_noise(const ddim *d, float *x, const float *x0, const float *noise, int t, size_t n)
+{
+    const double a = (double)d->alphas_cumprod[t];
+    const float  signal = (float)sqrt(a), share = (float)sqrt(1 - a);
+    for (size_t j = 0; j < n; j++)
+        x[j] = signal * x0[j] + share * noise[j];
+}
+
 /* EQ 7: e = uncond + scale (cond - uncond) */
 void guide(float *e, const float *uncond, const float *cond, float scale, size_t n)
 {

@@ -29,6 +29,9 @@ int  ddim_set_timesteps(ddim *d, size_t steps, saeuron_error *err);
 /* x [n] becomes the sample at the next timestep; e [n] is the model's output at step i (eta 0). Equation:
  * DDIM 12, x = sqrt(a') x0 + sqrt(1 - a') noise. */
 void ddim_step(const ddim *d, float *x, const float *e, size_t i, size_t n);
+/* x [n] = sqrt(a) x0 + sqrt(1 - a) noise, a of timestep t, which is below train_steps; not fused. Source:
+ * DDIMScheduler.add_noise; DDIM, equation 4. */
+void ddim_add_noise(const ddim *d, float *x, const float *x0, const float *noise, int t, size_t n);
 /* e [n] = uncond + scale (cond - uncond), not fused; e may be uncond. */
 void guide(float *e, const float *uncond, const float *cond, float scale, size_t n);
 

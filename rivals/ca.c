@@ -13,9 +13,7 @@
  *
  * Not here: sampling, the loop (lesson.c), passes and steps (student.c). Letters: n values of the latents. */
 #include "rivals/ca.h"
-#include "arithmetic/rng.h"
 
-#include <math.h>
 #include <string.h>
 
 /* The pictures: of which pair each is, and its latents. */
@@ -42,16 +40,14 @@ static int iterate(lesson *l, size_t number, double *loss, saeuron_error *err)
     const gallery *g = l->method;
     const size_t i = lesson_below(l, g->o->pictures), t = lesson_below(l, 1000);
     const anchored *pair = &g->o->pairs[g->pair[i]];
-    const double kept = (double)l->ddim.alphas_cumprod[t];
-    const float  signal = (float)sqrt(kept), share = (float)sqrt(1 - kept);
     const float *x0 = g->x0 + i * l->n, *anchor = l->states + pair->anchor * l->text;
     const float *target = l->states + pair->target * l->text;
     int code = lesson_noise(l, err);
     (void)number;
-    for (size_t j = 0; j < l->n && !code; j++)
-        l->latents[j] = signal * x0[j] + share * l->noise[j];
-    if (!code)
-        code = student_predict(l->s, BY_STUDENT, l->e0, l->latents, (int)t, anchor, err);
+    if (code)
+        return code;
+    ddim_add_noise(&l->ddim, l->latents, x0, l->noise, (int)t, l->n);
+    code = student_predict(l->s, BY_STUDENT, l->e0, l->latents, (int)t, anchor, err);
     return code ? code : student_step(l->s, &l->adam, 0, l->latents, (int)t, target, l->e0, loss, err);
 }
 

@@ -22,7 +22,6 @@
 #include "layers/machine.h"
 #include "tokenizer.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct search {
@@ -61,17 +60,13 @@ static void draw_tokens(search *s)
     }
 }
 
-/* latents = sqrt(a_t) x0 + sqrt(1 - a_t) noise, float, unfused; noise is torch.randn's, of a seed of 32
- * bits. */
+/* latents = x0 with noise, torch.randn's of a seed of 32 bits. */
 static int add_noise(search *s, int timestep, saeuron_error *err)
 {
-    const double kept = (double)s->a->m->x->ddim.alphas_cumprod[timestep];
-    const float  signal = (float)sqrt(kept), share = (float)sqrt(1 - kept);
     const uint64_t seed = rng_value(s->a->seed, s->a->stream, s->a->drawn++) >> 32;
     if (!rng_randn(s->noise, seed, s->n, 0, s->n))
         return fail(err, SAEURON_EUSAGE, "latents of %zu values are too few for torch.randn's stream", s->n);
-    for (size_t i = 0; i < s->n; i++)
-        s->latents[i] = signal * s->x0[i] + share * s->noise[i];
+    ddim_add_noise(&s->a->m->x->ddim, s->latents, s->x0, s->noise, timestep, s->n);
     return SAEURON_OK;
 }
 
