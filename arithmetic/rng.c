@@ -33,13 +33,17 @@ float rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a)
     return (2.0f * rng_uniform(seed, stream, i) - 1.0f) * a;
 }
 
+uint32_t rng_below(uint64_t seed, uint64_t stream, uint64_t i, size_t n)
+{
+    return (uint32_t)((rng_value(seed, stream, i) >> 32) * (uint64_t)n >> 32);
+}
+
 void rng_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream)
 {
     for (size_t i = 0; i < n; i++)
         order[i] = (uint32_t)i;
     for (size_t i = n; i-- > 1;) {
-        const size_t   j = (size_t)(((rng_value(seed, stream, i) >> 32) * (uint64_t)(i + 1)) >> 32);
-        const uint32_t swap = order[i];
+        const uint32_t j = rng_below(seed, stream, i, i + 1), swap = order[i];
         order[i] = order[j];
         order[j] = swap;
     }

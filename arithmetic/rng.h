@@ -17,6 +17,7 @@ uint64_t rng_mix(uint64_t x);                                                  /
 uint64_t rng_value(uint64_t seed, uint64_t stream, uint64_t i);                /* 64 bits */
 float    rng_uniform(uint64_t seed, uint64_t stream, uint64_t i);              /* in [0,1) */
 float    rng_symmetric(uint64_t seed, uint64_t stream, uint64_t i, float a);   /* in [-a,a) */
+uint32_t rng_below(uint64_t seed, uint64_t stream, uint64_t i, size_t n);      /* in [0,n), 0 < n <= 2^32 */
 /* order [n] = 0 .. n-1, n below 2^32, shuffled by Fisher-Yates with the numbers of one stream. */
 void     rng_shuffle(uint32_t *order, size_t n, uint64_t seed, uint64_t stream);
 

@@ -75,10 +75,7 @@ void attempt_insert(const attempt *a, int32_t *out, const int32_t *tokens, size_
 
 float attempt_uniform(attempt *a) { return rng_uniform(a->seed, a->stream, a->drawn++); }
 
-size_t attempt_below(attempt *a, size_t n)
-{
-    return (size_t)((rng_value(a->seed, a->stream, a->drawn++) >> 32) * (uint64_t)n >> 32);
-}
+size_t attempt_below(attempt *a, size_t n) { return rng_below(a->seed, a->stream, a->drawn++, n); }
 
 int32_t attempt_token(attempt *a)
 {

@@ -71,10 +71,7 @@ void lesson_close(lesson *l)
 
 /* ---- an iteration's parts ---- */
 
-size_t lesson_below(lesson *l, size_t n)
-{
-    return (size_t)((rng_value(l->o->seed, l->stream, l->drawn++) >> 32) * (uint64_t)n >> 32);
-}
+size_t lesson_below(lesson *l, size_t n) { return rng_below(l->o->seed, l->stream, l->drawn++, n); }
 
 /* A recorder's, who is here for its number of steps alone. */
 static int record_nothing(void *user, size_t step, size_t first, size_t B, saeuron_error *err)
