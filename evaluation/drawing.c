@@ -149,14 +149,22 @@ static int draw(maker *m, const size_t *jobs, size_t count, saeuron_error *err)
     return saeuron_generate(m->x, &g, m->rgb, err);
 }
 
-int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t seed, uint64_t noise_index,
-                   saeuron_error *err)
+/* What one picture is drawn by; *prompt stays the caller's. */
+static saeuron_generate_options one_picture(const maker *m, const char *const *prompt, uint64_t seed,
+                                            uint64_t noise_index)
 {
     saeuron_generate_options g = m->options;
-    g.prompts = &prompt;
+    g.prompts = prompt;
     g.count = 1;
     g.seed = seed;
     g.noise_index = noise_index;
+    return g;
+}
+
+int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t seed, uint64_t noise_index,
+                   saeuron_error *err)
+{
+    const saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
     return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, "", err);
 }
 
@@ -565,11 +573,7 @@ int maker_judge(const maker *m, const unsigned char *rgb, prediction *made, saeu
 
 int maker_draw(maker *m, const char *prompt, uint64_t seed, uint64_t noise_index, saeuron_error *err)
 {
-    saeuron_generate_options g = m->options;
-    g.prompts = &prompt;
-    g.count = 1;
-    g.seed = seed;
-    g.noise_index = noise_index;
+    saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
     g.negative_prompt_embeds = m->negative;
     return saeuron_generate(m->x, &g, m->rgb, err);
 }
