@@ -3,7 +3,7 @@
  *
  *   a model, changed tensors --save_edited--> a diffusers folder
  *
- * Not here: what is changed (uce.h). */
+ * Not here: what is changed (uce.h, lesson.h). */
 #ifndef SAEURON_EDITED_H
 #define SAEURON_EDITED_H
 

@@ -3,7 +3,7 @@
  *
  *   options --lesson_open--> lesson --lesson_teach: a method's iteration, again and again--> lesson_save
  *
- * Not here: what an iteration is (esd.c, sdd.c), the UNet that learns (student.h). */
+ * Not here: what an iteration is (esd.c, sdd.c, ca.c), the UNet that learns (student.h). */
 #ifndef SAEURON_LESSON_H
 #define SAEURON_LESSON_H
 

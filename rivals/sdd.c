@@ -1,6 +1,6 @@
 /* sdd.c: SDD (sdd.h).
  *
- *   all texts as one, k of S steps by the average, guided --> x at timestep t
+ *   text c, k of S steps by the average, guided --> x at timestep t
  *   the student: e0 = UNet'(x, t, ""), held still --> mean (UNet'(x, t, c) - e0)^2 --AdamW--> a step on
  *   average = ema average + (1 - ema) student
  *
