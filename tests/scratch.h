@@ -28,9 +28,12 @@ uint64_t random_bits(void);
 typedef struct counting { long calls, live, fail_at; } counting;
 void *count_alloc(void *user, size_t size);
 void  count_free(void *user, void *p);
-/* Runs `run` with a host that fails at its first, second, ... allocation, until one run needs no more: each
- * must say so, none may leave memory or half-written files. run frees what it made. least: allocations that
- * it must have needed. */
+/* Runs `run` on a host that counts, failing its first, second, ... allocation, until one run needs no more
+ * (fewer than `most`): each must say so, none may leave memory. run frees what it made. Comes back: how many
+ * allocations it needed. */
+long allocations_fail_by_one(counting *c, int (*run)(void *user, saeuron_error *err), void *user, long most);
+/* The same from the opening of a host on, which may leave no half-written files either. least: allocations
+ * that it must have needed. */
 void every_allocation_fails(int (*run)(const saeuron_host *host, saeuron_error *err), long least);
 
 /* A host whose only file is a buffer called "memory". */

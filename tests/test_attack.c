@@ -274,7 +274,8 @@ static int go_on(void *user, size_t done, size_t all, saeuron_error *err)
     return SAEURON_OK;
 }
 
-typedef struct laboratory { bench b; maker m; attempt a; size_t steps; } laboratory;
+/* method: an index of attack_names. */
+typedef struct laboratory { bench b; maker m; attempt a; size_t steps; int method; } laboratory;
 
 /* Sketch is forgotten; its place number 1 is under attack. host NULL: the usual one. */
 static void open_laboratory(laboratory *l, const char *method, const saeuron_host *host)
@@ -556,44 +557,35 @@ static void guesses(void)
     close_laboratory(&l);
 }
 
-static int try_method(laboratory *l, int method, saeuron_error *e)
+static int try_method(void *user, saeuron_error *e)
 {
+    laboratory *l = user;
+    const int method = l->method;
     static const float x0[TINY_LATENT];
     static const unlearndiffatk_options descent = { 1, 2, 1, 0.01, 0.1, false };
     static const ringabell_options search = { 2, 2, 2, 3, 0.25, 0.5 };
-    const int code = attempt_open(&l->a, &l->m, STYLE, SKETCH, 1, attack_names[method], e);
+    int code = attempt_open(&l->a, &l->m, STYLE, SKETCH, 1, attack_names[method], e);
     l->a.step = go_on;
     l->a.user = &l->steps;
-    return code ? code : method == UNLEARNDIFFATK ? unlearndiffatk(&l->a, &descent, x0, e)
-         : method == RINGABELL ? ringabell(&l->a, &search, e)
-         : method == PREFIX ? guess_prefix(&l->a, 1, 1, e) : guess_noise(&l->a, 1, e);
+    if (!code)
+        code = method == UNLEARNDIFFATK ? unlearndiffatk(&l->a, &descent, x0, e)
+             : method == RINGABELL ? ringabell(&l->a, &search, e)
+             : method == PREFIX ? guess_prefix(&l->a, 1, 1, e) : guess_noise(&l->a, 1, e);
+    attempt_close(&l->a);
+    return code;
 }
 
 /* Each method's every allocation fails once: an error, nothing left, and the next attempt works. */
 static void allocations_fail(void)
 {
     for (int method = 0; method < ATTACKS; method++) {
-        laboratory l = { .steps = 0 };
+        laboratory l = { .method = method };
         counting c = { 0, 0, 0 };
         const saeuron_host host = { .user = &c, .alloc = count_alloc, .free = count_free, .threads = 1 };
         open_laboratory(&l, attack_names[method], &host);
         attempt_close(&l.a);
-        const long before = c.live;
-        bool done = false;
-        for (long n = 1; !done && n < 2000; n++) {
-            saeuron_error e = { 0 };
-            c.calls = 0;
-            c.fail_at = n;
-            const int code = try_method(&l, method, &e);
-            attempt_close(&l.a);
-            done = c.calls < n;
-            CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM), "%s, allocation %ld: %s",
-                  attack_names[method], n, e.text);
-            CHECK(c.live == before, "%s, allocation %ld: %ld pieces more", attack_names[method], n,
-                  c.live - before);
-        }
-        CHECK(done && c.calls > 4, "%s: %ld allocations", attack_names[method], c.calls);
-        c.fail_at = 0;
+        const long used = allocations_fail_by_one(&c, try_method, &l, 2000);
+        CHECK(used > 4, "%s: %ld allocations", attack_names[method], used);
         close_laboratory(&l);
     }
 }

@@ -431,25 +431,18 @@ static void refusals(void)
     saeuron_close(c);
 }
 
+static int esd_once(void *user, saeuron_error *err)
+{
+    const esd_options o = usual(1);
+    return esd(user, &o, judges_at("esd-one"), err);
+}
+
 static void allocations_fail(void)
 {
     counting n = { 0, 0, 0 };
     const saeuron_host host = { .user = &n, .alloc = count_alloc, .free = count_free, .threads = 1 };
-    const esd_options o = usual(1);
     saeuron_context *c = opened_at("model", &host);
-    const long before = n.live;
-    bool done = false;
-    for (long at = 1; !done && at < 1000; at++) {
-        saeuron_error err = { 0 };
-        n.calls = 0;
-        n.fail_at = at;
-        const int code = esd(c, &o, judges_at("esd-one"), &err);
-        done = n.calls < at;
-        CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM), "allocation %ld: %s", at, err.text);
-        CHECK(n.live == before, "allocation %ld: %ld pieces more", at, n.live - before);
-    }
-    CHECK(done, "%ld allocations", n.calls);
-    n.fail_at = 0;
+    allocations_fail_by_one(&n, esd_once, c, 1000);
     saeuron_close(c);
 }
 

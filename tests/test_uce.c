@@ -174,27 +174,19 @@ static void refusals(void)
     fails("no text", o, "uce", SAEURON_EUSAGE, "UTF-8");
 }
 
-/* Every allocation fails once. */
+static int uce_once(void *user, saeuron_error *e)
+{
+    const uce_options o = usual();
+    return uce(user, &o, judges_at("uce"), e);
+}
+
 static void allocations_fail(void)
 {
     counting c = { 0, 0, 0 };
     const saeuron_host host = { .user = &c, .alloc = count_alloc, .free = count_free, .threads = 1 };
-    const uce_options o = usual();
     judges_prepare();
     saeuron_context *x = opened_at("model", &host);
-    const long before = c.live;
-    bool done = false;
-    for (long n = 1; !done && n < 1000; n++) {
-        saeuron_error e = { 0 };
-        c.calls = 0;
-        c.fail_at = n;
-        const int code = uce(x, &o, judges_at("uce"), &e);
-        done = c.calls < n;
-        CHECK(code == (done ? SAEURON_OK : SAEURON_ENOMEM), "allocation %ld: %s", n, e.text);
-        CHECK(c.live == before, "allocation %ld: %ld pieces more", n, c.live - before);
-    }
-    CHECK(done, "%ld allocations", c.calls);
-    c.fail_at = 0;
+    allocations_fail_by_one(&c, uce_once, x, 1000);
     saeuron_close(x);
 }
 
