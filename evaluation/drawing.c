@@ -80,7 +80,7 @@ int maker_open(maker *m, saeuron_context *x, const protocol *p, saeuron_classifi
     return code;
 }
 
-/* What was encoded so far is dropped: another text encoder, another negative prompt. */
+/* What was encoded so far is dropped: another text encoder, another edit. */
 static void drop_embeds(maker *m)
 {
     for (size_t i = 0; m->embeds && i < m->p->entries; i++) {
@@ -106,6 +106,13 @@ void maker_close(maker *m)
     m->embeds = NULL;
 }
 
+/* states [N,D] of a prompt, as the list that was entered has them. */
+static int encode(const maker *m, const char *prompt, float *states, saeuron_error *err)
+{
+    const int code = saeuron_encode_text(m->x, prompt, states, err);
+    return !code && m->edits ? m->by.editor->edit(m->by.editor->user, prompt, states, err) : code;
+}
+
 /* The text states of a place, encoded when it is first drawn. */
 static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
 {
@@ -114,7 +121,7 @@ static int embed(maker *m, size_t place, const float **states, saeuron_error *er
     if (!*at) {
         if (!(*at = io_alloc(&m->model->host, m->text, sizeof **at)))
             return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
-        if ((code = saeuron_encode_text(m->x, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
+        if ((code = encode(m, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
             io_free(&m->model->host, *at);
             *at = NULL;
         }
@@ -165,7 +172,8 @@ int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t s
                    saeuron_error *err)
 {
     const saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
-    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, "", err);
+    const char *const also[] = { "forget", m->without.at, NULL };
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, m->edits ? also : NULL, err);
 }
 
 /* What the file of an image must say of it. */
@@ -302,21 +310,37 @@ static int enter_rival(const image_list *l, maker *m, saeuron_error *err)
 }
 
 /* The names of what the list forgets become the negative prompt; "" where it forgets nothing. */
-static int enter_negative(const image_list *l, maker *m, saeuron_error *err)
+static int enter_negative(maker *m, const concept_texts *t, saeuron_error *err)
 {
-    char text[128];
-    text_free(&m->without);
     text_add(&m->without, "%s", "");
-    for (int d = 0; d < DOMAINS; d++)
-        for (uint32_t c = 0; c < m->p->label[d].count; c++)
-            if (l->what.has[d][c]) {
-                concept_text(text, d, m->p->label[d].name[c]);
-                text_add(&m->without, "%s%s", m->without.n ? ", " : "", text);
-            }
+    join_texts(&m->without, t);
     if (m->without.failed)
         return fail(err, SAEURON_ENOMEM, "no memory for a negative prompt");
     m->options.negative_prompt = m->without.at;
     return saeuron_encode_text(m->x, m->without.at, m->negative, err);
+}
+
+/* The editor forgets what the list forgets. */
+static int enter_editor(const image_list *l, maker *m, const concept_texts *t, saeuron_error *err)
+{
+    const text_editor *editor = m->by.editor;
+    drop_embeds(m);
+    m->edits = t->erased > 0;
+    const int code = m->edits ? editor->forget(editor->user, m->p, &l->what, t, &m->without, err)
+                              : SAEURON_OK;
+    return !code && m->without.failed ? fail(err, SAEURON_ENOMEM, "no memory for what is forgotten") : code;
+}
+
+/* What is forgotten by its name alone. */
+static int enter_texts(const image_list *l, maker *m, saeuron_error *err)
+{
+    concept_texts t;
+    int code = name_texts(&t, m->p, &l->what, err);
+    text_free(&m->without);
+    if (!code)
+        code = m->by.negative ? enter_negative(m, &t, err) : enter_editor(l, m, &t, err);
+    free_texts(&t, m->p->host);
+    return code;
 }
 
 /* Makes the SAEs at the hooks forget. */
@@ -345,7 +369,7 @@ static int enter_forgetting(const image_list *l, maker *m, const saeuron_forget_
 const char *means_name(const means *by)
 {
     const char *name = by->rivals, *slash = name ? strrchr(name, '/') : NULL;
-    return by->negative ? "negative" : slash && slash[1] ? slash + 1 : name;
+    return by->negative ? "negative" : by->editor ? by->editor->name : slash && slash[1] ? slash + 1 : name;
 }
 
 /* Notes in the list what is forgotten now, and how. */
@@ -359,8 +383,8 @@ static int note_forgetting(image_list *l, const maker *m, saeuron_error *err)
     text_free(&l->forget);
     if (m->by.rivals && forgets)
         text_add(&l->forget, "%s model %016" PRIx64, means_name(&m->by), m->drawn_by);
-    else if (m->by.negative && forgets)
-        text_add(&l->forget, "negative prompt %s", m->without.at);
+    else if (forgets && m->without.n)
+        text_add(&l->forget, "%s%s", m->by.negative ? "negative prompt " : "", m->without.at);
     else
         text_add(&l->forget, "%s", said.forget);
     picture_free(&said, m->x);
@@ -379,8 +403,8 @@ int list_enter(image_list *l, maker *m, const saeuron_forget_options *how, saeur
     size_t work, weights;
     int    code;
     rest_hooks(m->model);
-    code = m->by.rivals ? enter_rival(l, m, err) : m->by.negative ? enter_negative(l, m, err)
-         : enter_forgetting(l, m, how, err);
+    code = m->by.rivals ? enter_rival(l, m, err)
+         : m->by.negative || m->by.editor ? enter_texts(l, m, err) : enter_forgetting(l, m, how, err);
     g.prompts = (const char *const *)&m->p->entry[0].prompt;
     g.count = 1;
     if (!code)
@@ -574,8 +598,10 @@ int maker_judge(const maker *m, const unsigned char *rgb, prediction *made, saeu
 int maker_draw(maker *m, const char *prompt, uint64_t seed, uint64_t noise_index, saeuron_error *err)
 {
     saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
+    const int code = encode(m, prompt, m->batch_embeds, err);
+    g.prompt_embeds = m->batch_embeds;
     g.negative_prompt_embeds = m->negative;
-    return saeuron_generate(m->x, &g, m->rgb, err);
+    return code ? code : saeuron_generate(m->x, &g, m->rgb, err);
 }
 
 /* ---- drawing a list ---- */

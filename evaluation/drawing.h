@@ -26,9 +26,20 @@ typedef struct watcher {
 typedef struct tally { const watcher *watch; size_t done, images; } tally;
 void tell_next(const tally *s, size_t now);
 
+/* A method that changes the text states [N,D] of a prompt, and nothing else (rivals/safree.h). */
+typedef struct text_editor {
+    const char *name;               /* what its pictures lie under */
+    void *user;
+    /* From now on f is forgotten, whose texts are t; p NULL: t is all that is known of them. What a picture
+     * says of it is added to said. */
+    int (*forget)(void *user, const protocol *p, const forgotten *f, const concept_texts *t, text_out *said,
+                  saeuron_error *err);
+    int (*edit)(void *user, const char *prompt, float *states, saeuron_error *err);
+} text_editor;
+
 /* How a list's concepts are forgotten: by SAEs at hooks; or by another method, whose model it is that lies in
- * RIVALS/NAME, NAME the list's; or with the concepts' names as the negative prompt. */
-typedef struct means { const char *rivals; bool negative; } means;
+ * RIVALS/NAME, NAME the list's; or with the concepts' names as the negative prompt; or by an editor. */
+typedef struct means { const char *rivals; bool negative; const text_editor *editor; } means;
 
 /* Draws images from texts encoded once, and judges them. */
 typedef struct maker {
@@ -45,10 +56,13 @@ typedef struct maker {
     unsigned char *rgb;             /* [batch,H,W,3] */
     const char **prompts;
     uint64_t digest, drawn_by;      /* of the model, of x */
-    text_out without;               /* the negative prompt of the list that was entered, if by.negative */
+    text_out without;               /* of the list that was entered: the negative prompt, if by.negative; what
+                                     * the editor says */
+    bool     edits;                 /* that list is forgotten by the editor */
 } maker;
 
-/* What pictures that are forgotten so lie under: the last part of rivals, "negative"; NULL of SAEs. */
+/* What pictures that are forgotten so lie under: the last part of rivals, "negative", the editor's name; NULL
+ * of SAEs. */
 const char *means_name(const means *by);
 
 /* Keeps x, p, k and what options point to. After an error there is nothing to close, and m->embeds is

@@ -104,7 +104,7 @@ static char *describe_steering(const saeuron_context *x, bool reconstruction)
 }
 
 int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j,
-                     size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err)
+                     size_t W, size_t H, uint64_t digest, const char *const *also, saeuron_error *err)
 {
     static const char *const residuals[] = { "paper", "released", "none" };
     const size_t latents = x->unet.in_channels * (W * H >> 2 * (x->vae.levels - 1));
@@ -149,8 +149,8 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
         texts[n++] = "map_steps", texts[n++] = "yes";
     if (*p->reconstruct)
         texts[n++] = "reconstruct", texts[n++] = p->reconstruct;
-    if (*inject)
-        texts[n++] = "inject", texts[n++] = inject;
+    for (; also && *also; also++)
+        texts[n++] = *also;
     texts[n++] = "model", texts[n++] = p->model;
     texts[n++] = "contract", texts[n++] = p->contract;
     texts[n] = NULL;

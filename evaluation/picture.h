@@ -15,11 +15,11 @@ typedef struct picture {
     char *forget, *steer, *reconstruct;
 } picture;
 
-/* The texts of image j of a call, W x H pixels, of the model with this digest. inject: the text under that
- * keyword, or ""; it is kept, not copied. The texts are enough to make the image again to the byte, and never
- * speak of the program's version, threads, paths or time. To be freed. */
+/* The texts of image j of a call, W x H pixels, of the model with this digest. also: more of them, keyword,
+ * text, ..., NULL, kept and not copied; or NULL. The texts are enough to make the image again to the byte,
+ * and never speak of the program's version, threads, paths or time. To be freed. */
 int picture_describe(picture *p, const saeuron_context *x, const saeuron_generate_options *g, size_t j,
-                     size_t W, size_t H, uint64_t digest, const char *inject, saeuron_error *err);
+                     size_t W, size_t H, uint64_t digest, const char *const *also, saeuron_error *err);
 void picture_free(picture *p, const saeuron_context *x);
 
 /* Loads the pixels at path (rgb for io_free), whose texts must be p's and whose size W x H. SAEURON_EFORMAT

@@ -94,6 +94,40 @@ void concept_text(char out[128], int domain, const char *name)
             *at = ' ';
 }
 
+int name_texts(concept_texts *t, const protocol *p, const forgotten *f, saeuron_error *err)
+{
+    const size_t most = p->label[STYLE].count + p->label[OBJECT].count;
+    size_t n = 0;
+    *t = (concept_texts){ io_alloc(p->host, most, sizeof *t->text),
+                          io_alloc(p->host, most, sizeof *t->erase),
+                          io_alloc(p->host, most, sizeof *t->keep), 0, 0 };
+    if (!t->text || !t->erase || !t->keep)
+        return fail(err, SAEURON_ENOMEM, "no memory for the names of %zu concepts", most);
+    for (int d = 0; d < DOMAINS; d++)
+        for (size_t c = 0; c < p->label[d].count; c++) {
+            if (!p->label[d].concept[c])
+                continue;
+            concept_text(t->text[n], d, p->label[d].name[c]);
+            *(f->has[d][c] ? &t->erase[t->erased++] : &t->keep[t->kept++]) = t->text[n];
+            n++;
+        }
+    return SAEURON_OK;
+}
+
+void free_texts(concept_texts *t, const saeuron_host *host)
+{
+    io_free(host, t->text);
+    io_free(host, (void *)t->erase);
+    io_free(host, (void *)t->keep);
+    *t = (concept_texts){ NULL, NULL, NULL, 0, 0 };
+}
+
+void join_texts(text_out *out, const concept_texts *t)
+{
+    for (size_t i = 0; i < t->erased; i++)
+        text_add(out, "%s%s", i ? ", " : "", t->erase[i]);
+}
+
 /* n bytes of the pool; NULL would be a bug, since the pool is measured first. */
 static char *pool_take(protocol *p, size_t n)
 {

@@ -77,6 +77,16 @@ void protocol_print(const protocol *p, text_out *out);
 void rule_print(const protocol *p, int domain, int metric, text_out *out);
 /* A concept's name as a text by itself: "Ink Art style", "Cats". */
 void concept_text(char out[128], int domain, const char *name);
+/* The concepts as such texts: those of f, and all others, styles first. For free_texts, after an error,
+ * too. */
+typedef struct concept_texts {
+    char  (*text)[128];
+    const char **erase, **keep;     /* into text */
+    size_t  erased, kept;
+} concept_texts;
+int  name_texts(concept_texts *t, const protocol *p, const forgotten *f, saeuron_error *err);
+void free_texts(concept_texts *t, const saeuron_host *host);
+void join_texts(text_out *out, const concept_texts *t);     /* "Mosaic style, Cats": what is erased */
 /* The class of this name, or NO_LABEL. */
 uint32_t label_find(const labels *l, const char *name);
 /* The weight of an image in a rule of the domain, when f is forgotten; 0: it does not count. What is asked of

@@ -112,7 +112,7 @@ static int attack(measuring *w, saeuron_error *err)
 {
     const size_t k = tokens ? tokens : method == RINGABELL ? 16 : 5;
     attack_options a = {
-        .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g, .by = w->by,
+        .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g, .by = w->means.by,
         .concept = { w->concept[STYLE], w->concept[OBJECT] }, .method = method,
         .unlearndiffatk = { k, iterations ? iterations : 40, timesteps, rate_of_adam, decay, edits == 1 },
         .ringabell = { k, generations, population, eta, mutation, crossover },

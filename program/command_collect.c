@@ -48,7 +48,8 @@ static void expect_all(size_t images) { expect(images ? images : 1, 0, images ? 
 /* ---- collect ---- */
 
 static const option collect_table[] = {
-    { "--hook", "HOOK", "where to look, as up_blocks.1.attentions.2; several may be named", .list = &hooks },
+    { "--hook", "HOOK", "where to look, as up_blocks.1.attentions.2; several may be named; or text_encoder: "
+                        "the text states of the prompts, without sampling", .list = &hooks },
     { "--prompts", "FILE", "sample each line of FILE", .text = &prompts },
     { "--out", "FILE.safetensors", "the file to write; of several hooks a folder, HOOK.safetensors for each",
       .brief = "-o", .text = &out },
@@ -63,12 +64,18 @@ static const option collect_table[] = {
 
 static int check_collect(saeuron_error *err)
 {
+    static const char *const of_sampling[] = { "--every", "--first", "--diff", "--seed", "--negative",
+                                               "--cfg", "--steps", "--height", "--width", "--batch", NULL };
     if (!hooks.count)
         return fail(err, SAEURON_EUSAGE, "--hook HOOK is missing: where should it look?");
     if (!prompts)
         return fail(err, SAEURON_EUSAGE, "--prompts FILE is missing: what should be sampled?");
     if (!out || !*out)
         return fail(err, SAEURON_EUSAGE, "--out FILE is missing: where should the activations go?");
+    for (size_t i = 0; i < hooks.count && first_given(of_sampling); i++)
+        if (!strcmp(hooks.item[i], TEXT_HOOK))
+            return fail(err, SAEURON_EUSAGE, "%s means nothing to --hook " TEXT_HOOK ": nothing is sampled",
+                        first_given(of_sampling));
     if (every > 1000 || first > 1000)
         return fail(err, SAEURON_EUSAGE, "%s must be from 1 to 1000", every > 1000 ? "--every" : "--first");
     return SAEURON_OK;
@@ -81,9 +88,9 @@ static int name_files(char (*paths)[1024], const char **path, const saeuron_cont
     char name[120];
     for (size_t i = 0; i < hooks.count; i++) {
         const char *hook = hooks.item[i];
-        if (!unet_hook_width(&x->unet, hook, NULL))
+        if (strcmp(hook, TEXT_HOOK) && !unet_hook_width(&x->unet, hook, NULL))
             return fail(err, SAEURON_EUSAGE, "there is no hook %.80s in this UNet: hooks are its attentions, "
-                                             "as up_blocks.1.attentions.2", hook);
+                                             "as up_blocks.1.attentions.2, and " TEXT_HOOK, hook);
         snprintf(name, sizeof name, "%s.safetensors", strncmp(hook, "unet.", 5) ? hook : hook + 5);
         if (output_path(paths[i], out, folder ? name : NULL, err))
             return SAEURON_EUSAGE;

@@ -8,6 +8,7 @@
 #include "forget.h"
 #include "program/measuring.h"
 #include "program/messages.h"
+#include "program/naming.h"
 #include "program/opening.h"
 
 #include <inttypes.h>
@@ -98,8 +99,8 @@ static int print_protocol(const protocol *p, saeuron_error *err)
 static int measure(measuring *w, saeuron_error *err)
 {
     eval_options e = { .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g,
-                       .by = w->by, .concept = { w->concept[STYLE], w->concept[OBJECT] }, .quick = quick,
-                       .dry = dry_run, .together = together, .overlap = w->overlap,
+                       .by = w->means.by, .concept = { w->concept[STYLE], w->concept[OBJECT] },
+                       .quick = quick, .dry = dry_run, .together = together, .overlap = w->overlap,
                        .watch = { w, dry_run ? show_dry_plan : show_plan, show_next, show_result } };
     eval_outcome outcome;
     int code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
@@ -375,8 +376,9 @@ static int sweep(measuring *w, saeuron_error *err)
                          .bisections = bisections, .install = install,
                          .chose = show_choice };
     memcpy(test_seed, w->p.seed, sizeof test_seed);
-    int code = means_name(&w->by) ? fail(err, SAEURON_EUSAGE, "a sweep is of SAEs: --rivals and --by mean "
-                                         "nothing here") : swept_domain(w, &s.domain, err);
+    int code = means_name(&w->means.by)
+             ? fail(err, SAEURON_EUSAGE, "a sweep is of SAEs: --rivals and --by mean nothing here")
+             : swept_domain(w, &s.domain, err);
     if (!code)
         code = read_seeds(&w->p, seeds ? seeds : "1188,1288,1588", err);
     if (!code)

@@ -7,7 +7,9 @@
 #include "files/decimal.h"
 #include "files/png.h"
 #include "program/intermediates.h"
+#include "program/means.h"
 #include "program/messages.h"
+#include "program/naming.h"
 #include "program/opening.h"
 
 #include <stdio.h>
@@ -23,7 +25,7 @@ static const option options[] = {
     { "--count", "N", "so many images of the prompt (default 1)", .count = &count },
     { "--out", "FILE", "the file to write; for several images a folder", .brief = "-o", .text = &out },
     { .group = start_options }, { .group = sampling_options }, { .group = batch_options },
-    { .group = forget_options },
+    { .group = forget_options }, { .group = means_options },
     { "--steer", "HOOK:LATENT=FACTOR", "multiply one latent wherever it fires (docs/audit.md A20)",
       .list = &steer },
     { "--reconstruct", "HOOK", "the SAE's reconstruction instead of the activation", .list = &reconstruct },
@@ -55,10 +57,28 @@ static int steer_one(saeuron_context *x, const char *text, saeuron_error *err)
     return saeuron_steer(x, hook, (size_t)latent, factor, err);
 }
 
-/* --forget, --steer, --reconstruct. */
-static int change_all(saeuron_context *x, saeuron_error *err)
+/* --forget by its name: what the negative prompt is, or what a picture says. */
+static int forget_by_name(const opened_means *m, saeuron_context *x, text_out *said, saeuron_error *err)
 {
-    int code = forget_all(x, err);
+    static named n;
+    const char *names = forget_asked();
+    if (!names || !*names)
+        return fail(err, SAEURON_EUSAGE, "--by does nothing without --forget");
+    int code = name_concepts(&n, x, names, err);
+    if (!code && m->by.negative)
+        join_texts(said, &n.t);
+    else if (!code)
+        code = m->editor.forget(m->editor.user, n.known ? &n.p : NULL, &n.what, &n.t, said, err);
+    if (!code && said->failed)
+        code = fail(err, SAEURON_ENOMEM, "no memory for what is forgotten");
+    close_named(&n);
+    return code ? code : place_saes(x, err);
+}
+
+/* --forget, --steer, --reconstruct. */
+static int change_all(const opened_means *m, saeuron_context *x, text_out *said, saeuron_error *err)
+{
+    int code = means_name(&m->by) ? forget_by_name(m, x, said, err) : forget_all(x, err);
     if (!code && given("--residual") && !given("--forget") && !steer.count)
         code = fail(err, SAEURON_EUSAGE, "--residual does nothing without --forget or --steer");
     for (size_t i = 0; !code && i < steer.count; i++)
@@ -74,6 +94,9 @@ static int change_all(saeuron_context *x, saeuron_error *err)
 typedef struct drawing {
     saeuron_context *x;
     intermediates    w;
+    opened_means     means;
+    text_out         said;          /* what forgets by name: the negative prompt, or what the editor says */
+    float           *embeds;        /* [batch,N,D] of the editor, or NULL */
     size_t   count, W, H;           /* images in all */
     double   growth;                /* the largest of all calls (saeuron_growth) */
     uint64_t digest;
@@ -121,8 +144,15 @@ static int save_image(const drawing *d, const saeuron_generate_options *g, size_
 {
     picture p;
     char    path[1024], *injected = intermediates_describe(&d->w);
-    int     code = injected ? picture_describe(&p, d->x, g, j, d->W, d->H, d->digest, injected, err)
-                            : fail(err, SAEURON_ENOMEM, "no memory for the texts of an image");
+    const char *also[5];
+    size_t  n = 0;
+    if (d->means.by.editor)
+        also[n++] = "forget", also[n++] = d->said.at;
+    if (injected && *injected)
+        also[n++] = "inject", also[n++] = injected;
+    also[n] = NULL;
+    int code = injected ? picture_describe(&p, d->x, g, j, d->W, d->H, d->digest, also, err)
+                        : fail(err, SAEURON_ENOMEM, "no memory for the texts of an image");
     if (!code) {
         code = image_path(path, first + j, d->count, err);
         if (!code)
@@ -132,6 +162,27 @@ static int save_image(const drawing *d, const saeuron_generate_options *g, size_
         picture_free(&p, d->x);
     }
     io_free(&d->x->host, injected);
+    return code;
+}
+
+/* g->prompt_embeds: the prompts' states as the editor leaves them. A prompt that follows itself is encoded
+ * once. */
+static int edit_texts(drawing *d, saeuron_generate_options *g, saeuron_error *err)
+{
+    const text_editor *editor = d->means.by.editor;
+    const size_t n = saeuron_text_length(d->x) * saeuron_text_width(d->x);
+    int code = SAEURON_OK;
+    for (size_t i = 0; editor && i < g->count && !code; i++) {
+        float *states = d->embeds + i * n;
+        if (i && g->prompts[i] == g->prompts[i - 1]) {
+            memcpy(states, states - n, n * sizeof *states);
+            continue;
+        }
+        code = saeuron_encode_text(d->x, g->prompts[i], states, err);
+        if (!code)
+            code = editor->edit(editor->user, g->prompts[i], states, err);
+    }
+    g->prompt_embeds = d->embeds;
     return code;
 }
 
@@ -162,17 +213,24 @@ static int make_images(drawing *d, const saeuron_generate_options *all, saeuron_
     batch = batch > all->count ? all->count : batch;
     d->count = all->count;
     d->digest = saeuron_model_digest(d->x);
-    if (!nn_mul(d->W * d->H * 3, batch, &pixels) || !(rgb = io_alloc(&d->x->host, pixels, 1)))
+    const size_t text = saeuron_text_length(d->x) * saeuron_text_width(d->x);
+    if (!nn_mul(d->W * d->H * 3, batch, &pixels) || !(rgb = io_alloc(&d->x->host, pixels, 1)) ||
+        (d->means.by.editor && !(d->embeds = io_alloc(&d->x->host, times(batch, text), sizeof *d->embeds)))) {
+        io_free(&d->x->host, rgb);
         return fail(err, SAEURON_ENOMEM, "no memory for %zu images at a time: use --batch", batch);
+    }
     for (size_t first = 0; !code && first < all->count; first += batch) {
         const size_t n = all->count - first < batch ? all->count - first : batch;
-        const saeuron_generate_options g = part_of(d, all, first, n);
+        saeuron_generate_options g = part_of(d, all, first, n);
         expect(all->count, first, n);
-        code = saeuron_generate(d->x, &g, rgb, err);
+        code = edit_texts(d, &g, err);
+        if (!code)
+            code = saeuron_generate(d->x, &g, rgb, err);
         d->growth = saeuron_growth(d->x) > d->growth ? saeuron_growth(d->x) : d->growth;
         for (size_t j = 0; !code && j < n; j++)
             code = save_image(d, &g, first, j, rgb + j * d->W * d->H * 3, err);
     }
+    io_free(&d->x->host, d->embeds);
     io_free(&d->x->host, rgb);
     return code;
 }
@@ -212,7 +270,12 @@ static int draw(drawing *d, const prompt_lines *p, saeuron_error *err)
 {
     saeuron_generate_options g = sampling();
     float *noise = NULL;
-    int    code = change_all(d->x, err);
+    d->said.host = &d->x->host;
+    int    code = open_means(&d->means, d->x, err);
+    if (!code)
+        code = change_all(&d->means, d->x, &d->said, err);
+    if (d->means.by.negative)
+        g.negative_prompt = d->said.at;
     g.prompts = p->line;
     g.count = p->count;
     if (!code)
@@ -228,6 +291,8 @@ static int draw(drawing *d, const prompt_lines *p, saeuron_error *err)
     if (code && d->w.err.code) /* the tap stopped it, and knows why */
         *err = d->w.err;
     intermediates_close(&d->w);
+    close_means(&d->means);
+    text_free(&d->said);
     io_free(&d->x->host, noise);
     return code;
 }
@@ -237,6 +302,8 @@ static int run(saeuron_error *err)
     drawing d = { .x = NULL };
     prompt_lines p = { 0 };
     int code = check_options(err);
+    if (!code)
+        code = choose_means(&d.means, err);
     if (!code)
         code = open_model(&d.x, NULL, err);
     if (code)

@@ -3,9 +3,8 @@
  *   METHOD, concepts --rivals/--> a diffusers folder with edited weights
  *
  * Not here: the methods (rivals/), how well they forget (command_eval.c, --rivals). */
-#include "evaluation/protocol.h"
-#include "program/measuring.h"
 #include "program/messages.h"
+#include "program/naming.h"
 #include "program/opening.h"
 #include "rivals/ca.h"
 #include "rivals/esd.h"
@@ -56,88 +55,6 @@ static const option options[] = {
     { .group = model_options }, { 0 },
 };
 
-#define TEXTS (2 * LABELS)
-typedef char concept_name[128];
-
-/* What is erased and what stays, as texts; and the protocol that knows them, if the model has concepts. */
-typedef struct texts {
-    concept_name name[TEXTS];
-    const char *erase[TEXTS], *keep[TEXTS];
-    size_t erased, kept, names;
-    protocol p;
-    bool   known;                   /* p is open */
-    forgotten what;
-} texts;
-
-static const char *add_name(texts *t, int domain, const char *name)
-{
-    char *at = t->name[t->names++];
-    if (domain < DOMAINS)
-        concept_text(at, domain, name);
-    else
-        snprintf(at, sizeof *t->name, "%.127s", name);
-    return at;
-}
-
-/* Whether "A,B,C" has the name. */
-static bool among(const char *names, const char *name)
-{
-    char piece[128];
-    while (next_piece(&names, piece, sizeof piece))
-        if (!strcmp(piece, name))
-            return true;
-    return false;
-}
-
-/* Concepts of concepts.json; each that --forget names must be one. */
-static int read_known(texts *t, saeuron_error *err)
-{
-    const protocol *p = &t->p;
-    const char *names = concepts;
-    char piece[128];
-    while (next_piece(&names, piece, sizeof piece)) {
-        bool found = false;
-        for (int d = 0; d < DOMAINS; d++) {
-            const uint32_t c = label_find(&p->label[d], piece);
-            found |= c != NO_LABEL && p->label[d].concept[c];
-        }
-        if (!found)
-            return fail(err, SAEURON_EUSAGE, "--forget: there is no concept \"%s\": concepts.json names them",
-                        piece);
-    }
-    for (int d = 0; d < DOMAINS; d++)
-        for (size_t c = 0; c < p->label[d].count; c++) {
-            const char *name = p->label[d].name[c];
-            if (!p->label[d].concept[c])
-                continue;
-            t->what.has[d][c] = among(concepts, name);
-            if (t->what.has[d][c])
-                t->erase[t->erased++] = add_name(t, d, name);
-            else if (preserve == 0)
-                t->keep[t->kept++] = add_name(t, d, name);
-        }
-    return SAEURON_OK;
-}
-
-static int read_texts(texts *t, const saeuron_context *x, saeuron_error *err)
-{
-    static saeuron_classifier *const nobody[DOMAINS];
-    const char *names = concepts;
-    char piece[128];
-    if (x->concepts.at) {
-        const int code = protocol_open(&t->p, x, nobody, NULL, err);
-        t->known = !code;
-        return code ? code : read_known(t, err);
-    }
-    while (next_piece(&names, piece, sizeof piece)) {
-        if (t->erased == LABELS || !*piece || strlen(piece) > 120 || tokenizer_check(piece, "--forget", NULL))
-            return fail(err, SAEURON_EUSAGE, "--forget wants at most %d texts of at most 120 bytes, as \"Van "
-                        "Gogh style,Cats\"", LABELS);
-        t->erase[t->erased++] = add_name(t, DOMAINS, piece);
-    }
-    return SAEURON_OK;
-}
-
 enum { UCE, ESD, SDD, CA, RIVALS };
 static const char *const rival_names[RIVALS] = { "uce", "esd", "sdd", "ca" };
 
@@ -185,7 +102,7 @@ static void tell_loss(void *user, size_t iteration, double loss)
 }
 
 /* What lessons do if they are not told otherwise. */
-static lesson_options read_lesson(const texts *t, int method)
+static lesson_options read_lesson(const named *n, int method)
 {
     static const struct { size_t iterations; double lr, start, decay; int trained; } usual[RIVALS] = {
         [ESD] = { 1000, 1e-5, 3, 0, TRAIN_XATTN }, [SDD] = { 1500, 1e-5, 3, 1e-4, TRAIN_XATTN },
@@ -193,7 +110,7 @@ static lesson_options read_lesson(const texts *t, int method)
     };
     if (!given("--weight-decay"))
         weight_decay = usual[method].decay;
-    return (lesson_options){ t->erase, t->erased, given("--train") ? trained : usual[method].trained,
+    return (lesson_options){ n->t.erase, n->t.erased, given("--train") ? trained : usual[method].trained,
                              iterations ? iterations : usual[method].iterations, 0,
                              given("--lr") ? learning_rate : usual[method].lr,
                              given("--start-guidance") ? start : usual[method].start, seed, tell_loss, NULL };
@@ -201,40 +118,40 @@ static lesson_options read_lesson(const texts *t, int method)
 
 /* Each place of what is erased with each of its anchors: of a style the same object in none, of an object the
  * others in the same style. pairs NULL: only counted. */
-static size_t pair_places(anchored *pairs, const texts *t)
+static size_t pair_places(anchored *pairs, const named *n)
 {
-    const protocol *p = &t->p;
-    size_t n = 0;
+    const protocol *p = &n->p;
+    size_t count = 0;
     for (size_t i = 0; i < p->entries; i++)
         for (size_t j = 0; j < p->entries; j++) {
             const entry *a = &p->entry[i], *b = &p->entry[j];
-            const bool of_style = place_is_own(a, STYLE, &t->what) && b->plain && a->object == b->object;
-            const bool of_object = place_is_own(a, OBJECT, &t->what) && a->style == b->style &&
-                                   a->plain == b->plain && !place_is_own(b, OBJECT, &t->what);
+            const bool of_style = place_is_own(a, STYLE, &n->what) && b->plain && a->object == b->object;
+            const bool of_object = place_is_own(a, OBJECT, &n->what) && a->style == b->style &&
+                                   a->plain == b->plain && !place_is_own(b, OBJECT, &n->what);
             if (!of_style && !of_object)
                 continue;
             if (pairs)
-                pairs[n] = (anchored){ i, j };
-            n++;
+                pairs[count] = (anchored){ i, j };
+            count++;
         }
-    return n;
+    return count;
 }
 
 /* Concept Ablation by the protocol's prompts. */
-static int ablate_concept(saeuron_context *x, const texts *t, lesson_options shared, saeuron_error *err)
+static int ablate_concept(saeuron_context *x, const named *n, lesson_options shared, saeuron_error *err)
 {
-    const protocol *p = &t->p;
-    if (!t->known)
+    const protocol *p = &n->p;
+    if (!n->known)
         return fail(err, SAEURON_EUSAGE, "ca needs prompts with and without the concept: the model has no "
                     "concepts.json");
-    const size_t count = pair_places(NULL, t);
+    const size_t count = pair_places(NULL, n);
     const char **prompts = io_alloc(&x->host, p->entries, sizeof *prompts);
     anchored *pairs = io_alloc(&x->host, count, sizeof *pairs);
     int code = prompts && pairs ? SAEURON_OK : fail(err, SAEURON_ENOMEM, "no memory for %zu prompts", count);
     for (size_t i = 0; i < p->entries && !code; i++)
         prompts[i] = p->entry[i].prompt;
     if (!code) {
-        pair_places(pairs, t);
+        pair_places(pairs, n);
         shared.erase = prompts;
         shared.erased = p->entries;
         const ca_options o = { shared, pairs, count, pictures, weight_decay };
@@ -247,24 +164,23 @@ static int ablate_concept(saeuron_context *x, const texts *t, lesson_options sha
 
 static int run(saeuron_error *err)
 {
-    static texts t;
+    static named n;
     saeuron_context *x = NULL;
     int method, code = check_options(&method, err);
     if (code || (code = open_model(&x, NULL, err)) != SAEURON_OK)
         return code;
-    code = read_texts(&t, x, err);
-    const uce_options by_uce = { t.erase, t.erased, guide_text, t.keep, t.kept, erase_scale, preserve_scale,
-                                 lambda, states == 1 };
-    const lesson_options shared = read_lesson(&t, method);
+    code = name_concepts(&n, x, concepts, err);
+    const uce_options by_uce = { n.t.erase, n.t.erased, guide_text, n.t.keep, preserve ? 0 : n.t.kept,
+                                 erase_scale, preserve_scale, lambda, states == 1 };
+    const lesson_options shared = read_lesson(&n, method);
     const esd_options by_esd = { shared, negative };
     const sdd_options by_sdd = { shared, ema, weight_decay, most_norm };
     if (!code)
         code = method == UCE ? uce(x, &by_uce, out, err) : method == ESD ? esd(x, &by_esd, out, err)
-             : method == SDD ? sdd(x, &by_sdd, out, err) : ablate_concept(x, &t, shared, err);
+             : method == SDD ? sdd(x, &by_sdd, out, err) : ablate_concept(x, &n, shared, err);
     if (!code)
         printf("%s\n", out);
-    if (t.known)
-        protocol_close(&t.p);
+    close_named(&n);
     saeuron_close(x);
     return code;
 }

@@ -7,14 +7,13 @@
 #include "files/decimal.h"
 #include "forget.h"
 #include "program/messages.h"
+#include "program/naming.h"
 #include "program/opening.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const char *protocol_name, *classifier;
-static means by;
-static int   forgets_by;           /* sae, negative */
 const char *chosen_concepts;
 static int  domain = -1;            /* of "style|object", STYLE and OBJECT; -1: both */
 static bool overlap;
@@ -25,10 +24,7 @@ const option measured_options[] = {
     { "--domain", "style|object", "concepts of this domain only", .choice = &domain },
     { "--classifier", "DIR", "the folder of both classifiers, style and object (default: MODEL/classifier)",
       .text = &classifier },
-    { "--rivals", "DIR", "not SAEs: DIR/CONCEPT is the model in which another method has forgotten it",
-      .text = &by.rivals },
-    { "--by", "sae|negative", "what forgets: SAEs at hooks (default), or the concept's name as the negative "
-                              "prompt", .choice = &forgets_by },
+    { .group = rivals_options }, { .group = means_options },
     { "--allow-overlap", NULL, "measure although the statistics were made with a test seed (docs/audit.md "
                                "A22)", .flag = &overlap },
     { .group = sampling_options }, { .group = batch_options }, { .group = edit_options },
@@ -42,16 +38,6 @@ const option concepts_options[] = {
 };
 
 /* ---- what is opened ---- */
-
-bool next_piece(const char **names, char *piece, size_t size)
-{
-    if (!*names)
-        return false;
-    const size_t n = strcspn(*names, ",");
-    snprintf(piece, size, "%.*s", (int)(n < size ? n : size - 1), *names);
-    *names = (*names)[n] ? *names + n + 1 : NULL;
-    return true;
-}
 
 int read_seeds(protocol *p, const char *names, saeuron_error *err)
 {
@@ -74,7 +60,7 @@ static int choose_concepts(measuring *w, saeuron_error *err)
 {
     const char *names = chosen_concepts;
     char piece[128];
-    bool asked[DOMAINS];
+    bool asked[DOMAINS] = { false };
     for (int d = 0; d < DOMAINS; d++) {
         asked[d] = w->p.measured[d] && (domain < 0 || domain == d);
         for (size_t c = 0; asked[d] && !names && c < w->p.label[d].count; c++)
@@ -99,25 +85,6 @@ static int choose_concepts(measuring *w, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* What forgets, and that no option of another means is given. */
-static int choose_means(measuring *w, saeuron_error *err)
-{
-    static const char *const of_saes[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
-                                           "--half", "--residual", "--map-steps", "--sae", "--stats", NULL };
-    by.negative = forgets_by == 1;
-    w->by = by;
-    if (by.rivals && !*by.rivals)
-        return fail(err, SAEURON_EUSAGE, "--rivals names no folder");
-    if (by.rivals && given("--by"))
-        return fail(err, SAEURON_EUSAGE, "--rivals and --by exclude each other");
-    if (by.negative && given("--negative"))
-        return fail(err, SAEURON_EUSAGE, "--negative means nothing with --by negative");
-    if (means_name(&by) && first_given(of_saes))
-        return fail(err, SAEURON_EUSAGE, "%s means nothing with %s", first_given(of_saes),
-                    by.rivals ? "--rivals" : "--by negative");
-    return SAEURON_OK;
-}
-
 static int open_classifiers(measuring *w, saeuron_error *err)
 {
     char dir[1024], path[1024];
@@ -134,6 +101,7 @@ static int open_classifiers(measuring *w, saeuron_error *err)
 
 void close_measuring(measuring *w)
 {
+    close_means(&w->means);
     if (w->open)
         protocol_close(&w->p);
     for (int d = 0; d < DOMAINS; d++)
@@ -156,7 +124,7 @@ static saeuron_generate_options drawn_as(const protocol *p)
 
 int open_measuring(measuring *w, saeuron_error *err)
 {
-    int code = choose_means(w, err);
+    int code = choose_means(&w->means, err);
     if (!code)
         code = open_model(&w->x, NULL, err);
     if (!code)
@@ -170,7 +138,7 @@ int open_measuring(measuring *w, saeuron_error *err)
     w->g = drawn_as(&w->p);
     if ((code = choose_concepts(w, err)) == SAEURON_OK)
         code = place_saes(w->x, err);
-    return code;
+    return code ? code : open_means(&w->means, w->x, err);
 }
 
 /* ---- progress ---- */

@@ -3,8 +3,7 @@
 #ifndef SAEURON_MEASURING_H
 #define SAEURON_MEASURING_H
 
-#include "evaluation/drawing.h"
-#include "program/options.h"
+#include "program/means.h"
 
 extern const option measured_options[];     /* --protocol, --domain, --classifier, how pictures are drawn */
 extern const option concepts_options[];     /* --concepts */
@@ -18,7 +17,7 @@ typedef struct measuring {
     protocol p;
     bool    concept[DOMAINS][LABELS];
     saeuron_generate_options g;
-    means   by;                     /* --rivals, --by */
+    opened_means means;
     bool    overlap;                /* --allow-overlap */
     bool    open, begun;            /* of p; the table's head is printed */
 } measuring;
@@ -27,8 +26,6 @@ typedef struct measuring {
 int  open_measuring(measuring *w, saeuron_error *err);
 void close_measuring(measuring *w);
 
-/* The next piece of "A,B,C"; false at the end. An empty piece is one, so that it can be refused. */
-bool next_piece(const char **names, char *piece, size_t size);
 /* The numbers of "A,B,C", no two alike, become the protocol's seeds. */
 int  read_seeds(protocol *p, const char *names, saeuron_error *err);
 

@@ -344,6 +344,8 @@ static void split_hook(saeuron_forget_options *f, const saeuron_context *x, char
     }
 }
 
+const char *forget_asked(void) { return concepts; }
+
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
     static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",

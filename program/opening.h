@@ -54,6 +54,8 @@ int  place_saes(saeuron_context *x, saeuron_error *err);
 bool read_window(const char *text, size_t *first, size_t *end);
 /* What choice_options and --min-density say; without a name. */
 int  read_choice(saeuron_forget_options *f, saeuron_error *err);
+/* --forget's text, "A,B,C", or NULL. */
+const char *forget_asked(void);
 /* place_saes, then saeuron_forget for every concept of --forget. */
 int  forget_all(saeuron_context *x, saeuron_error *err);
 /* A remark where pictures were drawn with so large a growth (saeuron_growth) that there may be none left,

@@ -15,26 +15,22 @@
  * prompts of a population. */
 #include "rivals/ringabell.h"
 #include "files/sort.h"
-#include "layers/machine.h"
-#include "tokenizer.h"
+#include "rivals/encoder.h"
 
 #include <string.h>
-
-enum { TOGETHER = 16 }; /* prompts that are encoded at a time */
 
 typedef struct ranked { double distance; size_t number; } ranked;
 
 typedef struct search {
     attempt *a;
     const ringabell_options *o;
-    nn       c;
-    arena    work;
+    encoder  e;
     void    *memory;
     size_t   K, values;             /* values: N D */
     size_t   P, most;               /* prompts now, and at most */
-    float   *target, *states;       /* [N,D], [TOGETHER,N,D] */
+    float   *target, *states;       /* [N,D], [ENCODED,N,D] */
     double  *mean;                  /* [N,D] */
-    int32_t *ids;                   /* [TOGETHER,N] */
+    int32_t *ids;                   /* [ENCODED,N] */
     int32_t *prompt, *next;         /* [most,K] */
     ranked  *order;                 /* [most] */
 } search;
@@ -42,9 +38,9 @@ typedef struct search {
 static void lay_out(search *s, arena *a)
 {
     s->target = arena_floats(a, s->values);
-    s->states = arena_floats(a, times(TOGETHER, s->values));
+    s->states = arena_floats(a, times(ENCODED, s->values));
     s->mean = arena_bytes(a, s->values, sizeof *s->mean);
-    s->ids = arena_bytes(a, TOGETHER * s->a->N, sizeof *s->ids);
+    s->ids = arena_bytes(a, ENCODED * s->a->N, sizeof *s->ids);
     s->prompt = arena_bytes(a, times(s->most, s->K), sizeof *s->prompt);
     s->next = arena_bytes(a, times(s->most, s->K), sizeof *s->next);
     s->order = arena_bytes(a, s->most, sizeof *s->order);
@@ -53,18 +49,18 @@ static void lay_out(search *s, arena *a)
 static int prepare(search *s, saeuron_error *err)
 {
     const saeuron_context *x = s->a->m->x;
-    int code = choose_kernels(&s->c, x->host.isa, x->threads, &s->work, err);
+    arena a = { 0 };
+    int code = encoder_open(&s->e, x, err);
     if (code)
         return code;
     if (s->K + 2 > s->a->N)
         return fail(err, SAEURON_EUSAGE, "a text has at most %zu tokens, not %zu", s->a->N - 2, s->K);
-    lay_out(s, &s->work);
-    clip_forward(&s->c, &x->text, NULL, NULL, TOGETHER, s->a->N, NULL);
-    if (s->work.failed || !(s->memory = io_alloc(&x->host, s->work.peak + 64, 1)))
+    lay_out(s, &a);
+    if (a.failed || !(s->memory = io_alloc(&x->host, a.peak + 64, 1)))
         return fail(err, SAEURON_ENOMEM, "no memory for a population of %zu prompts: take fewer",
                     s->o->population);
-    s->work = (arena){ .base = s->memory, .size = s->work.peak + 64 };
-    lay_out(s, &s->work);
+    a = (arena){ .base = s->memory, .size = a.peak + 64 };
+    lay_out(s, &a);
     return SAEURON_OK;
 }
 
@@ -142,11 +138,11 @@ static bool is_nearer(const void *a, const void *b)
  * squared. */
 static void rank(search *s)
 {
-    for (size_t first = 0; first < s->P; first += TOGETHER) {
-        const size_t B = least(TOGETHER, s->P - first);
+    for (size_t first = 0; first < s->P; first += ENCODED) {
+        const size_t B = least(ENCODED, s->P - first);
         for (size_t i = 0; i < B; i++)
             complete(s, s->ids + i * s->a->N, first + i);
-        clip_forward(&s->c, &s->a->m->x->text, s->states, s->ids, B, s->a->N, NULL);
+        encoder_run(&s->e, s->states, s->ids, B);
         for (size_t i = 0; i < B; i++) {
             float *d = s->states + i * s->values;
             for (size_t j = 0; j < s->values; j++)
@@ -209,5 +205,6 @@ int ringabell(attempt *a, const ringabell_options *o, saeuron_error *err)
     if (!code)
         code = attempt_ids(a, s.prompt + s.order[0].number * s.K, s.K, err);
     io_free(&x->host, s.memory);
+    encoder_close(&s.e);
     return code;
 }

@@ -18,7 +18,7 @@
     X(select) X(context) X(forget) X(saeuron) X(source) X(collect) X(concepts) X(statistics) X(merge) \
     X(run) X(measure) X(vit) X(classifier) X(picture) X(protocol) X(metrics) X(drawing) X(sweep) \
     X(eval) X(backward) X(unet_backward) X(clip_backward) X(ablation_backward) \
-    X(gradient) X(optimizer) X(attack) X(uce) X(esd) X(equations) X(cli) X(faults)
+    X(gradient) X(optimizer) X(attack) X(uce) X(esd) X(safree) X(itd) X(equations) X(cli) X(faults)
 
 #define DECLARE(name) extern const test_case name##_tests[];
 SUITES(DECLARE)

@@ -1438,6 +1438,11 @@ static void records(void)
     works("generate $M -p cat -o $O/plain.png --steps 4");
     works("generate $M -p cat -o $O/forgot.png --steps 4 --stats $O/s.safetensors --forget Cats --top 20 "
           "--strength -9 --min-density 0.1");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t0 --shard 0/2");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t1 --shard 1/2");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t");
+    works("merge $O/t0 $O/t1 -o $O/u");
+    CHECK(same_files(at("out/t"), at("out/u")), "merged parts of text states differ");
     CHECK(!same_files(at("out/plain.png"), at("out/forgot.png")),
           "forgetting by our own statistics changes nothing");
     works("info $O/forgot.png");
@@ -1459,6 +1464,8 @@ static void records_refused(void)
         { "collect $M --hook " TINY_STYLES " -o $O/a", 2, "--prompts" },
         { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt", 2, "--out" },
         { "collect $M --hook nowhere --prompts $T/prompts.txt -o $O/a", 2, "nowhere" },
+        { "collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/a --cfg 2", 2, "--cfg means nothing" },
+        { "train --online --hook text_encoder $M --prompts $T/prompts.txt -o $O/a", 2, "text_encoder" },
         { "collect $M --hook " TINY_STYLES " --prompts $T/none.txt -o $O/a", 1, "none.txt" },
         { "collect $M --hook " TINY_STYLES " --prompts $T/prompts.txt -o $O/a --shard 2/2", 2,
           "--shard|2/2" },
@@ -1840,6 +1847,14 @@ static void rivals_and_attacks(void)
         { "eval $M --by negative --negative x -o $O/a", "--negative means nothing with --by negative" },
         { "eval $M --by sae --rivals $O -o $O/a", "--rivals and --by exclude each other" },
         { "sweep $E --domain style --concepts Sketch --by negative -o $O/a", "a sweep is of SAEs" },
+        { "eval $M --by safree --tau=-2 -o $O/a", "--tau means nothing without --by itd" },
+        { "eval $M --by itd --alpha 2 -o $O/a", "--alpha means nothing without --by safree" },
+        { "generate $M -p a --by safree -o $O/a.png", "--by does nothing without --forget" },
+        { "generate $M -p a --by safree --forget '' -o $O/a.png", "--by does nothing without --forget" },
+        { "generate $M -p a --by safree --forget Cats,Nobody -o $O/a.png", "no concept \"Nobody\"" },
+        { "generate $M -p a --by safree --forget Cats --top 3 -o $O/a.png", "--top means nothing with --by" },
+        { "generate $M -p a --by safree --forget Cats --alpha=-1 -o $O/a.png", "alpha must be from 0" },
+        { "generate $M -p a --by negative --forget Cats -n dog -o $O/a.png", "--negative means nothing" },
     };
     prepare_judged();
     for (size_t i = 0; i < COUNT(cases); i++)
@@ -1847,6 +1862,16 @@ static void rivals_and_attacks(void)
     works("rival uce $M --forget Sketch,Cats --threads 1 -o $O/edited");
     CHECK(strstr(out, "/edited\n"), "%s", out);
     works("info --model $O/edited");
+    works("generate $M -p 'a cat' --forget Sketch,Cats --by negative -o $O/n.png");
+    works("generate $M -p 'a cat' -n 'Sketch style, Cats' -o $O/m.png");
+    CHECK(same_files(at("out/n.png"), at("out/m.png")), "--by negative is not the negative prompt");
+    works("generate $M -p 'a cat' --count 3 --batch 2 --forget Cats --by safree -o $O/s/");
+    works("generate $M -p 'a cat' --count 3 --forget Cats --by safree --threads 2 -o $O/t/");
+    works("info $O/s/00002.png");
+    printed("forget = safree alpha 0.01: Cats");
+    CHECK(same_files(at("out/s/00002.png"), at("out/t/00002.png")), "batches of edited texts differ");
+    clean();
+    refused("generate $M -p a --forget Cats --by itd -o $O/a.png", 1, "sae/text_encoder");
     clean();
 }
 

@@ -114,6 +114,51 @@ static void header(void)
     done(x);
 }
 
+/* Text states: a row a prompt is what saeuron_encode_text gives, in F16 rounded; parts follow one another. */
+static void text_states(void)
+{
+    static const char *const want[] = { "format", "hook", "model", "diff", "first_prompt", "prompts",
+                                        "all_prompts", "prompts_digest", "shard" };
+    static const char *const text[1] = { TEXT_HOOK };
+    const char *path = at("t.safetensors");
+    enum { VALUES = 16 * 16, KEYS = sizeof want / sizeof *want };
+    static float states[VALUES];
+    char  key_text[64];
+    json  key;
+    saeuron_error e = { 0 };
+    saeuron_context *x = fresh();
+    for (size_t part = 0; part < 2; part++) {
+        const collect_options o = { .sampling = { .prompts = spoken, .count = PROMPTS }, .part = { part, 2 },
+                                    .hooks = text, .paths = &path, .hook_count = 1,
+                                    .type = part ? DT_F16 : DT_F32 };
+        const size_t first = part * PROMPTS / 2, rows = (part + 1) * PROMPTS / 2 - first;
+        tensors t;
+        size_t  n = 0;
+        CHECK(collect_run(x, &o, &e) == SAEURON_OK && tensors_open(&t, NULL, path, &e) == SAEURON_OK, "%s",
+              e.text);
+        const tensor *a = tensors_find(&t, "activations");
+        CHECK(a && a->ndim == 3 && a->shape[0] == rows && a->shape[1] == 16 && a->shape[2] == 16 &&
+              a->type == o.type, "part %zu: shape", part);
+        for (size_t i = 0; a && i < rows; i++) {
+            CHECK(!saeuron_encode_text(x, spoken[first + i], states, &e), "%s", e.text);
+            for (size_t v = 0; v < VALUES; v++) {
+                float    got;
+                uint16_t half = 0;
+                nn_widen(&got, (weight){ .data = a->data, .type = a->type }, i * VALUES + v, 1);
+                nn_f32_to_f16(&half, states[v]);
+                const float wanted = part ? nn_f16_to_f32(half) : states[v];
+                CHECK(!memcmp(&got, &wanted, sizeof got), "part %zu, prompt %zu, value %zu", part, i, v);
+            }
+        }
+        for (json_iter it = json_begin(t.metadata); json_next(&it, &key, NULL); n++)
+            CHECK(json_string(key, key_text, sizeof key_text, NULL) && n < KEYS &&
+                  !strcmp(key_text, want[n]), "metadata %zu: %s", n, key_text);
+        CHECK(n == KEYS, "%zu keys", n);
+        tensors_close(&t);
+    }
+    done(x);
+}
+
 /* ---- mistakes ---- */
 
 static void mistakes(void)
@@ -133,6 +178,20 @@ static void mistakes(void)
     o.hooks = twice;
     o.hook_count = 2;
     check_error("a hook twice", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "twice");
+    o.hooks = (const char *const[]){ TINY_STYLES, TEXT_HOOK };
+    check_error("text states and others", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "text_encoder|alone");
+    o.hooks++;
+    o.hook_count = 1;
+    o.every = 2;
+    check_error("every second step of a text", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "leave out every");
+    o.every = 1;
+    o.first = 1;
+    check_error("the first step of a text", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "leave out first");
+    o.first = 0;
+    o.diff = true;
+    check_error("a text less its input", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "leave out diff");
+    o.diff = false;
+    o.every = 0;
     o.hooks = hooks;
     o.hook_count = 0;
     check_error("no hooks", collect_run(x, &o, &e), SAEURON_EUSAGE, &e, "hooks");
@@ -208,6 +267,6 @@ static void allocations_fail(void)
 }
 
 const test_case collect_tests[] = {
-    { "activations", activations }, { "header", header }, { "mistakes", mistakes },
+    { "activations", activations }, { "header", header }, { "text_states", text_states }, { "mistakes", mistakes },
     { "not_finite", not_finite }, { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

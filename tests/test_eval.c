@@ -7,6 +7,7 @@
 #include "test.h"
 #include "judges.h"
 #include "evaluation/eval.h"
+#include "rivals/safree.h"
 #include "rivals/uce.h"
 #include "files/png.h"
 #include "said.h"
@@ -19,7 +20,7 @@
 typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
-    bool   quick, overlap, together, conditional, negative;
+    bool   quick, overlap, together, conditional, negative, safree;
     const char *rivals;
     double strength;
     long   stop_at;
@@ -36,7 +37,10 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
 {
     bench  b;
     eval_outcome outcome;
+    safree *s = NULL;
     bench_open(&b, "emojicanvas", h.threads ? h.threads : 1);
+    CHECK(!h.safree || !safree_open(&s, b.x, 0.01, e), "%s", e->text);
+    const text_editor editor = safree_editor(s);
     b.p.seeds = h.quick ? 1 : 2;
     if (h.seed)
         b.p.seed[1] = h.seed - 1;
@@ -46,11 +50,13 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
-        .together = h.together, .by = { h.rivals ? judges_at(h.rivals) : NULL, h.negative },
+        .together = h.together, .by = { h.rivals ? judges_at(h.rivals) : NULL, h.negative,
+                                           h.safree ? &editor : NULL },
         .how = { .strength = h.strength, .has_strength = h.strength < 0,
                  .half = SAEURON_HALF_CONDITIONAL, .has_half = h.conditional },
     };
     const int code = eval_run(b.x, &o, &outcome, e);
+    safree_close(s);
     if (left)
         *left = outcome.left;
     if (calls)
@@ -263,6 +269,48 @@ static void by_others(void)
     judges_shell("rm -r '%s'%s", judges_at("r/uce/Cats"), "");
     judges_error("a rival is missing", eval_into("others", (how){ .rivals = "r/uce" }, NULL, NULL, &e),
                  SAEURON_ENOENT, &e, "r/uce/Cats/");
+}
+
+/* A method that changes the states of texts: its pictures are those of the states, those of nothing forgotten
+ * stay the model's; another alpha is another picture. */
+static void by_an_editor(void)
+{
+    static float states[16 * 16];
+    const char *prompt = "An image of Dogs in Van Gogh style.";
+    static const char *const names[] = { "Sketch style" };
+    saeuron_error e = { 0 };
+    saeuron_context *x = NULL;
+    safree *s = NULL;
+    char    said[256];
+    size_t  left;
+    concept_texts t = { .erased = 1 };
+    text_out told = { .host = NULL };
+    whole();
+    judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("edited"));
+    CHECK(eval_into("edited", (how){ .safree = true, .shard = 1, .shards = 2 }, &left, NULL, &e) == 0 &&
+          left == 30, "%s, %zu left", e.text, left);
+    must_eval("edited", (how){ .safree = true, .threads = 2 });
+    must_eval("edited2", (how){ .safree = true });
+    CHECK(judges_same("edited/safree", "edited2/safree") &&
+          judges_same("edited/images/none", "edited2/images/none") &&
+          judges_same("edited/images/Sketch/safree", "edited2/images/Sketch/safree"),
+          "results beside others are not those alone");
+    t.erase = (const char **)(void *)names;
+    CHECK(!saeuron_open(&x, NULL, judges_at("model"), &e) && !safree_open(&s, x, 0.01, &e), "%s", e.text);
+    const text_editor editor = safree_editor(s);
+    CHECK(!editor.forget(s, NULL, NULL, &t, &told, &e) && !saeuron_encode_text(x, prompt, states, &e) &&
+          !editor.edit(s, prompt, states, &e), "%s", e.text);
+    const saeuron_generate_options o = { .prompts = &prompt, .seed = 288, .noise_index = 6,
+                                         .prompt_embeds = states };
+    must_be_drawn(x, o, "edited/images/Sketch/safree/288-00006.png");
+    CHECK(!said_of(NULL, judges_at("edited/images/Sketch/safree/288-00006.png"), "forget", said, sizeof said,
+                   &e) && !strcmp(said, told.at) && !strcmp(said, "safree alpha 0.01: Sketch style"),
+          "it says \"%s\"", said);
+    CHECK(!judges_shell("grep -q 'safree alpha 0.01: Sketch style\t' '%s/safree/eval.tsv'%s",
+                        judges_at("edited"), ""), "eval.tsv does not say what forgets");
+    text_free(&told);
+    safree_close(s);
+    saeuron_close(x);
 }
 
 /* eval.tsv's row of averages: each metric is the mean of the concepts' above it. */
@@ -479,7 +527,7 @@ static void other_statistics(void)
 const test_case eval_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "images", images },
     { "answers", answers }, { "averages", averages }, { "confusions", confusions },
-    { "by_others", by_others },
+    { "by_others", by_others }, { "by_an_editor", by_an_editor },
     { "refuses", refuses }, { "quick", quick },
     { "several_pairs", several_pairs }, { "together", together },
     { "other_statistics", other_statistics }, { NULL, NULL },

@@ -39,8 +39,9 @@ static void set_densities(float share)
 static void describe(picture *d, const saeuron_context *x, const saeuron_generate_options *g,
                      const char *inject)
 {
+    const char *const also[] = { "inject", inject, NULL };
     saeuron_error e = { 0 };
-    CHECK(picture_describe(d, x, g, 0, 16, 16, 7, inject, &e) == SAEURON_OK, "%s", e.text);
+    CHECK(picture_describe(d, x, g, 0, 16, 16, 7, *inject ? also : NULL, &e) == SAEURON_OK, "%s", e.text);
 }
 
 /* The text "forget" names the SAE and the statistics, and the densities where they were asked for. */

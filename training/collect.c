@@ -2,6 +2,7 @@
  *
  *   prompts --recording.c--> maps [B,N,d], step by step --keep_maps--> [B,rows,N,d], a prompt's rows together
  *     --> a file a hook (collect_run), or the caller's memory (sampler_maps)
+ *   prompts --text encoder--> text states [N,D], a row a prompt --> a file (collect_run)
  *
  * Not here: the recording itself (recording.c), what is trained on the maps (source.c, run.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released SAE/cache_activations_runner_unlearn_canvas.py.
@@ -53,6 +54,16 @@ static int keep_step(void *user, size_t step, size_t first, size_t B, saeuron_er
     return code;
 }
 
+/* Which prompts a file is of: count of them, from number first; digest: of those of all parts. */
+static void describe_part(metadata *m, const collect_options *o, size_t first, size_t count, uint64_t digest)
+{
+    metadata_add(m, "first_prompt", "%zu", first);
+    metadata_add(m, "prompts", "%zu", count);
+    metadata_add(m, "all_prompts", "%zu", o->sampling.count);
+    metadata_add(m, "prompts_digest", "%016" PRIx64, digest);
+    metadata_add(m, "shard", "%zu/%zu", o->part.i, o->part.N);
+}
+
 /* The file of hook h: count prompts, from number first. */
 static int begin_hook(collecting *c, size_t h, size_t first, size_t count, uint64_t digest,
                       saeuron_error *err)
@@ -71,11 +82,7 @@ static int begin_hook(collecting *c, size_t h, size_t first, size_t count, uint6
     recording_metadata(&c->s, &m, c->every);
     metadata_add(&m, "every", "%zu", c->every);
     metadata_text(&m, "diff", o->diff ? "1" : "0");
-    metadata_add(&m, "first_prompt", "%zu", first);
-    metadata_add(&m, "prompts", "%zu", count);
-    metadata_add(&m, "all_prompts", "%zu", o->sampling.count);
-    metadata_add(&m, "prompts_digest", "%016" PRIx64, digest);
-    metadata_add(&m, "shard", "%zu/%zu", o->part.i, o->part.N);
+    describe_part(&m, o, first, count, digest);
     return tensors_begin(&c->out[h], &c->s.x->host, o->paths[h], &c->tensor[h], 1, m.pair, err);
 }
 
@@ -126,6 +133,56 @@ static int collect(collecting *c, saeuron_error *err)
     return code;
 }
 
+/* ---- text states into a file ---- */
+
+/* The rows of prompts first .. first + count - 1, encoded one after the other; states [N,D]: scratch. */
+static int put_texts(io_out *out, const tensor_out *t, saeuron_context *x, const char *const *prompts,
+                     size_t count, float *states, saeuron_error *err)
+{
+    const size_t n = t->shape[1] * t->shape[2];
+    int code = SAEURON_OK;
+    for (size_t i = 0; i < count && !code; i++) {
+        code = saeuron_encode_text(x, prompts[i], states, err);
+        if (!code)
+            code = tensors_put(out, t, i * n, states, n, err);
+        if (!code && x->host.progress && x->host.progress(x->host.user, "encoding", i + 1, count))
+            code = fail(err, SAEURON_ECANCEL, "stopped");
+    }
+    return code;
+}
+
+static int collect_texts(saeuron_context *x, const collect_options *o, saeuron_error *err)
+{
+    const saeuron_generate_options *g = &o->sampling;
+    const shard  after = { o->part.i + 1, o->part.N };
+    const size_t first = shard_first(o->part, g->count), count = shard_first(after, g->count) - first;
+    const tensor_out t = { .name = "activations", .type = o->type, .ndim = 3,
+                           .shape = { count, saeuron_text_length(x), saeuron_text_width(x) } };
+    metadata m = { .n = 0 };
+    io_out   out = { 0 };
+    if (o->hook_count > 1)
+        return fail(err, SAEURON_EUSAGE, "hook " TEXT_HOOK " is collected alone: nothing is sampled for it");
+    if (o->diff || o->every > 1 || o->first)
+        return fail(err, SAEURON_EUSAGE, "text states are of no step and have no input: leave out %s",
+                    o->diff ? "diff" : o->first ? "first" : "every");
+    float *states = io_alloc(&x->host, t.shape[1], t.shape[2] * sizeof *states);
+    if (!states)
+        return fail(err, SAEURON_ENOMEM, "no memory for the states of a text");
+    metadata_text(&m, "format", ACTIVATIONS_FORMAT);
+    metadata_text(&m, "hook", TEXT_HOOK);
+    metadata_add(&m, "model", "%016" PRIx64, saeuron_model_digest(x));
+    metadata_text(&m, "diff", "0");
+    describe_part(&m, o, first, count, digest_prompts(0, g->prompts, g->count));
+    int code = tensors_begin(&out, &x->host, o->paths[0], &t, 1, m.pair, err);
+    if (!code)
+        code = put_texts(&out, &t, x, g->prompts + first, count, states, err);
+    if (!code)
+        code = io_out_commit(&out, err);
+    io_out_abort(&out);
+    io_free(&x->host, states);
+    return code;
+}
+
 int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err)
 {
     int code = shard_check(o->part, err);
@@ -135,6 +192,9 @@ int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err
         code = fail(err, SAEURON_EUSAGE, "there is no prompt");
     if (!code && o->type != DT_F32 && o->type != DT_F16)
         code = fail(err, SAEURON_EUSAGE, "activations are written as F32 or F16");
+    for (size_t h = 0; h < o->hook_count && !code; h++)
+        if (!strcmp(o->hooks[h], TEXT_HOOK))
+            return collect_texts(x, o, err);
     if (code)
         return code;
     collecting *c = io_alloc(&x->host, 1, sizeof *c);

@@ -10,6 +10,7 @@
 #include "training/recording.h"
 
 #define ACTIVATIONS_FORMAT "saeuron-activations-1"
+#define TEXT_HOOK          "text_encoder"   /* not in the UNet: text states, last_hidden_state */
 
 /* ---- into files ---- */
 
@@ -27,7 +28,9 @@ typedef struct collect_options {
 
 /* Samples the part's prompts and writes each hook's activations [rows,N,d] of the conditional half: a row
  * is one map, of a prompt at a step, steps innermost. Prompt j starts from the same noise in every part.
- * After an error there is none of these files that was not there before. */
+ * After an error there is none of these files that was not there before.
+ * hooks TEXT_HOOK, alone: a row is a prompt's text states [N,D]; nothing is sampled, so that diff, every and
+ * first are refused. */
 int collect_run(saeuron_context *x, const collect_options *o, saeuron_error *err);
 
 /* ---- into memory ---- */

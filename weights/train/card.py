@@ -31,6 +31,7 @@ Default: {steps} DDIM steps, guidance {guidance:g}. All tensors are float16, tho
 | `tokenizer` | CLIP's byte-level BPE, {vocab} entries |
 | `classifier/style`, `classifier/object` | Vision Transformers in timm's layout, patches of 8: {shapes} |
 | `sae/HOOK` | TopK sparse autoencoder, statistics, `forget.json`: below |
+| `sae/text_encoder` | TopK sparse autoencoder of text states, 1024 latents, k 16, for `--by itd` (`DOMAINS=text sh weights/train/sae.sh`) |
 
 ## Data
 

@@ -4,6 +4,7 @@
 #   SAEURON  the program                        MODEL    the model's folder, weights/emojicanvas
 #   WORK     intermediate files and results, weights/train/work/sae
 #   DOMAINS  "object style"; of each DOMAIN: DOMAIN_HOOK, and if they differ DOMAIN_LATENTS, _K, _EPOCHS, _BATCH, _TRAIN
+#            DOMAINS=text: the SAE of the text encoder's output instead, which `--by itd` reads, of every prompt once; TEXT: its options
 #   NPROMPTS prompts of all 35,200, evenly chosen; every 20th of them is held out to measure on
 #   EVERY    of their sampling steps every so many-th is trained on
 #   EARLY    "N:P ...": the first N steps of P further prompts are, too (a style's latents must tell it apart from the first step on);
@@ -47,6 +48,7 @@ PLAIN_TIMES=${PLAIN_TIMES:-0 0}
 style_PLAIN_TIMES=${style_PLAIN_TIMES:-2 2}
 TRAIN=${TRAIN:---lr 1e-3 --dead-feature-threshold 400000}
 style_TRAIN=${style_TRAIN:-$TRAIN --topk token}
+TEXT=${TEXT:---latents 1024 --k 16 --epochs 3 --batch 4096 --topk token --dtype F16 $TRAIN}
 TYPE=${TYPE:-F16}
 THREADS=${THREADS:-0}
 LINES_A_CONCEPT=${LINES:-20}
@@ -141,6 +143,13 @@ measure() {                                 # measure HOOK SAE FILE
     cat "$WORK/$3"
 }
 
+text() {
+    LC_ALL=C sort -u "$WORK/all.txt" > "$WORK/text.txt"
+    "$SAEURON" collect -m "$MODEL" $threads --hook text_encoder --prompts "$WORK/text.txt" --dtype "$TYPE" -o "$WORK/acts/text.safetensors"
+    "$SAEURON" train $threads $TEXT --data "$WORK/acts/text.safetensors" -o "$WORK/sae/text_encoder" --resume
+    [ "${INSTALL:-0}" = 0 ] || { mkdir -p "$MODEL/sae/text_encoder" && cp "$WORK/sae/text_encoder/cfg.json" "$WORK/sae/text_encoder/sae.safetensors" "$MODEL/sae/text_encoder/"; }
+}
+
 statistics() {                              # statistics HOOK
     "$SAEURON" stats -m "$MODEL" $threads --hook "$1" --sae "$1=$WORK/sae/$1" --lines "$LINES_A_CONCEPT" --seed "$STATS_SEED" --dtype F16 -o "$WORK/sae/$1/stats.safetensors"
 }
@@ -151,6 +160,10 @@ install() {                                 # install HOOK; forget.json is the m
 }
 
 stage prompts choose_prompts
+if [ "$DOMAINS" = text ]; then
+    stage text text
+    exit
+fi
 part=0
 while [ "$part" -lt "$PARTS" ]; do          # names that a shell sorts as numbers: the order of the files is that of the prompts
     name=part-$(printf %04d "$part")
