@@ -265,6 +265,26 @@ def together():
     return table(["forgotten", "counted as", *METRICS, "FD", *(f"without: {m}" for m in (*METRICS[1:], "FD"))], lines)
 
 
+METHODS = {"negative": "negative prompt", "safree": "SAFREE", "itd": "Interpret-then-Deactivate", "uce": "UCE", "esd": "ESD", "sdd": "SDD",
+           "ca": "Concept Ablation"}
+
+
+def rivals():
+    """The average over the styles of SAeUron, with five seeds, and of each method that was measured; and its worst style by UA and by what is left of its own pictures."""
+    folder = os.path.join(MODEL, "sae", DOMAINS["style"]["hook"])
+    kept = sum(os.path.getsize(os.path.join(folder, f)) for f in ("sae.safetensors", "stats.safetensors"))
+    lines, by = [], {"sae": [{**r, "made": 0, "stored": kept} for r in evaluation("style")]}
+    for r in rows("rivals.tsv"):
+        by.setdefault(r["method"], []).append(r)
+    for method, name in {"sae": "SAeUron", **METHODS}.items():
+        *each, last = by.get(method, [None])
+        if last:
+            least = {m: min(each, key=lambda r: float(r[m])) for m in ("UA", "CRA_own")}
+            lines.append([name, *(interval(last, m) for m in METRICS), cell(number(last["FD"])), *(f"{least[m]['concept']} {cell(number(least[m][m]))}" for m in least),
+                          last["made"], f"{int(last['stored']) / 1e6:.1f}"])
+    return table(["method", *METRICS, "FD", "least UA", "least CRA_own", "pictures to forget", "MB kept"], lines)
+
+
 def pairs_are_of_the_tree(program):
     """forget.json has what the sweeps choose, and that is what was evaluated."""
     for domain, d in DOMAINS.items():
@@ -294,7 +314,7 @@ def main():
     a = p.parse_args()
     make = {"latents": lambda: latents(a.saeuron), "averages": averages, "compared": lambda: compared("style"),
             "compared_objects": lambda: compared("object"), "styles": lambda: evaluated("style"), "objects": lambda: evaluated("object"),
-            "together": together, "chosen": lambda: chosen("style"), "chosen_objects": lambda: chosen("object"),
+            "together": together, "rivals": rivals, "chosen": lambda: chosen("style"), "chosen_objects": lambda: chosen("object"),
             "ablations": ablations, "selections": lambda: selections("sweep-style.tsv"), "halves": lambda: selections("sweep-halves.tsv"), "halves_before": lambda: selections("sweep-halves-before.tsv")}
     pairs_are_of_the_tree(a.saeuron)
     for path in PAGES:

@@ -122,6 +122,9 @@ static int attack(measuring *w, saeuron_error *err)
     int code = seeds ? read_seeds(&w->p, seeds, err) : SAEURON_OK;
     if (!seeds)
         w->p.seeds = 1;
+    if (!code && given("--edit") && means_name(&w->means.by))
+        code = fail(err, SAEURON_EUSAGE, "--edit means nothing without SAEs that edit: leave out %s",
+                    w->means.by.rivals ? "--rivals" : "--by");
     if (!code && shard_text)
         code = read_shard(shard_text, &a.shard, &a.shards, err);
     if (!code)

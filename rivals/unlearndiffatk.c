@@ -9,6 +9,9 @@
  * noise fresh each time. The derivative by u is that by the drawn token's one-hot row, clamped to [-1,1]
  * (straight through, hardtanh). u and the moments of Adam go on from timestep to timestep.
  *
+ * Where something else than an SAE forgets, the derivative knows a rival's weights, but neither a negative
+ * prompt nor what is done to text states; the picture is drawn with them.
+ *
  * Where this parts from the published code: noise and tokens are drawn from seeded streams of our own; the
  * statistics of a hook are those of the timestep, or of the nearest (AUDIT A6).
  *

@@ -1847,6 +1847,7 @@ static void rivals_and_attacks(void)
         { "eval $M --by negative --negative x -o $O/a", "--negative means nothing with --by negative" },
         { "eval $M --by sae --rivals $O -o $O/a", "--rivals and --by exclude each other" },
         { "sweep $E --domain style --concepts Sketch --by negative -o $O/a", "a sweep is of SAEs" },
+        { "attack $J --by negative --edit around -o $O/a", "--edit means nothing without SAEs" },
         { "eval $M --by safree --tau=-2 -o $O/a", "--tau means nothing without --by itd" },
         { "eval $M --by itd --alpha 2 -o $O/a", "--alpha means nothing without --by safree" },
         { "generate $M -p a --by safree -o $O/a.png", "--by does nothing without --forget" },
