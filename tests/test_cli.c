@@ -1567,12 +1567,14 @@ static void prepare_maps(void)
            1);
 }
 
-/* Activations that become shorter while an SAE learns from them: the page that is gone ends the program. */
+/* Activations that become shorter while an SAE learns from them: the page that is gone ends the program. A
+ * checkpoint would see sooner that they were written to. */
 static void data_cut(void)
 {
     prepare_maps();
     const int code = run_in("cp $A $T/cut.safetensors;",
-                            "train --data $T/cut.safetensors -o $T/cut $F --epochs 99999",
+                            "train --data $T/cut.safetensors -o $T/cut --threads 1 -q --latents 64 --k 4 "
+                            "--batch 48 --epochs 99999 --checkpoint-every 1000000000",
                             "& p=$!; sleep 0.4; truncate -s 10 $T/cut.safetensors; wait $p");
     check_refusal("train, its data cut", code, 1, "cut.safetensors: became shorter while in use");
 }
