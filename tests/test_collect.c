@@ -267,6 +267,7 @@ static void allocations_fail(void)
 }
 
 const test_case collect_tests[] = {
-    { "activations", activations }, { "header", header }, { "text_states", text_states }, { "mistakes", mistakes },
+    { "activations", activations }, { "header", header }, { "text_states", text_states },
+    { "mistakes", mistakes },
     { "not_finite", not_finite }, { "allocations_fail", allocations_fail }, { NULL, NULL },
 };
