@@ -150,7 +150,7 @@ def check(a, folder):
             assert all(f.get_slice(k).get_shape() == [table["steps"], n] for k in f.keys())
             assert len(f.metadata()["timesteps"].split(",")) == table["steps"]
         assert set(json.loads((sae / "forget.json").read_text())) == set(d["concepts"])
-    theirs = {d["hook"] for d in table["domains"].values()}
+    theirs = {"text_encoder", *(d["hook"] for d in table["domains"].values())}
     assert {f.name for f in (folder / "sae").iterdir()} == theirs, f"{folder}/sae: only {', '.join(sorted(theirs))} belong there"
     assert (folder / "LICENSES.md").exists()
     total = size(folder)
