@@ -106,12 +106,15 @@ void maker_close(maker *m)
     m->embeds = NULL;
 }
 
-/* states [N,D] of a prompt, as the list that was entered has them. */
-static int encode(const maker *m, const char *prompt, float *states, saeuron_error *err)
+int edited_text(saeuron_context *x, const text_editor *editor, const char *prompt, float *states,
+                saeuron_error *err)
 {
-    const int code = saeuron_encode_text(m->x, prompt, states, err);
-    return !code && m->edits ? m->by.editor->edit(m->by.editor->user, prompt, states, err) : code;
+    const int code = saeuron_encode_text(x, prompt, states, err);
+    return !code && editor ? editor->edit(editor->user, prompt, states, err) : code;
 }
+
+/* What edits the texts of the list that was entered, or NULL. */
+static const text_editor *editor_of(const maker *m) { return m->without.n ? m->by.editor : NULL; }
 
 /* The text states of a place, encoded when it is first drawn. */
 static int embed(maker *m, size_t place, const float **states, saeuron_error *err)
@@ -121,7 +124,7 @@ static int embed(maker *m, size_t place, const float **states, saeuron_error *er
     if (!*at) {
         if (!(*at = io_alloc(&m->model->host, m->text, sizeof **at)))
             return fail(err, SAEURON_ENOMEM, "no memory for the texts of a protocol");
-        if ((code = encode(m, m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
+        if ((code = edited_text(m->x, editor_of(m), m->p->entry[place].prompt, *at, err)) != SAEURON_OK) {
             io_free(&m->model->host, *at);
             *at = NULL;
         }
@@ -173,7 +176,7 @@ int maker_describe(const maker *m, picture *said, const char *prompt, uint64_t s
 {
     const saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
     const char *const also[] = { "forget", m->without.at, NULL };
-    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, m->edits ? also : NULL, err);
+    return picture_describe(said, m->x, &g, 0, m->W, m->H, m->drawn_by, editor_of(m) ? also : NULL, err);
 }
 
 /* What the file of an image must say of it. */
@@ -188,9 +191,7 @@ static int describe(const maker *m, picture *said, size_t job, saeuron_error *er
 /* Whether the other domain has a concept of this name, too. */
 static bool is_shared(const protocol *p, int d, uint32_t concept)
 {
-    const labels *other = &p->label[other_domain(d)];
-    const uint32_t c = label_find(other, p->label[d].name[concept]);
-    return c != NO_LABEL && other->concept[c];
+    return concept_find(&p->label[other_domain(d)], p->label[d].name[concept]) != NO_LABEL;
 }
 
 /* "Mosaic", "Mosaic+Cats", "none". */
@@ -325,9 +326,8 @@ static int enter_editor(const image_list *l, maker *m, const concept_texts *t, s
 {
     const text_editor *editor = m->by.editor;
     drop_embeds(m);
-    m->edits = t->erased > 0;
-    const int code = m->edits ? editor->forget(editor->user, m->p, &l->what, t, &m->without, err)
-                              : SAEURON_OK;
+    const int code = t->erased ? editor->forget(editor->user, m->p, &l->what, t, &m->without, err)
+                               : SAEURON_OK;
     return !code && m->without.failed ? fail(err, SAEURON_ENOMEM, "no memory for what is forgotten") : code;
 }
 
@@ -383,7 +383,7 @@ static int note_forgetting(image_list *l, const maker *m, saeuron_error *err)
     text_free(&l->forget);
     if (m->by.rivals && forgets)
         text_add(&l->forget, "%s model %016" PRIx64, means_name(&m->by), m->drawn_by);
-    else if (forgets && m->without.n)
+    else if (m->without.n)
         text_add(&l->forget, "%s%s", m->by.negative ? "negative prompt " : "", m->without.at);
     else
         text_add(&l->forget, "%s", said.forget);
@@ -598,7 +598,7 @@ int maker_judge(const maker *m, const unsigned char *rgb, prediction *made, saeu
 int maker_draw(maker *m, const char *prompt, uint64_t seed, uint64_t noise_index, saeuron_error *err)
 {
     saeuron_generate_options g = one_picture(m, &prompt, seed, noise_index);
-    const int code = encode(m, prompt, m->batch_embeds, err);
+    const int code = edited_text(m->x, editor_of(m), prompt, m->batch_embeds, err);
     g.prompt_embeds = m->batch_embeds;
     g.negative_prompt_embeds = m->negative;
     return code ? code : saeuron_generate(m->x, &g, m->rgb, err);

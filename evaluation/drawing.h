@@ -34,8 +34,12 @@ typedef struct text_editor {
      * says of it is added to said. */
     int (*forget)(void *user, const protocol *p, const forgotten *f, const concept_texts *t, text_out *said,
                   saeuron_error *err);
+    /* states: the prompt's, as saeuron_encode_text gives them. */
     int (*edit)(void *user, const char *prompt, float *states, saeuron_error *err);
 } text_editor;
+/* states [N,D] of a prompt, edited; editor NULL: as they are. */
+int edited_text(saeuron_context *x, const text_editor *editor, const char *prompt, float *states,
+                saeuron_error *err);
 
 /* How a list's concepts are forgotten: by SAEs at hooks; or by another method, whose model it is that lies in
  * RIVALS/NAME, NAME the list's; or with the concepts' names as the negative prompt; or by an editor. */
@@ -57,8 +61,7 @@ typedef struct maker {
     const char **prompts;
     uint64_t digest, drawn_by;      /* of the model, of x */
     text_out without;               /* of the list that was entered: the negative prompt, if by.negative; what
-                                     * the editor says */
-    bool     edits;                 /* that list is forgotten by the editor */
+                                     * the editor says; "" where it forgets nothing */
 } maker;
 
 /* What pictures that are forgotten so lie under: the last part of rivals, "negative", the editor's name; NULL

@@ -86,6 +86,12 @@ uint32_t label_find(const labels *l, const char *name)
     return NO_LABEL;
 }
 
+uint32_t concept_find(const labels *l, const char *name)
+{
+    const uint32_t c = label_find(l, name);
+    return c != NO_LABEL && l->concept[c] ? c : NO_LABEL;
+}
+
 void concept_text(char out[128], int domain, const char *name)
 {
     snprintf(out, 128, "%.100s%s", name, domain == STYLE ? " style" : "");

@@ -87,8 +87,9 @@ typedef struct concept_texts {
 int  name_texts(concept_texts *t, const protocol *p, const forgotten *f, saeuron_error *err);
 void free_texts(concept_texts *t, const saeuron_host *host);
 void join_texts(text_out *out, const concept_texts *t);     /* "Mosaic style, Cats": what is erased */
-/* The class of this name, or NO_LABEL. */
+/* The class of this name, or NO_LABEL; the same if it is a concept. */
 uint32_t label_find(const labels *l, const char *name);
+uint32_t concept_find(const labels *l, const char *name);
 /* The weight of an image in a rule of the domain, when f is forgotten; 0: it does not count. What is asked of
  * an image and forgotten itself counts in the UA of its own domain alone. */
 double rule_weight(const rule *r, const entry *e, int domain, const forgotten *f);

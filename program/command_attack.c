@@ -47,13 +47,13 @@ static const option options[] = {
 };
 
 /* Which options belong to which methods; the bits are 1 << method. */
-static const struct { const char *name; unsigned methods; } belongs[] = {
+static const belonging belongs[] = {
     { "--tokens", 1 << UNLEARNDIFFATK | 1 << RINGABELL | 1 << PREFIX },
     { "--iterations", 1 << UNLEARNDIFFATK }, { "--timesteps", 1 << UNLEARNDIFFATK },
     { "--rate", 1 << UNLEARNDIFFATK }, { "--decay", 1 << UNLEARNDIFFATK }, { "--edit", 1 << UNLEARNDIFFATK },
     { "--generations", 1 << RINGABELL }, { "--population", 1 << RINGABELL }, { "--eta", 1 << RINGABELL },
     { "--mutation", 1 << RINGABELL }, { "--crossover", 1 << RINGABELL },
-    { "--tries", 1 << PREFIX | 1 << SEEDS_ALONE },
+    { "--tries", 1 << PREFIX | 1 << SEEDS_ALONE }, { NULL, 0 },
 };
 
 static int check_options(saeuron_error *err)
@@ -66,10 +66,10 @@ static int check_options(saeuron_error *err)
         { "--mutation", mutation, 0, 1 }, { "--crossover", crossover, 0, 1 },
         { "--tries", (double)tries, 1, 1e6 },
     };
-    for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++)
-        if (given(belongs[i].name) && !(belongs[i].methods >> method & 1))
-            return fail(err, SAEURON_EUSAGE, "%s means nothing with --method %s", belongs[i].name,
-                        attack_names[method]);
+    const belonging *stray = first_stray(belongs, method);
+    if (stray)
+        return fail(err, SAEURON_EUSAGE, "%s means nothing with --method %s", stray->option,
+                    attack_names[method]);
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
         if (!(ranges[i].value >= ranges[i].low && ranges[i].value <= ranges[i].high))
             return fail(err, SAEURON_EUSAGE, "%s must be from %g to %g", ranges[i].name, ranges[i].low,

@@ -178,9 +178,7 @@ static int edit_texts(drawing *d, saeuron_generate_options *g, saeuron_error *er
             memcpy(states, states - n, n * sizeof *states);
             continue;
         }
-        code = saeuron_encode_text(d->x, g->prompts[i], states, err);
-        if (!code)
-            code = editor->edit(editor->user, g->prompts[i], states, err);
+        code = edited_text(d->x, editor, g->prompts[i], states, err);
     }
     g->prompt_embeds = d->embeds;
     return code;

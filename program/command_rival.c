@@ -60,12 +60,12 @@ static const char *const rival_names[RIVALS] = { "uce", "esd", "sdd", "ca" };
 
 #define LEARNS (1 << ESD | 1 << SDD | 1 << CA)
 /* Which options belong to which methods; the bits are 1 << method. */
-static const struct { const char *name; unsigned methods; } belongs[] = {
+static const belonging belongs[] = {
     { "--guide", 1 << UCE }, { "--preserve", 1 << UCE }, { "--erase-scale", 1 << UCE },
     { "--preserve-scale", 1 << UCE }, { "--states", 1 << UCE }, { "--lambda", 1 << UCE },
     { "--train", LEARNS }, { "--iterations", LEARNS }, { "--lr", LEARNS }, { "--start-guidance", LEARNS },
     { "--seed", LEARNS }, { "--weight-decay", 1 << SDD | 1 << CA }, { "--negative-guidance", 1 << ESD },
-    { "--ema", 1 << SDD }, { "--clip", 1 << SDD }, { "--pictures", 1 << CA },
+    { "--ema", 1 << SDD }, { "--clip", 1 << SDD }, { "--pictures", 1 << CA }, { NULL, 0 },
 };
 
 static int check_options(int *method, saeuron_error *err)
@@ -84,9 +84,9 @@ static int check_options(int *method, saeuron_error *err)
         return fail(err, SAEURON_EUSAGE, "--forget C is missing: which concept is erased?");
     if (!out || !*out)
         return fail(err, SAEURON_EUSAGE, "--out DIR is missing: in which folder should the model be?");
-    for (size_t i = 0; i < sizeof belongs / sizeof *belongs; i++)
-        if (given(belongs[i].name) && !(belongs[i].methods >> *method & 1))
-            return fail(err, SAEURON_EUSAGE, "%s means nothing to %s", belongs[i].name, rival_names[*method]);
+    const belonging *stray = first_stray(belongs, *method);
+    if (stray)
+        return fail(err, SAEURON_EUSAGE, "%s means nothing to %s", stray->option, rival_names[*method]);
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
         if (!(positive[i].value >= 0 && positive[i].value <= 1e4))
             return fail(err, SAEURON_EUSAGE, "%s must be from 0 to 10000", positive[i].name);

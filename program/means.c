@@ -1,5 +1,6 @@
 /* means.c: what forgets, if not SAEs at hooks (means.h). Not here: the methods (rivals/). */
 #include "program/means.h"
+#include "program/opening.h"
 
 enum { BY_SAE, BY_NEGATIVE, BY_SAFREE, BY_ITD };
 
@@ -31,14 +32,12 @@ const option rivals_options[] = {
 
 int choose_means(opened_means *m, saeuron_error *err)
 {
-    static const char *const of_saes[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
-                                           "--half", "--min-density", "--shared", "--residual", "--map-steps",
-                                           "--sae", "--stats", NULL };
+    static const char *const of_edits[] = { "--residual", "--map-steps", "--sae", "--stats", NULL };
+    const char *of_saes = choice_given() ? choice_given() : first_given(of_edits);
     static const char *const names[] = { "sae", "negative", "safree", "itd" };
     static const struct { const char *name; int by; } belongs[] = {
         { "--alpha", BY_SAFREE }, { "--features", BY_ITD }, { "--tau", BY_ITD }, { "--text-sae", BY_ITD },
     };
-    const bool others = rivals || by != BY_SAE;
     *m = (opened_means){ .by = { .rivals = rivals, .negative = by == BY_NEGATIVE } };
     if (rivals && !*rivals)
         return fail(err, SAEURON_EUSAGE, "--rivals names no folder");
@@ -50,8 +49,8 @@ int choose_means(opened_means *m, saeuron_error *err)
         if (given(belongs[i].name) && by != belongs[i].by)
             return fail(err, SAEURON_EUSAGE, "%s means nothing without --by %s", belongs[i].name,
                         names[belongs[i].by]);
-    if (others && first_given(of_saes))
-        return fail(err, SAEURON_EUSAGE, "%s means nothing with %s%s", first_given(of_saes),
+    if (of_saes && (rivals || by != BY_SAE))
+        return fail(err, SAEURON_EUSAGE, "%s means nothing with %s%s", of_saes,
                     rivals ? "--rivals" : "--by ", rivals ? "" : names[by]);
     return SAEURON_OK;
 }
@@ -59,13 +58,13 @@ int choose_means(opened_means *m, saeuron_error *err)
 int open_means(opened_means *m, saeuron_context *x, saeuron_error *err)
 {
     const itd_options of_itd = { text_sae, features, tau };
-    const int code = by == BY_SAFREE ? safree_open(&m->safree, x, alpha, err)
-                   : by == BY_ITD ? itd_open(&m->itd, x, &of_itd, err) : SAEURON_OK;
-    if (code || (by != BY_SAFREE && by != BY_ITD))
-        return code;
-    m->editor = by == BY_SAFREE ? safree_editor(m->safree) : itd_editor(m->itd);
-    m->by.editor = &m->editor;
-    return SAEURON_OK;
+    int code = SAEURON_OK;
+    if (by == BY_SAFREE && (code = safree_open(&m->safree, x, alpha, err)) == SAEURON_OK)
+        m->editor = safree_editor(m->safree);
+    if (by == BY_ITD && (code = itd_open(&m->itd, x, &of_itd, err)) == SAEURON_OK)
+        m->editor = itd_editor(m->itd);
+    m->by.editor = m->editor.edit ? &m->editor : NULL;
+    return code;
 }
 
 void close_means(opened_means *m)

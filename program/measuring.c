@@ -72,8 +72,8 @@ static int choose_concepts(measuring *w, saeuron_error *err)
     while (next_piece(&names, piece, sizeof piece)) {
         bool found = false;
         for (int d = 0; d < DOMAINS; d++) {
-            const uint32_t c = asked[d] ? label_find(&w->p.label[d], piece) : NO_LABEL;
-            if (c != NO_LABEL && w->p.label[d].concept[c])
+            const uint32_t c = asked[d] ? concept_find(&w->p.label[d], piece) : NO_LABEL;
+            if (c != NO_LABEL)
                 found = w->concept[d][c] = true;
         }
         if (!found)

@@ -22,8 +22,8 @@ static int read_known(named *n, const char *names, saeuron_error *err)
     while (next_piece(&names, piece, sizeof piece)) {
         bool found = false;
         for (int d = 0; d < DOMAINS; d++) {
-            const uint32_t c = label_find(&p->label[d], piece);
-            if (c != NO_LABEL && p->label[d].concept[c])
+            const uint32_t c = concept_find(&p->label[d], piece);
+            if (c != NO_LABEL)
                 found = n->what.has[d][c] = true;
         }
         if (!found)

@@ -344,19 +344,24 @@ static void split_hook(saeuron_forget_options *f, const saeuron_context *x, char
     }
 }
 
+const char *choice_given(void)
+{
+    static const char *const names[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
+                                         "--half", "--min-density", "--shared", NULL };
+    return first_given(names);
+}
+
 const char *forget_asked(void) { return concepts; }
 
 int forget_all(saeuron_context *x, saeuron_error *err)
 {
-    static const char *const idle[] = { "--top", "--percentile", "--strength", "--min-lift", "--window",
-                                        "--half", "--min-density", "--shared", NULL };
     saeuron_forget_options f;
     char name[192];
     int  code = place_saes(x, err);
     if (!code)
         code = read_choice(&f, err);
-    if (!code && !concepts && first_given(idle))
-        code = fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", first_given(idle));
+    if (!code && !concepts && choice_given())
+        code = fail(err, SAEURON_EUSAGE, "%s does nothing without --forget", choice_given());
     if (!code && concepts && !*concepts)
         code = fail(err, SAEURON_EUSAGE, "--forget names no concept");
     for (const char *p = concepts; !code && p && *p;) {

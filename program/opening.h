@@ -54,6 +54,8 @@ int  place_saes(saeuron_context *x, saeuron_error *err);
 bool read_window(const char *text, size_t *first, size_t *end);
 /* What choice_options and --min-density say; without a name. */
 int  read_choice(saeuron_forget_options *f, saeuron_error *err);
+/* The first option given that only means something to an SAE's choice: those, and --shared; or NULL. */
+const char *choice_given(void);
 /* --forget's text, "A,B,C", or NULL. */
 const char *forget_asked(void);
 /* place_saes, then saeuron_forget for every concept of --forget. */

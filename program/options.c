@@ -84,6 +84,13 @@ const char *first_given(const char *const *option_names)
     return *option_names;
 }
 
+const belonging *first_stray(const belonging *belongs, int method)
+{
+    while (belongs->option && (!given(belongs->option) || belongs->methods >> method & 1))
+        belongs++;
+    return belongs->option ? belongs : NULL;
+}
+
 /* A list lives as long as the program. */
 static int add(list *l, const char *item, saeuron_error *err)
 {

@@ -49,6 +49,10 @@ extern const command command_generate, command_tokenize, command_encode, command
 int  parse(const command *c, int argc, char **argv, saeuron_error *err);
 bool given(const char *option_name);    /* whether the command line has it, be it in its brief form */
 const char *first_given(const char *const *option_names); /* of names [...], NULL: the first given, or NULL */
+/* An option that only some of a command's methods know, methods being the bits 1 << method. */
+typedef struct belonging { const char *option; unsigned methods; } belonging;
+/* Of belongs [...], an option NULL: the first given that is not of the method, or NULL. */
+const belonging *first_stray(const belonging *belongs, int method);
 void print_help(const command *c);
 
 /* Which of several names was meant by a word that is none of them: the one that has the most letters from the

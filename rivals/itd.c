@@ -16,6 +16,7 @@
  *
  * Letters: N tokens of a text, D wide states, n features (the SAE's latents), k of them a token. */
 #include "rivals/itd.h"
+#include "arithmetic/order.h"
 #include "files/decimal.h"
 #include "forget.h"
 #include "layers/machine.h"
@@ -34,18 +35,18 @@ struct itd {
     itd_options o;
     char     dir[1024];
     sae      s;
-    bool     loaded;                /* s is */
     nn       c;
     arena    work;
     void    *memory;
     size_t   N, D;
     concept_set set[DOMAINS];       /* read when a concept of the domain is first forgotten */
-    bool    *shows[DOMAINS];        /* [concepts of the set,n] */
+    bool    *shows[DOMAINS];        /* [concepts of the set,n], for io_free */
+    bool    *erased[DOMAINS];       /* [concepts of the set], behind shows */
     bool    *off;                   /* [n]: deactivated */
     double   threshold;
     float   *states, *y, *row;      /* [N,D], [N,D], [2D] */
-    float   *val, *most;            /* [N,k], [n] */
-    uint32_t *idx, *count;          /* [N,k], [N] */
+    float   *val, *most, *top;      /* [N,k], [n], [features or n] */
+    uint32_t *idx, *count, *best;   /* [N,k], [N], [features or n] */
 };
 
 static void lay_out(itd *m, arena *a)
@@ -59,12 +60,14 @@ static void lay_out(itd *m, arena *a)
     m->val = arena_floats(a, times(N, k));
     m->idx = arena_bytes(a, times(N, k), sizeof *m->idx);
     m->count = arena_bytes(a, N, sizeof *m->count);
+    m->top = arena_floats(a, least(m->o.features, n));
+    m->best = arena_bytes(a, least(m->o.features, n), sizeof *m->best);
 }
 
 /* ---- features ---- */
 
 /* The features that a prompt shows: the strongest over its tokens but the first, of equal ones the lowest
- * number. shows [n] is added to; m->most is used up. */
+ * number. shows [n] is added to. */
 static void mark_shown(itd *m, bool *shows)
 {
     memset(m->most, 0, m->s.n * sizeof *m->most);
@@ -74,23 +77,19 @@ static void mark_shown(itd *m, bool *shows)
             const float v = m->val[i * m->s.k + j];
             *at = v > *at ? v : *at;
         }
-    for (size_t f = 0; f < m->o.features; f++) {
-        size_t best = 0;
-        for (size_t l = 1; l < m->s.n; l++)
-            best = m->most[l] > m->most[best] ? l : best;
-        if (!(m->most[best] > 0.0f))
-            break;
-        shows[best] = true;
-        m->most[best] = 0;
-    }
+    const size_t found = nn_topk(m->best, m->top, m->most, m->s.n, m->o.features);
+    for (size_t f = 0; f < found; f++)
+        shows[m->best[f]] |= m->top[f] > 0;
 }
 
-/* m->states of a text, and their features. */
+/* The features of m->states. */
+static void encode(itd *m) { sae_encode(&m->c, &m->s, m->idx, m->val, m->count, m->states, m->N); }
+
 static int read_prompt(itd *m, const char *prompt, saeuron_error *err)
 {
     const int code = saeuron_encode_text(m->x, prompt, m->states, err);
     if (!code)
-        sae_encode(&m->c, &m->s, m->idx, m->val, m->count, m->states, m->N);
+        encode(m);
     return code;
 }
 
@@ -108,10 +107,11 @@ static int read_domain(itd *m, int d, saeuron_error *err)
     int code = concepts_open(set, m->x, hook, NULL, 0, err);
     if (code)
         return code;
-    bool *shows = io_alloc(&m->x->host, set->count, m->s.n * sizeof *shows);
+    bool *shows = io_alloc(&m->x->host, set->count, (m->s.n + 1) * sizeof *shows);
     if (!shows)
         return fail(err, SAEURON_ENOMEM, "no memory for the features of %zu concepts", set->count);
     memset(shows, 0, set->count * m->s.n * sizeof *shows);
+    m->erased[d] = shows + set->count * m->s.n;
     for (size_t c = 0; c < set->count && !code; c++)
         for (size_t i = 0; i < set->list[c].count && !code; i++)
             if ((code = read_prompt(m, set->list[c].prompts[i], err)) == SAEURON_OK)
@@ -147,21 +147,19 @@ static double deactivate(itd *m)
     return sum / (double)(m->N * D);
 }
 
-static bool is_erased(const protocol *p, const forgotten *f, int d, const char *name)
-{
-    const uint32_t c = label_find(&p->label[d], name);
-    return c != NO_LABEL && f->has[d][c];
-}
-
 /* Deactivates the features that the erased concepts of the domain show, and no other does; how many. */
 static size_t choose(itd *m, int d, const protocol *p, const forgotten *f)
 {
     const concept_set *set = &m->set[d];
     size_t chosen = 0;
+    for (size_t c = 0; c < set->count; c++) {
+        const uint32_t label = concept_find(&p->label[d], set->list[c].name);
+        m->erased[d][c] = label != NO_LABEL && f->has[d][label];
+    }
     for (size_t l = 0; l < m->s.n; l++) {
         bool erased = false, kept = false;
         for (size_t c = 0; c < set->count; c++)
-            *(is_erased(p, f, d, set->list[c].name) ? &erased : &kept) |= m->shows[d][c * m->s.n + l];
+            *(m->erased[d][c] ? &erased : &kept) |= m->shows[d][c * m->s.n + l];
         m->off[l] |= erased && !kept;
         chosen += erased && !kept;
     }
@@ -169,12 +167,12 @@ static size_t choose(itd *m, int d, const protocol *p, const forgotten *f)
 }
 
 /* The least distance of the erased prompts of the domain lowers the threshold. */
-static int lower_threshold(itd *m, int d, const protocol *p, const forgotten *f, saeuron_error *err)
+static int lower_threshold(itd *m, int d, saeuron_error *err)
 {
     int code = SAEURON_OK;
     for (size_t c = 0; c < m->set[d].count; c++) {
         const concept_entry *one = &m->set[d].list[c];
-        for (size_t i = 0; is_erased(p, f, d, one->name) && i < one->count && !code; i++)
+        for (size_t i = 0; m->erased[d][c] && i < one->count && !code; i++)
             if ((code = read_prompt(m, one->prompts[i], err)) == SAEURON_OK) {
                 const double far = SAFETY * deactivate(m);
                 m->threshold = far < m->threshold ? far : m->threshold;
@@ -205,7 +203,7 @@ static int forget_concepts(void *user, const protocol *p, const forgotten *f, co
                     "features, or train an SAE of more latents", m->dir, t->erase[0]);
     for (int d = 0; d < DOMAINS && !code; d++)
         if (forgotten_any(f, d))
-            code = lower_threshold(m, d, p, f, err);
+            code = lower_threshold(m, d, err);
     io_format_double(strength, sizeof strength, m->o.strength);
     text_add(said, "itd features %zu tau %s sae %016" PRIx64 ": ", m->o.features, strength, m->s.digest);
     join_texts(said, t);
@@ -215,10 +213,12 @@ static int forget_concepts(void *user, const protocol *p, const forgotten *f, co
 static int edit_states(void *user, const char *prompt, float *states, saeuron_error *err)
 {
     itd *m = user;
-    const int code = read_prompt(m, prompt, err);
-    if (!code && deactivate(m) >= m->threshold)
+    (void)prompt, (void)err;
+    memcpy(m->states, states, m->N * m->D * sizeof *states);
+    encode(m);
+    if (deactivate(m) >= m->threshold)
         memcpy(states, m->y, m->N * m->D * sizeof *states);
-    return code;
+    return SAEURON_OK;
 }
 
 text_editor itd_editor(itd *m) { return (text_editor){ "itd", m, forget_concepts, edit_states }; }
@@ -253,9 +253,7 @@ int itd_open(itd **out, saeuron_context *x, const itd_options *o, saeuron_error 
                : !sae_folder(x, TEXT_HOOK, m->dir))
         return fail(err, SAEURON_EUSAGE, "the path of the SAE for " TEXT_HOOK " is too long");
     int code = sae_load(&m->s, &x->host, NULL, m->dir, err);
-    m->loaded = !code;
-    if (!code && !m->o.features)
-        m->o.features = m->s.k;
+    m->o.features = o->features ? o->features : m->s.k;
     if (!code && (m->s.d != m->D || m->s.diff))
         code = fail(err, SAEURON_EFORMAT, "%s: is for activations %zu wide%s, but text states are %zu wide: "
                     "name an SAE that was trained on `collect --hook " TEXT_HOOK "`", m->dir, m->s.d,
@@ -272,8 +270,7 @@ void itd_close(itd *m)
         concepts_close(&m->set[d], &host);
         io_free(&host, m->shows[d]);
     }
-    if (m->loaded)
-        sae_unload(&m->s, &host);
+    sae_unload(&m->s, &host);
     io_free(&host, m->memory);
     io_free(&host, m);
 }
