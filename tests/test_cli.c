@@ -1427,6 +1427,11 @@ static void records(void)
     CHECK(same_files(at("out/p"), at("out/acts/" TINY_OBJECTS ".safetensors")), "merged parts differ");
     works("info $O/acts/" TINY_OBJECTS ".safetensors");
     printed("activations\tF32\t[12, 16, 32]|  shard = 0/1");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t0 --shard 0/2");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t1 --shard 1/2");
+    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t");
+    works("merge $O/t0 $O/t1 -o $O/u");
+    CHECK(same_files(at("out/t"), at("out/u")), "merged parts of text states differ");
     works("stats $M --hook " TINY_OBJECTS " --concepts $T/concepts.json -o $O/s.safetensors --density "
                                           "$O/density.safetensors");
     CHECK(lines_of(out) == 2, "%s", out);
@@ -1438,11 +1443,6 @@ static void records(void)
     works("generate $M -p cat -o $O/plain.png --steps 4");
     works("generate $M -p cat -o $O/forgot.png --steps 4 --stats $O/s.safetensors --forget Cats --top 20 "
           "--strength -9 --min-density 0.1");
-    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t0 --shard 0/2");
-    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t1 --shard 1/2");
-    works("collect $M --hook text_encoder --prompts $T/prompts.txt -o $O/t");
-    works("merge $O/t0 $O/t1 -o $O/u");
-    CHECK(same_files(at("out/t"), at("out/u")), "merged parts of text states differ");
     CHECK(!same_files(at("out/plain.png"), at("out/forgot.png")),
           "forgetting by our own statistics changes nothing");
     works("info $O/forgot.png");
@@ -1851,6 +1851,8 @@ static void rivals_and_attacks(void)
         { "eval $M --by sae --rivals $O -o $O/a", "--rivals and --by exclude each other" },
         { "sweep $E --domain style --concepts Sketch --by negative -o $O/a", "a sweep is of SAEs" },
         { "attack $J --by negative --edit around -o $O/a", "--edit means nothing without SAEs" },
+        { "eval $J --concepts Seed_Images -o $O/a", "no concept \"Seed_Images\"" },
+        { "rival uce $J --forget Seed_Images -o $O/a", "no concept \"Seed_Images\"" },
         { "eval $M --by safree --tau=-2 -o $O/a", "--tau means nothing without --by itd" },
         { "eval $M --by itd --alpha 2 -o $O/a", "--alpha means nothing without --by safree" },
         { "generate $M -p a --by safree -o $O/a.png", "--by does nothing without --forget" },

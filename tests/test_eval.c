@@ -20,9 +20,9 @@
 typedef struct how {
     int    threads;
     size_t batch, shard, shards, steps;
-    bool   quick, overlap, together, conditional, negative, safree;
+    bool   quick, overlap, together, conditional, negative;
     const char *rivals;
-    double strength;
+    double strength, safree;        /* safree: alpha; 0: SAEs forget */
     long   stop_at;
     uint64_t seed;
 } how;
@@ -39,7 +39,7 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
     eval_outcome outcome;
     safree *s = NULL;
     bench_open(&b, "emojicanvas", h.threads ? h.threads : 1);
-    CHECK(!h.safree || !safree_open(&s, b.x, 0.01, e), "%s", e->text);
+    CHECK(!(h.safree > 0) || !safree_open(&s, b.x, h.safree, e), "%s", e->text);
     const text_editor editor = safree_editor(s);
     b.p.seeds = h.quick ? 1 : 2;
     if (h.seed)
@@ -51,7 +51,7 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
         .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
         .together = h.together, .by = { h.rivals ? judges_at(h.rivals) : NULL, h.negative,
-                                           h.safree ? &editor : NULL },
+                                       h.safree > 0 ? &editor : NULL },
         .how = { .strength = h.strength, .has_strength = h.strength < 0,
                  .half = SAEURON_HALF_CONDITIONAL, .has_half = h.conditional },
     };
@@ -287,10 +287,10 @@ static void by_an_editor(void)
     text_out told = { .host = NULL };
     whole();
     judges_shell("cp -r '%s' '%s'", judges_at("whole"), judges_at("edited"));
-    CHECK(eval_into("edited", (how){ .safree = true, .shard = 1, .shards = 2 }, &left, NULL, &e) == 0 &&
+    CHECK(eval_into("edited", (how){ .safree = 0.01, .shard = 1, .shards = 2 }, &left, NULL, &e) == 0 &&
           left == 30, "%s, %zu left", e.text, left);
-    must_eval("edited", (how){ .safree = true, .threads = 2 });
-    must_eval("edited2", (how){ .safree = true });
+    must_eval("edited", (how){ .safree = 0.01, .threads = 2 });
+    must_eval("edited2", (how){ .safree = 0.01 });
     CHECK(judges_same("edited/safree", "edited2/safree") &&
           judges_same("edited/images/none", "edited2/images/none") &&
           judges_same("edited/images/Sketch/safree", "edited2/images/Sketch/safree"),
@@ -298,8 +298,8 @@ static void by_an_editor(void)
     t.erase = (const char **)(void *)names;
     CHECK(!saeuron_open(&x, NULL, judges_at("model"), &e) && !safree_open(&s, x, 0.01, &e), "%s", e.text);
     const text_editor editor = safree_editor(s);
-    CHECK(!editor.forget(s, NULL, NULL, &t, &told, &e) && !saeuron_encode_text(x, prompt, states, &e) &&
-          !editor.edit(s, prompt, states, &e), "%s", e.text);
+    CHECK(!editor.forget(s, NULL, NULL, &t, &told, &e) && !edited_text(x, &editor, prompt, states, &e), "%s",
+          e.text);
     const saeuron_generate_options o = { .prompts = &prompt, .seed = 288, .noise_index = 6,
                                          .prompt_embeds = states };
     must_be_drawn(x, o, "edited/images/Sketch/safree/288-00006.png");
@@ -308,6 +308,8 @@ static void by_an_editor(void)
           "it says \"%s\"", said);
     CHECK(!judges_shell("grep -q 'safree alpha 0.01: Sketch style\t' '%s/safree/eval.tsv'%s",
                         judges_at("edited"), ""), "eval.tsv does not say what forgets");
+    judges_error("another alpha", eval_into("edited", (how){ .safree = 0.5 }, NULL, NULL, &e),
+                 SAEURON_EFORMAT, &e, "/Sketch/safree/|forget|safree alpha 0.5: Sketch style|another folder");
     text_free(&told);
     safree_close(s);
     saeuron_close(x);

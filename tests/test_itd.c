@@ -146,13 +146,13 @@ static double learn(saeuron_context *x, bool both, size_t most, double tau, bool
 /* ---- tests ---- */
 
 /* Sketch, or Sketch and Cats, forgotten; said is the caller's to free. */
-static int forget_some(const itd *m, const saeuron_context *x, bool both, text_out *said, saeuron_error *e)
+static int forget_some(itd *m, const saeuron_context *x, bool both, text_out *said, saeuron_error *e)
 {
     static saeuron_classifier *const nobody[DOMAINS];
     static protocol p;
     forgotten f = { { { false } } };
     concept_texts t;
-    const text_editor editor = itd_editor((itd *)(uintptr_t)m);
+    const text_editor editor = itd_editor(m);
     int code = protocol_open(&p, x, nobody, NULL, e);
     if (code)
         return code;
@@ -169,6 +169,7 @@ static void states(void)
 {
     static const struct { size_t features; double tau; bool both; } cases[] = {
         { 3, -1, false }, { 3, -1, true }, { 6, -8, false }, { 6, 0.5, true }, { 0, -2, true },
+        { 2 * LATENTS, -1, true },
     };
     static float got[N * D], plain[N * D];
     double want[N][D];
@@ -265,10 +266,10 @@ static int edit_once(saeuron_context *x, saeuron_error *e)
         code = forget_some(m, x, true, &said, e);
     if (!code && said.failed)
         code = fail(e, SAEURON_ENOMEM, "no memory for what is forgotten");
-    if (!code)
-        code = saeuron_encode_text(x, prompts[0], got, e);
-    if (!code)
-        code = itd_editor(m).edit(m, prompts[0], got, e);
+    if (!code) {
+        const text_editor editor = itd_editor(m);
+        code = edited_text(x, &editor, prompts[0], got, e);
+    }
     text_free(&said);
     itd_close(m);
     return code;

@@ -23,6 +23,28 @@ static concept_texts texts(size_t count)
     return t;
 }
 
+/* got [N,D] = the states of a prompt when the concepts are forgotten at alpha 0. */
+static int edit_text(saeuron_context *x, const char *const *concepts, size_t count, const char *prompt,
+                     float *got, saeuron_error *e)
+{
+    safree *s = NULL;
+    concept_texts t = { .erased = count };
+    text_out said = { .host = &x->host };
+    int code = safree_open(&s, x, 0, e);
+    t.erase = (const char **)(void *)concepts;
+    if (!code) {
+        const text_editor editor = safree_editor(s);
+        code = editor.forget(editor.user, NULL, NULL, &t, &said, e);
+        if (!code && said.failed)
+            code = fail(e, SAEURON_ENOMEM, "no memory for what is forgotten");
+        if (!code)
+            code = edited_text(x, &editor, prompt, got, e);
+    }
+    text_free(&said);
+    safree_close(s);
+    return code;
+}
+
 /* States [N,D] of a text's ids, one of them replaced. */
 static void states_masked(const saeuron_context *x, const char *text, size_t mask, float *states,
                           size_t *count)
@@ -181,13 +203,7 @@ static void nothing_left(void)
     static float got[N * D], of[N * D];
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
-    safree *s = NULL;
-    const concept_texts t = texts(2);
-    text_out said = { .host = NULL };
-    CHECK(!safree_open(&s, x, 0, &e), "%s", e.text);
-    const text_editor editor = safree_editor(s);
-    CHECK(!editor.forget(editor.user, NULL, NULL, &t, &said, &e) &&
-          !saeuron_encode_text(x, "cat", got, &e) && !editor.edit(editor.user, "cat", got, &e), "%s", e.text);
+    CHECK(!edit_text(x, erase, 2, "cat", got, &e), "%s", e.text);
     for (size_t i = 0; i < 2; i++) {
         size_t count;
         double dot = 0;
@@ -196,79 +212,41 @@ static void nothing_left(void)
             dot += (double)got[D + j] * (double)of[(count - 1) * D + j];
         CHECK(fabs(dot) < 1e-5, "%g of %s is left", dot, erase[i]);
     }
-    text_free(&said);
-    safree_close(s);
     done(x);
 }
 
-/* Texts that one concept spans are one row: twice the same concept edits as once. */
+/* Texts that one concept spans are one row: thrice the same concept edits as once. */
 static void spanned(void)
 {
-    static const char *const twice[] = { "Cats", "Cats", "Cats" };
+    static const char *const thrice[] = { "Cats", "Cats", "Cats" };
     static float once[N * D], again[N * D];
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
-    for (size_t k = 0; k < 2; k++) {
-        safree *s = NULL;
-        concept_texts t = { .erased = k ? 3 : 1 };
-        text_out said = { .host = NULL };
-        float *states = k ? again : once;
-        t.erase = (const char **)(void *)twice;
-        CHECK(!safree_open(&s, x, 0, &e), "%s", e.text);
-        const text_editor editor = safree_editor(s);
-        CHECK(!editor.forget(editor.user, NULL, NULL, &t, &said, &e) &&
-              !saeuron_encode_text(x, prompts[0], states, &e) &&
-              !editor.edit(editor.user, prompts[0], states, &e), "%s", e.text);
-        text_free(&said);
-        safree_close(s);
-    }
+    CHECK(!edit_text(x, thrice, 1, prompts[0], once, &e) && !edit_text(x, thrice, 3, prompts[0], again, &e),
+          "%s", e.text);
     CHECK(!memcmp(once, again, sizeof once), "a concept named thrice edits otherwise");
     done(x);
 }
 
 static void refusals(void)
 {
-    static const char bad[] = "\xff";
-    static const char *const no_text[] = { bad };
+    static const char *const no_text[] = { "\xff" };
+    static float got[N * D];
     saeuron_error e = { 0 };
     saeuron_context *x = fresh();
     safree *s = NULL;
-    concept_texts t = { .erased = 1 };
-    text_out said = { .host = NULL };
     check_error("alpha", safree_open(&s, x, -1, &e), SAEURON_EUSAGE, &e, "alpha must be from 0 to 10000");
     safree_close(s);
     check_error("alpha", safree_open(&s, x, NAN, &e), SAEURON_EUSAGE, &e, "alpha must be from 0 to 10000");
     safree_close(s);
-    t.erase = (const char **)(void *)no_text;
-    CHECK(!safree_open(&s, x, 0, &e), "%s", e.text);
-    const text_editor editor = safree_editor(s);
-    check_error("no text", editor.forget(editor.user, NULL, NULL, &t, &said, &e), SAEURON_EUSAGE, &e,
-                "UTF-8");
-    text_free(&said);
-    safree_close(s);
+    check_error("no text", edit_text(x, no_text, 1, "cat", got, &e), SAEURON_EUSAGE, &e, "UTF-8");
     done(x);
 }
 
 static int edit_once(saeuron_context *x, saeuron_error *e)
 {
     static float got[N * D];
-    safree *s = NULL;
-    const concept_texts t = texts(2);
-    text_out said = { .host = &x->host };
-    int code = safree_open(&s, x, 0, e);
-    if (!code) {
-        const text_editor editor = safree_editor(s);
-        code = editor.forget(editor.user, NULL, NULL, &t, &said, e);
-        if (!code && said.failed)
-            code = fail(e, SAEURON_ENOMEM, "no memory for what is forgotten");
-        if (!code)
-            code = saeuron_encode_text(x, prompts[0], got, e);
-        if (!code)
-            code = editor.edit(editor.user, prompts[0], got, e);
-    }
-    text_free(&said);
-    safree_close(s);
-    return code;
+    return edit_text(x, erase, 2, prompts[0], got, e);
 }
 
 static void allocations_fail(void)
