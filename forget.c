@@ -6,9 +6,9 @@
  * Not here: the arithmetic of selection and ablation (select.c), the model's own files (context.c), the
  * public entries (saeuron.c). Files: docs/formats.md. */
 #include "forget.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- hooks and their folders ---- */
@@ -30,7 +30,7 @@ bool sae_folder(const saeuron_context *ctx, const char *hook, char dir[1024])
     static const char *const spelling[] = { "", "unet.", "" }; /* the last counts when neither is there */
     char name[128], all[1024], path[1024];
     for (size_t i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%s%.96s", spelling[i], hook);
+        print_into(name, sizeof name, "%s%.96s", spelling[i], hook);
         if (!io_join(all, sizeof all, ctx->dir, "sae") || !io_join(dir, 1024, all, name) ||
             !io_join(path, sizeof path, dir, "cfg.json"))
             return false;
@@ -138,7 +138,7 @@ static int look_at_hook(const saeuron_context *ctx, const char *hook, const char
         const size_t d = distance(concept, t.list[i].name);
         if (d < near->distance) {
             near->distance = d;
-            snprintf(near->name, sizeof near->name, "%.90s", t.list[i].name);
+            print_into(near->name, sizeof near->name, "%.90s", t.list[i].name);
         }
     }
     tensors_close(&t);
@@ -201,7 +201,7 @@ int find_concept(const saeuron_context *ctx, const char *concept, const char *on
         if (own > best)
             *at = here;
         if (own && own >= best)
-            snprintf(rival, sizeof rival, "%s", own > best ? "" : hook);
+            print_into(rival, sizeof rival, "%s", own > best ? "" : hook);
         best = own > best ? own : best;
     }
     if (code)
@@ -284,7 +284,7 @@ static int load_stats(saeuron_context *ctx, ablation *a, const char *path, saeur
         code = fail(err, SAEURON_EFORMAT,
                     "%s: statistics of %zu latents for an SAE of %zu: make them again with this SAE",
                     s->file.path, s->n, a->sae.n);
-    snprintf(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
+    print_into(digest, sizeof digest, "%016" PRIx64, a->sae.digest);
     if (!code && s->sae[0] && strcmp(s->sae, digest))
         code = fail(err, SAEURON_EFORMAT,
                     "%s: made with an SAE of digest %s, but the one beside it has %s: make them again",
@@ -303,8 +303,7 @@ static int load_density(saeuron_context *ctx, ablation *a, const char *stats_pat
     char path[1024];
     const char *slash = strrchr(stats_path, '/');
     const int folder = slash ? (int)(slash - stats_path) + 1 : 0;
-    const int n = snprintf(path, sizeof path, "%.*sdensity.safetensors", folder, stats_path);
-    if (n < 0 || (size_t)n >= sizeof path)
+    if (print_into(path, sizeof path, "%.*sdensity.safetensors", folder, stats_path) >= sizeof path)
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", stats_path);
     if (a->stats.density.file_count)
         return SAEURON_OK;
@@ -347,7 +346,7 @@ static double read_range(config *c, const char *key, double absent, double low, 
 {
     const double x = config_double(c, key, absent);
     if (!c->code && !(x >= low && x <= high))
-        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be from %.0f to %.0f", c->path, key, low,
+        c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be from %g to %g", c->path, key, low,
                        high);
     return x;
 }
@@ -400,7 +399,7 @@ int usual_choice(const saeuron_context *ctx, const sae_place *at, const char *co
         return code;
     if (json_get(object, concept, &entry)) {
         config c = { .object = entry, .path = where, .err = err };
-        snprintf(where, sizeof where, "%s: %.80s", f.path, concept);
+        print_into(where, sizeof where, "%s: %.80s", f.path, concept);
         if (json_kind(entry) != '{')
             c.code = fail(err, SAEURON_EFORMAT,
                           "%s: the entry is no object {\"top\" or \"percentile\", \"strength\"}", where);
@@ -425,12 +424,12 @@ static int check_choice(const choice *how, saeuron_error *err)
     if (!how->top && !(how->percentile >= 0 && how->percentile <= 100))
         return fail(err, SAEURON_EUSAGE, "percentile must be from 0 to 100");
     if (!((double)how->strength >= -STRENGTH_MAX && (double)how->strength <= STRENGTH_MAX))
-        return fail(err, SAEURON_EUSAGE, "strength must be a number from %.0f to %.0f", -STRENGTH_MAX,
+        return fail(err, SAEURON_EUSAGE, "strength must be a number from %g to %g", -STRENGTH_MAX,
                     STRENGTH_MAX);
     if (!(how->min_density >= 0 && how->min_density <= 1))
         return fail(err, SAEURON_EUSAGE, "min_density must be from 0 to 1: a share of tokens");
     if (!(how->min_lift >= 0 && how->min_lift <= LIFT_MAX))
-        return fail(err, SAEURON_EUSAGE, "min_lift must be from 0 to %.0f: a multiple of the mean", LIFT_MAX);
+        return fail(err, SAEURON_EUSAGE, "min_lift must be from 0 to %g: a multiple of the mean", LIFT_MAX);
     if (how->end && how->first >= how->end)
         return fail(err, SAEURON_EUSAGE, "the window must hold a step: its first is %zu, its end %zu",
                     how->first, how->end);

@@ -13,12 +13,12 @@
 #include "saeuron.h"
 #include "arithmetic/rng.h"
 #include "arithmetic/threads.h"
+#include "files/print.h"
 #include "forget.h"
 #include "layers/machine.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- opening ---- */
@@ -212,7 +212,7 @@ static int tell(sampling *s, const module_output *m)
     const size_t shape[4] = { m->B, m->H, m->W, m->C };
     char full[160];
     saeuron_error e;
-    snprintf(full, sizeof full, "%s%s", s->network, m->name);
+    print_into(full, sizeof full, "%s%s", s->network, m->name);
     if (!s->o->tap(s->o->tap_user, full, s->step, s->first + s->decoded + m->first, m->x, shape, m->kind))
         return SAEURON_OK;
     fail(&e, SAEURON_ECANCEL, "stopped by the caller at %s", full);
@@ -582,7 +582,7 @@ static int check_texts(const sampling *s)
                                    : SAEURON_OK;
     for (size_t i = 0; !o->prompt_embeds && i < o->count && !code; i++) {
         if (o->count > 1)
-            snprintf(name, sizeof name, "prompt %zu", i);
+            print_into(name, sizeof name, "prompt %zu", i);
         code = o->prompts[i] ? tokenizer_check(o->prompts[i], name, s->err)
                              : fail(s->err, SAEURON_EUSAGE, "prompts[%zu] must not be NULL", i);
     }
@@ -599,8 +599,8 @@ static int check_noise(const sampling *s)
     for (size_t i = 0; i < all; i++)
         if (!(s->o->noise[i] >= -NOISE_MAX && s->o->noise[i] <= NOISE_MAX)) /* nor is NaN */
             return fail(s->err, SAEURON_EUSAGE,
-                        "saeuron_generate_options.noise: element %zu is %.9g, but no latent lies beyond "
-                        "%.0f: scale it down", i, (double)s->o->noise[i], (double)NOISE_MAX);
+                        "saeuron_generate_options.noise: element %zu is %g, but no latent lies beyond "
+                        "%g: scale it down", i, (double)s->o->noise[i], (double)NOISE_MAX);
     if (s->o->noise)
         return SAEURON_OK;
     if (s->o->noise_index > UINT64_MAX / 2 / n - s->o->count)

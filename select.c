@@ -8,10 +8,10 @@
  * SAE/unlearning_utils.py.
  * Letters: T sampling steps, n latents, d width, k latents a token, M tokens, c a concept, D its domain. */
 #include "select.h"
+#include "files/print.h"
 #include "saeuron.h"
 
 #include <float.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- score ---- */
@@ -169,7 +169,7 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
     void  *memory = workspace_open(&w, host, s->n);
 
     memset(sel, 0, sizeof *sel);
-    snprintf(sel->concept, sizeof sel->concept, "%s", stats_name(s, concept));
+    print_into(sel->concept, sizeof sel->concept, "%s", stats_name(s, concept));
     sel->how = how;
     sel->steps = s->steps;
     for (size_t t = 0; memory && t < s->steps; t++) /* once to count, once to keep */
@@ -181,7 +181,7 @@ int selection_make(selection *sel, const saeuron_host *host, const stats *s, siz
         code = fail(err, SAEURON_ENOMEM, "no memory to select latents for %s", sel->concept);
     else if (!total && (how.min_density > 0 || how.min_lift > 0))
         code = fail(err, SAEURON_EUSAGE,
-                    "no latent with min_density %.9g and min_lift %.9g is selected for %.90s: lower them",
+                    "no latent with min_density %g and min_lift %g is selected for %.90s: lower them",
                     how.min_density, how.min_lift, sel->concept);
     if (!code) {
         sel->start[0] = 0;

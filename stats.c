@@ -9,8 +9,8 @@
 #include "stats.h"
 #include "arithmetic/nn.h"
 #include "files/json.h"
+#include "files/print.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { PROMPTS_MAX = 1000000000 };
@@ -59,7 +59,7 @@ static int read_prompts(stats *s, saeuron_error *err)
     if (!metadata(&s->file, "prompts", text, sizeof text))
         return fail(err, SAEURON_EFORMAT, "%s: metadata \"prompts\" must be a string of fewer than %zu bytes",
                     path, sizeof text);
-    snprintf(where, sizeof where, "%s: metadata \"prompts\"", path);
+    print_into(where, sizeof where, "%s: metadata \"prompts\"", path);
     int code = json_open(&object, text, strlen(text), where, err);
     for (size_t i = 0; !code && i < s->concepts; i++) {
         const bool one = json_kind(object) != '{';

@@ -22,7 +22,6 @@
 #include "files/unicode.h"
 #include "files/utf8.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum {

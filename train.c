@@ -19,7 +19,6 @@
 #include "layers/machine.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 enum {
     COLUMNS = 960,      /* latents encoded at a time: a multiple of every tile; [M,COLUMNS] stays in cache */
@@ -197,7 +196,7 @@ static int check_config(const train_config *cfg, saeuron_error *err)
     size_t product;
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         if (!(reals[i].value >= reals[i].low && reals[i].value <= reals[i].high))
-            return fail(err, SAEURON_EUSAGE, "training: %s is %.9g, but must lie between %.9g and %.9g",
+            return fail(err, SAEURON_EUSAGE, "training: %s is %g, but must lie between %g and %g",
                         reals[i].name, reals[i].value, reals[i].low, reals[i].high);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (sizes[i].value < 1 || sizes[i].value > sizes[i].high)

@@ -9,9 +9,9 @@
  * Letters: B batch; at the level at hand H, W sides, P = H W pixels (the tokens of attention), C channels. */
 #include "unet.h"
 #include "arithmetic/threads.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- configuration ---- */
@@ -349,7 +349,7 @@ static void layer_forward(pass *p, const unet_level *l, size_t j, float *y, cons
     resnet_forward(p->c, &l->resnets[j], y, x, p->silu_temb, p->B, H, W);
     report(&p->listener, y, p->B, H, W, l->resnets[j].conv1.co, SAEURON_TAP_IMAGE, "%s.resnets.%zu", path, j);
     if (l->cross && !p->listener.stop) {
-        snprintf(name, sizeof name, "%s.attentions.%zu", path, j);
+        print_into(name, sizeof name, "%s.attentions.%zu", path, j);
         transformer_forward(p, &l->attentions[j], y, H, W, name);
     }
 }
@@ -363,7 +363,7 @@ static float *down_forward(pass *p, size_t i, float *x, size_t *H, size_t *W, sk
     const unet_level *l = &p->u->down[i];
     const size_t C = p->u->channels[i];
     char path[40];
-    snprintf(path, sizeof path, "down_blocks.%zu", i);
+    print_into(path, sizeof path, "down_blocks.%zu", i);
     for (size_t j = 0; j < l->layers && !p->listener.stop; j++) {
         float *y = arena_floats(p->c->work, p->B * *H * *W * C);
         layer_forward(p, l, j, y, x, *H, *W, path);
@@ -390,7 +390,7 @@ static float *up_forward(pass *p, size_t i, float *x, size_t Cx, size_t *H, size
     nn *c = p->c;
     const size_t C = p->u->channels[p->u->levels - 1 - i];
     char path[40];
-    snprintf(path, sizeof path, "up_blocks.%zu", i);
+    print_into(path, sizeof path, "up_blocks.%zu", i);
     for (size_t j = 0; j < l->layers && !p->listener.stop; j++, Cx = C) {
         const size_t M = p->B * *H * *W, Cs = skip_width(p->u, i, j);
         float *y = arena_floats(c->work, M * C);
@@ -524,19 +524,19 @@ static const transformer *nth_transformer(const unet *u, size_t n, char *path, s
     for (size_t i = 0; i < u->levels; i++)
         for (size_t j = 0; u->cross_down[i] && j < u->layers; j++)
             if (!n--) {
-                snprintf(path, size, "down_blocks.%zu.attentions.%zu", i, j);
+                print_into(path, size, "down_blocks.%zu.attentions.%zu", i, j);
                 *level = i;
                 return &u->down[i].attentions[j];
             }
     if (!n--) {
-        snprintf(path, size, "mid_block.attentions.0");
+        print_into(path, size, "mid_block.attentions.0");
         *level = u->levels - 1;
         return &u->mid_attention;
     }
     for (size_t i = 0; i < u->levels; i++)
         for (size_t j = 0; u->cross_up[i] && j <= u->layers; j++)
             if (!n--) {
-                snprintf(path, size, "up_blocks.%zu.attentions.%zu", i, j);
+                print_into(path, size, "up_blocks.%zu.attentions.%zu", i, j);
                 *level = u->levels - 1 - i;
                 return &u->up[i].attentions[j];
             }

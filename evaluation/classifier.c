@@ -10,7 +10,6 @@
  * goes. */
 #include "evaluation/classifier.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- preprocessing ---- */

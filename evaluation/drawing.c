@@ -10,10 +10,10 @@
 #include "evaluation/frechet.h"
 #include "files/decimal.h"
 #include "files/png.h"
+#include "files/print.h"
 #include "forget.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 void tell_next(const tally *s, size_t now)
@@ -201,11 +201,11 @@ static bool name_list(image_list *l, const protocol *p)
     for (int d = 0; d < DOMAINS; d++)
         for (uint32_t c = 0; c < p->label[d].count && n < sizeof l->name; c++)
             if (l->what.has[d][c])
-                n += (size_t)snprintf(l->name + n, sizeof l->name - n, "%s%s%s%s", n ? "+" : "",
-                                      p->label[d].name[c], is_shared(p, d, c) ? "." : "",
-                                      is_shared(p, d, c) ? domain_names[d] : "");
+                n += print_into(l->name + n, sizeof l->name - n, "%s%s%s%s", n ? "+" : "",
+                                p->label[d].name[c], is_shared(p, d, c) ? "." : "",
+                                is_shared(p, d, c) ? domain_names[d] : "");
     if (!n)
-        snprintf(l->name, sizeof l->name, "none");
+        print_into(l->name, sizeof l->name, "none");
     return n < sizeof l->name;
 }
 
@@ -274,7 +274,7 @@ static void name_pair(image_list *l, const saeuron_context *x)
         for (size_t j = 0; j < x->hook[i]->count; j++, pairs++)
             describe_choice(l->pair, &x->hook[i]->forget[j].how);
     if (pairs > 1)
-        snprintf(l->pair, sizeof l->pair, "pairs_%016" PRIx64, nn_hash(0, l->forget.at, l->forget.n));
+        print_into(l->pair, sizeof l->pair, "pairs_%016" PRIx64, nn_hash(0, l->forget.at, l->forget.n));
     for (char *at = l->pair; *at; at++)
         if (*at == ' ')
             *at = '_';
@@ -393,7 +393,7 @@ static int note_forgetting(image_list *l, const maker *m, saeuron_error *err)
     if (!means_name(&m->by))
         name_pair(l, m->x);
     else
-        snprintf(l->pair, sizeof l->pair, "%.190s", forgets ? means_name(&m->by) : "");
+        print_into(l->pair, sizeof l->pair, "%.190s", forgets ? means_name(&m->by) : "");
     return SAEURON_OK;
 }
 
@@ -440,16 +440,17 @@ int refuse_overlap(const saeuron_context *x, const protocol *p, bool overlap, sa
 
 /* ---- a list's files ---- */
 
-static int path_fits(int n, const image_list *l, saeuron_error *err)
+static int path_fits(size_t n, const image_list *l, saeuron_error *err)
 {
-    if (n >= 0 && n < 1024)
+    if (n < 1024)
         return SAEURON_OK;
     return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", l->dir);
 }
 
 static int folder_path(char path[1024], const image_list *l, saeuron_error *err)
 {
-    const int n = snprintf(path, 1024, "%s/images/%s%s%s", l->dir, l->name, *l->pair ? "/" : "", l->pair);
+    const size_t n = print_into(path, 1024, "%s/images/%s%s%s", l->dir, l->name, *l->pair ? "/" : "",
+                                l->pair);
     return path_fits(n, l, err);
 }
 
@@ -459,9 +460,8 @@ static int image_path(char path[1024], const image_list *l, const protocol *p, s
     if (code)
         return code;
     const size_t at = strlen(path);
-    const int n = snprintf(path + at, 1024 - at, "/%" PRIu64 "-%05zu.png", p->seed[job / p->entries],
-                           job % p->entries);
-    return path_fits((int)at + n, l, err);
+    return path_fits(at + print_into(path + at, 1024 - at, "/%" PRIu64 "-%05zu.png",
+                                     p->seed[job / p->entries], job % p->entries), l, err);
 }
 
 int list_load(const image_list *l, const maker *m, size_t job, unsigned char **rgb, saeuron_error *err)

@@ -16,9 +16,9 @@
  * accuracy_unlearncanvas_*.py. */
 #include "evaluation/eval.h"
 #include "files/decimal.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- a run ---- */
@@ -214,22 +214,20 @@ static int name_results(const run *r, saeuron_error *err)
         { "min-lift", how->min_lift, how->min_lift > 0 },
         { "strength", how->strength, how->has_strength },
     };
-    char   pair[192] = "", number[32];
+    char   pair[192] = "";
     size_t n = 0;
     if (means_name(&r->o->by))
-        n = (size_t)snprintf(pair, sizeof pair, "%.190s", means_name(&r->o->by));
+        n = print_into(pair, sizeof pair, "%.190s", means_name(&r->o->by));
     if (how->has_window)
-        n = (size_t)snprintf(pair, sizeof pair, "window_%zu-%zu", how->first_step, how->end_step);
+        n = print_into(pair, sizeof pair, "window_%zu-%zu", how->first_step, how->end_step);
     if (how->has_half)
-        n += (size_t)snprintf(pair + n, sizeof pair - n, "%shalf_%s", n ? "_" : "", half_name[how->half]);
+        n += print_into(pair + n, sizeof pair - n, "%shalf_%s", n ? "_" : "", half_name[how->half]);
     for (size_t i = 0; i < sizeof part / sizeof *part; i++)
-        if (part[i].given) {
-            io_format_double(number, sizeof number, part[i].value);
-            n += (size_t)snprintf(pair + n, sizeof pair - n, "%s%s_%s", n ? "_" : "", part[i].name, number);
-        }
+        if (part[i].given)
+            n += print_into(pair + n, sizeof pair - n, "%s%s_%g", n ? "_" : "", part[i].name, part[i].value);
     const size_t size = sizeof r->out->results;
     if (n ? io_join(r->out->results, size, r->o->dir, pair)
-          : (size_t)snprintf(r->out->results, size, "%s", r->o->dir) < size)
+          : print_into(r->out->results, size, "%s", r->o->dir) < size)
         return SAEURON_OK;
     return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
 }
@@ -313,7 +311,7 @@ static int save_confusion(const run *r, const image_list *l, int d, saeuron_erro
     }
     text_add(&t, "\n");
     io_free(p->host, cell);
-    snprintf(name, sizeof name, "confusion/%s.%s.tsv", l->name, domain_names[d]);
+    print_into(name, sizeof name, "confusion/%s.%s.tsv", l->name, domain_names[d]);
     return save(&t, r, name, err);
 }
 
@@ -324,13 +322,8 @@ static void add_share(text_out *t, const char *name, rate s)
         text_add(t, "\"%s\": null, \"%s_interval\": null, \"%s_images\": 0", name, name, name);
         return;
     }
-    text_add(t, "\"%s\": ", name);
-    text_real(t, per_cent(s.value));
-    text_add(t, ", \"%s_interval\": [", name);
-    text_real(t, per_cent(s.low));
-    text_add(t, ", ");
-    text_real(t, per_cent(s.high));
-    text_add(t, "], \"%s_images\": %zu", name, s.images);
+    text_add(t, "\"%s\": %g, \"%s_interval\": [%g, %g], \"%s_images\": %zu", name, per_cent(s.value), name,
+             per_cent(s.low), per_cent(s.high), name, s.images);
 }
 
 /* The distance with four digits after the point, or what stands for none. */
@@ -339,7 +332,7 @@ static void add_distance(text_out *t, const figures *f, const char *none)
     if (f->distance < 0)
         text_add(t, "%s", none);
     else
-        text_real(t, per_cent(f->distance / 100));
+        text_add(t, "%g", per_cent(f->distance / 100));
 }
 
 static void add_figures(text_out *t, const figures *f)
@@ -356,17 +349,11 @@ static void add_cells(text_out *t, const figures *f)
 {
     for (int m = 0; m < METRICS; m++) {
         const rate *s = &f->at[m];
-        if (!s->images) {
+        if (!s->images)
             text_add(t, "\t-\t-\t-\t0\t0");
-            continue;
-        }
-        text_add(t, "\t");
-        text_real(t, per_cent(s->value));
-        text_add(t, "\t");
-        text_real(t, per_cent(s->low));
-        text_add(t, "\t");
-        text_real(t, per_cent(s->high));
-        text_add(t, "\t%zu\t%zu", s->right, s->images);
+        else
+            text_add(t, "\t%g\t%g\t%g\t%zu\t%zu", per_cent(s->value), per_cent(s->low), per_cent(s->high),
+                     s->right, s->images);
     }
     text_add(t, "\t");
     add_distance(t, f, "-");
@@ -494,7 +481,7 @@ static int add_head(const run *r, text_out *t, saeuron_error *err)
         const forgotten nothing = { { { false } } };
         rate s = { 0 };
         code = rate_rule(&s, p, &everything, d, &nothing, r->list[0].made, NULL, err);
-        snprintf(text, sizeof text, "%s_accuracy", domain_names[d]);
+        print_into(text, sizeof text, "%s_accuracy", domain_names[d]);
         text_add(t, d ? ", " : "");
         add_share(t, text, s);
     }

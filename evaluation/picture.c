@@ -5,9 +5,9 @@
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
 #include "files/png.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* The digest of values as float32, little-endian. */
@@ -27,20 +27,16 @@ uint64_t digest_floats(const float *v, size_t n)
 
 void describe_selection(char out[160], const choice *how)
 {
-    char number[32], density[32], lift[32];
-    size_t n;
-    io_format_double(number, sizeof number, how->top ? (double)how->top : how->percentile);
-    io_format_double(density, sizeof density, how->min_density);
-    io_format_double(lift, sizeof lift, how->min_lift);
-    n = (size_t)snprintf(out, 160, "%s %s", how->top ? "top" : "percentile", number);
+    size_t n = how->top ? print_into(out, 160, "top %zu", how->top)
+                        : print_into(out, 160, "percentile %g", how->percentile);
     if (how->min_density > 0)
-        n += (size_t)snprintf(out + n, 160 - n, " min-density %s", density);
+        n += print_into(out + n, 160 - n, " min-density %g", how->min_density);
     if (how->min_lift > 0)
-        n += (size_t)snprintf(out + n, 160 - n, " min-lift %s", lift);
+        n += print_into(out + n, 160 - n, " min-lift %g", how->min_lift);
     if (how->end)
-        n += (size_t)snprintf(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
+        n += print_into(out + n, 160 - n, " window %zu-%zu", how->first, how->end);
     if (how->half != SAEURON_HALF_BOTH)
-        snprintf(out + n, 160 - n, " half %s", half_name[how->half]);
+        print_into(out + n, 160 - n, " half %s", half_name[how->half]);
 }
 
 void describe_choice(char out[192], const choice *how)
@@ -48,7 +44,7 @@ void describe_choice(char out[192], const choice *how)
     char selected[160], strength[32];
     describe_selection(selected, how);
     io_format_float(strength, sizeof strength, how->strength);
-    snprintf(out, 192, "%.144s strength %.30s", selected, strength);
+    print_into(out, 192, "%.144s strength %.30s", selected, strength);
 }
 
 /* "Sketch top 3 strength -1 sae DIGEST statistics DIGEST; Cats ..." as it goes into the picture: all that
@@ -69,10 +65,10 @@ static char *describe_forgetting(const saeuron_context *x)
             char how[192], density[32] = "";
             describe_choice(how, &s->how);
             if (s->how.min_density > 0)
-                snprintf(density, sizeof density, " density %016" PRIx64, a->stats.density_digest);
-            at += (size_t)snprintf(out + at, size - at,
-                                   "%s%s %s sae %016" PRIx64 " statistics %016" PRIx64 "%s", at ? "; " : "",
-                                   s->concept, how, a->sae.digest, a->stats.digest, density);
+                print_into(density, sizeof density, " density %016" PRIx64, a->stats.density_digest);
+            at += print_into(out + at, size - at,
+                             "%s%s %s sae %016" PRIx64 " statistics %016" PRIx64 "%s", at ? "; " : "",
+                             s->concept, how, a->sae.digest, a->stats.digest, density);
         }
     return out;
 }
@@ -93,12 +89,12 @@ static char *describe_steering(const saeuron_context *x, bool reconstruction)
         for (size_t j = 0; !reconstruction && j < a->steers; j++) {
             char factor[32];
             io_format_float(factor, sizeof factor, a->steer[j].factor);
-            at += (size_t)snprintf(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "",
-                                   a->hook, a->steer[j].latent, factor, a->sae.digest);
+            at += print_into(out + at, size - at, "%s%s:%" PRIu32 "=%s sae %016" PRIx64, at ? "; " : "",
+                             a->hook, a->steer[j].latent, factor, a->sae.digest);
         }
         if (reconstruction && a->reconstruct)
-            at += (size_t)snprintf(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook,
-                                   a->sae.digest);
+            at += print_into(out + at, size - at, "%s%s sae %016" PRIx64, at ? "; " : "", a->hook,
+                             a->sae.digest);
     }
     return out;
 }
@@ -117,13 +113,13 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
         picture_free(p, x);
         return fail(err, SAEURON_ENOMEM, "no memory for a picture's texts");
     }
-    snprintf(p->seed, sizeof p->seed, "%" PRIu64, g->seed);
-    snprintf(p->index, sizeof p->index, "%" PRIu64, g->noise_index + j);
-    snprintf(p->steps, sizeof p->steps, "%zu", g->steps ? g->steps : x->default_steps);
+    print_into(p->seed, sizeof p->seed, "%" PRIu64, g->seed);
+    print_into(p->index, sizeof p->index, "%" PRIu64, g->noise_index + j);
+    print_into(p->steps, sizeof p->steps, "%zu", g->steps ? g->steps : x->default_steps);
     io_format_float(p->cfg, sizeof p->cfg, g->has_guidance ? (float)g->guidance : x->default_guidance);
-    snprintf(p->model, sizeof p->model, "%016" PRIx64, digest);
-    snprintf(p->contract, sizeof p->contract, "%d", saeuron_contract());
-    snprintf(p->size, sizeof p->size, "%zux%zu", W, H);
+    print_into(p->model, sizeof p->model, "%016" PRIx64, digest);
+    print_into(p->contract, sizeof p->contract, "%d", saeuron_contract());
+    print_into(p->size, sizeof p->size, "%zux%zu", W, H);
     texts[n++] = "prompt", texts[n++] = g->prompts[j];
     if (g->negative_prompt && *g->negative_prompt)
         texts[n++] = "negative_prompt", texts[n++] = g->negative_prompt;
@@ -131,7 +127,7 @@ int picture_describe(picture *p, const saeuron_context *x, const saeuron_generat
         texts[n++] = "seed", texts[n++] = p->seed;
         texts[n++] = "noise_index", texts[n++] = p->index;
     } else {
-        snprintf(p->noise, sizeof p->noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
+        print_into(p->noise, sizeof p->noise, "%016" PRIx64, digest_floats(g->noise + j * latents, latents));
         texts[n++] = "noise", texts[n++] = p->noise;
     }
     texts[n++] = "steps", texts[n++] = p->steps;

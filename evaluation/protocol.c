@@ -7,9 +7,9 @@
  * avg_accuracy_*.py at commit 1a4302a; UnlearnCanvas, arXiv 2402.11846. Where they part: docs/audit.md A7,
  * A11, A15 to A17, A22. */
 #include "evaluation/protocol.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 const char *const domain_names[DOMAINS] = { "style", "object" };
@@ -94,7 +94,7 @@ uint32_t concept_find(const labels *l, const char *name)
 
 void concept_text(char out[128], int domain, const char *name)
 {
-    snprintf(out, 128, "%.100s%s", name, domain == STYLE ? " style" : "");
+    print_into(out, 128, "%.100s%s", name, domain == STYLE ? " style" : "");
     for (char *at = out; *at; at++)
         if (*at == '_')
             *at = ' ';
@@ -270,7 +270,7 @@ static int read_template(const saeuron_context *x, const char *key, const char *
                          saeuron_error *err)
 {
     json v;
-    snprintf(out, TEMPLATE, "%s", absent);
+    print_into(out, TEMPLATE, "%s", absent);
     const bool given = json_get(x->concepts, "templates", &v) && json_get(v, key, &v);
     if (given && !(json_string(v, out, TEMPLATE, NULL) && is_line(out)))
         return fail(err, SAEURON_EFORMAT, "%s: template \"%s\" must be a text of fewer than %d bytes without "
@@ -357,7 +357,7 @@ static int build_named(protocol *p, const saeuron_context *x, const struct named
     list_places(p, p->entry, &bytes, styled, plain);
     for (size_t i = 0; i < p->label[STYLE].count; i++)
         styles += p->label[STYLE].concept[i] && strcmp(p->label[STYLE].name[i], PLAIN_STYLE);
-    snprintf(p->name, sizeof p->name, "%s", n->name);
+    print_into(p->name, sizeof p->name, "%s", n->name);
     p->steps = n->steps;
     p->guidance = n->guidance;
     p->has_guidance = n->steps > 0;
@@ -416,7 +416,7 @@ static int read_rules(protocol *p, json object, const char *path, saeuron_error 
     for (int d = 0; d < DOMAINS; d++) {
         p->measured[d] = json_get(domains, domain_names[d], &domain);
         for (int m = 0; p->measured[d] && m < METRICS; m++) {
-            snprintf(where, sizeof where, "%s: domains.%s.%s", path, domain_names[d], metric_names[m]);
+            print_into(where, sizeof where, "%s: domains.%s.%s", path, domain_names[d], metric_names[m]);
             const bool given = json_get(domain, metric_names[m], &v);
             if (!given && m != CRA_OWN)
                 return fail(err, SAEURON_EFORMAT, "%s is missing", where);
@@ -456,7 +456,7 @@ static int read_entry(protocol *p, entry *e, json v, size_t number, const char *
     json one, names[2];
     char where[1100];
     saeuron_error why;
-    snprintf(where, sizeof where, "%s: image %zu: \"prompt\"", path, number);
+    print_into(where, sizeof where, "%s: image %zu: \"prompt\"", path, number);
     if (!json_get(v, "prompt", &one) || !(e->prompt = pool_string(p, one)) || !is_line(e->prompt))
         return fail(err, SAEURON_EFORMAT, "%s must be a text without control characters", where);
     if (tokenizer_check(e->prompt, where, &why))
@@ -648,15 +648,10 @@ void rule_print(const protocol *p, int domain, int metric, text_out *out)
     if (r->of != OF_ALL)
         text_add(out, r->of == OF_FORGOTTEN ? " of the forgotten %s" : " of the other %ss",
                  domain_names[domain]);
-    if (r->styled > 0 && r->plain > 0 && r->styled < r->plain) {
-        text_add(out, " (unstyled ones weighing ");
-        text_real(out, r->plain / r->styled);
-        text_add(out, " times as much)");
-    } else if (r->styled > 0 && r->plain > 0 && r->styled > r->plain) {
-        text_add(out, " (styled ones weighing ");
-        text_real(out, r->styled / r->plain);
-        text_add(out, " times as much)");
-    }
+    if (r->styled > 0 && r->plain > 0 && r->styled < r->plain)
+        text_add(out, " (unstyled ones weighing %g times as much)", r->plain / r->styled);
+    else if (r->styled > 0 && r->plain > 0 && r->styled > r->plain)
+        text_add(out, " (styled ones weighing %g times as much)", r->styled / r->plain);
     text_add(out, r->mean == MEAN_IMAGES ? ", mean over images" : ", unweighted mean over %s",
              mean_names[r->mean]);
 }
@@ -671,11 +666,8 @@ void protocol_print(const protocol *p, text_out *out)
     text_add(out, "],\n");
     if (p->steps)
         text_add(out, " \"steps\": %zu,\n", p->steps);
-    if (p->has_guidance) {
-        text_add(out, " \"guidance\": ");
-        text_real(out, p->guidance);
-        text_add(out, ",\n");
-    }
+    if (p->has_guidance)
+        text_add(out, " \"guidance\": %g,\n", p->guidance);
     text_add(out, " \"disjoint\": %s,\n \"domains\": {", p->disjoint ? "true" : "false");
     for (int d = 0, first = 1; d < DOMAINS; d++) {
         if (!p->measured[d])
@@ -683,13 +675,9 @@ void protocol_print(const protocol *p, text_out *out)
         text_add(out, "%s\"%s\": {", first ? "" : ",\n  ", domain_names[d]);
         for (int m = 0; m < METRICS; m++) {
             const rule *r = &p->rules[d][m];
-            text_add(out, "%s\"%s\": {\"judge\": \"%s\", \"of\": \"%s\", \"mean\": \"%s\", \"styled\": ",
-                     m ? ",\n   " : "\n   ", metric_names[m], domain_names[r->judge], of_names[r->of],
-                     mean_names[r->mean]);
-            text_real(out, r->styled);
-            text_add(out, ", \"plain\": ");
-            text_real(out, r->plain);
-            text_add(out, "}");
+            text_add(out, "%s\"%s\": {\"judge\": \"%s\", \"of\": \"%s\", \"mean\": \"%s\", \"styled\": %g, "
+                     "\"plain\": %g}", m ? ",\n   " : "\n   ", metric_names[m], domain_names[r->judge],
+                     of_names[r->of], mean_names[r->mean], r->styled, r->plain);
         }
         text_add(out, "}");
         first = 0;

@@ -18,10 +18,10 @@
 #include "evaluation/sweep.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
+#include "files/print.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { STAGES = 2 };
@@ -137,13 +137,11 @@ static int save_row(sweep *s, const row *r, size_t images, saeuron_error *err)
     describe_selection(select, c);
     io_format_float(strength, sizeof strength, c->strength);
     text_add(&s->table, "%d\t%s\t%s\t%s", r->stage + 1, concept_name(s, r->concept), select, strength);
-    for (int i = 0; i < NUMBERS; i++) {
-        text_add(&s->table, "\t");
+    for (int i = 0; i < NUMBERS; i++)
         if (r->r.known[i])
-            text_real(&s->table, r->r.at[i]);
+            text_add(&s->table, "\t%g", r->r.at[i]);
         else
-            text_add(&s->table, "-");
-    }
+            text_add(&s->table, "\t-");
     text_add(&s->table, "\t%zu\t%s\n", images, s->digest);
     if (s->table.failed)
         return fail(err, SAEURON_ENOMEM, "%s: no memory to write it", path);
@@ -226,7 +224,7 @@ static int open_table(sweep *s, saeuron_error *err)
         row r = { .concept = s->concepts };
         const unsigned char *end = memchr(f.data + at, '\n', f.size - at);
         const size_t n = end ? (size_t)(end - f.data) - at : f.size - at;
-        snprintf(line, sizeof line, "%.*s", (int)(n < 1000 ? n : 1000), (const char *)f.data + at);
+        print_into(line, sizeof line, "%.*s", (int)(n < 1000 ? n : 1000), (const char *)f.data + at);
         const bool head = number == 1, whole = end && n < 1000 && strlen(line) == n && !s->table.failed;
         if (!head)
             text_add(&s->table, "%s\n", line);
@@ -524,12 +522,12 @@ static void add_choice(text_out *t, const char *name, const choice *c, bool firs
     char strength[32];
     text_add(t, "%s ", first ? "" : ",\n");
     text_quote(t, name);
-    text_add(t, c->top ? ": {\"top\": " : ": {\"percentile\": ");
-    text_real(t, c->top ? (double)c->top : c->percentile);
-    if (c->min_lift > 0) {
-        text_add(t, ", \"min_lift\": ");
-        text_real(t, c->min_lift);
-    }
+    if (c->top)
+        text_add(t, ": {\"top\": %zu", c->top);
+    else
+        text_add(t, ": {\"percentile\": %g", c->percentile);
+    if (c->min_lift > 0)
+        text_add(t, ", \"min_lift\": %g", c->min_lift);
     if (c->end)
         text_add(t, ", \"window\": [%zu, %zu]", c->first, c->end);
     if (c->half != SAEURON_HALF_BOTH)
@@ -650,7 +648,7 @@ static int digest_run(sweep *s, saeuron_error *err)
     h = nn_hash(0, t.at ? t.at : "", t.n);
     const bool failed = t.failed;
     text_free(&t);
-    snprintf(s->digest, sizeof s->digest, "%016" PRIx64, h);
+    print_into(s->digest, sizeof s->digest, "%016" PRIx64, h);
     return failed ? fail(err, SAEURON_ENOMEM, "no memory for a digest") : SAEURON_OK;
 }
 
@@ -666,7 +664,7 @@ static int load_hook(sweep *s, char path[1024], saeuron_error *err)
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
         const char *file = s->m.x->hook[i]->sae.file.path, *slash = strrchr(file, '/');
         if (s->m.x->hook[i]->count &&
-            snprintf(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
+            print_into(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
             code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", file);
     }
     list_close(&l, s->p);
@@ -763,7 +761,7 @@ int sweep_run(saeuron_context *x, const sweep_options *o, char installed[1024], 
     if (!code && (code = table_path(path, &s, "forget.json", err)) == SAEURON_OK)
         code = save_choices(&s, path, chosen, err);
     if (!code && o->install && (code = save_choices(&s, beside, chosen, err)) == SAEURON_OK && installed)
-        snprintf(installed, 1024, "%s", beside);
+        print_into(installed, 1024, "%s", beside);
     io_free(&x->host, chosen);
     return close_sweep(&s, code);
 }

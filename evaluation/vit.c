@@ -10,7 +10,6 @@
  * width of the MLP. */
 #include "evaluation/vit.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- config.json ---- */

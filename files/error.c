@@ -2,10 +2,10 @@
  *
  * Not here: how the program shows it (program/messages.c). */
 #include "files/error.h"
+#include "files/print.h"
 #include "files/utf8.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Control characters (C0, DEL, and C1 as UTF-8) become '?'; a character cut in two by the buffer's end
@@ -32,8 +32,7 @@ int fail(saeuron_error *err, int code, const char *format, ...)
         va_list args;
         va_start(args, format);
         err->code = code;
-        if (vsnprintf(err->text, sizeof err->text, format, args) < 0)
-            err->text[0] = 0;
+        print_values(err->text, sizeof err->text, format, args);
         va_end(args);
         clean_line(err->text);
     }

@@ -3,9 +3,9 @@
  * Not here: the header itself (tensors.c). */
 #include "files/metadata.h"
 #include "files/decimal.h"
+#include "files/print.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 void metadata_text(metadata *m, const char *key, const char *text)
 {
@@ -23,18 +23,11 @@ void metadata_add(metadata *m, const char *key, const char *format, ...)
     char *value = m->value[m->n < METADATA_PAIRS ? m->n : 0];
     va_list args;
     va_start(args, format);
-    const int n = vsnprintf(value, METADATA_VALUE, format, args);
+    const size_t n = print_values(value, METADATA_VALUE, format, args);
     va_end(args);
     metadata_text(m, key, value);
-    if (n < 0 || n >= METADATA_VALUE)
+    if (n >= METADATA_VALUE)
         m->pair[1] = NULL;
-}
-
-void metadata_real(metadata *m, const char *key, double x)
-{
-    char number[32];
-    io_format_double(number, sizeof number, x);
-    metadata_add(m, key, "%s", number);
 }
 
 bool metadata_get(json m, const char *key, char *out, size_t size)

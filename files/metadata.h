@@ -9,6 +9,7 @@
 #define SAEURON_METADATA_H
 
 #include "files/json.h"
+#include "files/print.h"
 
 /* ---- writing ---- */
 
@@ -25,12 +26,7 @@ typedef struct metadata {
  * METADATA_VALUE bytes or more are mistakes of the caller: the first key then loses its value, and
  * tensors_begin refuses the list. */
 void metadata_text(metadata *m, const char *key, const char *text);    /* text must live as long as m, too */
-void metadata_real(metadata *m, const char *key, double x);            /* as io_format_double */
-/* printf's format, for whole numbers. (printf writes real numbers by the locale: metadata_real.) */
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
-void metadata_add(metadata *m, const char *key, const char *format, ...);
+void metadata_add(metadata *m, const char *key, const char *format, ...) PRINTS(3, 4); /* as print_into */
 
 /* ---- reading: m is tensors.metadata, which may be none ---- */
 

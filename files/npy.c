@@ -10,7 +10,6 @@
 #include "files/text.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define MAGIC 10 /* bytes before the header of format 1.0: the magic text, the version, the header's length */

@@ -7,10 +7,10 @@
  * Source: the published config.json of each part. The tokenizer has CLIP's ids for bytes and no merges. */
 #include "files/synthetic.h"
 #include "files/json.h"
+#include "files/print.h"
 #include "files/system.h"
 #include "files/utf8.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* The files of the folder SYNTHETIC, but for the vocabulary, which is made. */
@@ -81,13 +81,13 @@ static void make_vocabulary(synthetic *s)
             for (uint32_t c = characters[r].from; c <= characters[r].to; c++) {
                 char piece[16] = { 0 };
                 memcpy(piece + io_utf8_put(piece, c), "</w>", end ? 4 : 0);
-                p += sprintf(p, id ? ", " : "{");
+                p += print_into(p, 3, "%s", id ? ", " : "{");
                 p += json_quote(p, 32, piece);
-                p += sprintf(p, ": %zu", id++);
+                p += print_into(p, 24, ": %zu", id++);
             }
     for (; id < VOCABULARY - 2; id++)
-        p += sprintf(p, ", \"<%zu>\": %zu", id, id);
-    p += sprintf(p, ", \"<|startoftext|>\": %zu, \"<|endoftext|>\": %zu}", id, id + 1);
+        p += print_into(p, 48, ", \"<%zu>\": %zu", id, id);
+    p += print_into(p, 96, ", \"<|startoftext|>\": %zu, \"<|endoftext|>\": %zu}", id, id + 1);
     s->size = (size_t)(p - s->vocab);
 }
 

@@ -11,12 +11,33 @@
 #endif
 #include "files/system.h"
 #include "arithmetic/memory.h"
+#include "files/print.h"
+
+#include <string.h>
+
+/* ---- paths ---- */
+
+bool io_join(char *out, size_t size, const char *dir, const char *name)
+{
+    const size_t n = strlen(dir);
+    const char  *slash = n > 0 && dir[n - 1] != '/' ? "/" : "";
+    return print_into(out, size, "%s%s%s", dir, slash, name) < size;
+}
+
+int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
+{
+    const size_t n = strlen(path);
+    if (n >= size)
+        return fail(err, SAEURON_EUSAGE, "%.60s...: this path is %zu bytes long, at most %zu are possible",
+                    path, n, size - 1);
+    memcpy(out, path, n + 1);
+    return SAEURON_OK;
+}
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #ifndef SAEURON_PLAIN_C
@@ -56,26 +77,6 @@ void io_free(const saeuron_host *host, void *p)
         host->free(host->user, p);
     else if (!host || !host->alloc)
         free(p);
-}
-
-/* ---- paths ---- */
-
-bool io_join(char *out, size_t size, const char *dir, const char *name)
-{
-    const size_t n = strlen(dir);
-    const char  *slash = n > 0 && dir[n - 1] != '/' ? "/" : "";
-    const int    length = snprintf(out, size, "%s%s%s", dir, slash, name);
-    return length >= 0 && (size_t)length < size;
-}
-
-int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
-{
-    const size_t n = strlen(path);
-    if (n >= size)
-        return fail(err, SAEURON_EUSAGE, "%.60s...: this path is %zu bytes long, at most %zu are possible",
-                    path, n, size - 1);
-    memcpy(out, path, n + 1);
-    return SAEURON_OK;
 }
 
 /* ---- the operating system: declared here, defined at the end ---- */
@@ -421,7 +422,7 @@ static int os_create(io_out *o, saeuron_error *err)
         return o->file ? SAEURON_OK : write_failed(o, err);
     }
     for (int i = 0; i < 1000; i++) {
-        snprintf(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
+        print_into(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
         const int fd = open_temporary(o->temporary);
         if (fd >= 0) {
             o->file = fdopen(fd, "wb");
@@ -632,7 +633,7 @@ static void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
 static int os_create(io_out *o, saeuron_error *err)
 {
-    snprintf(o->temporary, sizeof o->temporary, "%s.tmp-0", o->path);
+    print_into(o->temporary, sizeof o->temporary, "%s.tmp-0", o->path);
     errno = EIO;
     o->file = fopen(o->temporary, "wb");
     if (o->file)

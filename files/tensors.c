@@ -9,12 +9,12 @@
 #include "arithmetic/rng.h"
 #include "files/bytes.h"
 #include "files/decimal.h"
+#include "files/print.h"
 #include "files/sort.h"
 #include "files/text.h"
 
 #include <float.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 static int no_memory(saeuron_error *err, const char *path, const char *what)
@@ -388,7 +388,7 @@ static bool find_file(char path[1024], const saeuron_host *host, const char *dir
                       const char *ending, int *code, saeuron_error *err)
 {
     char name[256];
-    snprintf(name, sizeof name, "%s%s", stem, ending);
+    print_into(name, sizeof name, "%s%s", stem, ending);
     if (io_join(path, 1024, dir, name))
         return io_exists(host, path);
     *code = fail(err, SAEURON_EUSAGE, "%.60s...: this path is too long", dir);

@@ -1,15 +1,14 @@
 /* text.c: text being built in memory: tables and JSON.
  *
- *   text_add, text_quote, text_real --> one block of memory that doubles --text_save--> path
+ *   text_add, text_quote --> one block of memory that doubles --text_save--> path
  *
  * Not here: reading JSON (json.c) and numbers (decimal.c), the bytes' way to the disk (system.c). */
 #include "files/text.h"
-#include "files/decimal.h"
 #include "files/json.h"
+#include "files/print.h"
 #include "files/system.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Room for n more bytes and a NUL. */
@@ -36,12 +35,10 @@ void text_add(text_out *t, const char *format, ...)
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    const int n = vsnprintf(NULL, 0, format, args);
-    if (n < 0)
-        t->failed = true;
-    else if (text_room(t, (size_t)n)) {
-        vsnprintf(t->at + t->n, (size_t)n + 1, format, again);
-        t->n += (size_t)n;
+    const size_t n = print_values(NULL, 0, format, args);
+    if (text_room(t, n)) {
+        print_values(t->at + t->n, n + 1, format, again);
+        t->n += n;
     }
     va_end(again);
     va_end(args);
@@ -55,13 +52,6 @@ void text_quote(text_out *t, const char *s)
         t->n += n;
         t->at[t->n] = 0;
     }
-}
-
-void text_real(text_out *t, double x)
-{
-    char number[40];
-    io_format_double(number, sizeof number, x);
-    text_add(t, "%s", number);
 }
 
 void text_free(text_out *t)

@@ -7,18 +7,14 @@
 #include <stddef.h>
 
 #include "files/error.h"
+#include "files/print.h"
 
 /* Begins as { .host = host }. at [n], ended with NUL once something was added. After a failed allocation
  * failed is set and nothing more is added; text_save reports it. */
 typedef struct text_out { const saeuron_host *host; char *at; size_t n, size; bool failed; } text_out;
 
-/* printf's format. (printf writes real numbers by the locale: text_real.) */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-void text_add(text_out *t, const char *format, ...);
+void text_add(text_out *t, const char *format, ...) PRINTS(2, 3);   /* as print_into */
 void text_quote(text_out *t, const char *s);            /* as a JSON string */
-void text_real(text_out *t, double x);                  /* the shortest decimal that reads back the same */
 int  text_save(text_out *t, const char *path, saeuron_error *err);  /* writes it whole, and frees it */
 void text_free(text_out *t);
 

@@ -7,10 +7,10 @@
  * Source: torch.autograd; contract 6, "Derivatives". Letters: operations.h. */
 #include "gradients/backward.h"
 #include "arithmetic/threads.h"
+#include "files/print.h"
 
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -609,7 +609,7 @@ int tape_record(void *user, nn *c, const module_output *o)
         t->keep->failed = true;
         return 0;
     }
-    snprintf(t->output[t->count].name, sizeof t->output[0].name, "%s", o->name);
+    print_into(t->output[t->count].name, sizeof t->output[0].name, "%s", o->name);
     if (y && o->x)
         memcpy(y, o->x, n * sizeof *y);
     t->output[t->count++].x = y;
@@ -621,7 +621,7 @@ float *tape_get(const tape *t, const char *format, ...)
     char name[96];
     va_list args;
     va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
+    print_values(name, sizeof name, format, args);
     va_end(args);
     for (size_t i = 0; i < t->count; i++)
         if (!strcmp(t->output[i].name, name))

@@ -92,10 +92,7 @@ typedef struct tape {
 
 /* The fn of a tap that sees whole batches: keeps a copy of a module's output on the tape that is its user. */
 int tape_record(void *user, nn *c, const module_output *o);
-/* The output of that name, formed as printf does; NULL while planning. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-float *tape_get(const tape *t, const char *format, ...);
+/* The output of that name, formed as print_into does; NULL while planning. */
+float *tape_get(const tape *t, const char *format, ...) PRINTS(2, 3);
 
 #endif

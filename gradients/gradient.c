@@ -11,7 +11,6 @@
 #include "gradients/unet_backward.h"
 #include "layers/machine.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- what it is the derivative of ---- */

@@ -6,8 +6,8 @@
  * Not here: the forward pass (unet.c, which the functions here follow name by name), operations (backward.c).
  * Source: torch.autograd. Letters: as in unet.c; dX is the derivative of the loss by X. */
 #include "gradients/unet_backward.h"
+#include "files/print.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- one pass ---- */
@@ -139,7 +139,7 @@ static void layer_backward(walk *w, const unet_level *l, size_t j, float *dx, fl
 {
     char name[64];
     if (l->cross) {
-        snprintf(name, sizeof name, "%s.attentions.%zu", path, j);
+        print_into(name, sizeof name, "%s.attentions.%zu", path, j);
         report(&w->watch, d, w->in->B, H, W, l->attentions[j].C, SAEURON_TAP_IMAGE, "%s", name);
         transformer_backward(w, &l->attentions[j], d, tape_get(w->kept, "%s.resnets.%zu", path, j), H, W,
                              name);
@@ -173,7 +173,7 @@ static void list_skips(walk *w, skips *s)
     push(w, s, tape_get(w->kept, "conv_in"), u->channels[0], 0);
     for (size_t i = 0; i < u->levels; i++) {
         const unet_level *l = &u->down[i];
-        snprintf(path, sizeof path, "down_blocks.%zu", i);
+        print_into(path, sizeof path, "down_blocks.%zu", i);
         for (size_t j = 0; j < l->layers; j++)
             push(w, s, layer_output(w, l, j, path), u->channels[i], i);
         if (l->sampler.k)
@@ -196,7 +196,7 @@ static float *up_layer_backward(walk *w, size_t i, size_t j, float *d, const flo
     const size_t mark = arena_mark(c->work);
     float *both = arena_floats(c->work, times(M, Cx + s->C));
     float *dboth = arena_floats(c->work, times(M, Cx + s->C));
-    snprintf(path, sizeof path, "up_blocks.%zu", i);
+    print_into(path, sizeof path, "up_blocks.%zu", i);
     nn_concat(c, both, x, Cx, s->x, s->C, M);
     layer_backward(w, &w->u->up[i], j, dboth, d, both, H, W, path);
     concat_backward(dx, Cx, s->d, s->C, dboth, M);
@@ -230,7 +230,7 @@ static float *up_output(const walk *w, size_t n, size_t *C)
     *C = u->channels[n ? u->levels - n : u->levels - 1];
     if (!n)
         return tape_get(w->kept, "mid_block.resnets.1");
-    snprintf(path, sizeof path, "up_blocks.%zu", n - 1);
+    print_into(path, sizeof path, "up_blocks.%zu", n - 1);
     return l->sampler.k ? tape_get(w->kept, "%s.upsamplers.0", path)
                         : layer_output(w, l, l->layers - 1, path);
 }
@@ -243,7 +243,7 @@ static float *up_backward(walk *w, float *d, skips *s)
     char path[40];
     for (size_t i = u->levels; i-- > 0;) {
         const unet_level *l = &u->up[i];
-        snprintf(path, sizeof path, "up_blocks.%zu", i);
+        print_into(path, sizeof path, "up_blocks.%zu", i);
         if (l->sampler.k)
             d = upsampler_backward(w, i, d, layer_output(w, l, l->layers - 1, path));
         for (size_t j = l->layers; j-- > 0; taken++) {
@@ -282,7 +282,7 @@ static void down_backward(walk *w, skips *s)
         const unet_level *l = &u->down[i];
         const size_t H = unet_side(w->in->H, i), W = unet_side(w->in->W, i);
         const size_t modules = l->layers + (l->sampler.k > 0);
-        snprintf(path, sizeof path, "down_blocks.%zu", i);
+        print_into(path, sizeof path, "down_blocks.%zu", i);
         for (size_t j = modules; j-- > 0;) {
             const skip *y = &s->at[--k], *x = y - 1;
             const size_t mark = arena_mark(c->work), n = times(times(w->in->B, H * W), x->C);

@@ -6,11 +6,11 @@
 #include "layers/bind.h"
 #include "arithmetic/rng.h"
 #include "arithmetic/threads.h"
+#include "files/print.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 size_t bind_push(binder *b, const char *format, ...)
@@ -18,15 +18,15 @@ size_t bind_push(binder *b, const char *format, ...)
     const size_t mark = b->at;
     va_list args;
     va_start(args, format);
-    const int n = vsnprintf(b->prefix + b->at, sizeof b->prefix - b->at, format, args);
+    const size_t n = print_values(b->prefix + b->at, sizeof b->prefix - b->at, format, args);
     va_end(args);
-    if (n < 0 || (size_t)n + 2 > sizeof b->prefix - b->at) { /* no module path here is that long */
+    if (n + 2 > sizeof b->prefix - b->at) { /* no module path here is that long */
         if (!b->code)
             b->code = fail(b->err, SAEURON_EFORMAT, "a tensor name under %.100s is too long", b->prefix);
         b->prefix[mark] = 0;
         return mark;
     }
-    b->at += (size_t)n;
+    b->at += n;
     b->prefix[b->at++] = '.';
     b->prefix[b->at] = 0;
     return mark;
@@ -44,7 +44,7 @@ static void shape_text(char *out, size_t size, int ndim, const size_t *shape)
     size_t at = 0;
     out[at++] = '[';
     for (int i = 0; i < ndim && at + 24 < size; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+        at += print_into(out + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
     out[at++] = ']';
     out[at] = 0;
 }
@@ -66,7 +66,7 @@ static tensor *find_by_alias(const tensors *file, const char *full)
         char old[320];
         if (n <= m || strcmp(full + n - m, aliases[i].now) || full[n - m - 1] != '.')
             continue;
-        snprintf(old, sizeof old, "%.*s%s", (int)(n - m), full, aliases[i].then);
+        print_into(old, sizeof old, "%.*s%s", (int)(n - m), full, aliases[i].then);
         return tensors_find(file, old);
     }
     return NULL;
@@ -250,7 +250,7 @@ static void bind_tensor(binder *b, const char *name, weight *w, const void *fiel
         }
     if (b->code)
         return;
-    snprintf(full, sizeof full, "%s%s", b->prefix, name);
+    print_into(full, sizeof full, "%s%s", b->prefix, name);
     if (b->list)
         b->list(b->list_user, full, field, ndim, shape);
     if (b->file)

@@ -2,8 +2,8 @@
  * its default. Not here: what the shapes mean (the networks). */
 #include "layers/config.h"
 #include "files/decimal.h"
+#include "files/print.h"
 
-#include <stdio.h>
 #include <string.h>
 
 bool config_has(const config *c, const char *key)
@@ -83,9 +83,9 @@ bool config_bool(config *c, const char *key, bool absent)
 void config_string(config *c, const char *key, const char *absent, char *out, size_t size)
 {
     json v;
-    snprintf(out, size, "%s", absent);
+    print_into(out, size, "%s", absent);
     if (config_get(c, key, &v) && !json_string(v, out, size, NULL)) {
-        snprintf(out, size, "%s", absent);
+        print_into(out, size, "%s", absent);
         c->code = fail(c->err, SAEURON_EFORMAT, "%s: \"%s\" must be a string of fewer than %zu bytes",
                        c->path, key, size);
     }
@@ -158,7 +158,7 @@ void config_known(config *c, const char *const *read, const char *const *ignored
     while (!c->code && json_next(&it, &key, &value)) {
         char name[128];
         if (!json_string(key, name, sizeof name, NULL))
-            snprintf(name, sizeof name, "(a long name)");
+            print_into(name, sizeof name, "(a long name)");
         if (name[0] == '_' || listed(read, key) || listed(ignored, key) || listed(everywhere, key))
             continue;
         c->code = fail(c->err, SAEURON_EFORMAT,

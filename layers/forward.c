@@ -2,9 +2,9 @@
  * Not here: the tensors behind a layer (bind.c), the arithmetic (arithmetic/nn.h). */
 #include "layers/forward.h"
 #include "arithmetic/threads.h"
+#include "files/print.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 
 void apply_linear(nn *c, float *y, const float *x, const linear *l, size_t M)
 {
@@ -67,7 +67,7 @@ void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int k
     if (!l->tap || l->stop)
         return;
     va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
+    print_values(name, sizeof name, format, args);
     va_end(args);
     l->stop = l->tap->fn(l->tap->user, l->c, &o);
 }

@@ -62,11 +62,9 @@ typedef struct listener {
     int    stop;                    /* what fn returned */
 } listener;
 
-/* Shows x, of B rows, to the tap; name as printf forms it. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 8, 9)))
-#endif
-void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int kind, const char *format, ...);
+/* Shows x, of B rows, to the tap; name as print_into forms it. */
+void report(listener *l, float *x, size_t B, size_t H, size_t W, size_t C, int kind, const char *format, ...)
+    PRINTS(8, 9);
 
 /* ---- rows by thread ---- */
 

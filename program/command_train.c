@@ -303,13 +303,9 @@ static int print_measurement(const measurement *m, const char *dir, const map_so
         measurement_json(m, &t);
         text_add(&t, "}\n");
     } else {
-        text_add(&t, "maps\t%zu\ntokens\t%zu\nlatents\t%zu\nk\t%zu\nfvu\t", m->maps, m->tokens, m->n, m->k);
-        text_real(&t, m->fvu);
-        text_add(&t, "\nl0\t");
-        text_real(&t, m->l0);
-        text_add(&t, "\ndead\t%zu\ndead_share\t", m->dead);
-        text_real(&t, (double)m->dead / (double)m->n);
-        text_add(&t, "\n\n");
+        text_add(&t, "maps\t%zu\ntokens\t%zu\nlatents\t%zu\nk\t%zu\nfvu\t%g\nl0\t%g\ndead\t%zu\n"
+                 "dead_share\t%g\n\n", m->maps, m->tokens, m->n, m->k, m->fvu, m->l0, m->dead,
+                 (double)m->dead / (double)m->n);
         density_table(m, &t);
     }
     if (t.failed)

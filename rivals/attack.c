@@ -12,10 +12,10 @@
 #include "rivals/attack.h"
 #include "files/decimal.h"
 #include "files/png.h"
+#include "files/print.h"
 #include "rivals/guesses.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 const char *const attack_names[ATTACKS] = { "unlearndiffatk", "ringabell", "prefix", "seeds" };
@@ -49,28 +49,23 @@ typedef struct run {
 static void name_method(run *r)
 {
     const attack_options *o = r->o;
-    char a[32], b[32], c[32];
     const char *by = means_name(&o->by);
-    snprintf(r->name, sizeof r->name, "%s%s%s%.40s", attack_names[o->method],
-             o->method == UNLEARNDIFFATK && o->unlearndiffatk.around ? "-around" : "", by ? "-" : "",
-             by ? by : "");
+    print_into(r->name, sizeof r->name, "%s%s%s%.40s", attack_names[o->method],
+               o->method == UNLEARNDIFFATK && o->unlearndiffatk.around ? "-around" : "", by ? "-" : "",
+               by ? by : "");
     if (o->method == UNLEARNDIFFATK) {
-        io_format_double(a, sizeof a, o->unlearndiffatk.rate);
-        io_format_double(b, sizeof b, o->unlearndiffatk.decay);
-        snprintf(r->how, sizeof r->how, "%s tokens %zu iterations %zu timesteps %zu rate %s decay %s",
-                 r->name, o->unlearndiffatk.tokens, o->unlearndiffatk.iterations, o->unlearndiffatk.timesteps,
-                 a, b);
+        const unlearndiffatk_options *u = &o->unlearndiffatk;
+        print_into(r->how, sizeof r->how, "%s tokens %zu iterations %zu timesteps %zu rate %g decay %g",
+                   r->name, u->tokens, u->iterations, u->timesteps, u->rate, u->decay);
     } else if (o->method == RINGABELL) {
-        io_format_double(a, sizeof a, o->ringabell.eta);
-        io_format_double(b, sizeof b, o->ringabell.mutation);
-        io_format_double(c, sizeof c, o->ringabell.crossover);
-        snprintf(r->how, sizeof r->how, "%s tokens %zu generations %zu population %zu eta %s mutation %s "
-                 "crossover %s", r->name, o->ringabell.tokens, o->ringabell.generations,
-                 o->ringabell.population, a, b, c);
+        const ringabell_options *b = &o->ringabell;
+        print_into(r->how, sizeof r->how, "%s tokens %zu generations %zu population %zu eta %g mutation %g "
+                   "crossover %g", r->name, b->tokens, b->generations, b->population, b->eta, b->mutation,
+                   b->crossover);
     } else if (o->method == PREFIX) {
-        snprintf(r->how, sizeof r->how, "%s tokens %zu tries %zu", r->name, o->tokens, o->tries);
+        print_into(r->how, sizeof r->how, "%s tokens %zu tries %zu", r->name, o->tokens, o->tries);
     } else {
-        snprintf(r->how, sizeof r->how, "%s tries %zu", r->name, o->tries);
+        print_into(r->how, sizeof r->how, "%s tries %zu", r->name, o->tries);
     }
 }
 
@@ -262,11 +257,10 @@ static int attack_path(const run *r, const target *t, size_t job, char path[1024
     const protocol *p = r->o->p;
     char file[64] = "";
     if (!folder)
-        snprintf(file, sizeof file, "/%" PRIu64 "-%05zu.png", p->seed[job / p->entries], job % p->entries);
-    const int n = snprintf(path, 1024, "%s/attacks/%s/%s/%s%s", r->o->dir, r->name, t->with.name,
-                           t->with.pair, file);
-    return n > 0 && n < 1024 ? SAEURON_OK
-                             : fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
+        print_into(file, sizeof file, "/%" PRIu64 "-%05zu.png", p->seed[job / p->entries], job % p->entries);
+    const size_t n = print_into(path, 1024, "%s/attacks/%s/%s/%s%s", r->o->dir, r->name, t->with.name,
+                                t->with.pair, file);
+    return n < 1024 ? SAEURON_OK : fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);
 }
 
 static int save_attack(run *r, const target *t, size_t job, const attempt *a, saeuron_error *err)
@@ -285,7 +279,7 @@ static int save_attack(run *r, const target *t, size_t job, const attempt *a, sa
     size_t n = 0;
     while (said.texts[n])
         n += 2;
-    snprintf(how, sizeof how, "%s; tries %zu", r->how, a->tries);
+    print_into(how, sizeof how, "%s; tries %zu", r->how, a->tries);
     said.texts[n] = "attack";
     said.texts[n + 1] = how;
     said.texts[n + 2] = NULL;
@@ -421,14 +415,10 @@ static attacked count(const run *r, size_t first, size_t end)
 
 static void add_rate(text_out *t, const rate *s)
 {
-    const double value[] = { s->value, s->low, s->high };
-    for (int i = 0; i < 3; i++) {
-        text_add(t, "\t");
-        if (s->images)
-            text_real(t, per_cent(value[i]));
-        else
-            text_add(t, "-");
-    }
+    if (s->images)
+        text_add(t, "\t%g\t%g\t%g", per_cent(s->value), per_cent(s->low), per_cent(s->high));
+    else
+        text_add(t, "\t-\t-\t-");
     text_add(t, "\t%zu", s->right);
 }
 
@@ -437,9 +427,7 @@ static void add_row(const run *r, text_out *t, int domain, const char *concept, 
     text_add(t, "%s\t%s\t%s\t%zu\t%zu", domain_names[domain], concept, r->name, a->prompts, a->before.images);
     add_rate(t, &a->before);
     add_rate(t, &a->after);
-    text_add(t, "\t");
-    text_real(t, per_cent(a->tries / 100));
-    text_add(t, "\n");
+    text_add(t, "\t%g\n", per_cent(a->tries / 100));
     if (r->o->told)
         r->o->told(r->o->watch.user, domain, concept, a);
 }
@@ -489,9 +477,9 @@ static int save(const run *r, void (*add)(const run *, text_out *), const char *
 {
     text_out t = { .host = r->o->p->host };
     char path[1024];
-    const int n = snprintf(path, sizeof path, "%s/%s%s", r->o->dir, r->name, end);
+    const size_t n = print_into(path, sizeof path, "%s/%s%s", r->o->dir, r->name, end);
     add(r, &t);
-    if (n > 0 && n < (int)sizeof path)
+    if (n < sizeof path)
         return text_save(&t, path, err);
     text_free(&t);
     return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", r->o->dir);

@@ -69,7 +69,7 @@ int ca(saeuron_context *x, const ca_options *o, const char *dir, saeuron_error *
     l.adam.decay = o->weight_decay;
     l.adam.decoupled = true;
     metadata_add(&said, "pictures", "%zu", o->pictures);
-    metadata_real(&said, "weight_decay", o->weight_decay);
+    metadata_add(&said, "weight_decay", "%g", o->weight_decay);
     if (!code)
         code = draw_anchors(&l, &g, err);
     if (!code)

@@ -3,7 +3,6 @@
  * Not here: what is changed (uce.c), safetensors itself (files/tensors.c). */
 #include "rivals/edited.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- copies ---- */

@@ -37,7 +37,7 @@ int esd(saeuron_context *x, const esd_options *o, const char *dir, saeuron_error
     lesson l;
     int code = lesson_open(&l, x, &o->lesson, "esd", false, err);
     l.method = o;
-    metadata_real(&said, "negative_guidance", o->negative);
+    metadata_add(&said, "negative_guidance", "%g", o->negative);
     if (!code)
         code = lesson_teach(&l, iterate, err);
     if (!code)

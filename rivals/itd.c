@@ -17,7 +17,7 @@
  * Letters: N tokens of a text, D wide states, n features (the SAE's latents), k of them a token. */
 #include "rivals/itd.h"
 #include "arithmetic/order.h"
-#include "files/decimal.h"
+#include "files/print.h"
 #include "forget.h"
 #include "layers/machine.h"
 #include "training/collect.h"
@@ -25,7 +25,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define SAFETY 0.99 /* of the least distance among the erased prompts */
@@ -187,7 +186,6 @@ static int forget_concepts(void *user, const protocol *p, const forgotten *f, co
                            text_out *said, saeuron_error *err)
 {
     itd   *m = user;
-    char   strength[32];
     size_t chosen = 0;
     int    code = SAEURON_OK;
     if (!p)
@@ -204,8 +202,7 @@ static int forget_concepts(void *user, const protocol *p, const forgotten *f, co
     for (int d = 0; d < DOMAINS && !code; d++)
         if (forgotten_any(f, d))
             code = lower_threshold(m, d, err);
-    io_format_double(strength, sizeof strength, m->o.strength);
-    text_add(said, "itd features %zu tau %s sae %016" PRIx64 ": ", m->o.features, strength, m->s.digest);
+    text_add(said, "itd features %zu tau %g sae %016" PRIx64 ": ", m->o.features, m->o.strength, m->s.digest);
     join_texts(said, t);
     return code;
 }
@@ -249,7 +246,7 @@ int itd_open(itd **out, saeuron_context *x, const itd_options *o, saeuron_error 
     *m = (itd){ .x = x, .o = *o, .N = saeuron_text_length(x), .D = saeuron_text_width(x) };
     if (!(o->strength >= -1e4 && o->strength <= 1e4))
         return fail(err, SAEURON_EUSAGE, "tau must be from -10000 to 10000");
-    if (o->dir ? (size_t)snprintf(m->dir, sizeof m->dir, "%s", o->dir) >= sizeof m->dir
+    if (o->dir ? print_into(m->dir, sizeof m->dir, "%s", o->dir) >= sizeof m->dir
                : !sae_folder(x, TEXT_HOOK, m->dir))
         return fail(err, SAEURON_EUSAGE, "the path of the SAE for " TEXT_HOOK " is too long");
     int code = sae_load(&m->s, &x->host, NULL, m->dir, err);

@@ -140,7 +140,7 @@ int lesson_save(const lesson *l, int by, const char *dir, metadata *said, saeuro
     metadata_text(said, "rival", l->name);
     metadata_text(said, "trained", trained_names[l->o->trained]);
     metadata_add(said, "iterations", "%zu", l->o->iterations);
-    metadata_real(said, "lr", l->o->lr);
-    metadata_real(said, "start_guidance", l->o->start);
+    metadata_add(said, "lr", "%g", l->o->lr);
+    metadata_add(said, "start_guidance", "%g", l->o->start);
     return student_save(l->s, by, dir, said->pair, err);
 }

@@ -18,7 +18,6 @@
  *
  * Letters: N tokens of a text, n of them between start and end, D wide states. */
 #include "rivals/safree.h"
-#include "files/decimal.h"
 #include "rivals/encoder.h"
 #include "tokenizer.h"
 
@@ -110,14 +109,12 @@ static int forget_texts(void *user, const protocol *p, const forgotten *f, const
 {
     safree *s = user;
     (void)p, (void)f;
-    char    alpha[32];
     int     code = SAEURON_OK;
     io_free(&s->x->host, s->C);
     s->r = 0;
     if (!(s->C = io_alloc(&s->x->host, t->erased, s->D * sizeof *s->C)))
         return fail(err, SAEURON_ENOMEM, "no memory for %zu concepts", t->erased);
-    io_format_double(alpha, sizeof alpha, s->alpha);
-    text_add(said, "safree alpha %s: ", alpha);
+    text_add(said, "safree alpha %g: ", s->alpha);
     join_texts(said, t);
     for (size_t i = 0; i < t->erased && !code; i++) {
         size_t count = 1;

@@ -36,9 +36,9 @@ int sdd(saeuron_context *x, const sdd_options *o, const char *dir, saeuron_error
     l.method = o;
     l.adam.decay = o->weight_decay;
     l.adam.decoupled = true;
-    metadata_real(&said, "ema_decay", o->ema);
-    metadata_real(&said, "weight_decay", o->weight_decay);
-    metadata_real(&said, "clip", o->clip);
+    metadata_add(&said, "ema_decay", "%g", o->ema);
+    metadata_add(&said, "weight_decay", "%g", o->weight_decay);
+    metadata_add(&said, "clip", "%g", o->clip);
     if (!code)
         code = lesson_teach(&l, iterate, err);
     if (!code)

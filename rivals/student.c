@@ -6,12 +6,12 @@
  * Not here: the loss's target (esd.c, sdd.c), the passes themselves (unet.c, gradients/unet_backward.c).
  * Letters: N tokens, D wide text states, n values of the latents. */
 #include "rivals/student.h"
+#include "files/print.h"
 #include "gradients/unet_backward.h"
 #include "layers/machine.h"
 #include "rivals/edited.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A tensor that is trained: its name, its place in the copy, and its n numbers. */
@@ -59,7 +59,7 @@ static void note(void *user, const char *name, const void *field, int ndim, cons
         learned *l = &s->list[s->count];
         *l = (learned){ .offset = (size_t)((const char *)field - (const char *)&s->net[BY_STUDENT]), .n = n,
                         .ndim = ndim };
-        snprintf(l->name, sizeof l->name, "%s", name);
+        print_into(l->name, sizeof l->name, "%s", name);
     }
     s->count++;
     s->numbers = s->numbers > SIZE_MAX - n ? SIZE_MAX : s->numbers + n;

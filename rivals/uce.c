@@ -22,7 +22,6 @@
 #include "tokenizer.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct edit_of_weights {

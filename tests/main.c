@@ -13,7 +13,7 @@
 
 #define SUITES(X) \
     X(memory) X(number) X(rng) X(order) X(reference) X(kernels) X(nn) X(utf8) X(sort) X(error) X(decimal) \
-    X(json) X(system) X(text) X(metadata) X(tensors) X(npy) X(deflate) X(png) X(unicode) X(machine) \
+    X(print) X(json) X(system) X(text) X(metadata) X(tensors) X(npy) X(deflate) X(png) X(unicode) X(machine) \
     X(config) X(bind) X(forward) X(tokenizer) X(ddim) X(clip) X(unet) X(vae) X(sae) X(train) X(stats) \
     X(select) X(context) X(forget) X(saeuron) X(source) X(collect) X(concepts) X(statistics) X(merge) \
     X(run) X(measure) X(vit) X(classifier) X(picture) X(protocol) X(metrics) X(drawing) X(sweep) \

@@ -19,7 +19,7 @@ static void round_trip(void)
     uint64_t x = 1;
     metadata_text(&m, "prompt", "Stra\xC3\x9F" "e \"a\"\n");
     metadata_add(&m, "seed", "%" PRIu64, UINT64_MAX);
-    metadata_real(&m, "lr", 0.1);
+    metadata_add(&m, "lr", "%g", 0.1);
     metadata copy = m;
     metadata_add(&copy, "shard", "%d/%d", 3, 7);
     CHECK(tensors_save(NULL, at("metadata.safetensors"), NULL, 0, copy.pair, &e) == SAEURON_OK, "%s", e.text);

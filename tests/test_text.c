@@ -19,8 +19,7 @@ static void grows(void)
     for (int i = 0; i < 3000; i++) {
         text_add(&t, "%d\t", i);
         text_quote(&t, "a \"b\"\n");
-        text_real(&t, 0.5 * i);
-        text_add(&t, "%s", i % 100 ? "" : long_text);
+        text_add(&t, "%g%s", 0.5 * i, i % 100 ? "" : long_text);
         n += (size_t)snprintf(want + n, sizeof want - n, "%d\t\"a \\\"b\\\"\\u000a\"%g%s", i, 0.5 * i, i % 100
                               ? "" : long_text);
     }

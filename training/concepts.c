@@ -5,10 +5,10 @@
  * Not here: what is measured on them (statistics.c).
  * Source: SAeUron, arXiv 2501.18052, section 4; released scripts/gather_sae_acts_ca_prompts{,_cls}.py. */
 #include "training/concepts.h"
+#include "files/print.h"
 #include "files/sort.h"
 #include "forget.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { PROMPT_BYTES = 16384, CONCEPT_BYTES = 95 };
@@ -62,9 +62,9 @@ static int add_prompt(filling *f, json line, const char *whose, size_t number, b
         from++, n--;
     if (style) {
         n -= (size_t)(n && from[n - 1] == '.');
-        const int more = snprintf(from + n, 2 * CONCEPT_BYTES, " in %s style.", style);
-        for (int i = 0; i < more; i++)
-            from[n + (size_t)i] = (char)(from[n + (size_t)i] == '_' ? ' ' : from[n + (size_t)i]);
+        const size_t more = print_into(from + n, 2 * CONCEPT_BYTES, " in %s style.", style);
+        for (size_t i = 0; i < more; i++)
+            from[n + i] = (char)(from[n + i] == '_' ? ' ' : from[n + i]);
     }
     const char *own = put_string(f, from);
     if (f->list) {

@@ -47,36 +47,19 @@ void density_table(const measurement *m, text_out *t)
     text_add(t, "low\thigh\tlatents\n");
     for (size_t i = 0; i < DENSITY_BINS; i++) {
         density_bin(i, &low, &high);
-        text_real(t, low);
-        text_add(t, "\t");
-        text_real(t, high);
-        text_add(t, "\t%zu\n", m->bin[i]);
+        text_add(t, "%g\t%g\t%zu\n", low, high, m->bin[i]);
     }
-}
-
-static void add_real(text_out *t, const char *name, double x)
-{
-    text_add(t, ", \"%s\": ", name);
-    text_real(t, x);
 }
 
 void measurement_json(const measurement *m, text_out *t)
 {
     double low, high;
-    text_add(t, "\"maps\": %zu, \"tokens\": %zu, \"latents\": %zu, \"k\": %zu", m->maps, m->tokens, m->n,
-             m->k);
-    add_real(t, "fvu", m->fvu);
-    add_real(t, "l0", m->l0);
-    text_add(t, ", \"dead\": %zu", m->dead);
-    add_real(t, "dead_share", (double)m->dead / (double)m->n);
-    text_add(t, ", \"density\": [");
+    text_add(t, "\"maps\": %zu, \"tokens\": %zu, \"latents\": %zu, \"k\": %zu, \"fvu\": %g, \"l0\": %g, "
+             "\"dead\": %zu, \"dead_share\": %g, \"density\": [", m->maps, m->tokens, m->n, m->k, m->fvu,
+             m->l0, m->dead, (double)m->dead / (double)m->n);
     for (size_t i = 0; i < DENSITY_BINS; i++) {
         density_bin(i, &low, &high);
-        text_add(t, i ? ", [" : "[");
-        text_real(t, low);
-        text_add(t, ", ");
-        text_real(t, high);
-        text_add(t, ", %zu]", m->bin[i]);
+        text_add(t, "%s[%g, %g, %zu]", i ? ", " : "", low, high, m->bin[i]);
     }
     text_add(t, "]");
 }

@@ -5,11 +5,11 @@
  * Not here: who makes parts (collect.c, statistics.c). */
 #include "training/merge.h"
 #include "files/decimal.h"
+#include "files/print.h"
 #include "files/sort.h"
 #include "training/collect.h"
 #include "training/statistics.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* A part: its tensors, also in the file's order, and its place among the parts. */
@@ -164,7 +164,7 @@ static int list_part(merging *w, const part_file *p, saeuron_error *err)
     char where[1100];
     json counts;
     int  code = read_value(p, "prompts", w->a, err);
-    snprintf(where, sizeof where, "%s: metadata \"prompts\"", p->t.path);
+    print_into(where, sizeof where, "%s: metadata \"prompts\"", p->t.path);
     if (!code && !*w->a)
         strcpy(w->a, "1");
     if (!code && !w->activations)
@@ -276,7 +276,7 @@ static int merge_key(merging *w, json key, saeuron_error *err)
     else if (!strcmp(name, "prompts"))
         value = w->described.at;
     else if (!strcmp(name, "all_concepts"))
-        snprintf(w->a, META_BYTES, "%zu", w->count);
+        print_into(w->a, META_BYTES, "%zu", w->count);
     else if (!same)
         return SAEURON_OK;
     code = keep(w, name, err);

@@ -6,9 +6,9 @@
 #include "training/recording.h"
 #include "arithmetic/rng.h"
 #include "files/decimal.h"
+#include "files/print.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- parts of a run ---- */
@@ -59,7 +59,7 @@ int recording_open(recording *s, saeuron_context *x, const saeuron_generate_opti
 static void name_input(char out[96], const char *hook)
 {
     const char *word = strstr(hook, "attentions");
-    snprintf(out, 96, "%.*sresnets%s", (int)(word - hook), hook, word + strlen("attentions"));
+    print_into(out, 96, "%.*sresnets%s", (int)(word - hook), hook, word + strlen("attentions"));
 }
 
 int recording_add(recording *s, const char *hook, bool input, saeuron_error *err)
@@ -71,7 +71,7 @@ int recording_add(recording *s, const char *hook, bool input, saeuron_error *err
     if (input)
         name_input(s->r.module[i], hook);
     else
-        snprintf(s->r.module[i], sizeof s->r.module[i], "%s", hook);
+        print_into(s->r.module[i], sizeof s->r.module[i], "%s", hook);
     if (!nn_mul(s->batch, s->N[i] * s->d[i], &values) ||
         !(s->r.rows[i] = io_alloc(&s->x->host, values, sizeof(float))))
         return fail(err, SAEURON_ENOMEM, "no memory for the maps of %s: a smaller batch needs less", hook);
@@ -108,8 +108,8 @@ void recording_metadata(recording *s, metadata *m, size_t every)
     size_t at = 0;
     io_format_float(cfg, sizeof cfg, s->g.has_guidance ? (float)s->g.guidance : s->x->default_guidance);
     for (size_t i = 0; i < s->sampled; i += every)
-        at += (size_t)snprintf(s->timesteps + at, sizeof s->timesteps - at, "%s%d", i ? "," : "",
-                               s->ddim.timesteps[i]);
+        at += print_into(s->timesteps + at, sizeof s->timesteps - at, "%s%d", i ? "," : "",
+                         s->ddim.timesteps[i]);
     metadata_add(m, "model", "%016" PRIx64, saeuron_model_digest(s->x));
     metadata_add(m, "seed", "%" PRIu64, s->g.seed);
     metadata_add(m, "cfg", "%s", cfg);

@@ -61,13 +61,13 @@ static void put_facts(run *r)
     metadata_text(f, "topk", c->batch_topk ? "batch" : "token");
     metadata_add(f, "multi_topk", "%d", c->multi_topk);
     metadata_text(f, "auxk", c->released_auxk ? "released" : "paper");
-    metadata_real(f, "auxk_alpha", c->auxk_alpha);
+    metadata_add(f, "auxk_alpha", "%g", c->auxk_alpha);
     metadata_add(f, "dead_feature_threshold", "%" PRIu64, c->dead_threshold);
-    metadata_real(f, "lr", c->lr);
-    metadata_real(f, "beta1", c->beta1);
-    metadata_real(f, "beta2", c->beta2);
-    metadata_real(f, "adam_eps", c->eps);
-    metadata_real(f, "clip", c->clip);
+    metadata_add(f, "lr", "%g", c->lr);
+    metadata_add(f, "beta1", "%g", c->beta1);
+    metadata_add(f, "beta2", "%g", c->beta2);
+    metadata_add(f, "adam_eps", "%g", c->eps);
+    metadata_add(f, "clip", "%g", c->clip);
     metadata_add(f, "seed", "%" PRIu64, c->seed);
     metadata_add(f, "log_every", "%zu", r->o->log_every);
     metadata_text(f, "dtype", io_dtype_name(r->o->type));
@@ -220,17 +220,9 @@ static int load_checkpoint(run *r, saeuron_error *err)
 static void log_step(run *r, const training_step *s)
 {
     const train_report *p = s->report;
-    const double reals[] = { p->loss, p->fvu, p->auxk, p->multi, p->explained, p->explained_dev, p->l0 };
-    text_add(&r->log, "%zu\t%zu\t%zu", s->step, s->epoch, s->tokens);
-    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
-        text_add(&r->log, "\t");
-        text_real(&r->log, reals[i]);
-    }
-    text_add(&r->log, "\t%zu\t%zu\t", p->dead, p->fired);
-    text_real(&r->log, p->grad_norm);
-    text_add(&r->log, "\t");
-    text_real(&r->log, p->lr);
-    text_add(&r->log, "\n");
+    text_add(&r->log, "%zu\t%zu\t%zu\t%g\t%g\t%g\t%g\t%g\t%g\t%g\t%zu\t%zu\t%g\t%g\n", s->step, s->epoch,
+             s->tokens, p->loss, p->fvu, p->auxk, p->multi, p->explained, p->explained_dev, p->l0, p->dead,
+             p->fired, p->grad_norm, p->lr);
 }
 
 /* The next step. Its batch b is maps [b maps, (b+1) maps) of the epoch's order; the last may have fewer.

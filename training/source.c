@@ -11,10 +11,10 @@
  * together. */
 #include "training/source.h"
 #include "arithmetic/rng.h"
+#include "files/print.h"
 #include "files/sort.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- the order ---- */
@@ -113,7 +113,7 @@ static void digest_files(map_source *s, char *text)
         metadata_get(s->file[0].t.metadata, alike[k], text, TEXT_BYTES);
         h = nn_hash(h, text, strlen(text));
     }
-    snprintf(text, TEXT_BYTES, "%zu %zu %zu", s->rows, s->N, s->d);
+    print_into(text, TEXT_BYTES, "%zu %zu %zu", s->rows, s->N, s->d);
     h = nn_hash(h, text, strlen(text));
     for (size_t i = 0; i < some; i++) {
         const size_t row = i * (s->rows / some) + i * (s->rows % some) / some;
@@ -199,7 +199,7 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
                     "a buffer of %zu maps cannot hold one prompt's %zu: buffer must be at least that", buffer,
                     f.rows);
     memcpy(s->hook, f.hook, sizeof s->hook);
-    snprintf(s->model, sizeof s->model, "%016" PRIx64, f.model);
+    print_into(s->model, sizeof s->model, "%016" PRIx64, f.model);
     s->diff = o->diff;
     s->prompts = f.prompts;
     s->T = f.rows;
@@ -207,7 +207,7 @@ int source_open_online(map_source *s, saeuron_context *x, const sampler_options 
     s->d = f.d;
     s->buffer = buffer;
     s->window = buffer / f.rows < f.prompts ? buffer / f.rows : f.prompts;
-    snprintf(text, sizeof text, "window %zu", s->window);
+    print_into(text, sizeof text, "window %zu", s->window);
     s->digest = nn_hash(f.digest, text, strlen(text));
     if (!nn_mul(s->prompts, s->T, &s->rows) || !nn_mul(s->window * s->T, s->N * s->d, &values) ||
         !(s->maps = io_alloc(s->host, values, sizeof(float))) ||
