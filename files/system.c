@@ -34,6 +34,8 @@ int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
     return SAEURON_OK;
 }
 
+#ifndef SAEURON_BARE /* else bare.c is the rest */
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -701,5 +703,7 @@ void os_catch_signals(void (*lost)(const char *path))
     if (signal(SIGINT, SIG_IGN) != SIG_IGN)
         signal(SIGINT, on_interrupt);
 }
+
+#endif
 
 #endif
