@@ -116,21 +116,13 @@ void resize_bilinear(nn *c, unsigned char *y, size_t w, size_t h, const unsigned
      * shrinks by more than twice what the width does; before, only for pictures 100 times higher than
      * wide. */
     const bool height_first = h < H && (w >= W || H - h > 2 * (W - w));
-    if (w != W && h != H) {
-        unsigned char *between = arena_bytes(a, height_first ? times(h, W) : times(H, w), 3);
-        if (height_first) {
-            resize_height(a, between, h, x, W, H);
-            resize_width(a, between ? y : NULL, w, between, W, h);
-        } else {
-            resize_width(a, between, w, x, W, H);
-            resize_height(a, between ? y : NULL, h, between, w, H);
-        }
-    } else if (w != W) {
-        resize_width(a, y, w, x, W, H);
-    } else if (h != H) {
-        resize_height(a, y, h, x, W, H);
-    } else if (y) {
-        memcpy(y, x, 3 * w * h);
+    unsigned char *between = arena_bytes(a, height_first ? times(h, W) : times(H, w), 3);
+    if (height_first) {
+        resize_height(a, between, h, x, W, H);
+        resize_width(a, between ? y : NULL, w, between, W, h);
+    } else {
+        resize_width(a, between, w, x, W, H);
+        resize_height(a, between ? y : NULL, h, between, w, H);
     }
     arena_release(a, mark);
 }

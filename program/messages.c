@@ -91,7 +91,7 @@ void remark(const char *format, ...)
 
 /* ---- progress ---- */
 
-progress talk = { .images = 1, .now = 1 };
+progress talk;
 
 void expect(size_t images, size_t done, size_t now)
 {

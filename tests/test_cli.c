@@ -1234,14 +1234,14 @@ static void encodes(void)
 static void encodes_pictures(void)
 {
     static tiny t;
-    static float moments[512], latents[256];
-    static const size_t shapes[2][4] = { { 8, 8, 8 }, { 1, 4, 8, 8 } };
+    static float moments[768], latents[384];
+    static const size_t shapes[2][4] = { { 8, 8, 12 }, { 1, 4, 8, 12 } };
     size_t shape[TENSOR_DIMS], W = 0, H = 0;
     unsigned char *rgb = NULL;
     int    ndim = 0;
     float *v = NULL;
     saeuron_context *x = NULL;
-    works("generate $M -p cat -o $T/cat.png");
+    works("generate $M -p cat --width 24 -o $T/cat.png");
     works("encode $M --image $T/cat.png -o $O/m.npy");
     CHECK(strstr(out, "out/m.npy\n") && lines_of(out) == 1, "stdout is %s", out);
     works("encode $M --image $T/cat.png -o $O/z.npy --latents --threads 2");
@@ -1249,7 +1249,7 @@ static void encodes_pictures(void)
     const saeuron_host host = tiny_host(&t);
     CHECK(!saeuron_open(&x, &host, "tiny", NULL) && !png_load(NULL, at("cat.png"), &rgb, &W, &H, NULL) &&
           !saeuron_encode_image(x, rgb, W, H, moments, NULL), "cannot encode");
-    saeuron_mode(x, latents, moments, 256);
+    saeuron_mode(x, latents, moments, 384);
     for (int i = 0; i < 2; i++) {
         CHECK(!npy_load(NULL, at(i ? "out/z.npy" : "out/m.npy"), &v, shape, &ndim, NULL) && ndim == 3 + i &&
               !memcmp(shape, shapes[i], (size_t)ndim * sizeof *shape) &&
@@ -1257,7 +1257,7 @@ static void encodes_pictures(void)
                       ? "the latents" : "the moments");
         io_free(NULL, v);
     }
-    works("generate $M -p cat -o $O/a.png --noise $O/z.npy");
+    works("generate $M -p cat --width 24 -o $O/a.png --noise $O/z.npy");
     io_free(NULL, rgb);
     saeuron_close(x);
     tiny_free(&t);
