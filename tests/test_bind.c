@@ -145,7 +145,16 @@ static void dtypes_and_shards(void)
     }
 }
 
+/* host.pack holds a file's weights at four bytes each, or they are not packed. */
+static void packs_what_fits(void)
+{
+    tensor list[2] = { { .count = 7 }, { .count = 3 } };
+    const tensors file = { .list = list, .count = 2 };
+    for (size_t bytes = 36; bytes < 44; bytes++)
+        CHECK(packs(&(saeuron_host){ .pack = bytes }, &file) == (bytes >= 40), "at %zu bytes", bytes);
+}
+
 const test_case bind_tests[] = {
     { "tensor_errors", tensor_errors }, { "largest_values_load", largest_values_load },
-    { "dtypes_and_shards", dtypes_and_shards }, { NULL, NULL },
+    { "dtypes_and_shards", dtypes_and_shards }, { "packs_what_fits", packs_what_fits }, { NULL, NULL },
 };
