@@ -5,7 +5,7 @@
 
 Resized bytes must equal Pillow's for every pair of sizes drawn. Networks of drawn sizes are saved by timm itself, hash-filled, and their
 logits must lie as near to timm's in float64 as docs/contract.md section 9 asks. Everything follows from the date alone, so a failure
-of CI is repeated with its --date. They are built with $CC (gcc) as twin.py builds them. The last line is "N passed, N failed"."""
+of CI is repeated with its --date. They are built with $CC (gcc) as check_twin.py builds them. The last line is "N passed, N failed"."""
 
 import argparse
 import ctypes
@@ -22,9 +22,9 @@ from PIL import Image
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "golden")]
+import check_twin  # noqa: E402
 import make  # noqa: E402
 import torch  # noqa: E402
-import twin  # noqa: E402
 
 SIZE = ctypes.c_size_t
 
@@ -46,7 +46,7 @@ def resizes(c, rng, count):
         if i % 5 == 0:
             x = np.where(x > 127, 255, 0).astype(np.uint8)
         y = np.empty((h, w, 3), np.uint8)
-        c.lib.resize_bilinear(ctypes.byref(c.c), twin.pointer(y), SIZE(w), SIZE(h), twin.pointer(x), SIZE(W), SIZE(H))
+        c.lib.resize_bilinear(ctypes.byref(c.c), check_twin.pointer(y), SIZE(w), SIZE(h), check_twin.pointer(x), SIZE(W), SIZE(H))
         apart = int((y != np.asarray(Image.fromarray(x).resize((w, h), Image.Resampling.BILINEAR))).sum())
         if apart:
             print(f"FAIL {W} x {H} to {w} x {h}: {apart} of {y.size} bytes are not Pillow's")
@@ -83,7 +83,7 @@ def network(c, rng, folder):
     handle, y, error = ctypes.c_void_p(), np.empty((B, args["num_classes"]), np.float32), ctypes.create_string_buffer(1024)
     code = c.lib.saeuron_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
     if not code:
-        code = c.lib.saeuron_classify(handle, twin.pointer(pictures), SIZE(B), SIZE(W), SIZE(H), twin.pointer(y), error)
+        code = c.lib.saeuron_classify(handle, check_twin.pointer(pictures), SIZE(B), SIZE(W), SIZE(H), check_twin.pointer(y), error)
         c.lib.saeuron_classifier_close(handle)
     told = f"{args}, pictures of {W} x {H}, {'F16' if half else 'F32'}"
     if code:
@@ -106,7 +106,7 @@ def main():
     rng = random.Random(a.date)
     print(f"--date {a.date}")
     with tempfile.TemporaryDirectory() as folder:
-        c = twin.Comparison(twin.build(folder))
+        c = check_twin.Comparison(check_twin.build(folder))
         passed = resizes(c, rng, a.sizes)
         failed = a.sizes - passed
         print(f"{passed} of {a.sizes} pairs of sizes give Pillow's bytes", flush=True)

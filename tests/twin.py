@@ -1,26 +1,16 @@
-"""twin.py: docs/contract.md again, in NumPy, and bit for bit against arithmetic/; a classifier whole, against vit.c; training, against train.c;
-the UNet of EmojiCanvas there and back, against gradients/.
+"""twin.py: docs/contract.md and docs/method.md again, in NumPy: every operation, the networks of EmojiCanvas, sampling, training an SAE, selecting
+latents and ablating them, a classifier, the way back through the UNet.
 
-Written from the contract and not from the C: where they part, one of the three is wrong. Every operation is a few lines
+Written from the two documents and not from the C: where they part, one of the three is wrong. Every operation is a few lines
 of float32 and float64 arithmetic, so that this file can be read as an executable specification.
 
-    python tests/twin.py            builds them with $CC (gcc) and the scalar kernels, and compares; needs NumPy
-
-The last line is "N passed, N failed".
-"""
-import ctypes
+Not here: the comparison with the C, bit for bit (check_twin.py). Needs NumPy."""
 import decimal
 import json
-import os
-import pathlib
-import subprocess
-import sys
-import tempfile
+import zlib
 from fractions import Fraction
 
 import numpy as np
-
-import library
 
 np.seterr(all="ignore")  # overflow to infinity and NaN are part of the contract
 F, D, U32, U64 = np.float32, np.float64, np.uint32, np.uint64
@@ -41,23 +31,19 @@ def d(text):
 # ---- 2. fused multiply-add ----
 
 def fma(a, b, c):
-    a, b, c = (np.asarray(v, F).astype(D) for v in (a, b, c))
+    return fused(*(np.asarray(v, F).astype(D) for v in (a, b, c))).astype(F)
+
+
+def fused(a, b, c):
+    """fma of floats, all held as doubles: its float as a double."""
     p = a * b
     s = p + c
     t = s - p
-    e = (p - (s - t)) + (c - t)
-    return round_odd(s, e)
-
-
-def round_odd(s, e):
-    """The float nearest to s + e, where e is the error of the sum s."""
-    s, e = np.broadcast_arrays(np.asarray(s, D), np.asarray(e, D))
-    u = np.ascontiguousarray(s).view(U64)
+    e = (p - (s - t)) + (c - t)  # s + e is the exact sum
     inexact = (e < 0) | (e > 0)
     towards_zero = np.signbit(s) != np.signbit(e)
-    u = np.where(inexact & towards_zero, u - U64(1), u)
-    u = np.where(inexact, u | U64(1), u)
-    return u.view(D).astype(F)
+    odd = (s.view(U64) - (inexact & towards_zero)) | inexact
+    return odd.view(D).astype(F).astype(D)
 
 
 def horner(x, *c):
@@ -80,13 +66,14 @@ def dot(a, b):
     """Of the last axes, broadcast over the others."""
     K = a.shape[-1]
     shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
+    a, b = (np.ascontiguousarray(np.moveaxis(v, -1, 0), D) for v in (a, b))
     blocks = -(-K // 128)
     hi = lo = np.zeros(shape, F)
     for block in range(blocks):
-        s = np.zeros(shape, F)
+        s = np.zeros(shape, D)
         for k in range(128 * block, min(128 * block + 128, K)):
-            s = fma(a[..., k], b[..., k], s)
-        lo = s if block % 16 == 0 else lo + s
+            s = fused(a[k], b[k], s)
+        lo = s.astype(F) if block % 16 == 0 else lo + s.astype(F)
         if block % 16 == 15 and block + 1 < blocks:
             hi = lo if block < 16 else hi + lo
     return hi + lo if blocks > 16 else lo
@@ -605,7 +592,7 @@ class Trainer:
         return E / sums16(q - total * total / D(len(x))), D((f > 0).sum()) / D(len(x)), (f > 0).sum(0).astype(U64)
 
 
-# ---- the UNet, there and back (6, "Derivatives") ----
+# ---- networks, there and back (6, "Derivatives") ----
 
 def share(y, x):
     return np.where(x == 0, F(0.5), y / x)
@@ -633,12 +620,12 @@ def norm_back(dy, u, r, gamma, mean):
     return r * ((a - m) - u * n)
 
 
-class Unet:
-    """diffusers' UNet2DConditionModel by its config and tensors. A module's function returns its output and the way back: from the
-    derivative by the output to that by the input. On the way derivatives by the wanted tensors go to self.d."""
+class Network:
+    """Layers by a config and tensors. A module's function returns its output and the way back: from the derivative by the output to
+    that by the input. On the way derivatives by the wanted tensors go to self.d. see(name, output) has a module's output, and the last word."""
 
-    def __init__(self, config, tensors, wanted):
-        self.c, self.t, self.wanted, self.d = config, tensors, wanted, {}
+    def __init__(self, config, tensors, wanted=(), see=lambda name, x: x):
+        self.c, self.t, self.wanted, self.see, self.d = config, tensors, wanted, see, {}
 
     def keep(self, name, make):
         if name in self.wanted:
@@ -714,6 +701,37 @@ class Unet:
             return norm_back(dy, u, r, gamma, mean).reshape(x.shape)
         return (silu(y) if activate else y).reshape(x.shape), back
 
+    def resnet(self, x, name):
+        eps = self.c.get("norm_eps", 1e-6)
+        h1, norm1_b = self.group_norm(x, name + ".norm1", eps, True)
+        m, conv1_b = self.conv(h1, name + ".conv1")
+        timed = name + ".time_emb_proj.weight" in self.t
+        if timed:
+            t, time_b = self.linear(self.temb, name + ".time_emb_proj")
+            m = m + t
+        h2, norm2_b = self.group_norm(m, name + ".norm2", eps, True)
+        y, conv2_b = self.conv(h2, name + ".conv2")
+        shortcut, shortcut_b = self.conv(x, name + ".conv_shortcut") if name + ".conv_shortcut.weight" in self.t else (x, lambda dy: dy)
+
+        def back(dy):
+            dm = norm2_b(conv2_b(dy))
+            if timed:
+                self.dtemb = self.dtemb + time_b(dot(dm.reshape(-1, dm.shape[3]).T, np.ones(dm[..., 0].size, F))[None])
+            return shortcut_b(dy) + norm1_b(conv1_b(dm))
+        return self.see(name, shortcut + y), back
+
+    def upsampler(self, x, name):
+        y, conv_b = self.conv(np.repeat(np.repeat(x, 2, 1), 2, 2), name + ".upsamplers.0.conv")
+
+        def back(dy):
+            d = conv_b(dy)
+            return ((d[:, ::2, ::2] + d[:, ::2, 1::2]) + d[:, 1::2, ::2]) + d[:, 1::2, 1::2]
+        return self.see(name + ".upsamplers.0", y), back
+
+
+class Unet(Network):
+    """diffusers' UNet2DConditionModel (EQ 6)."""
+
     def attention(self, x, name, norm, text):
         """x [P,C] plus what to_out makes of attention; text None: over x itself."""
         h, norm_b = self.layer_norm(x, norm)
@@ -740,7 +758,7 @@ class Unet:
             else:
                 self.dtext = (self.dtext + k_b(dk)) + v_b(dv)
             return dy + norm_b(dh)
-        return x + y, back
+        return x + self.see(name, y), back
 
     def feed_forward(self, x, name):
         n, norm_b = self.layer_norm(x, name + ".norm3")
@@ -752,7 +770,7 @@ class Unet:
             dg, y = out_b(dy), gelu(gate)
             slope = share(y, gate) + gate * (exp((F(-0.5) * gate) * gate) * h("0x1.988454p-2"))
             return dy + norm_b(in_b(np.concatenate([dg * y, (dg * value) * slope], 1)))
-        return x + y, back
+        return x + self.see(name + ".ff", y), back
 
     def transformer(self, x, name):
         """x [1,H,W,C]."""
@@ -767,21 +785,7 @@ class Unet:
         def back(dy):
             d = in_b(b1(b2(b3(out_b(dy.reshape(g.shape))))))
             return dy + norm_b(d.reshape(x.shape))
-        return x + y.reshape(x.shape), back
-
-    def resnet(self, x, name):
-        h1, norm1_b = self.group_norm(x, name + ".norm1", self.c["norm_eps"], True)
-        m, conv1_b = self.conv(h1, name + ".conv1")
-        t, time_b = self.linear(self.temb, name + ".time_emb_proj")
-        h2, norm2_b = self.group_norm(m + t, name + ".norm2", self.c["norm_eps"], True)
-        y, conv2_b = self.conv(h2, name + ".conv2")
-        shortcut, shortcut_b = self.conv(x, name + ".conv_shortcut") if name + ".conv_shortcut.weight" in self.t else (x, lambda dy: dy)
-
-        def back(dy):
-            dm = norm2_b(conv2_b(dy))
-            self.dtemb = self.dtemb + time_b(dot(dm.reshape(-1, dm.shape[3]).T, np.ones(dm[..., 0].size, F))[None])
-            return shortcut_b(dy) + norm1_b(conv1_b(dm))
-        return shortcut + y, back
+        return self.see(name, x + y.reshape(x.shape)), back
 
     def layer(self, x, name, j, cross):
         y, resnet_b = self.resnet(x, f"{name}.resnets.{j}")
@@ -789,14 +793,6 @@ class Unet:
             return y, resnet_b
         y, transformer_b = self.transformer(y, f"{name}.attentions.{j}")
         return y, lambda dy: resnet_b(transformer_b(dy))
-
-    def upsampler(self, x, name):
-        y, conv_b = self.conv(np.repeat(np.repeat(x, 2, 1), 2, 2), name + ".upsamplers.0.conv")
-
-        def back(dy):
-            d = conv_b(dy)
-            return ((d[:, ::2, ::2] + d[:, ::2, 1::2]) + d[:, 1::2, ::2]) + d[:, 1::2, 1::2]
-        return y, back
 
     def forward(self, x, t, text):
         """x [1,H,W,4], sides that halve evenly; text [N,width]. Returns the noise and the way back, to dx; then self.dtext."""
@@ -806,7 +802,9 @@ class Unet:
         h1, time1_b = self.linear(s, "time_embedding.linear_1")
         e, time2_b = self.linear(silu(h1), "time_embedding.linear_2")
         self.temb, self.dtemb = silu(e), np.zeros_like(e)
+        self.see("time_embedding", e)
         h, in_b = self.conv(x, "conv_in")
+        h = self.see("conv_in", h)
         skips, downs, ups = [h], [], []
         for i, kind in enumerate(c["down_block_types"]):
             name = f"down_blocks.{i}"
@@ -816,6 +814,7 @@ class Unet:
                 downs.append(b)
             if i + 1 < len(c["down_block_types"]):
                 h, b = self.conv(h, name + ".downsamplers.0.conv", 2)
+                h = self.see(name + ".downsamplers.0", h)
                 skips.append(h)
                 downs.append(b)
         h, mid0_b = self.resnet(h, "mid_block.resnets.0")
@@ -832,6 +831,7 @@ class Unet:
                 ups.append((b, 0))
         g, norm_b = self.group_norm(h, "conv_norm_out", c["norm_eps"], True)
         y, out_b = self.conv(g, "conv_out")
+        y = self.see("conv_out", y)
 
         def back(dy):
             d, dskips = norm_b(out_b(dy)), []
@@ -847,6 +847,163 @@ class Unet:
             time1_b(silu_back(time2_b(silu_back(self.dtemb, e)), h1))
             return dx
         return y, back
+
+
+class TextEncoder(Network):
+    """transformers' CLIPTextModel (EQ 2)."""
+
+    def forward(self, ids):
+        """ids [N] -> last_hidden_state [N,width]."""
+        x = self.t["embeddings.token_embedding.weight"][ids] + self.t["embeddings.position_embedding.weight"][:len(ids)]
+
+        def apply(x, name):
+            return self.linear(x, name)[0]
+
+        for i in range(self.c["num_hidden_layers"]):
+            at = f"encoder.layers.{i}"
+            h = self.layer_norm(x, at + ".layer_norm1")[0]
+            q, k, v = (apply(h, f"{at}.self_attn.{p}_proj")[None] for p in "qkv")
+            x = x + apply(attention(q, k, v, self.c["num_attention_heads"], True)[0], at + ".self_attn.out_proj")
+            h = self.layer_norm(x, at + ".layer_norm2")[0]
+            x = self.see(at, x + apply(quick_gelu(apply(h, at + ".mlp.fc1")), at + ".mlp.fc2"))
+        return self.layer_norm(x, "final_layer_norm")[0]
+
+
+class Vae(Network):
+    """diffusers' AutoencoderKL without attention, as EmojiCanvas has it."""
+
+    def middle(self, x, half):
+        for j in range(2):
+            x = self.resnet(x, f"{half}.mid_block.resnets.{j}")[0]
+        return self.see(half + ".mid_block", x)
+
+    def out(self, x, half):
+        return self.see(half + ".conv_out", self.conv(self.group_norm(x, half + ".conv_norm_out", 1e-6, True)[0], half + ".conv_out")[0])
+
+    def decode(self, z):
+        """EQ 9: latents [1,h,w,4] -> pixels [1,H,W,3] in about -1 to 1."""
+        x = self.conv(z / F(self.c["scaling_factor"]), "post_quant_conv")[0]
+        x = self.middle(self.see("decoder.conv_in", self.conv(x, "decoder.conv_in")[0]), "decoder")
+        for i in range(len(self.c["block_out_channels"])):
+            name = f"decoder.up_blocks.{i}"
+            for j in range(self.c["layers_per_block"] + 1):
+                x = self.resnet(x, f"{name}.resnets.{j}")[0]
+            if i + 1 < len(self.c["block_out_channels"]):
+                x = self.upsampler(x, name)[0]
+        return self.out(x, "decoder")
+
+    def encode(self, rgb):
+        """Bytes [1,H,W,3] -> mean and logarithm of the variance [1,h,w,8]."""
+        x = self.conv(rgb.astype(F) / F(127.5) - F(1), "encoder.conv_in")[0]
+        for i in range(len(self.c["block_out_channels"])):
+            name = f"encoder.down_blocks.{i}"
+            for j in range(self.c["layers_per_block"]):
+                x = self.resnet(x, f"{name}.resnets.{j}")[0]
+            if i + 1 < len(self.c["block_out_channels"]):
+                at = name + ".downsamplers.0.conv"
+                x = conv2d(x, self.t[at + ".weight"], self.t[at + ".bias"], 2, 0, 1)
+        x = self.conv(self.out(self.middle(x, "encoder"), "encoder"), "quant_conv")[0]
+        mean, variance = np.split(x, 2, -1)
+        return np.concatenate([mean, np.clip(variance, F(-30), F(20))], -1)
+
+
+# ---- files ----
+
+def safetensors(path):
+    """A file's tensors of float16 and float32, as float32, in their order; and its metadata."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    said = header.pop("__metadata__", {})
+    return {name: np.frombuffer(data, {"F16": "<f2", "F32": "<f4"}[t["dtype"]], int(np.prod(t["shape"])), start + t["data_offsets"][0]).reshape(t["shape"]).astype(F)
+            for name, t in header.items()}, said
+
+
+def png(rgb, texts):
+    """The file of pixels [H,W,3] with its text chunks given: rows stored, not compressed."""
+    H, W = rgb.shape[:2]
+    data, stored = b"".join(b"\0" + row.tobytes() for row in rgb), b"\x78\x01"
+    for at in range(0, len(data), 65535):
+        part = data[at:at + 65535]
+        stored += bytes([at + len(part) == len(data)]) + len(part).to_bytes(2, "little") + (len(part) ^ 0xFFFF).to_bytes(2, "little") + part
+    header = W.to_bytes(4, "big") + H.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    chunks = [(b"IHDR", header), *texts, (b"IDAT", stored + zlib.adler32(data).to_bytes(4, "big")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(len(d).to_bytes(4, "big") + k + d + zlib.crc32(k + d).to_bytes(4, "big") for k, d in chunks)
+
+
+# ---- 5. a picture: DDIM, and what is forgotten ----
+
+class Ddim:
+    """EQ 4, 5 and 8; x and e of any shape; steps as timestep_spacing "leading" has them."""
+
+    def __init__(self, c, steps):
+        low, high = (F(np.sqrt(D(c[k]))) for k in ("beta_start", "beta_end"))
+        i, by, a = np.arange(1000).astype(F), (high - low) / F(999), D(1)
+        b = np.where(i < 500, fma(by, i, low), fma(-by, F(999) - i, high))
+        self.a = []
+        for one in F(1) - b * b:
+            a = a * D(one)
+            self.a.append(F(a))
+        self.between = 1000 // steps
+        self.timesteps = [(steps - 1 - i) * self.between + c["steps_offset"] for i in range(steps)]
+
+    def step(self, x, e, t):
+        a, before = self.a[t], self.a[max(t - self.between, 0)]
+        p = (x - np.sqrt(F(1) - a) * e) / np.sqrt(a)
+        return np.sqrt(before) * p + np.sqrt(F(1) - before) * e
+
+
+class Sae:
+    """sparsify's folder: cfg.json, sae.safetensors."""
+
+    def __init__(self, folder):
+        self.c, self.t = json.loads((folder / "cfg.json").read_text()), safetensors(folder / "sae.safetensors")[0]
+
+    def encode(self, x):
+        """EQ 12 and 13: f [N,n] of tokens [N,d], of each its k largest above 0."""
+        z = linear(x - self.t["b_dec"], self.t["encoder.weight"], self.t["encoder.bias"])
+        return np.stack([first_of(np.where(row > 0, row, F(0)), self.c["k"])[0] for row in z])
+
+
+def statistics(maps):
+    """EQ 28: mu [n] of a concept at a step: f [N,n] of each of its prompts."""
+    means = [(channel_sums(f.astype(D)) / D(len(f))).astype(F) for f in maps]
+    return (channel_sums(np.stack(means).astype(D)) / D(len(means))).astype(F)
+
+
+class Ablation:
+    """What SAeUron does to one concept at one hook, by the choice of forget.json."""
+
+    def __init__(self, folder, concept):
+        self.sae, (means, said) = Sae(folder), safetensors(folder / "stats.safetensors")
+        self.how = json.loads((folder / "forget.json").read_text())[concept]
+        self.timesteps = [int(t) for t in said["timesteps"].split(",")]
+        prompts = json.loads(said["prompts"])
+        self.steps = [self.select({k: v[row] for k, v in means.items()}, concept,
+                                  {k: D(prompts if isinstance(prompts, int) else prompts[k]) for k in means}) for row in range(len(self.timesteps))]
+
+    def select(self, mu, concept, prompts):
+        """EQ 29 to 31: of a step's mu {concept: [n]} the latents selected, the concept's mu, the threshold."""
+        own, others, total = mu[concept], np.zeros(len(mu[concept]), D), np.zeros(len(mu[concept]), D)
+        for k, v in mu.items():
+            total = total + v.astype(D)
+            others = others if k == concept else others + prompts[k] * v.astype(D)
+        others = others / D(sum(v for k, v in prompts.items() if k != concept))
+        score = (own.astype(D) / (sum16(own) + D(1e-8)) - others / (sum16(others) + D(1e-8))).astype(F)
+        threshold = (total / D(len(mu))).astype(F)
+        may = np.flatnonzero((own > 0) & (own.astype(D) >= D(self.how["min_lift"]) * threshold.astype(D)))
+        return may[topk(score[may], self.how["top"])], own, threshold
+
+    def edit(self, x, timestep):
+        """EQ 32 and 34: x [N,d] at a sampling step, by the statistics of the nearest timestep."""
+        chosen, mu, threshold = self.steps[min(range(len(self.timesteps)), key=lambda i: abs(self.timesteps[i] - timestep))]
+        factor, selected, y = F(self.how["strength"]) * mu, np.isin(np.arange(len(mu)), chosen), x.copy()
+        for i, f in enumerate(self.sae.encode(x)):
+            after = np.where(selected & (f > threshold), factor * f, f)
+            at = after != f
+            if at.any():
+                y[i] = x[i] + sparse_sum((after - f)[at], self.sae.t["W_dec"][at])
+        return y
 
 
 # ---- 7. torch.randn ----
@@ -920,455 +1077,3 @@ def randn(seed, n):
     if n % 16:
         y[-16:] = normals(r.uniforms(16).reshape(1, 16)).ravel()
     return y
-
-
-# ---- arithmetic/, by ctypes ----
-
-class Arena(ctypes.Structure):
-    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t), ("used", ctypes.c_size_t), ("peak", ctypes.c_size_t),
-                ("failed", ctypes.c_bool)]
-
-
-class NN(ctypes.Structure):
-    _fields_ = [("kernels", ctypes.c_void_p), ("threads", ctypes.c_int), ("work", ctypes.POINTER(Arena))]
-
-
-class Weight(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("type", ctypes.c_int), ("packed", ctypes.c_void_p)]
-
-
-class ConvShape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in ("B", "H", "W", "ci", "co", "k", "stride", "before", "after")]
-
-
-DT_F32, DT_F16 = 1, 2
-SIZE, FLOAT, BOOL, U64C = ctypes.c_size_t, ctypes.c_float, ctypes.c_bool, ctypes.c_uint64
-
-
-def build(folder):
-    built = pathlib.Path(folder) / "libnn.so"
-    flags = "-std=c99 -O2 -fPIC -shared -ffp-contract=off -fno-math-errno -fno-trapping-math".split()
-    compiler = os.environ.get("CC", "gcc").split()
-    if "clang" not in compiler[0]:
-        flags.append("-fexcess-precision=fast")
-    subprocess.run([*compiler, *flags, f"-I{library.ROOT}", *library.sources(), *library.room("training"), *library.room("gradients"), "-o", str(built), "-lm"], check=True)
-    return ctypes.CDLL(str(built))
-
-
-class Comparison:
-    def __init__(self, lib):
-        self.lib, self.passed, self.failed, self.stream = lib, 0, 0, 0
-        self.memory = np.zeros(1 << 25, np.uint8)
-        self.arena = Arena(self.memory.ctypes.data + -self.memory.ctypes.data % 64, (1 << 25) - 64, 0, 0, False)
-        self.c = NN()
-        lib.nn_init.restype = BOOL
-        assert lib.nn_init(ctypes.byref(self.c), b"reference", 1, ctypes.byref(self.arena))
-
-    def filled(self, *shape, a=1.0):
-        self.stream += 1
-        return symmetric(21, self.stream, int(np.prod(shape)), a).reshape(shape)
-
-    def same(self, name, ours, theirs):
-        ours, theirs = np.ascontiguousarray(ours), np.ascontiguousarray(theirs)
-        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape, (name, ours.dtype, theirs.dtype, ours.shape, theirs.shape)
-        if ours.dtype.kind == "f":
-            word = U32 if ours.dtype == F else U64
-            wrong = (ours.view(word) != theirs.view(word)) & ~(np.isnan(ours) & np.isnan(theirs))
-        else:
-            wrong = ours != theirs
-        if wrong.any():
-            i = int(np.flatnonzero(wrong.ravel())[0])
-            print(f"FAIL {name}: {int(wrong.sum())} of {wrong.size} differ, first {i}: "
-                  f"{ours.ravel()[i]!r} here, {theirs.ravel()[i]!r} from C")
-            self.failed += 1
-        else:
-            print(f"ok   {name}: {wrong.size}")
-            self.passed += 1
-
-    def run(self, name, n, *arguments):
-        """nn_NAME(&c, y, arguments...) with arrays as pointers; y float32 of shape n."""
-        y = np.full(n, np.nan, F)
-        passed = [pointer(a) if isinstance(a, np.ndarray) else a for a in arguments]
-        getattr(self.lib, "nn_" + name)(ctypes.byref(self.c), pointer(y), *passed)
-        return y
-
-    def each(self, name, x):
-        """The function of one number nn_NAME over x."""
-        f = getattr(self.lib, "nn_" + name)
-        f.restype, f.argtypes = (FLOAT, [FLOAT]) if x.dtype == F else (ctypes.c_double, [ctypes.c_double])
-        return np.array([f(float(v)) for v in x], x.dtype)
-
-
-def pointer(array):
-    assert array.flags.c_contiguous
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def some_floats(c, low, high):
-    """A range evenly, both zeros, ends, and patterns of bits."""
-    c.stream += 1
-    patterns = value(22, c.stream, np.arange(20000)).astype(U32).view(F)
-    even = np.linspace(low, high, 20001).astype(F)
-    special = np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 1.1754944e-38, 3.4028235e38, np.nan], F)
-    return np.concatenate([even, patterns, special])
-
-
-def compare_functions(c):
-    fmaf = c.lib.nn_fmaf
-    fmaf.restype, fmaf.argtypes = FLOAT, [FLOAT] * 3
-    a, b, z = (value(23, i, np.arange(30000)).astype(U32).view(F) for i in range(3))
-    z[::2] = -(a * b)[::2]
-    c.same("fma", fma(a, b, z), np.array([fmaf(float(x), float(y), float(w)) for x, y, w in zip(a, b, z)], F))
-    for name, f, low, high in (("expf", exp, -106, 90), ("logf", log, 1e-3, 40), ("erff", erf, -4.2, 4.2), ("silu1", silu, -100, 100),
-                               ("gelu1", gelu, -8, 8), ("quick_gelu1", quick_gelu, -60, 60)):
-        x = some_floats(c, low, high)
-        c.same(name, f(x), c.each(name, x))
-    x = np.linspace(-20, 20, 2001).astype(F)
-    c.same("expf_cr", exp_cr(x), c.each("expf_cr", x))
-    x = np.concatenate([c.filled(20000, a=8192.0), c.filled(20000, a=4.0)]).astype(D)
-    s, k = sin_cos(x)
-    c.same("sin", s, c.each("sin", x))
-    c.same("cos", k, c.each("cos", x))
-    for t, dim, flip, shift in ((981, 320, True, 0), (1, 64, False, 1), (0, 2, True, 0)):
-        y = np.empty(dim, F)
-        c.lib.nn_timestep_embedding(pointer(y), FLOAT(t), SIZE(dim), BOOL(flip), FLOAT(shift))
-        c.same(f"timestep_embedding {t}", timestep_embedding(t, dim, flip, shift), y)
-    x = np.concatenate([np.linspace(-1.2, 1.2, 5001).astype(F), ((np.arange(256) + 0.5) / 127.5 - 1).astype(F)])
-    c.lib.nn_pixel.restype, c.lib.nn_pixel.argtypes = ctypes.c_ubyte, [FLOAT]
-    c.same("pixel", pixel(x), np.array([c.lib.nn_pixel(float(v)) for v in x], np.uint8))
-
-
-def compare_halves(c):
-    f = c.lib.nn_f16_to_f32
-    f.restype, f.argtypes = FLOAT, [ctypes.c_uint16]
-    bits = np.arange(65536, dtype=np.uint16)
-    c.same("f16_to_f32", bits.view(np.float16).astype(F), np.array([f(int(b)) for b in bits], F))
-    g, out = c.lib.nn_f32_to_f16, ctypes.c_uint16()
-    g.restype, g.argtypes = BOOL, [ctypes.c_void_p, FLOAT]
-    x = np.concatenate([c.filled(20000, a=70000.0), c.filled(20000, a=1e-4), c.filled(20000, a=1e-7)])
-    theirs = np.array([out.value if g(ctypes.byref(out), float(v)) else 0xFFFF for v in x], np.uint16)
-    narrow = x.astype(np.float16)
-    c.same("f32_to_f16", np.where(np.isfinite(narrow), narrow.view(np.uint16), np.uint16(0xFFFF)), theirs)
-
-
-def compare_products(c):
-    for M, K, N in ((3, 1, 4), (5, 127, 7), (4, 128, 3), (4, 129, 3), (2, 2047, 3), (2, 2048, 3), (2, 2049, 3), (2, 4097, 2), (1, 6200, 2)):
-        x, W, bias = c.filled(M, K), c.filled(N, K), c.filled(N)
-        y = c.run("linear", (M, N), x, Weight(W.ctypes.data, DT_F32), bias, SIZE(M), SIZE(K), SIZE(N))
-        c.same(f"linear {M} x {K} x {N}", linear(x, W, bias), y)
-    W = c.filled(6, 200).astype(np.float16)
-    x = c.filled(3, 200)
-    y = c.run("linear", (3, 6), x, Weight(W.ctypes.data, DT_F16), None, SIZE(3), SIZE(200), SIZE(6))
-    c.same("linear, F16, no bias", linear(x, W.astype(F), None), y)
-    for B, H, Wd, ci, co, k, stride, before, after in ((2, 4, 5, 3, 4, 3, 1, 1, 1), (1, 7, 6, 20, 3, 3, 2, 0, 1), (1, 3, 3, 130, 2, 1, 1, 0, 0),
-                                                       (1, 3, 4, 240, 2, 3, 1, 1, 1), (1, 8, 8, 3, 5, 4, 4, 0, 0)):
-        x, W, bias = c.filled(B, H, Wd, ci), c.filled(co, ci, k, k), c.filled(co)
-        ours = conv2d(x, W, bias, stride, before, after)
-        shape = ConvShape(B, H, Wd, ci, co, k, stride, before, after)
-        y = c.run("conv2d", ours.shape, x, Weight(W.ctypes.data, DT_F32), bias, ctypes.byref(shape))
-        c.same(f"conv2d {ci} to {co}, {k} x {k}, stride {stride}", ours, y)
-    for B, Nq, Nk, heads, head, causal in ((2, 3, 5, 2, 4, False), (1, 7, 7, 3, 8, True), (1, 2, 130, 1, 40, False), (1, 1, 2060, 1, 5, False)):
-        q, k, v = c.filled(B, Nq, heads * head, a=4.0), c.filled(B, Nk, heads * head, a=4.0), c.filled(B, Nk, heads * head)
-        y = c.run("attention", q.shape, q, k, v, SIZE(B), SIZE(Nq), SIZE(Nk), SIZE(heads), SIZE(head), BOOL(causal))
-        c.same(f"attention {Nq} x {Nk}, {heads} heads of {head}{', causal' if causal else ''}", attention(q, k, v, heads, causal), y)
-
-
-def compare_norms(c):
-    c.lib.nn_sum16.restype = c.lib.nn_sum16_sq.restype = c.lib.nn_quantile.restype = ctypes.c_double
-    for n in (1, 15, 16, 17, 1000):
-        x = c.filled(n, a=100.0)
-        theirs = [c.lib.nn_sum16(pointer(x), SIZE(n)), c.lib.nn_sum16_sq(pointer(x), SIZE(n), ctypes.c_double(0.3))]
-        c.same(f"sums of {n}", np.array([sum16(x), sum16_sq(x, D(0.3))]), np.array(theirs))
-    eps = F(1e-5)
-    for M, width in ((3, 1), (4, 16), (2, 100), (2, 321)):
-        x, gamma, beta = c.filled(M, width, a=5.0), c.filled(width), c.filled(width)
-        y = c.run("layer_norm", x.shape, x, gamma, beta, SIZE(M), SIZE(width), FLOAT(eps))
-        c.same(f"layer_norm {width}", layer_norm(x, gamma, beta, eps), y)
-        c.same(f"softmax {width}", softmax(x), c.run("softmax", x.shape, x, SIZE(M), SIZE(width)))
-    for B, P, C, G, activate in ((2, 9, 12, 3, False), (1, 50, 64, 32, True), (1, 7, 10, 1, False)):
-        x, gamma, beta = c.filled(B, P, C, a=5.0), c.filled(C), c.filled(C)
-        y = c.run("group_norm", x.shape, x, gamma, beta, SIZE(B), SIZE(P), SIZE(C), SIZE(G), FLOAT(eps), BOOL(activate))
-        ours = group_norm(x, gamma, beta, G, eps)
-        c.same(f"group_norm {C} in {G}", silu(ours) if activate else ours, y)
-    x = c.filled(5, 60, a=4.0)
-    c.same("geglu", x[:, :30] * gelu(x[:, 30:]), c.run("geglu", (5, 30), x, SIZE(5), SIZE(30)))
-
-
-def compare_order(c):
-    c.lib.nn_topk.restype = SIZE
-    for n, k, a in ((1, 1, 1.0), (50, 7, 3.0), (3000, 32, 3.0), (20, 30, 1.0)):
-        for ties in (False, True):
-            z = c.filled(n, a=a)
-            z = np.trunc(z) if ties else z
-            idx, val = np.empty(k, U32), np.empty(k, F)
-            got = c.lib.nn_topk(pointer(idx), pointer(val), pointer(z), SIZE(n), SIZE(k))
-            ours = topk(z, k)
-            c.same(f"topk {k} of {n}{', ties' if ties else ''}", ours, idx[:got])
-            c.same(f"topk's values", z[ours], val[:got])
-    for n in (1, 2, 10, 1001):
-        x, scratch = c.filled(n), np.empty(n, F)
-        qs = [0.0, 0.25, 0.5, 0.9999, 1.0, 1 / 3]
-        theirs = [c.lib.nn_quantile(pointer(x), SIZE(n), ctypes.c_double(q), pointer(scratch)) for q in qs]
-        c.same(f"quantile of {n}", np.array([quantile(x, q) for q in qs]), np.array(theirs))
-
-
-def compare_random(c):
-    c.lib.rng_value.restype = c.lib.nn_hash.restype = U64C
-    theirs = [c.lib.rng_value(U64C(5), U64C(2**63 + 1), U64C(i)) for i in range(1000)]
-    c.same("rng_value", value(5, 2**63 + 1, np.arange(1000)), np.array(theirs, U64))
-    f, g = c.lib.rng_uniform, c.lib.rng_symmetric
-    f.restype = g.restype = FLOAT
-    c.same("rng_uniform", uniform(1, 2, 1000), np.array([f(U64C(1), U64C(2), U64C(i)) for i in range(1000)], F))
-    c.same("rng_symmetric", symmetric(1, 2, 1000, 0.3), np.array([g(U64C(1), U64C(2), U64C(i), FLOAT(0.3)) for i in range(1000)], F))
-    data = bytes(range(256)) * 3
-    for n in (0, 1, 7, 8, 9, 16, 700):
-        theirs = c.lib.nn_hash(U64C(n), data[:n], SIZE(n))
-        c.same(f"nn_hash {n}", np.array([digest(n, data[:n])], U64), np.array([theirs], U64))
-    for n in (16, 17, 31, 32, 33, 64, 1000, 4096):
-        for seed in (0, 1, 42, 2**32 + 7):
-            y = np.empty(n, F)
-            assert c.lib.rng_randn(pointer(y), U64C(seed), U64C(n), U64C(0), SIZE(n))
-            c.same(f"randn {n}, seed {seed}", randn(seed, n), y)
-
-
-def write_classifier(folder, config, tensors):
-    """A classifier's folder: config.json and a safetensors file of float16."""
-    (folder / "config.json").write_text(json.dumps(config))
-    header, data = {}, b""
-    for name, x in tensors.items():
-        part = x.astype("<f2").tobytes()
-        header[name] = {"dtype": "F16", "shape": list(x.shape), "data_offsets": [len(data), len(data) + len(part)]}
-        data += part
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
-
-
-def made_classifier(c, config):
-    """The tensors that a config asks for, drawn and rounded to float16."""
-    width, wide = config["embed_dim"], int(config["embed_dim"] * config["mlp_ratio"])
-    tokens = int(config["class_token"]) + (config["img_size"] // config["patch_size"]) ** 2
-    shapes = {"pos_embed": (1, tokens, width), "patch_embed.proj.weight": (width, 3, config["patch_size"], config["patch_size"]),
-              "patch_embed.proj.bias": (width,), "head.weight": (config["num_classes"], width), "head.bias": (config["num_classes"],)}
-    if config["class_token"]:
-        shapes["cls_token"] = (1, 1, width)
-    norms = ["fc_norm" if config["global_pool"] == "avg" else "norm"]
-    for i in range(config["depth"]):
-        norms += [f"blocks.{i}.norm1", f"blocks.{i}.norm2"]
-        for name, rows, columns in (("attn.qkv", 3 * width, width), ("attn.proj", width, width), ("mlp.fc1", wide, width), ("mlp.fc2", width, wide)):
-            shapes[f"blocks.{i}.{name}.weight"] = (rows, columns)
-            if config["qkv_bias"] or name != "attn.qkv":
-                shapes[f"blocks.{i}.{name}.bias"] = (rows,)
-    for name in norms:
-        shapes[name + ".weight"] = shapes[name + ".bias"] = (width,)
-    return {name: (c.filled(*shape, a=0.5) + (F(1) if "norm" in name and name.endswith("weight") else F(0))).astype(np.float16).astype(F)
-            for name, shape in shapes.items()}
-
-
-def compare_classifiers(c):
-    """Through the public interface: a folder, pictures of another size than the network's, logits."""
-    common = dict(architecture="vision_transformer", norm_eps=1e-6, std=[0.5, 0.25, 0.3], mean=[0.5, 0.4, 0.1])
-    cases = (dict(img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=3, mlp_ratio=4.0, qkv_bias=True, class_token=True, global_pool="token", num_classes=5),
-             dict(img_size=11, patch_size=3, embed_dim=132, depth=1, num_heads=2, mlp_ratio=1.6, qkv_bias=False, class_token=True, global_pool="avg", num_classes=3),
-             dict(img_size=9, patch_size=9, embed_dim=16, depth=1, num_heads=4, mlp_ratio=2.0, qkv_bias=True, class_token=False, global_pool="avg", num_classes=2))
-    for case, (W, H) in zip(cases, ((17, 12), (10, 40), (9, 9))):
-        config, error = {**common, **case}, ctypes.create_string_buffer(1024)
-        tensors = made_classifier(c, config)
-        pictures = (value(24, c.stream, np.arange(3 * H * W * 3)) >> U64(56)).astype(np.uint8).reshape(3, H, W, 3)
-        with tempfile.TemporaryDirectory() as folder:
-            write_classifier(pathlib.Path(folder), config, tensors)
-            handle, y = ctypes.c_void_p(), np.empty((3, config["num_classes"]), F)
-            code = c.lib.saeuron_classifier_open(ctypes.byref(handle), None, folder.encode(), error)
-            if not code:
-                code = c.lib.saeuron_classify(handle, pointer(pictures), SIZE(3), SIZE(W), SIZE(H), pointer(y), error)
-                c.lib.saeuron_classifier_close(handle)
-        assert not code, error.raw[4:].split(b"\0")[0].decode()
-        c.same(f"classifier {case['img_size']}, patches of {case['patch_size']}, {case['global_pool']}", classifier(config, tensors, pictures), y)
-
-
-def compare_resizes(c):
-    for W, H, w, h in ((64, 64, 24, 24), (20, 20, 41, 41), (7, 90, 12, 12), (90, 7, 12, 12), (30, 61, 15, 30), (30, 60, 15, 30), (1, 1, 4, 3), (50, 9, 50, 4), (9, 50, 3, 50), (300, 2, 1, 1)):
-        c.stream += 1
-        x, y = (value(25, c.stream, np.arange(W * H * 3)) >> U64(56)).astype(np.uint8).reshape(H, W, 3), np.empty((h, w, 3), np.uint8)
-        c.lib.resize_bilinear(ctypes.byref(c.c), pointer(y), SIZE(w), SIZE(h), pointer(x), SIZE(W), SIZE(H))
-        c.same(f"resize {W} x {H} to {w} x {h}", resize(x, w, h), y)
-
-
-class TrainConfig(ctypes.Structure):
-    _fields_ = [*((name, SIZE) for name in ("d", "n", "k", "batch", "steps")), *((name, BOOL) for name in ("batch_topk", "multi_topk", "released_auxk")),
-                *((name, ctypes.c_double) for name in ("lr", "beta1", "beta2", "eps", "clip", "auxk_alpha")), ("dead_threshold", U64C), ("seed", U64C)]
-
-
-class TrainReport(ctypes.Structure):
-    _fields_ = [*((name, ctypes.c_double) for name in ("loss", "fvu", "auxk", "multi", "explained", "explained_dev", "l0", "grad_norm", "lr")),
-                *((name, SIZE) for name in ("dead", "fired", "tokens")), ("step", U64C)]
-
-
-class TrainerTensor(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("type", ctypes.c_int), ("ndim", ctypes.c_int), ("shape", SIZE * 2), ("count", SIZE), ("data", ctypes.c_void_p)]
-
-
-class Measurement(ctypes.Structure):
-    _fields_ = [*((name, SIZE) for name in ("maps", "tokens", "n", "k")), ("fvu", ctypes.c_double), ("l0", ctypes.c_double),
-                ("dead", SIZE), ("bin", SIZE * 18)]
-
-
-def trainer_state(lib, handle):
-    """{name: array}, views of the trainer's own memory."""
-    tensors = (TrainerTensor * 18)()  # TRAINER_TENSORS
-    lib.trainer_tensors(handle, tensors)
-    views = {}
-    for t in tensors:
-        kind = ctypes.c_float if t.type == DT_F32 else U64C
-        views[t.name.decode()] = np.ctypeslib.as_array(ctypes.cast(t.data, ctypes.POINTER(kind)), tuple(t.shape[:t.ndim]))
-    return views
-
-
-def write_sae(folder, tensors, config):
-    """A folder of sparsify's with the trainer's weights, for sae_load."""
-    header, data = {}, b""
-    for name in TENSORS:
-        part = np.ascontiguousarray(tensors[name], "<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": tensors[name].shape, "data_offsets": [len(data), len(data) + len(part)]}
-        data += part
-    text = json.dumps(header).encode()
-    (folder / "sae.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
-    (folder / "cfg.json").write_text(json.dumps({"k": config["k"], "num_latents": config["n"], "d_in": config["d"]}))
-    return str(folder).encode()
-
-
-# Three steps each. d across sixteen lanes and the dot's blocks; n across train.c's blocks of 960 latents; entries of a latent and tokens across 128
-# and 2,048; batches that are short; latents dead from the start, some with equal rows (ties), some that never fire; more selected than are above 0.
-TRAINING = (
-    dict(d=20, n=40, k=5, M=(37, 37, 11)),
-    dict(d=20, n=40, k=5, M=(37, 37, 11), batch_topk=True, dead=15, ties=3),
-    dict(d=33, n=70, k=4, M=(50, 50, 50), multi_topk=True, dead=6, ties=2),
-    dict(d=16, n=64, k=4, M=(50, 50, 50), multi_topk=True, batch_topk=True, dead=30, released_auxk=True, ties=5),
-    dict(d=130, n=24, k=3, M=(30, 30, 7), dead=9, released_auxk=True, clip=1e6),
-    dict(d=7, n=9, k=6, M=(300, 300, 131), batch_topk=True, few=True),
-    dict(d=5, n=12, k=5, M=(60, 60, 60), multi_topk=True, few=True, dead=4, ties=2),
-    dict(d=6, n=8, k=2, M=(2300, 2049, 129), batch_topk=True, multi_topk=True, dead=3),
-    dict(d=17, n=1930, k=3, M=(9, 9, 9), dead=400, ties=20),
-    dict(d=17, n=1930, k=3, M=(9, 9, 9), batch_topk=True, multi_topk=True, dead=700, ties=20),
-)
-
-
-def compare_training(c):
-    defaults = dict(steps=4, batch_topk=False, multi_topk=False, released_auxk=False, lr=3e-3, beta1=0.9, beta2=0.999, eps=6.25e-10, clip=1.0, auxk_alpha=1 / 32,
-                    dead_threshold=1000, seed=9)
-    for number, case in enumerate(TRAINING):
-        names = [name for name, _ in TrainConfig._fields_]
-        config = {**defaults, "batch": max(case["M"]), **{k: v for k, v in case.items() if k in names}}
-        handle, error, report = ctypes.c_void_p(), ctypes.create_string_buffer(1024), TrainReport()
-        text = f"training {number}"
-
-        def good(code):
-            assert not code, error.raw[4:].split(b"\0")[0].decode()
-
-        good(c.lib.trainer_open(ctypes.byref(handle), None, ctypes.byref(TrainConfig(**config)), 1, (b"reference", b"scalar")[number % 2], error))
-        theirs, ours, n = trainer_state(c.lib, handle), Trainer(config), config["n"]
-        x = [c.filled(M, config["d"], a=2.0) + F(0.5) for M in case["M"]]
-        good(c.lib.trainer_start(handle, pointer(x[0]), SIZE(len(x[0])), error))
-        ours.start(x[0])
-        for k in TENSORS:
-            c.same(f"{text}, start: {k}", ours.s[k], theirs[k])
-
-        bias, since = c.filled(n, a=0.1) - F(1.5 if case.get("few") else 0), np.zeros(n, U64)
-        since[:case.get("dead", 0)] = 5000
-        for k, v in (("encoder.bias", bias), ("tokens_since_fired", since)):
-            theirs[k][...], ours.s[k] = v, v.copy()
-        ties = case.get("ties", 0)
-        for k in TENSORS[:2]:  # the last rows equal the first: dead, if any are
-            ours.s[k][n - ties:] = ours.s[k][:ties]
-            theirs[k][...] = ours.s[k]
-        for i, batch in enumerate(x):
-            good(c.lib.trainer_step(handle, pointer(batch), SIZE(len(batch)), ctypes.byref(report), error))
-            found = ours.step(batch)
-            for k in sorted(ours.s):
-                c.same(f"{text}, step {i}: {k}", ours.s[k], theirs[k])
-            numbers = ("loss", "fvu", "auxk", "multi", "explained", "explained_dev")
-            c.same(f"{text}, step {i}: report", np.array([found[k] for k in numbers] + [D(found["norm"])]), np.array([getattr(report, k) for k in numbers] + [report.grad_norm]))
-            c.same(f"{text}, step {i}: dead, fired", np.array([found["dead"], found["fired"]]), np.array([report.dead, report.fired]))
-
-        sae, measure, result = ctypes.create_string_buffer(8192), ctypes.c_void_p(), Measurement()
-        with tempfile.TemporaryDirectory() as folder:
-            good(c.lib.sae_load(sae, None, None, write_sae(pathlib.Path(folder), theirs, config), error))
-        good(c.lib.measure_open(ctypes.byref(measure), None, sae, 1, b"scalar", error))
-        for part in (x[0][:1], x[0][1:9], x[0][9:], x[1]):
-            good(c.lib.measure_add(measure, pointer(np.ascontiguousarray(part)), SIZE(len(part)), error))
-        good(c.lib.measure_result(measure, ctypes.byref(result), error))
-        c.lib.measure_fired.restype = ctypes.POINTER(U64C)
-        fvu, l0, fired = ours.held_out(np.concatenate(x[:2]))
-        c.same(f"{text}: held out", np.array([fvu, l0]), np.array([result.fvu, result.l0]))
-        c.same(f"{text}: held out, fired", fired, np.ctypeslib.as_array(c.lib.measure_fired(measure), (n,)).copy())
-        c.lib.measure_close(measure)
-        c.lib.sae_unload(sae, None)
-        c.lib.trainer_close(handle)
-
-
-# ---- a derivative of EmojiCanvas ----
-
-class GradientOptions(ctypes.Structure):
-    _fields_ = [("prompt", ctypes.c_char_p), ("ids", ctypes.c_void_p), ("timestep", ctypes.c_int), ("seed", U64C), ("h", SIZE), ("w", SIZE), ("latents", ctypes.c_void_p),
-                ("target", ctypes.c_void_p), ("of", ctypes.c_char_p), ("around", BOOL), ("map_steps", BOOL), ("residual", ctypes.c_int), ("shared", ctypes.c_int)]
-
-
-def tensors_of(path):
-    """A safetensors file's tensors of float16 and float32, as float32."""
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    found = {}
-    for name, t in json.loads(data[8:start]).items():
-        if name != "__metadata__":
-            first, end = t["data_offsets"]
-            found[name] = np.frombuffer(data[start + first:start + end], {"F16": "<f2", "F32": "<f4"}[t["dtype"]]).reshape(t["shape"]).astype(F)
-    return found
-
-
-# A tensor of each kind of layer.
-WANTED = ("conv_in.weight", "time_embedding.linear_1.weight", "down_blocks.0.resnets.1.norm1.weight", "down_blocks.1.resnets.0.conv_shortcut.weight",
-          "down_blocks.1.downsamplers.0.conv.weight", "mid_block.resnets.0.time_emb_proj.bias", "mid_block.attentions.0.norm.bias",
-          "up_blocks.0.attentions.1.transformer_blocks.0.attn1.to_k.weight", "up_blocks.0.attentions.1.transformer_blocks.0.norm2.weight",
-          "up_blocks.1.attentions.2.transformer_blocks.0.attn2.to_v.weight", "up_blocks.1.attentions.0.transformer_blocks.0.ff.net.2.bias",
-          "up_blocks.0.upsamplers.0.conv.bias", "conv_out.weight")
-
-
-def compare_unet(c):
-    """One step of EmojiCanvas and back: mean (e - target)^2 by latents, text states and tensors."""
-    model, prompt, T = library.ROOT / "weights" / "emojicanvas", b"An image of Cats in Bricks style.", 501
-    config = json.loads((model / "unet" / "config.json").read_text())
-    side, handle, error = config["sample_size"], ctypes.c_void_p(), ctypes.create_string_buffer(1024)
-
-    def good(code):
-        assert not code, error.raw[4:].split(b"\0")[0].decode()
-
-    good(c.lib.saeuron_open(ctypes.byref(handle), None, str(model).encode(), error))
-    c.lib.saeuron_text_length.restype = c.lib.saeuron_text_width.restype = SIZE
-    text = np.empty((c.lib.saeuron_text_length(handle), c.lib.saeuron_text_width(handle)), F)
-    good(c.lib.saeuron_encode_text(handle, prompt, pointer(text), error))
-    latents, target = c.filled(1, 4, side, side, a=1.7), c.filled(1, 4, side, side, a=1.7)
-
-    net = Unet(config, tensors_of(model / "unet" / "diffusion_pytorch_model.safetensors"), WANTED)
-    e, back = net.forward(np.ascontiguousarray(latents.transpose(0, 2, 3, 1)), T, text)
-    d = e - target.transpose(0, 2, 3, 1)
-    loss = sum16(np.square(d.ravel().astype(D))) / D(d.size)
-    ours = {"latents": back(F(2 / D(d.size)) * d).transpose(0, 3, 1, 2), "text": net.dtext[None], **net.d}
-    for of, derivative in ours.items():
-        theirs, found = np.full(derivative.shape, np.nan, F), ctypes.c_double()
-        options = GradientOptions(prompt, None, T, 0, side, side, latents.ctypes.data, target.ctypes.data, of.encode(), False, False, 0, 0)
-        good(c.lib.gradient(handle, ctypes.byref(options), pointer(theirs), ctypes.byref(found), error))
-        c.same(f"EmojiCanvas, derivative by {of}", derivative, theirs)
-    c.same("EmojiCanvas, loss", np.array([loss]), np.array([D(found.value)]))
-    c.lib.saeuron_close(handle)
-
-
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        c = Comparison(build(folder))
-        for part in (compare_functions, compare_halves, compare_products, compare_norms, compare_order, compare_random, compare_resizes, compare_classifiers, compare_training, compare_unet):
-            part(c)
-    print(f"{c.passed} passed, {c.failed} failed")
-    return 1 if c.failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
