@@ -22,6 +22,10 @@
 /* docs/contract.md, section 1 */
 #error "floats must be evaluated as floats: s390x needs -fexcess-precision=fast, i686 -msse2 -mfpmath=sse"
 #endif
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+/* the check at run time asks with scalars, which do not */
+#error "Helium's vectors of floats flush subnormals: build without them, as with -mcpu=cortex-m55+nomve"
+#endif
 
 static inline uint32_t f32_bits(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 static inline float f32_from(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
