@@ -96,7 +96,7 @@ static void reset(void)
 
 static void fault(void)
 {
-    board_say("a fault: no memory there, or no such instruction\n");
+    board_say("a fault: no memory there (is the stack too small?), or no such instruction\n");
     quit(1);
 }
 
