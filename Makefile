@@ -91,11 +91,12 @@ $(BUILD)/tests/run: $(TESTOBJS) $(OUTSIDE:%=$(BUILD)/%.o) $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 # The program, but of its calls of the system one can be made to fail (tests/faults.c).
-$(BUILD)/tests/system.o: files/system.c tests/faults.h | $(BUILD)/tests
+FAULTY := system posix
+$(FAULTY:%=$(BUILD)/tests/%.o): $(BUILD)/tests/%.o: files/%.c tests/faults.h | $(BUILD)/tests
 	$(CC) $(BASE) -include tests/faults.h -c -o $@ $<
 
-$(BUILD)/tests/faulty: $(patsubst %,$(BUILD)/%.o,$(PROGRAMS) $(OUTSIDE) $(filter-out system,$(LIBRARY)) $(KERNELS)) \
-		$(BUILD)/tests/system.o $(BUILD)/tests/faults.o
+$(BUILD)/tests/faulty: $(patsubst %,$(BUILD)/%.o,$(PROGRAMS) $(OUTSIDE) $(filter-out $(FAULTY),$(LIBRARY)) $(KERNELS)) \
+		$(FAULTY:%=$(BUILD)/tests/%.o) $(BUILD)/tests/faults.o
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
 
 $(BUILD)/selftest.o: tests/golden/digests.txt

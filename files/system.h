@@ -1,5 +1,5 @@
 /* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C, another process.
- * Only system.c calls it.
+ * Only posix.c calls it.
  *
  *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: all or nothing--> path
  *

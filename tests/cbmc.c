@@ -370,6 +370,7 @@ static int any_npy_header(npy_scan *p, dtype *type, size_t shape[TENSOR_DIMS], i
                           saeuron_error *err);
 #include "arithmetic/number.c"
 #include "files/system.c"
+#include "files/plain.c"
 #undef NAN
 #undef INFINITY
 #define NAN any_float()
@@ -495,6 +496,7 @@ static size_t any_json_length(json v);
 static void any_sort_list(void *list, size_t n, size_t size, bool (*less)(const void *a, const void *b));
 #include "arithmetic/number.c"
 #include "files/system.c"
+#include "files/plain.c"
 #include "files/tensors.c"
 
 static int any_json_open(json *v, const char *text, size_t size, const char *path, saeuron_error *err)
@@ -603,6 +605,7 @@ void tensors_cover(void)
 
 #ifdef PNG
 #include "files/system.c"
+#include "files/plain.c"
 #include "files/png.c"
 
 void png_chunk(void)

@@ -1,7 +1,7 @@
-/* faults.h: stands before files/system.c when it is compiled for the faulty program (build/tests/faulty), and
- * gives each call of the system that can fail the name of its double in faults.c.
+/* faults.h: stands before files/system.c and files/posix.c when they are compiled for the faulty program
+ * (build/tests/faulty), and gives each call of the system that can fail the name of its double in faults.c.
  *
- *   system.c --open, fwrite, malloc, ...--> FAULT --> the system, or its error
+ *   system.c, posix.c --open, fwrite, malloc, ...--> FAULT --> the system, or its error
  *
  * Not here: which call fails (the environment of faults.c), what must then hold (test_faults.c). */
 #ifndef SAEURON_FAULTS_H
@@ -16,7 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#undef _DEFAULT_SOURCE /* system.c defines it, too */
+#undef _DEFAULT_SOURCE /* posix.c defines it, too */
 
 /* Whether the call that is about to be made fails instead, with errno set to reason. */
 int fault_now(const char *name, int reason);
