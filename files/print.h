@@ -10,7 +10,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-#ifdef __GNUC__
+#if defined(__MINGW32__) && !defined(__clang__)
+#define PRINTS(at, values) __attribute__((format(gnu_printf, at, values))) /* its printf is without %zu */
+#elif defined(__GNUC__)
 #define PRINTS(at, values) __attribute__((format(printf, at, values)))
 #else
 #define PRINTS(at, values)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "files/print.h"
 #include "saeuron_host.h"
 
 /* ---- errors and remarks ---- */
@@ -16,10 +17,7 @@
  * line is wrong, else 1. */
 int complain(const char *command, const saeuron_error *err);
 /* A line on stderr that is no error, unless --quiet. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 1, 2)))
-#endif
-void remark(const char *format, ...);
+void remark(const char *format, ...) PRINTS(1, 2);
 
 /* ---- progress: one line on a terminal, a line now and then in a log ---- */
 
@@ -34,10 +32,7 @@ void expect(size_t images, size_t done, size_t now);
 int  show_progress(void *user, const char *stage, size_t done, size_t total);
 /* Whether the line may be shown again; then show_line shows it. */
 bool line_is_due(void);
-#if defined(__GNUC__)
-__attribute__((format(printf, 1, 2)))
-#endif
-void show_line(const char *format, ...);
+void show_line(const char *format, ...) PRINTS(1, 2);
 /* Takes the line off a terminal, so that what is printed next stands alone. */
 void clear_line(void);
 

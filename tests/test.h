@@ -9,22 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "files/print.h"
+
 typedef struct test_case { const char *name; void (*run)(void); } test_case;
 
-#if defined(__GNUC__)
-__attribute__((format(printf, 3, 4)))
-#endif
-void test_failed(const char *file, int line, const char *format, ...);
+void test_failed(const char *file, int line, const char *format, ...) PRINTS(3, 4);
 /* Says why a test did not run here; it is counted as skipped, neither passed nor failed. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 1, 2)))
-#endif
-void test_skip(const char *format, ...);
+void test_skip(const char *format, ...) PRINTS(1, 2);
 /* A figure worth seeing beside a passed test (a ratio to a bar); printed with -v and in CI. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 1, 2)))
-#endif
-void test_note(const char *format, ...);
+void test_note(const char *format, ...) PRINTS(1, 2);
 
 /* CHECK(x == y, "x is %d", x): the message says what was found. */
 #define CHECK(condition, ...) do { if (!(condition)) test_failed(__FILE__, __LINE__, __VA_ARGS__); } while (0)
