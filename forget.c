@@ -301,9 +301,8 @@ static int load_stats(saeuron_context *ctx, ablation *a, const char *path, saeur
 static int load_density(saeuron_context *ctx, ablation *a, const char *stats_path, saeuron_error *err)
 {
     char path[1024];
-    const char *slash = strrchr(stats_path, '/');
-    const int folder = slash ? (int)(slash - stats_path) + 1 : 0;
-    if (print_into(path, sizeof path, "%.*sdensity.safetensors", folder, stats_path) >= sizeof path)
+    if (print_into(path, sizeof path, "%.*sdensity.safetensors", (int)io_folder(stats_path), stats_path)
+        >= sizeof path)
         return fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", stats_path);
     if (a->stats.density.file_count)
         return SAEURON_OK;

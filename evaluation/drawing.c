@@ -368,8 +368,9 @@ static int enter_forgetting(const image_list *l, maker *m, const saeuron_forget_
 
 const char *means_name(const means *by)
 {
-    const char *name = by->rivals, *slash = name ? strrchr(name, '/') : NULL;
-    return by->negative ? "negative" : by->editor ? by->editor->name : slash && slash[1] ? slash + 1 : name;
+    const size_t folder = by->rivals ? io_folder(by->rivals) : 0;
+    return by->negative ? "negative" : by->editor ? by->editor->name
+         : folder && by->rivals[folder] ? by->rivals + folder : by->rivals;
 }
 
 /* Notes in the list what is forgotten now, and how. */

@@ -547,7 +547,7 @@ int protocol_open(protocol *p, const saeuron_context *x, saeuron_classifier *con
     for (size_t i = 0; i < NAMED; i++)
         if (!strcmp(named ? named : name, named_protocols[i].name))
             found = &named_protocols[i];
-    if (!found && (!named || (!strchr(named, '.') && !strchr(named, '/'))))
+    if (!found && (!named || (!strchr(named, '.') && !io_folder(named))))
         return fail(err, SAEURON_EUSAGE, "there is no protocol %.60s: emojicanvas, paper, released, "
                     "unlearncanvas, or a JSON file", named ? named : name);
     if (!found && (code = io_open(&f, &x->host, named, err)) != SAEURON_OK)

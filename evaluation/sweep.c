@@ -662,9 +662,9 @@ static int load_hook(sweep *s, char path[1024], saeuron_error *err)
     if (!code)
         code = list_enter(&l, &s->m, NULL, err);
     for (size_t i = 0; i < s->m.x->hooks && !code; i++) {
-        const char *file = s->m.x->hook[i]->sae.file.path, *slash = strrchr(file, '/');
+        const char *file = s->m.x->hook[i]->sae.file.path;
         if (s->m.x->hook[i]->count &&
-            print_into(path, 1024, "%.*sforget.json", slash ? (int)(slash + 1 - file) : 0, file) >= 1024)
+            print_into(path, 1024, "%.*sforget.json", (int)io_folder(file), file) >= 1024)
             code = fail(err, SAEURON_EUSAGE, "%.200s...: the path is too long", file);
     }
     list_close(&l, s->p);

@@ -13,10 +13,23 @@
 
 /* ---- paths ---- */
 
+#ifdef _WIN32
+static const char separators[] = "/\\";
+#else
+static const char separators[] = "/";
+#endif
+
+size_t io_folder(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 0 && !strchr(separators, path[n - 1]))
+        n--;
+    return n;
+}
+
 bool io_join(char *out, size_t size, const char *dir, const char *name)
 {
-    const size_t n = strlen(dir);
-    const char  *slash = n > 0 && dir[n - 1] != '/' ? "/" : "";
+    const char *slash = io_folder(dir) < strlen(dir) ? "/" : "";
     return print_into(out, size, "%s%s%s", dir, slash, name) < size;
 }
 

@@ -20,6 +20,9 @@ void  io_free(const saeuron_host *host, void *p);
 
 /* ---- paths ---- */
 
+/* Bytes of the folder that path begins with, its separator included; 0: it names none. The separator is '/',
+ * and on Windows the backslash, too. */
+size_t io_folder(const char *path);
 /* "dir/name" into out [size]; false when it does not fit. */
 bool io_join(char *out, size_t size, const char *dir, const char *name);
 /* path into out [size]; SAEURON_EUSAGE when it does not fit. */

@@ -275,11 +275,10 @@ static int alloc_files(tensors *t, size_t n, saeuron_error *err)
     return SAEURON_OK;
 }
 
-/* The folder of t->path, with its slash, followed by name, into out [size]. */
+/* The folder of t->path, followed by name, into out [size]. */
 static int beside(const tensors *t, const char *name, char *out, size_t size, saeuron_error *err)
 {
-    const char *slash = strrchr(t->path, '/');
-    const size_t n = slash ? (size_t)(slash - t->path) + 1 : 0;
+    const size_t n = io_folder(t->path);
     if (n + strlen(name) >= size)
         return fail(err, SAEURON_EUSAGE, "%s: its path is too long", t->path);
     memcpy(out, t->path, n);

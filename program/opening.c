@@ -415,8 +415,7 @@ int read_shard(const char *text, size_t *i, size_t *n, saeuron_error *err)
 
 bool is_folder(const char *path)
 {
-    const size_t n = strlen(path);
-    return n && path[n - 1] == '/';
+    return *path && !path[io_folder(path)];
 }
 
 int output_path(char path[1024], const char *folder, const char *name, saeuron_error *err)

@@ -33,6 +33,8 @@ static void path_joins(void)
     CHECK(io_join(out, sizeof out, "", "b") && !strcmp(out, "b"), "%s", out);
     CHECK(io_join(out, sizeof out, "abc", "def") && !io_join(out, sizeof out, "abc", "defg"),
           "seven bytes fit in eight");
+    CHECK(io_folder("ab") == 0 && io_folder("") == 0 && io_folder("/") == 1 && io_folder("a/b") == 2 &&
+          io_folder("a/b/") == 4, "the folder of a path");
 }
 
 static void write_replaces(void)
