@@ -12,12 +12,7 @@
 #include "files/print.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <time.h>
-
-static volatile sig_atomic_t interrupted; /* a global, because a signal handler can reach nothing else */
-
-bool os_interrupted(void) { return interrupted != 0; }
 
 int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err)
 {
@@ -101,6 +96,22 @@ int os_terminal_width(void) { return 0; }
 int os_cores(void) { return 1; }
 long os_load_start(void) { return 0; }
 void os_load_stop(long process) { (void)process; }
+void os_open_standard(void) { }
+
+#ifdef __wasi__ /* which has less than C99: no signals, no time of a process */
+
+double os_processor_seconds(void) { return os_seconds(); }
+bool os_interrupted(void) { return false; }
+void os_catch_signals(void (*lost)(const char *path)) { (void)lost; }
+
+#else
+
+#include <signal.h>
+
+static volatile sig_atomic_t interrupted; /* a global, because a signal handler can reach nothing else */
+
+double os_processor_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+bool os_interrupted(void) { return interrupted != 0; }
 
 static void on_interrupt(int number)
 {
@@ -108,13 +119,13 @@ static void on_interrupt(int number)
     signal(number, SIG_DFL);
 }
 
-void os_open_standard(void) { }
-
 void os_catch_signals(void (*lost)(const char *path))
 {
     (void)lost;
     if (signal(SIGINT, SIG_IGN) != SIG_IGN)
         signal(SIGINT, on_interrupt);
 }
+
+#endif
 
 #endif

@@ -197,6 +197,8 @@ double os_seconds(void)
     return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
 }
 
+double os_processor_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+
 int os_terminal_width(void)
 {
     struct winsize w;

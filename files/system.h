@@ -71,6 +71,7 @@ int io_make_dir(const char *path, saeuron_error *err);  /* and the folders above
 /* ---- clock, terminal, Ctrl-C, another process ---- */
 
 double os_seconds(void);                 /* from some moment on, never back if the system has such a clock */
+double os_processor_seconds(void);       /* of this process alone: other programs do not count */
 int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal */
 /* Descriptors 0, 1 and 2 that the caller closed are opened, so that no file gets their number: reading from
  * them and writing to them fails. */

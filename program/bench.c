@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { BIG_M = 1024, BIG_K = 1280, BIG_N = 1280 }; /* a product of Stable Diffusion's size */
 enum { SAE_EXPANSION = 16, SAE_K = 32, SELECTED = 2 }; /* the paper's SAE, latents forgotten at each hook */
@@ -408,9 +407,6 @@ static void backward_row(bench *b)
 
 /* ---- one thread, in GFLOP/s: a multiply-add is two operations ---- */
 
-/* Processor seconds: other programs do not count. */
-static double processor_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
-
 static double faster(double best, double multiply_adds, double took)
 {
     return took > 0.0 && 2e-9 * multiply_adds / took > best ? 2e-9 * multiply_adds / took : best;
@@ -424,9 +420,9 @@ static double kernel_speed(const nn *c, const float *a, const float *b, float *s
     size_t rounds = 1;
 
     for (int runs = 0; runs < 20;) {
-        const double from = processor_seconds();
+        const double from = os_processor_seconds();
         const double work = a ? nn_tile(c, rounds, a, b, sink) : nn_peak(c, rounds, sink);
-        const double took = processor_seconds() - from;
+        const double took = os_processor_seconds() - from;
         if (work == 0.0)
             return 0.0;
         if (took < 0.005) {
@@ -479,9 +475,9 @@ static double linear_speed(const nn *c, size_t M, size_t K, size_t N)
         for (size_t i = 0; i < N * K * 2; i++)
             W[i] = (unsigned char)(i % 2 ? 0x2c + i % 4 : i); /* halves of about 0.1 */
         for (int run = 0; run < 5; run++) {
-            const double from = processor_seconds();
+            const double from = os_processor_seconds();
             nn_linear(&one, y, x, (weight){ .data = W, .type = DT_F16 }, NULL, M, K, N);
-            best = faster(best, (double)M * (double)K * (double)N, processor_seconds() - from);
+            best = faster(best, (double)M * (double)K * (double)N, os_processor_seconds() - from);
         }
     }
     arena_release(one.work, mark);
