@@ -13,22 +13,29 @@ PYTHON ?= python3
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 BUILD  ?= build
-PROGRAM ?= saeuron
 EMOJI  ?= ../shared/emoji
 DEVICE ?= cpu
 
 CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
-ARCH  := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+MACHINE := $(shell $(CC) -dumpmachine)
+ARCH  := $(firstword $(subst -, ,$(MACHINE)))
+# mingw-w64: no DLL beside the program; and moves that do not want AVX's locals aligned, which Windows' stack is not (gcc bug 54412).
+WINDOWS := $(findstring mingw,$(MACHINE))
+PROGRAM ?= saeuron$(if $(WINDOWS),.exe)
+ifneq ($(WINDOWS),)
+LINK  := -static
+UNALIGNED := -Wa,-muse-unaligned-vector-move
+endif
 # OpenMP when a program that calls it links; nothing breaks without.
 PROBE := int omp_get_max_threads(void); int main(void) { return omp_get_max_threads() < 1; }
 ifeq ($(origin OMP),undefined)
-OMP   := $(shell mkdir -p $(BUILD) && echo '$(PROBE)' > $(BUILD)/omp.c && $(CC) $(EXTRA_CFLAGS) -fopenmp -o $(BUILD)/omp $(BUILD)/omp.c 2>/dev/null && echo -fopenmp)
+OMP   := $(shell mkdir -p $(BUILD) && echo '$(PROBE)' > $(BUILD)/omp.c && $(CC) $(EXTRA_CFLAGS) $(LINK) -fopenmp -o $(BUILD)/omp $(BUILD)/omp.c 2>/dev/null && echo -fopenmp)
 endif
 
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 # docs/contract.md, section 1: none of these changes a value.
 FLOAT := -std=c99 -ffp-contract=off -fno-math-errno -fno-trapping-math $(if $(CLANG),,-fexcess-precision=fast)
-BASE  := $(FLOAT) $(OPT) $(WARN) $(OMP) -MMD -MP -I. $(EXTRA_CFLAGS)
+BASE  := $(FLOAT) $(OPT) $(WARN) $(OMP) $(UNALIGNED) -MMD -MP -I. $(EXTRA_CFLAGS)
 
 # The kernels, once for each instruction set of this architecture; nn_init chooses at start.
 ISAS := scalar
@@ -66,7 +73,7 @@ SHARE := $(PREFIX)/share/saeuron
 all: $(PROGRAM)
 
 $(PROGRAM): $(patsubst %,$(BUILD)/%.o,$(PROGRAMS) $(OUTSIDE)) $(OBJS)
-	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ -lm
+	$(CC) $(OMP) $(EXTRA_CFLAGS) $(LINK) -o $@ $^ -lm
 
 $(BUILD)/%.o: %.c | $(BUILD)/tests
 	$(CC) $(BASE) $(HAVE) $(DEFINE) -c -o $@ $<

@@ -291,7 +291,7 @@ static void decimal_exact(decimal *d, double x)
         for (int i = 0; i < 9 && (nine || b.n > 0); i++, nine /= 10)
             reversed[n++] = (unsigned char)(nine % 10);
     }
-    d->negative = signbit(x) != 0;
+    d->negative = copysign(1, x) < 0;
     d->n = n;
     d->point = n + (e < 0 ? e : 0);
     for (int i = 0; i < n; i++)
@@ -383,7 +383,7 @@ static size_t decimal_print(char *out, const decimal *d)
 
 static size_t format_number(char *out, size_t size, double x, format f)
 {
-    const char *zero = signbit(x) ? "-0" : "0";
+    const char *zero = copysign(1, x) < 0 ? "-0" : "0";
     const char *word = x != x ? "nan" : x > f.largest ? "inf" : x < -f.largest ? "-inf"
                      : x == 0 ? zero : NULL;
     decimal d;

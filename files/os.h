@@ -1,7 +1,7 @@
-/* os.h: what system.c asks of the operating system. One file a system defines it: posix.c, or plain.c
- * (-DSAEURON_PLAIN_C), which knows C99 alone. With them come the clock, terminal and Ctrl-C of system.h.
+/* os.h: what system.c asks of the operating system. One file a system defines it: posix.c, windows.c, or plain.c
+ * (-DSAEURON_PLAIN_C), which knows C99 alone. With it come the clock, terminal and Ctrl-C of system.h.
  *
- *   system.c --os_*--> posix.c or plain.c --> the system
+ *   system.c --os_*--> posix.c, windows.c or plain.c --> the system
  *
  * Not here: what everybody else may ask for (system.h), a build without any system (bare.c). */
 #ifndef SAEURON_OS_H
@@ -26,8 +26,8 @@ bool os_absent(const char *path);
 int  os_create(io_out *o, saeuron_error *err);
 /* Asks the system to put on the disk what the C library was told to. 0, or -1 with errno. */
 int  os_sync(FILE *f);
-/* Closes f, whose path is from, and renames it over what is at to; or removes it when to is NULL. 0, or -1
- * with errno. */
+/* Closes f (NULL: it is closed), whose path is from, and renames it over what is at to; or removes it when to
+ * is NULL. 0, or -1 with errno. */
 int  os_finish(FILE *f, const char *from, const char *to);
 /* Says that p [n] is large, and will be used soon. */
 void os_expect(void *p, size_t n);

@@ -61,7 +61,7 @@ int os_sync(FILE *f)
 /* C99 leaves open whether rename replaces a file; where it does not, the old one goes first. */
 int os_finish(FILE *f, const char *from, const char *to)
 {
-    const int code = fclose(f);
+    const int code = f ? fclose(f) : 0;
     if (!to)
         return remove(from);
     if (code != 0)
@@ -96,7 +96,14 @@ int os_terminal_width(void) { return 0; }
 int os_cores(void) { return 1; }
 long os_load_start(void) { return 0; }
 void os_load_stop(long process) { (void)process; }
+bool os_piped(void) { return false; }
 void os_open_standard(void) { }
+
+char **os_arguments(int *argc, char **argv)
+{
+    (void)argc;
+    return argv;
+}
 
 #ifdef __wasi__ /* which has less than C99: no signals, no time of a process */
 

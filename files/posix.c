@@ -7,7 +7,7 @@
 #define _FILE_OFFSET_BITS 64 /* files of more than 2 GB on 32 bits */
 #include "files/system.h"
 
-#if !defined(SAEURON_PLAIN_C) && !defined(SAEURON_BARE)
+#if !defined(_WIN32) && !defined(SAEURON_PLAIN_C) && !defined(SAEURON_BARE)
 
 #include "files/os.h"
 #include "files/print.h"
@@ -162,7 +162,8 @@ int os_sync(FILE *f) { return fsync(fileno(f)); }
 int os_finish(FILE *f, const char *from, const char *to)
 {
     const int code = to ? rename(from, to) : remove(from), reason = errno;
-    fclose(f);
+    if (f)
+        fclose(f);
     errno = reason;
     return code;
 }
@@ -211,6 +212,18 @@ void os_open_standard(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY); /* gets the lowest: fd */
+}
+
+char **os_arguments(int *argc, char **argv)
+{
+    (void)argc;
+    return argv;
+}
+
+bool os_piped(void)
+{
+    struct stat s;
+    return fstat(STDOUT_FILENO, &s) == 0 && S_ISFIFO(s.st_mode);
 }
 
 static void on_interrupt(int number)

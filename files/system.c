@@ -261,12 +261,10 @@ int io_out_commit(io_out *o, saeuron_error *err)
 
 void io_out_abort(io_out *o)
 {
-    if (o->file && o->temporary[0])
+    if (o->temporary[0])
         os_finish(o->file, o->temporary, NULL);
     else if (o->file)
         fclose(o->file);
-    else if (o->temporary[0])
-        remove(o->temporary);
     o->file = NULL;
     o->temporary[0] = 0;
 }

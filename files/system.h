@@ -1,5 +1,5 @@
 /* system.h: the operating system: memory, whole files in and out, clock, terminal, Ctrl-C, another process.
- * Only posix.c calls it.
+ * Only posix.c and windows.c call it.
  *
  *   path --io_open: mapped, read, or the host's--> bytes           bytes --io_out_*: all or nothing--> path
  *
@@ -76,6 +76,9 @@ int    os_terminal_width(void);          /* of stderr; 0 when it is no terminal 
 /* Descriptors 0, 1 and 2 that the caller closed are opened, so that no file gets their number: reading from
  * them and writing to them fails. */
 void   os_open_standard(void);
+/* main's arguments as UTF-8, and getenv gives UTF-8 from now on; NULL without memory. */
+char **os_arguments(int *argc, char **argv);
+bool   os_piped(void);                   /* stdout is a pipe: writing fails when nobody reads it any more */
 /* Ctrl-C, SIGTERM and SIGHUP set a flag from now on, unless they were ignored; a second one ends the program.
  * lost is called, within a signal handler, when a mapped file has become shorter and its end is read; path is
  * "" where the system does not tell. It must end the program. */

@@ -70,6 +70,10 @@ int main(int argc, char **argv)
 {
     int code = 0;
     os_open_standard();
+    if (!(argv = os_arguments(&argc, argv))) {
+        fprintf(stderr, "saeuron: there is not enough memory for the command line\n");
+        return 1;
+    }
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_commands();
         code = argc < 2 ? 2 : 0;
@@ -78,9 +82,10 @@ int main(int argc, char **argv)
     } else {
         code = run_command(argc, argv);
     }
-    /* stdout may be a full disk: a product that was not written is a failure. */
+    /* stdout may be a full disk or a closed pipe: a product that was not written is a failure. */
     if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "saeuron: standard output could not be written: is the disk full?\n");
+        fprintf(stderr, "saeuron: standard output could not be written: %s\n",
+                os_piped() ? "the program that reads it has ended" : "is the disk full?");
         code = 1;
     }
     return code;

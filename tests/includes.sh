@@ -13,7 +13,7 @@ BEGIN {
     for (i = 1; level[i] != ""; i += 2) L[level[i]] = level[i + 1]
     order = "arithmetic/threads arithmetic/memory arithmetic/number arithmetic/operations arithmetic/rng arithmetic/order " \
             "arithmetic/reference arithmetic/kernels arithmetic/nn " \
-            "files/bytes files/utf8 files/decimal files/print files/error files/json files/system files/posix files/plain files/sort files/text files/metadata " \
+            "files/bytes files/utf8 files/decimal files/print files/error files/json files/system files/posix files/windows files/plain files/sort files/text files/metadata " \
             "files/tensors files/npy files/deflate files/png " \
             "layers/machine layers/config layers/bind layers/forward " \
             "tokenizer ddim clip unet vae sae train stats select context forget"
