@@ -574,6 +574,16 @@ static void unwritable(void)
     }
 }
 
+/* A reader that has ended is no full disk. */
+static void closed_pipe(void)
+{
+    prepare();
+    const int code = run_in("trap '' PIPE; mkfifo $T/nobody; exec 3<>$T/nobody 4>$T/nobody 3>&-;", "--version",
+                            ">&4");
+    check_refusal("--version", code, 1, "standard output|the program that reads it has ended");
+    remove(at("nobody"));
+}
+
 /* /dev/full for stdout and for files; a limit on file size stands for a disk that fills while writing. */
 static void full_disk(void)
 {
@@ -2016,7 +2026,8 @@ const test_case cli_tests[] = {
     { "missing_files", missing_files },
     { "damaged_prompts", damaged_prompts },
     { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },
-    { "unwritable", unwritable }, { "full_disk", full_disk }, { "little_memory", little_memory },
+    { "unwritable", unwritable }, { "closed_pipe", closed_pipe },
+    { "full_disk", full_disk }, { "little_memory", little_memory },
     { "stopped", stopped }, { "generates", generates },
     { "many_images", many_images }, { "noise_file", noise_file }, { "forgets", forgets },
     { "forgets_too_much", forgets_too_much }, { "forgets_in_a_window", forgets_in_a_window },
