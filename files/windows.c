@@ -254,6 +254,7 @@ void os_open_standard(void)
 {
     for (int fd = 0; fd <= 2; fd++)
         _setmode(fd, _O_BINARY);
+    setvbuf(stderr, NULL, _IOFBF, 4096); /* else mingw's fprintf writes it letter by letter */
     codes = GetConsoleOutputCP();
     if (codes && SetConsoleOutputCP(CP_UTF8))
         atexit(restore_codes);

@@ -48,6 +48,7 @@ static void lost_file(const char *path)
 {
     fprintf(stderr, "saeuron: %s: became shorter while in use, or its disk failed: run again while nothing "
                     "writes to it\n", *path ? path : "a file");
+    fflush(stderr);
     _Exit(1);
 }
 

@@ -87,6 +87,7 @@ void remark(const char *format, ...)
     vfprintf(stderr, format, values);
     va_end(values);
     fputc('\n', stderr);
+    fflush(stderr); /* which has a buffer on Windows: windows.c */
 }
 
 /* ---- progress ---- */
@@ -121,6 +122,7 @@ void show_line(const char *format, ...)
     vfprintf(stderr, format, values);
     va_end(values);
     fprintf(stderr, terminal ? "   " : "\n");
+    fflush(stderr);
 }
 
 void clear_line(void)
@@ -128,6 +130,7 @@ void clear_line(void)
     const int width = os_terminal_width();
     if (width && !talk.quiet)
         fprintf(stderr, "\r%*s\r", width > 72 ? 72 : width - 1, "");
+    fflush(stderr);
 }
 
 int show_progress(void *user, const char *stage, size_t done, size_t total)

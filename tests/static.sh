@@ -21,7 +21,6 @@ files/png.c|use-of-uninitialized-value|rgba[1] == p->key[1]|the loop before writ
 arithmetic/kernels.c|legacyUninitvar|? wide[j] : zeros|where it lies is taken, not what it holds
 train.c|uninitvar|*tie = token ? ties : &one|where it lies is taken, not what it holds
 train.c|uninitvar|train_report unused, *out|where it lies is taken, not what it holds
-files/system.c|malloc-leak|}|os_open opens in only where it leaves f->data NULL, and then it is closed
 files/deflate.c|negativeIndex|length_base[s - 257]|END_OF_BLOCK, 256, has returned above
 files/system.c|arrayIndexThenCheck|while (words[i] && i < f->size|the words end with a zero byte, f->data is read after the check
 forget.c|arrayIndexThenCheck|a[i] && i < 63|a ends with a zero byte
