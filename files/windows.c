@@ -243,7 +243,8 @@ int os_cores(void)
     return s.dwNumberOfProcessors > 0 && s.dwNumberOfProcessors < 100000 ? (int)s.dwNumberOfProcessors : 1;
 }
 
-static UINT codes; /* of the terminal before; globals, because a handler can reach nothing else */
+/* Globals, because handlers can reach nothing else. */
+static UINT codes;                  /* what the terminal's bytes meant before */
 static volatile LONG interrupted;
 static void (*lost_file)(const char *path);
 
