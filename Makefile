@@ -35,7 +35,9 @@ endif
 WARN  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion
 # docs/contract.md, section 1: none of these changes a value.
 FLOAT := -std=c99 -ffp-contract=off -fno-math-errno -fno-trapping-math $(if $(CLANG),,-fexcess-precision=fast)
-BASE  := $(FLOAT) $(OPT) $(WARN) $(OMP) $(UNALIGNED) -MMD -MP -I. $(EXTRA_CFLAGS)
+# Has the compiler write what each object was made from.
+DEPEND ?= -MMD -MP
+BASE  := $(FLOAT) $(OPT) $(WARN) $(OMP) $(UNALIGNED) $(DEPEND) -I. $(EXTRA_CFLAGS)
 
 # The kernels, once for each instruction set of this architecture; nn_init chooses at start.
 ISAS := scalar
@@ -125,6 +127,10 @@ $(BUILD)/tests/exhaustive.o: tests/exhaustive.c | $(BUILD)/tests
 
 $(BUILD)/tests/exhaustive: $(BUILD)/tests/exhaustive.o $(OBJS)
 	$(CC) $(OMP) $(EXTRA_CFLAGS) -o $@ $^ $(if $(QUAD),-lquadmath) -lm
+
+# The same digests and the same picture from one platform and compiler after another; MATRIX="aarch64 s390x": these alone. Minutes.
+matrix: $(PROGRAM)
+	PROGRAM=$(abspath $(PROGRAM)) tests/matrix.sh $(MATRIX)
 
 # Breaks the program at one place after another and counts which breaks the tests notice. An hour; MUTANTS="--count 30".
 mutants:
@@ -261,7 +267,7 @@ $(PORTABLE): $(PORTOBJS)
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive mutants coverage demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive matrix mutants coverage demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;

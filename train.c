@@ -170,9 +170,13 @@ static void plan(trainer *t, arena *a)
 /* z = W_enc c + b_enc of latents first .. first+columns-1, every token   (torch.nn.Linear) */
 static void encode(trainer *t, size_t M, size_t first, size_t columns)
 {
-    const float *w = t->tensor[PARAMETER][W_ENC], *b = t->tensor[PARAMETER][B_ENC]; /* NULL when planning */
-    const weight W = { .data = (const unsigned char *)(w ? w + first * t->cfg.d : NULL), .type = DT_OWN };
-    nn_linear(&t->c, t->z, t->c_rows, W, b ? b + first : NULL, M, t->cfg.d, columns);
+    const float *w = t->tensor[PARAMETER][W_ENC], *b = t->tensor[PARAMETER][B_ENC];
+    if (w && b) { /* else nothing is computed, only planned */
+        w += first * t->cfg.d;
+        b += first;
+    }
+    const weight W = { .data = (const unsigned char *)w, .type = DT_OWN };
+    nn_linear(&t->c, t->z, t->c_rows, W, b, M, t->cfg.d, columns);
 }
 
 void train_defaults(train_config *c, size_t d)

@@ -198,7 +198,7 @@ static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, 
  * ones. */
 static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
 {
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__PCC__)
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j += 16)
             __builtin_prefetch(y + i * ldy + j, 1);
