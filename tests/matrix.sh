@@ -2,6 +2,7 @@
 # matrix.sh: the program for one platform or compiler after another: from each the same digests, and from some the same picture.
 #
 #   matrix.sh [NAME...]      these rows of the table below, two at a time; all of them without a NAME
+#   matrix.sh --packages     the Debian packages that all of them need
 #
 #   a row's compiler --make--> program --its runner: selftest--> digests == tests/golden/digests.txt, PNG == the native program's
 #
@@ -58,7 +59,7 @@ mips64el     | gcc-mips64el-linux-gnuabi64 libc6-dev-mips64el-cross qemu-user | 
 sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=sparc64-linux-gnu-gcc OPT=-O1 | qemu-sparc64 -L /usr/sparc64-linux-gnu | short
 alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short
 hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-hppa -L /usr/hppa-linux-gnu | short
-wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings tests/wasi.mjs | short picture
+wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings --no-turbo-fast-api-calls tests/wasi.mjs | short picture
 m68k         | gcc-m68k-linux-gnu libc6-dev-m68k-cross | CC=m68k-linux-gnu-gcc |  | refused floats must be evaluated as floats
 i686-x87     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc |  | refused floats must be evaluated as floats
 fast-math    | gcc | CC=gcc EXTRA_CFLAGS=-ffast-math |  | refused -ffast-math and its parts
@@ -79,10 +80,10 @@ check() {                                   # check NAME RUNNER WHAT MAKE-ARGUME
     run="timeout 900 $runner $dir/saeuron"
     case $what in refused*)
         "${make[@]}" "$dir/number.o" && { echo "this build should have been refused"; return 1; }
-        grep -F "error" "$dir/log" | grep -F -e "\"${what#refused }"; return ;;
+        grep -F "error" "$dir/log" | grep -qF -e "\"${what#refused }"; return ;;
     esac
     "${make[@]}" "$dir/saeuron" || return 1
-    case "$*" in *gcc*|*clang*) grep 'warning:' "$dir/log" && { echo "the compiler warns"; return 1; } ;; esac
+    case "$*" in *gcc*|*clang*) grep -q 'warning:' "$dir/log" && { echo "the compiler warns"; return 1; } ;; esac
     case $what in *full*) $run selftest || return 1 ;; esac
     $run selftest --list > "$dir/digests" && cmp "$dir/digests" tests/golden/digests.txt || return 1
     case $what in *picture*) draw "$run" "$dir/picture.png" && cmp "$dir/picture.png" "$work/picture.png" ;; esac
@@ -113,6 +114,10 @@ if [ "${1:-}" = --row ]; then
     exit
 fi
 [ $# -gt 0 ] || set -- $(table | awk '{ print $1 }')
+if [ "$1" = --packages ]; then
+    table | awk -F'|' '{ print $2 }' | tr -s ' ' '\n' | sort -u
+    exit
+fi
 for name; do
     [ -n "$(field "$name" 1)" ] || { echo "matrix.sh: there is no row $name: $(table | awk '{ printf "%s ", $1 }')"; exit 2; }
 done
