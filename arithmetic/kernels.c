@@ -198,7 +198,7 @@ static inline void finish_tile(float *y, size_t ldy, const float *lo, size_t w, 
  * ones. */
 static void fetch_to_write(float *y, size_t ldy, size_t rows, size_t columns)
 {
-#if defined(__GNUC__) && !defined(__PCC__)
+#if defined(__GNUC__) && !defined(__PCC__) /* whose prefetch takes no second argument */
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < columns; j += 16)
             __builtin_prefetch(y + i * ldy + j, 1);
@@ -667,7 +667,7 @@ static void by_panels(const product *p, const right *R, const cut *w, const scra
 static void gemm(nn *c, float *y, const left *L, const right *R, const float *bias, size_t N)
 {
     const size_t M = L->M, mark = arena_mark(c->work);
-    const size_t threads = (double)M * (double)N * (double)L->K >= WORTH ? (size_t)c->threads : 1;
+    const size_t threads = (double)M * (double)N * (double)L->K >= (double)WORTH ? (size_t)c->threads : 1;
     const cut w = cut_work(L, threads, N, R->w.packed != NULL);
     const product p = { y, L, bias, N };
     scratch s;
@@ -1349,7 +1349,7 @@ static double peak(size_t n, float *sink)
     for (int i = 0; i < CHAINS; i++)
         for (int j = 0; j < WIDTH; j++)
             sink[j] += s[i][j];
-    return (double)n * CHAINS * WIDTH;
+    return (double)n * (double)(CHAINS * WIDTH);
 }
 
 /* The register tile on operands that are packed and near. a and b hold 2048 * 32 floats each. */
@@ -1357,7 +1357,7 @@ static double tile(size_t n, const float *a, const float *b, float *sink)
 {
     for (size_t i = 0; i < n; i++)
         multiply(sink, NR, a, CHUNK + APART, b, MR, NR, CHUNK);
-    return (double)n * CHUNK * MR * NR;
+    return (double)n * (double)(CHUNK * MR * NR);
 }
 
 const nn_kernels JOIN(nn_kernels_, NN_ISA) = {

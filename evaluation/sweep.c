@@ -307,7 +307,7 @@ bool sweep_keeps(const sweep_rule *by, const result *r)
 {
     if (by->kind == SWEEP_MILDEST)
         return r->known[UA] && r->at[UA] >= by->target;
-    return !r->known[CRA] || !r->known[WITHOUT_CRA] || r->at[CRA] >= r->at[WITHOUT_CRA] - KEPT_WITHIN;
+    return !r->known[CRA] || !r->known[WITHOUT_CRA] || r->at[CRA] >= r->at[WITHOUT_CRA] - (double)KEPT_WITHIN;
 }
 
 /* The mean of those numbers that are known; 0: none is. */

@@ -125,7 +125,7 @@ int lesson_teach(lesson *l, int (*iterate)(lesson *l, size_t i, double *loss, sa
         code = iterate(l, i, &loss, err);
         sum += loss;
         if (!code && l->o->told && (i + 1) % EVERY == 0) {
-            l->o->told(l->o->user, i + 1, sum / EVERY);
+            l->o->told(l->o->user, i + 1, sum / (double)EVERY);
             sum = 0;
         }
         if (!code && host->progress && host->progress(host->user, "training", i + 1, l->o->iterations))

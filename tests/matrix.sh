@@ -2,11 +2,12 @@
 # matrix.sh: the program for one platform or compiler after another: from each the same digests, and from some the same picture.
 #
 #   matrix.sh [NAME...]      these rows of the table below, two at a time; all of them without a NAME
-#   matrix.sh --packages     the Debian packages that all of them need
+#   matrix.sh --ci           those without the word rare, for CI's hour
+#   matrix.sh --packages     the Debian packages that these need
 #
 #   a row's compiler --make--> program --its runner: selftest--> digests == tests/golden/digests.txt, PNG == the native program's
 #
-# A line a row: "NAME same", "NAME DIFFERS" after the last lines of its log, "NAME refused" where the build must stop, "SKIPPED NAME: why".
+# A line a row: "NAME same", "NAME DIFFERS: LOG" after the log's last lines, "NAME refused" where the build must stop, "SKIPPED NAME: why".
 # The last line is "N passed, N failed, N skipped". Builds and logs lie in CI_WORK/matrix/NAME (default /tmp/saeuron-ci/matrix/NAME).
 # Not here: the instruction sets of x86-64 (packaging.sh portable), truth (make test). PROGRAM, the native one, and JOBS may be named.
 set -u
@@ -21,20 +22,21 @@ unset MAKEFLAGS MFLAGS CC OPT OMP EXTRA_CFLAGS DEPEND ISAS     # what make was t
 #   short     the list alone: the best kernel set
 #   picture   two steps of EmojiCanvas, forgetting a style
 #   refused   nothing: #error stops the build, with the words that follow
+#   rare      not by CI: another row is much like it
 # The emulated ones are built at -O1, which compiles twice as fast as -O3.
 NARROW=-Wno-type-limits  # os_limit_memory compares a size_t with 2^64 / 10^6, which 32 bits do not reach
 WASI="-DSAEURON_PLAIN_C -D_WASI_EMULATED_SIGNAL -lwasi-emulated-signal -D_WASI_EMULATED_PROCESS_CLOCKS -lwasi-emulated-process-clocks -Wl,-z,stack-size=1048576 -Wno-unused-command-line-argument"
 table() {
     cat << END
 gcc-O0       | gcc | CC=gcc OPT=-O0 |  | full picture
-gcc-O1       | gcc | CC=gcc OPT=-O1 |  | short
-gcc-O2       | gcc | CC=gcc OPT=-O2 |  | short
+gcc-O1       | gcc | CC=gcc OPT=-O1 |  | short rare
+gcc-O2       | gcc | CC=gcc OPT=-O2 |  | short rare
 gcc-O3       | gcc | CC=gcc OPT=-O3 |  | full
-gcc-Os       | gcc | CC=gcc OPT=-Os |  | short
-gcc-native   | gcc | CC=gcc 'OPT=-O2 -march=native' |  | short
+gcc-Os       | gcc | CC=gcc OPT=-Os |  | short rare
+gcc-native   | gcc | CC=gcc 'OPT=-O2 -march=native' |  | short rare
 gcc-lto      | gcc | CC=gcc 'OPT=-O2 -flto' |  | short
 gcc-ubsan    | gcc | CC=gcc OPT=-O1 'EXTRA_CFLAGS=-fsanitize=undefined -fno-sanitize-recover' |  | short
-gcc-serial   | gcc | CC=gcc OPT=-O1 OMP= |  | short
+gcc-serial   | gcc | CC=gcc OPT=-O1 OMP= |  | short rare
 plain-c      | gcc | CC=gcc OPT=-O1 OMP= EXTRA_CFLAGS=-DSAEURON_PLAIN_C |  | short picture
 clang-O0     | clang-14 libomp-14-dev | CC=clang-14 OPT=-O0 |  | full
 clang-O3     | clang-14 libomp-14-dev | CC=clang-14 OPT=-O3 |  | full
@@ -45,19 +47,19 @@ pcc          | pcc | CC=pcc ISAS=scalar |  | short
 i686         | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse $NARROW' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture
 i686-avx     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc ISAS='scalar sse2 avx2 avx512' OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse $NARROW' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | full
 aarch64      | gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user | CC=aarch64-linux-gnu-gcc OPT=-O1 | qemu-aarch64 -L /usr/aarch64-linux-gnu | short picture
-armhf        | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabihf | short
+armhf        | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabihf | short rare
 armhf-neon   | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 'EXTRA_CFLAGS=-mfpu=neon-vfpv4 $NARROW' | qemu-arm -L /usr/arm-linux-gnueabihf | short
-armel        | gcc-arm-linux-gnueabi libc6-dev-armel-cross qemu-user | CC=arm-linux-gnueabi-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabi | short
+armel        | gcc-arm-linux-gnueabi libc6-dev-armel-cross qemu-user | CC=arm-linux-gnueabi-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabi | short rare
 riscv64      | gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user | CC=riscv64-linux-gnu-gcc OPT=-O1 | qemu-riscv64 -L /usr/riscv64-linux-gnu | short picture
 s390x        | gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user | CC=s390x-linux-gnu-gcc OPT=-O1 | qemu-s390x -L /usr/s390x-linux-gnu | short picture
 powerpc      | gcc-powerpc-linux-gnu libc6-dev-powerpc-cross qemu-user | CC=powerpc-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-ppc -L /usr/powerpc-linux-gnu | short picture
-ppc64        | gcc-powerpc64-linux-gnu libc6-dev-ppc64-cross qemu-user | CC=powerpc64-linux-gnu-gcc OPT=-O1 | qemu-ppc64 -L /usr/powerpc64-linux-gnu | short
-ppc64el      | gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user | CC=powerpc64le-linux-gnu-gcc OPT=-O1 | qemu-ppc64le -L /usr/powerpc64le-linux-gnu | short
+ppc64        | gcc-powerpc64-linux-gnu libc6-dev-ppc64-cross qemu-user | CC=powerpc64-linux-gnu-gcc OPT=-O1 | qemu-ppc64 -L /usr/powerpc64-linux-gnu | short rare
+ppc64el      | gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user | CC=powerpc64le-linux-gnu-gcc OPT=-O1 | qemu-ppc64le -L /usr/powerpc64le-linux-gnu | short rare
 mips         | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | CC=mips-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-mips -L /usr/mips-linux-gnu | short
-mipsel       | gcc-mipsel-linux-gnu libc6-dev-mipsel-cross qemu-user | CC=mipsel-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-mipsel -L /usr/mipsel-linux-gnu | short
-mips64el     | gcc-mips64el-linux-gnuabi64 libc6-dev-mips64el-cross qemu-user | CC=mips64el-linux-gnuabi64-gcc OPT=-O1 | qemu-mips64el -L /usr/mips64el-linux-gnuabi64 | short
-sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=sparc64-linux-gnu-gcc OPT=-O1 | qemu-sparc64 -L /usr/sparc64-linux-gnu | short
-alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short
+mipsel       | gcc-mipsel-linux-gnu libc6-dev-mipsel-cross qemu-user | CC=mipsel-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-mipsel -L /usr/mipsel-linux-gnu | short rare
+mips64el     | gcc-mips64el-linux-gnuabi64 libc6-dev-mips64el-cross qemu-user | CC=mips64el-linux-gnuabi64-gcc OPT=-O1 | qemu-mips64el -L /usr/mips64el-linux-gnuabi64 | short rare
+sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=sparc64-linux-gnu-gcc OPT=-O1 | qemu-sparc64 -L /usr/sparc64-linux-gnu | short rare
+alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short rare
 hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-hppa -L /usr/hppa-linux-gnu | short
 wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings --no-turbo-fast-api-calls tests/wasi.mjs | short picture
 m68k         | gcc-m68k-linux-gnu libc6-dev-m68k-cross | CC=m68k-linux-gnu-gcc |  | refused floats must be evaluated as floats
@@ -105,7 +107,7 @@ row() {                                     # row NAME: builds and runs it, says
     elif check "$name" "$runner" "$what" "$@" > "$dir/log" 2>&1; then
         case $what in refused*) echo "$name refused" ;; *) echo "$name same" ;; esac
     else
-        printf '%s\n' "$(tail -n 20 "$dir/log")" "$name DIFFERS: $dir/log"
+        printf '%s\n' "$(tail -n 20 "$dir/log" | sed 's/^/    /')" "$name DIFFERS: $dir/log"
     fi
 }
 
@@ -113,11 +115,11 @@ if [ "${1:-}" = --row ]; then
     row "$2"
     exit
 fi
-[ $# -gt 0 ] || set -- $(table | awk '{ print $1 }')
-if [ "$1" = --packages ]; then
-    table | awk -F'|' '{ print $2 }' | tr -s ' ' '\n' | sort -u
-    exit
-fi
+case ${1:-} in
+"") set -- $(table | awk '{ print $1 }') ;;
+--ci) set -- $(table | grep -v ' rare$' | awk '{ print $1 }') ;;
+--packages) table | grep -v ' rare$' | cut -d'|' -f2 | xargs -n 1 | sort -u; exit ;;
+esac
 for name; do
     [ -n "$(field "$name" 1)" ] || { echo "matrix.sh: there is no row $name: $(table | awk '{ printf "%s ", $1 }')"; exit 2; }
 done
