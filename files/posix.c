@@ -295,9 +295,10 @@ void os_catch_signals(void (*lost)(const char *path))
 
 int os_limit_memory(size_t megabytes, saeuron_error *err)
 {
+    const rlim_t  n = megabytes;
     struct rlimit most;
     if (getrlimit(RLIMIT_DATA, &most) == 0) {
-        const rlim_t asked = megabytes < (rlim_t)-1 / 1000000 ? (rlim_t)megabytes * 1000000 : most.rlim_max;
+        const rlim_t asked = n < (rlim_t)-1 / 1000000 ? n * 1000000 : most.rlim_max;
         most.rlim_cur = asked < most.rlim_max ? asked : most.rlim_max;
         if (setrlimit(RLIMIT_DATA, &most) == 0)
             return SAEURON_OK;

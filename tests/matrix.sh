@@ -24,8 +24,7 @@ unset MAKEFLAGS MFLAGS CC OPT OMP EXTRA_CFLAGS DEPEND ISAS     # what make was t
 #   refused   nothing: #error stops the build, with the words that follow
 #   rare      not by CI: another row is much like it
 # The emulated ones are built at -O1, which compiles twice as fast as -O3.
-NARROW=-Wno-type-limits  # os_limit_memory compares a size_t with 2^64 / 10^6, which 32 bits do not reach
-WASI="-DSAEURON_PLAIN_C -D_WASI_EMULATED_SIGNAL -lwasi-emulated-signal -D_WASI_EMULATED_PROCESS_CLOCKS -lwasi-emulated-process-clocks -Wl,-z,stack-size=1048576 -Wno-unused-command-line-argument"
+WASI="-DSAEURON_PLAIN_C -Wl,-z,stack-size=1048576 -Wno-unused-command-line-argument"
 table() {
     cat << END
 gcc-O0       | gcc | CC=gcc OPT=-O0 |  | full picture
@@ -44,23 +43,23 @@ clang-19     | clang-19 | CC=clang-19 OPT=-O1 |  | short
 musl         | musl-tools | CC=musl-gcc OPT=-O1 EXTRA_CFLAGS=-static |  | short
 tcc          | tcc | CC=tcc DEPEND= ISAS=scalar EXTRA_CFLAGS=-DFLT_EVAL_METHOD=0 |  | short
 pcc          | pcc | CC=pcc ISAS=scalar |  | short
-i686         | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse $NARROW' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture
-i686-avx     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc ISAS='scalar sse2 avx2 avx512' OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse $NARROW' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | full
+i686         | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture
+i686-avx     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc ISAS='scalar sse2 avx2 avx512' OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | full
 aarch64      | gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user | CC=aarch64-linux-gnu-gcc OPT=-O1 | qemu-aarch64 -L /usr/aarch64-linux-gnu | short picture
-armhf        | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabihf | short rare
-armhf-neon   | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 'EXTRA_CFLAGS=-mfpu=neon-vfpv4 $NARROW' | qemu-arm -L /usr/arm-linux-gnueabihf | short
-armel        | gcc-arm-linux-gnueabi libc6-dev-armel-cross qemu-user | CC=arm-linux-gnueabi-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-arm -L /usr/arm-linux-gnueabi | short rare
+armhf        | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 | qemu-arm -L /usr/arm-linux-gnueabihf | short rare
+armhf-neon   | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 EXTRA_CFLAGS=-mfpu=neon-vfpv4 | qemu-arm -L /usr/arm-linux-gnueabihf | short
+armel        | gcc-arm-linux-gnueabi libc6-dev-armel-cross qemu-user | CC=arm-linux-gnueabi-gcc OPT=-O1 | qemu-arm -L /usr/arm-linux-gnueabi | short rare
 riscv64      | gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user | CC=riscv64-linux-gnu-gcc OPT=-O1 | qemu-riscv64 -L /usr/riscv64-linux-gnu | short picture
 s390x        | gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user | CC=s390x-linux-gnu-gcc OPT=-O1 | qemu-s390x -L /usr/s390x-linux-gnu | short picture
-powerpc      | gcc-powerpc-linux-gnu libc6-dev-powerpc-cross qemu-user | CC=powerpc-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-ppc -L /usr/powerpc-linux-gnu | short picture
+powerpc      | gcc-powerpc-linux-gnu libc6-dev-powerpc-cross qemu-user | CC=powerpc-linux-gnu-gcc OPT=-O1 | qemu-ppc -L /usr/powerpc-linux-gnu | short picture
 ppc64        | gcc-powerpc64-linux-gnu libc6-dev-ppc64-cross qemu-user | CC=powerpc64-linux-gnu-gcc OPT=-O1 | qemu-ppc64 -L /usr/powerpc64-linux-gnu | short rare
 ppc64el      | gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user | CC=powerpc64le-linux-gnu-gcc OPT=-O1 | qemu-ppc64le -L /usr/powerpc64le-linux-gnu | short rare
-mips         | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | CC=mips-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-mips -L /usr/mips-linux-gnu | short
-mipsel       | gcc-mipsel-linux-gnu libc6-dev-mipsel-cross qemu-user | CC=mipsel-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-mipsel -L /usr/mipsel-linux-gnu | short rare
+mips         | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | CC=mips-linux-gnu-gcc OPT=-O1 | qemu-mips -L /usr/mips-linux-gnu | short
+mipsel       | gcc-mipsel-linux-gnu libc6-dev-mipsel-cross qemu-user | CC=mipsel-linux-gnu-gcc OPT=-O1 | qemu-mipsel -L /usr/mipsel-linux-gnu | short rare
 mips64el     | gcc-mips64el-linux-gnuabi64 libc6-dev-mips64el-cross qemu-user | CC=mips64el-linux-gnuabi64-gcc OPT=-O1 | qemu-mips64el -L /usr/mips64el-linux-gnuabi64 | short rare
 sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=sparc64-linux-gnu-gcc OPT=-O1 | qemu-sparc64 -L /usr/sparc64-linux-gnu | short rare
 alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short rare
-hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=$NARROW | qemu-hppa -L /usr/hppa-linux-gnu | short
+hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 | qemu-hppa -L /usr/hppa-linux-gnu | short
 wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings --no-turbo-fast-api-calls tests/wasi.mjs | short picture
 m68k         | gcc-m68k-linux-gnu libc6-dev-m68k-cross | CC=m68k-linux-gnu-gcc |  | refused floats must be evaluated as floats
 i686-x87     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc |  | refused floats must be evaluated as floats
