@@ -9,8 +9,9 @@
 #include "files/print.h"
 #include "saeuron_host.h"
 
-/* Writes the message into err (which may be NULL) and returns code. Control characters become '?': the name
- * of a hostile file can neither end the line nor send commands to the terminal. The format is print_into's. */
+/* Writes the message into err (which may be NULL) and returns code. Control characters become '?': the
+ * name of a hostile file can neither end the line nor send commands to the terminal. The format is
+ * print_into's. */
 int fail(saeuron_error *err, int code, const char *format, ...) PRINTS(3, 4);
 /* SAEURON_EUSAGE, naming the argument, if pointer is NULL; else SAEURON_OK. */
 int need(const void *pointer, const char *argument, saeuron_error *err);

@@ -1,5 +1,6 @@
-/* os.h: what system.c asks of the operating system. One file a system defines it: posix.c, windows.c, or plain.c
- * (-DSAEURON_PLAIN_C), which knows C99 alone. With it come the clock, terminal and Ctrl-C of system.h.
+/* os.h: what system.c asks of the operating system. One file a system defines it: posix.c, windows.c, or
+ * plain.c (-DSAEURON_PLAIN_C), which knows C99 alone. With it come the clock, terminal and Ctrl-C of
+ * system.h.
  *
  *   system.c --os_*--> posix.c, windows.c or plain.c --> the system
  *

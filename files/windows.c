@@ -1,5 +1,5 @@
-/* windows.c: the operating system of Windows (os.h, and the clock, terminal and Ctrl-C of system.h). Texts are
- * UTF-8 everywhere but in its calls, which take UTF-16.
+/* windows.c: the operating system of Windows (os.h, and the clock, terminal and Ctrl-C of system.h). Texts
+ * are UTF-8 everywhere but in its calls, which take UTF-16.
  *
  *   system.c --os_*--> the calls of Windows that end in W
  *
@@ -79,13 +79,14 @@ static FILE *stream_of(HANDLE h, const char *mode)
 
 /* ---- files in ---- */
 
-/* The handle stays open as long as the bytes are mapped (stamp[0]): nobody can write to the file meanwhile. */
+/* The handle stays open as long as the bytes are mapped (stamp[0]): nobody can write to the file. */
 int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err)
 {
     wchar_t path[WIDE];
     LARGE_INTEGER size;
-    HANDLE map = NULL, h = CreateFileW(wide(f->path, path), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE,
-                                       NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    HANDLE map = NULL;
+    HANDLE h = CreateFileW(wide(f->path, path), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL,
+                           OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
     if (h == INVALID_HANDLE_VALUE) {
         set_errno();
         return is_dir(path) ? fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", f->path)
@@ -282,8 +283,8 @@ char **os_arguments(int *argc, char **argv)
 bool os_interrupted(void) { return interrupted != 0; }
 bool os_piped(void) { return GetFileType(GetStdHandle(STD_OUTPUT_HANDLE)) == FILE_TYPE_PIPE; }
 
-/* A thread of the system's runs it. When its window is closed the program has some seconds until this returns;
- * main returns before. */
+/* A thread of the system's runs it. When its window is closed the program has some seconds until this
+ * returns; main returns before. */
 static BOOL WINAPI on_interrupt(DWORD event)
 {
     const bool first = InterlockedExchange(&interrupted, 1) == 0;

@@ -578,8 +578,8 @@ static void unwritable(void)
 static void closed_pipe(void)
 {
     prepare();
-    const int code = run_in("trap '' PIPE; mkfifo $T/nobody; exec 3<>$T/nobody 4>$T/nobody 3>&-;", "--version",
-                            ">&4");
+    const int code = run_in("trap '' PIPE; mkfifo $T/nobody; exec 3<>$T/nobody 4>$T/nobody 3>&-;",
+                            "--version", ">&4");
     check_refusal("--version", code, 1, "standard output|the program that reads it has ended");
     remove(at("nobody"));
 }
