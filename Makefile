@@ -1,5 +1,6 @@
 # saeuron: `make` builds ./saeuron, `make demo` shows it, `make test` proves it. C99 and libm; OpenMP if the compiler has it.
-# `make lib` builds build/libsaeuron.a and .so, `make install` puts all in place, `make portable` one program for every x86-64.
+# `make lib` builds build/libsaeuron.a and .so, `make install` puts all in place, `make portable` one program for every x86-64,
+# `make web` a page that draws.
 #
 #   CC=clang-14  OPT=-O0  OMP=  (no threads)  PREFIX=/usr/local  DESTDIR=  PYTHON=python3 (tests against PyTorch, training)
 
@@ -56,7 +57,7 @@ HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | t
 
 # The rooms, from below; tests/includes.sh says what may include what. No two files have one name.
 ROOMS := arithmetic files layers training evaluation gradients rivals program
-vpath %.c $(ROOMS)
+vpath %.c $(ROOMS) docs/web
 names = $(notdir $(basename $(wildcard $(1:%=%/*.c))))
 # The library is the method and what is under it; classifiers stand beside it. The kernels are compiled once for each instruction set.
 LIBRARY := $(filter-out kernels,$(call names,arithmetic files layers .)) vit classifier
@@ -264,10 +265,29 @@ $(BUILD)/portable/selftest.o: tests/golden/digests.txt
 $(PORTABLE): $(PORTOBJS)
 	$(CC) $(EXTRA_CFLAGS) -static -o $@ $^ $(STATIC_OMP) -lm
 
+# ---- in a page: the library as WebAssembly, docs/web/, and of the small model what it reads; one set of kernels, one thread ----
+
+WASM_CC ?= clang-14 --target=wasm32-wasi
+WEB     := $(BUILD)/web
+SERVED  := concepts.json model_index.json scheduler text_encoder tokenizer unet vae sae/up_blocks.*
+
+web:
+	@mkdir -p $(BUILD) && echo '#include <stdlib.h>' > $(BUILD)/wasm.c && $(WASM_CC) -nostartfiles -Wl,--no-entry -o $(BUILD)/wasm.out $(BUILD)/wasm.c || \
+	    { echo 'make web: needs the Debian packages clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32' >&2; exit 1; }
+	$(MAKE) CC='$(WASM_CC)' OMP= BUILD=$(BUILD)/wasm EXTRA_CFLAGS=-DSAEURON_BARE $(BUILD)/wasm/saeuron.wasm
+	rm -rf $(WEB) && mkdir -p $(WEB)/emojicanvas
+	cp $(BUILD)/wasm/saeuron.wasm docs/web/index.html docs/web/page.js docs/web/worker.js $(WEB)
+	cd weights/emojicanvas && tar cf - $(SERVED) LICENSES.md | tar xf - -C '$(abspath $(WEB))/emojicanvas'
+	cd $(WEB) && find emojicanvas -type f ! -name '*.md' | sort > files.txt
+	@echo 'to look at it: python3 -m http.server -b 127.0.0.1 -d $(WEB), then http://127.0.0.1:8000'
+
+$(BUILD)/saeuron.wasm: $(BUILD)/web.o $(OBJS)
+	$(CC) -nostartfiles -Wl,--no-entry -o $@ $^
+
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
 
-.PHONY: all test exhaustive matrix mutants coverage demo bench bench-sae costs fullsize weights lib install uninstall portable clean FORCE
+.PHONY: all test exhaustive matrix mutants coverage demo bench bench-sae costs fullsize weights lib install uninstall portable web clean FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 %.d: ;
