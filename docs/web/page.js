@@ -64,7 +64,7 @@ function showLatents(latents) {
         rows[at] ??= { timestep, cells: [] };
         rows[at].cells.push(`${number} (${score.toPrecision(3)})`);
     }
-    at("hook").textContent = latents.length ? `at ${latents[0].hook}` : "none";
+    at("hook").textContent = latents.length ? `at ${latents[0].hook}` : "";
     at("latents").replaceChildren(...rows.map(({ timestep, cells }, step) => {
         const row = document.createElement("tr");
         for (const text of [step, timestep, cells.join(", ")])
@@ -75,20 +75,21 @@ function showLatents(latents) {
 
 const quoted = text => `'${text.replaceAll("'", `'\\''`)}'`;
 
-function showAll(asked, without, with_, seconds) {
+function showAll(asked, plain, edited) {
     const drawn = `${asked.prompt} Seed ${asked.seed}, ${asked.steps} steps`;
-    show(at("without"), without, `${drawn}, nothing forgotten`);
-    show(at("with"), with_, `${drawn}, ${asked.concept} forgotten`);
-    show(at("difference"), { ...with_, rgb: with_.rgb.map((v, i) => Math.abs(v - without.rgb[i])) },
+    show(at("plain"), plain, `${drawn}, nothing forgotten`);
+    show(at("edited"), edited, `${drawn}, ${asked.concept} forgotten`);
+    show(at("difference"), { ...edited, rgb: edited.rgb.map((v, i) => Math.abs(v - plain.rgb[i])) },
         "How far the two pictures are apart; black where they are equal");
-    at("digest-without").textContent = without.digest;
-    at("digest-with").textContent = with_.digest;
-    showLatents(with_.latents);
+    at("digest-plain").textContent = plain.digest;
+    at("digest-edited").textContent = edited.digest;
+    at("forgotten").textContent = `${asked.concept} forgotten`;
+    showLatents(edited.latents);
     const command = `./saeuron generate -p ${quoted(asked.prompt)} --seed ${asked.seed} --steps ${asked.steps}`;
-    at("command").textContent = [`${command} -o without.png`,
-        `${command} --forget ${asked.concept} --map-steps -o with.png`, "./saeuron digest without.png with.png"].join("\n");
+    at("command").textContent = [`${command} -o plain.png`,
+        `${command} --forget ${asked.concept} --map-steps -o edited.png`,
+        "./saeuron digest plain.png edited.png"].join("\n");
     at("result").hidden = false;
-    status(`Drawn in ${seconds.toFixed(1)} s.`);
 }
 
 /* ---- drawing ---- */
@@ -128,8 +129,8 @@ function draw(loaded, asked) {
                 at("progress").value = done[0] + done[1];
             }
             if (pictures[0] && pictures[1]) {
-                stop("");
-                showAll(asked, ...pictures, (performance.now() - begin) / 1000);
+                showAll(asked, ...pictures);
+                stop(`Drawn in ${((performance.now() - begin) / 1000).toFixed(1)} s.`);
             }
         };
         worker.onerror = ({ message }) => stop(message);
