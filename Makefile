@@ -265,14 +265,14 @@ $(BUILD)/portable/selftest.o: tests/golden/digests.txt
 $(PORTABLE): $(PORTOBJS)
 	$(CC) $(EXTRA_CFLAGS) -static -o $@ $^ $(STATIC_OMP) -lm
 
-# ---- in a page: the library as WebAssembly, docs/web/, and of the small model what it reads; one set of kernels, one thread ----
+# ---- in a page: docs/web/, the library as WebAssembly, and of the small model what it reads; one set of kernels, one thread ----
 
 WASM_CC ?= clang-14 --target=wasm32-wasi
 WEB     := $(BUILD)/web
 SERVED  := concepts.json model_index.json scheduler text_encoder tokenizer unet vae sae/up_blocks.*
 
 web:
-	@mkdir -p $(BUILD) && echo '#include <stdlib.h>' > $(BUILD)/wasm.c && $(WASM_CC) -nostartfiles -Wl,--no-entry -o $(BUILD)/wasm.out $(BUILD)/wasm.c || \
+	@mkdir -p $(BUILD) && echo '#include <stdlib.h>' > $(BUILD)/wasm.c && $(WASM_CC) -nostartfiles -Wl,--no-entry -o $(BUILD)/wasm.out $(BUILD)/wasm.c 2> /dev/null || \
 	    { echo 'make web: needs the Debian packages clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32' >&2; exit 1; }
 	$(MAKE) CC='$(WASM_CC)' OMP= BUILD=$(BUILD)/wasm EXTRA_CFLAGS=-DSAEURON_BARE $(BUILD)/wasm/saeuron.wasm
 	rm -rf $(WEB) && mkdir -p $(WEB)/emojicanvas

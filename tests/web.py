@@ -149,6 +149,9 @@ def check_form(page):
         check(focused.value_of_css_property("outline-style") == "solid", f"{order[-1]}: the keyboard's focus is not seen")
     check(order == ["concept", "seed", "steps", "draw"], f"Tab goes from the prompt to {order}")
     check(page["status"].get_attribute("aria-live") == "polite", "the status is not read out")
+
+
+def check_phone(page):
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": False})
     check(page.js("return innerWidth") == 360, "the window is not 360 pixels wide")
     check(page.js("return document.documentElement.scrollWidth") <= 360, "at 360 pixels the page scrolls sideways")
@@ -213,6 +216,7 @@ def main():
         check(said == "Ready.", f"at the start the page says: {said}")
         check_form(page)
         check_pictures(page, a)
+        check_phone(page)
         check_refusals(page, a)
         check_cancel(page)
         check_quiet(page, url)

@@ -7,7 +7,7 @@
 
 const model = "emojicanvas";
 const at = id => document.getElementById(id);
-const status = text => { at("status").textContent = text; };
+const say = text => { at("status").textContent = text; };
 
 /* ---- what is fetched ---- */
 
@@ -60,16 +60,16 @@ function show(canvas, { rgb, width, height }, described) {
 /* A row for each step: its timestep, and the latents with their scores. */
 function showLatents(latents) {
     const rows = [];
-    for (const { at, timestep, number, score } of latents) {
-        rows[at] ??= { timestep, cells: [] };
-        rows[at].cells.push(`${number} (${score.toPrecision(3)})`);
+    for (const { row, timestep, number, score } of latents) {
+        rows[row] ??= [row, timestep, []];
+        rows[row][2].push(`${number} (${score.toPrecision(3)})`);
     }
     at("hook").textContent = latents.length ? `at ${latents[0].hook}` : "";
-    at("latents").replaceChildren(...rows.map(({ timestep, cells }, step) => {
-        const row = document.createElement("tr");
-        for (const text of [step, timestep, cells.join(", ")])
-            row.insertCell().textContent = text;
-        return row;
+    at("latents").replaceChildren(...rows.filter(Boolean).map(([row, timestep, cells]) => {
+        const line = document.createElement("tr");
+        for (const text of [row, timestep, cells.join(", ")])
+            line.insertCell().textContent = text;
+        return line;
     }));
 }
 
@@ -106,7 +106,7 @@ function stop(said) {
     at("progress").value = 0;
     if (focused)
         at("draw").focus();
-    status(said);
+    say(said);
 }
 
 function draw(loaded, asked) {
@@ -115,7 +115,7 @@ function draw(loaded, asked) {
     at("draw").disabled = true;
     at("cancel").disabled = false;
     at("cancel").focus();
-    status("Drawing both pictures.");
+    say("Drawing both pictures.");
     at("progress").max = 2 * asked.steps;
     workers = [null, asked.concept].map((concept, i) => {
         const worker = new Worker("worker.js");
@@ -153,4 +153,4 @@ async function start() {
     stop("Ready.");
 }
 
-start().catch(problem => status(problem.message));
+start().catch(problem => say(problem.message));

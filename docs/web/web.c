@@ -14,7 +14,7 @@
 /* What worker.js gives: how far the sampling is; each latent chosen for a step; the pixels [height,width,3]
  * with the digest that `saeuron digest` prints; or one line that says what is wrong. */
 FROM_PAGE(step) void step(size_t done, size_t total);
-FROM_PAGE(latent) void latent(const char *hook, size_t at, int timestep, uint32_t number, float score);
+FROM_PAGE(latent) void latent(const char *hook, size_t row, int timestep, uint32_t number, float score);
 FROM_PAGE(picture) void picture(const unsigned char *rgb, size_t width, size_t height, uint64_t digest);
 FROM_PAGE(error) void error(const char *text);
 

@@ -23,7 +23,7 @@ onmessage = async ({ data: { module, files, dir, prompt, concept, seed, steps } 
     const text = string => write(new TextEncoder().encode(string + "\0"));
     const page = {
         step: (done, total) => postMessage({ done, total }),
-        latent: (hook, at, timestep, number, score) => latents.push({ hook: read(hook), at, timestep, number, score }),
+        latent: (hook, row, timestep, number, score) => latents.push({ hook: read(hook), row, timestep, number, score }),
         picture: (rgb, width, height, digest) => postMessage({
             rgb: bytes(rgb, width * height * 3).slice(), width, height, latents,
             digest: BigInt.asUintN(64, digest).toString(16).padStart(16, "0"),
