@@ -48,11 +48,15 @@ endif
 ifeq ($(ARCH),aarch64)
 ISAS += neon
 endif
+ifeq ($(ARCH),wasm32)
+ISAS += simd128
+endif
 ISA_scalar :=
 ISA_sse2   := -msse2
 ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mf16c -mprefer-vector-width=512
 ISA_neon   :=
+ISA_simd128 := -msimd128
 HAVE := $(foreach i,$(filter-out scalar,$(ISAS)),-DNN_HAVE_$(shell echo $(i) | tr a-z A-Z))
 
 # The rooms, from below; tests/includes.sh says what may include what. No two files have one name.
@@ -265,7 +269,7 @@ $(BUILD)/portable/selftest.o: tests/golden/digests.txt
 $(PORTABLE): $(PORTOBJS)
 	$(CC) $(EXTRA_CFLAGS) -static -o $@ $^ $(STATIC_OMP) -lm
 
-# ---- in a page: docs/web/, the library as WebAssembly, and of the small model what it reads; one set of kernels, one thread ----
+# ---- in a page: docs/web/, the library as WebAssembly, and of the small model what it reads; one thread ----
 
 WASM_CC ?= clang-14 --target=wasm32-wasi
 WEB     := $(BUILD)/web

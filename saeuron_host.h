@@ -49,7 +49,8 @@ typedef struct saeuron_host {
     /* Called after each step: what, how far. Not 0 cancels: the call ends with SAEURON_ECANCEL. */
     int   (*progress)(void *user, const char *stage, size_t done, size_t total);
     int   threads;      /* 0: all cores, if built with OpenMP */
-    const char *isa;    /* kernels: "scalar", "sse2", "avx2", "avx512", "neon"; NULL: the best for this CPU */
+    const char *isa;    /* kernels: "scalar", "sse2", "avx2", "avx512", "neon", "simd128"; NULL: the best
+                         * for this CPU */
     /* Bytes of alloc that may hold one network's weights a second time, packed for speed, four bytes each. A
      * network whose weights fit is packed once, when it is opened (with the UNet its SAEs' encoders), and
      * threads take its rows side by side; any other (or at 0) is packed piece by piece at every use, by all

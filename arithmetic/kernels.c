@@ -1,5 +1,5 @@
-/* kernels.c: the fast paths, compiled once for each instruction set: -DNN_ISA=scalar, sse2, avx2, avx512 or
- * neon.
+/* kernels.c: the fast paths, compiled once for each instruction set: -DNN_ISA=scalar, sse2, avx2, avx512,
+ * neon or simd128 (WebAssembly's).
  *
  *   y = x W^T:   x --place--> rows as they lie, or lines with a border  \
  *                                                                       > tile of 12 x 32 chains of fma --> y
@@ -26,6 +26,7 @@
 #define IS_avx2   3
 #define IS_avx512 4
 #define IS_neon   5
+#define IS_simd128 6
 #define ISA JOIN(IS_, NN_ISA)
 
 /* MR, NR: a tile that gcc keeps in registers (docs/contract.md, section 10). NARROW, LEAST: the widths of
@@ -37,6 +38,8 @@ enum { MR = 12, NR = 32, NARROW = 16, LEAST = 8, LANES = 16 };
 enum { MR = 4, NR = 24, NARROW = 24, LEAST = 24, LANES = 8 };
 #elif ISA == IS_neon
 enum { MR = 8, NR = 8, NARROW = 8, LEAST = 8, LANES = 4 };
+#elif ISA == IS_simd128
+enum { MR = 4, NR = 4, NARROW = 4, LEAST = 4, LANES = 4 };
 #else
 enum { MR = 4, NR = 8, NARROW = 8, LEAST = 8, LANES = 4 };
 #endif
@@ -163,6 +166,9 @@ static const tile_functions tiles[3][MR / 4] = {
 TILE(tile_4, 4, 8, ROWS4, EACH4)
 TILE(tile_8, 8, 8, ROWS8, EACH8)
 static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4), FUNCTIONS(tile_8) } };
+#elif ISA == IS_simd128
+TILE(tile_4, 4, 4, ROWS4, EACH4)
+static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };
 #elif ISA == IS_avx2
 TILE(tile_4, 4, 24, ROWS4, EACH4)
 static const tile_functions tiles[1][MR / 4] = { { FUNCTIONS(tile_4) } };

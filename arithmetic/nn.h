@@ -19,8 +19,9 @@
 
 /* ---- context ---- */
 
-/* Chooses kernels: isa "reference", "scalar", "sse2", "avx2", "avx512", "neon", or NULL for the best that
- * this CPU runs. false when isa is unknown, not built in, or not runnable here; c then has the reference. */
+/* Chooses kernels: isa "reference", "scalar", "sse2", "avx2", "avx512", "neon", "simd128", or NULL for the
+ * best that this CPU runs. false when isa is unknown, not built in, or not runnable here; c then has the
+ * reference. */
 bool nn_init(nn *c, const char *isa, int threads, arena *work);
 const char *nn_isa_name(const nn *c);
 const char *nn_isa_list(void); /* the names that are built in, separated by commas, best last */

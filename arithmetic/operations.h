@@ -101,7 +101,13 @@ typedef struct nn_kernels {
 #else
 #define NN_KERNELS_NEON(X)
 #endif
-#define NN_KERNELS(X) X(scalar) NN_KERNELS_SSE2(X) NN_KERNELS_AVX2(X) NN_KERNELS_AVX512(X) NN_KERNELS_NEON(X)
+#if defined(NN_HAVE_SIMD128)
+#define NN_KERNELS_SIMD128(X) X(simd128)
+#else
+#define NN_KERNELS_SIMD128(X)
+#endif
+#define NN_KERNELS(X) X(scalar) NN_KERNELS_SSE2(X) NN_KERNELS_AVX2(X) NN_KERNELS_AVX512(X) NN_KERNELS_NEON(X) \
+                      NN_KERNELS_SIMD128(X)
 
 #define NN_KERNELS_DECLARE(isa) extern const nn_kernels nn_kernels_##isa;
 NN_KERNELS(NN_KERNELS_DECLARE)
