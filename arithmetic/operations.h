@@ -107,7 +107,8 @@ typedef struct nn_kernels {
 #define NN_KERNELS_SIMD128(X)
 #endif
 #define NN_KERNELS(X)                                                                                        \
-    X(scalar) NN_KERNELS_SSE2(X) NN_KERNELS_AVX2(X) NN_KERNELS_AVX512(X) NN_KERNELS_NEON(X) NN_KERNELS_SIMD128(X)
+    X(scalar) NN_KERNELS_SSE2(X) NN_KERNELS_AVX2(X) NN_KERNELS_AVX512(X) NN_KERNELS_NEON(X)                  \
+    NN_KERNELS_SIMD128(X)
 
 #define NN_KERNELS_DECLARE(isa) extern const nn_kernels nn_kernels_##isa;
 NN_KERNELS(NN_KERNELS_DECLARE)

@@ -67,8 +67,7 @@ class Page:
 
     def idle(self):
         """Waits until nothing is loaded or drawn; what the page says then."""
-        WebDriverWait(self.browser, PATIENCE, 0.1).until(lambda _: self["draw"].is_enabled() or "Loading" not in self["status"].text and
-                                                         not self["cancel"].is_enabled())
+        WebDriverWait(self.browser, PATIENCE, 0.1).until(lambda _: not self["cancel"].is_enabled() and self["status"].text != "Loading the model.")
         return self["status"].text
 
     def draw(self):
