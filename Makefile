@@ -285,8 +285,9 @@ web:
 	cd $(WEB) && find emojicanvas -type f ! -name '*.md' | sort > files.txt
 	@echo 'to look at it: python3 -m http.server -b 127.0.0.1 -d $(WEB), then http://127.0.0.1:8000'
 
+# A stack that overflows meets the end of memory, not the data.
 $(BUILD)/saeuron.wasm: $(BUILD)/web.o $(OBJS)
-	$(CC) -nostartfiles -Wl,--no-entry -o $@ $^
+	$(CC) -nostartfiles -Wl,--no-entry -Wl,--stack-first -Wl,-z,stack-size=1048576 -o $@ $^
 
 clean:
 	rm -rf $(BUILD) $(PROGRAM) $(PORTABLE) demo
