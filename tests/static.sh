@@ -16,7 +16,6 @@ vae.c|null-dereference|y[i] = z[i] / v->scaling_factor|z is NULL only while an a
 select.c|null-argument|memcpy(x, y, d * sizeof *x)|x is NULL only while an arena measures, when row is NULL too
 select.c|nullPointerArithmetic|x + first * d, tokens|x is NULL only while an arena measures, when row is NULL too
 select.c|nullPointerArithmetic|x + (first + i) * d|x is NULL only while an arena measures, when row is NULL too
-evaluation/classifier.c|null-argument|memcpy(y, x, 3 * w * h)|x is NULL only while an arena measures, when y is NULL too
 files/png.c|use-of-uninitialized-value|rgba[1] == p->key[1]|the loop before writes the first three
 arithmetic/kernels.c|legacyUninitvar|? wide[j] : zeros|where it lies is taken, not what it holds
 train.c|uninitvar|*tie = token ? ties : &one|where it lies is taken, not what it holds

@@ -41,6 +41,7 @@ function fillConcepts(files) {
         group.append(...concepts.map(name => new Option(name.replaceAll("_", " "), name)));
         at("concept").append(group);
     }
+    at("concept").value = "Mosaic"; // which the prompt in index.html asks for
 }
 
 /* ---- what is shown ---- */
