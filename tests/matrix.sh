@@ -78,7 +78,7 @@ field() { table | awk -F'|' -v name="$1" -v n="$2" '{ for (i = 1; i <= NF; i++) 
 check() {                                   # check NAME RUNNER WHAT MAKE-ARGUMENTS...: whether the row is as it should be
     local dir=$work/$1 runner=$2 what=$3 run; shift 3
     local make=(make -s -r BUILD="$dir" PROGRAM="$dir/saeuron" "$@")
-    run="timeout 900 $runner $dir/saeuron"
+    run="timeout -s KILL 900 $runner $dir/saeuron"
     case $what in refused*)
         "${make[@]}" "$dir/number.o" && { echo "this build should have been refused"; return 1; }
         grep -F "error" "$dir/log" | grep -qF -e "\"${what#refused }"; return ;;
