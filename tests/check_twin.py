@@ -450,26 +450,6 @@ def run(command, *options):
     return subprocess.run([library.ROOT / "saeuron", command, "-m", MODEL, *options], check=True, capture_output=True, text=True).stdout
 
 
-class Dump:
-    """The intermediates of `generate --dump`, of the rows of a batch: each is compared with the module of that name."""
-
-    def __init__(self, c, folder):
-        self.c, self.all, self.prefix, self.row = c, {p.name.removesuffix(".npy"): np.load(p) for p in folder.glob("*.npy")}, "", 0
-        self.left = set(self.all)
-
-    def take(self, name):
-        self.left.discard(name)
-        return self.all[name]
-
-    def see(self, name, x):
-        """x [1,H,W,C] or [N,C] of row self.row; where rows are alike there is one. VAE's inner resnets are not shown."""
-        name = self.prefix + name
-        if name in self.all:
-            theirs = self.take(name)
-            self.c.same(f"{name}, row {self.row}", x.transpose(0, 3, 1, 2) if x.ndim == 4 else x[None], theirs[self.row % len(theirs)][None])
-        return x
-
-
 def compare_statistics(c):
     """mu and densities of two concepts at two steps, from the hook's activations."""
     hook, concepts, sampling = "up_blocks.1.attentions.2", {"One": ["A cat", "A dog in Bricks style", "The sea"], "Other": ["A bear"]}, ("--steps", "2", "--seed", "5")

@@ -67,7 +67,7 @@ fast-math    | gcc | CC=gcc EXTRA_CFLAGS=-ffast-math |  | refused -ffast-math an
 unsafe-math  | gcc | CC=gcc EXTRA_CFLAGS=-funsafe-math-optimizations |  | refused -ffast-math and its parts
 finite-math  | gcc | CC=gcc EXTRA_CFLAGS=-ffinite-math-only |  | refused -ffast-math and its parts
 reciprocal   | gcc | CC=gcc EXTRA_CFLAGS=-freciprocal-math |  | refused -ffast-math and its parts
-unsigned-zero| gcc | CC=gcc EXTRA_CFLAGS=-fno-signed-zeros |  | refused -ffast-math and its parts
+unsigned-zero | gcc | CC=gcc EXTRA_CFLAGS=-fno-signed-zeros |  | refused -ffast-math and its parts
 clang-fast   | clang-14 | CC=clang-14 EXTRA_CFLAGS=-ffast-math |  | refused -ffast-math and its parts
 clang-finite | clang-14 | CC=clang-14 EXTRA_CFLAGS=-ffinite-math-only |  | refused -ffast-math and its parts
 END
