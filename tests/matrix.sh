@@ -27,24 +27,24 @@ unset MAKEFLAGS MFLAGS CC OPT OMP EXTRA_CFLAGS DEPEND ISAS     # what make was t
 WASI="-DSAEURON_PLAIN_C -Wl,-z,stack-size=1048576 -Wno-unused-command-line-argument"
 table() {
     cat << END
-gcc-O0       | gcc | CC=gcc OPT=-O0 |  | full picture
+gcc-O0       | gcc | CC=gcc OPT=-O0 |  | short picture
 gcc-O1       | gcc | CC=gcc OPT=-O1 |  | short rare
 gcc-O2       | gcc | CC=gcc OPT=-O2 |  | short rare
 gcc-O3       | gcc | CC=gcc OPT=-O3 |  | full
 gcc-Os       | gcc | CC=gcc OPT=-Os |  | short rare
 gcc-native   | gcc | CC=gcc 'OPT=-O2 -march=native' |  | short rare
-gcc-lto      | gcc | CC=gcc 'OPT=-O2 -flto' |  | short
+gcc-lto      | gcc | CC=gcc 'OPT=-O2 -flto=auto' |  | short rare
 gcc-ubsan    | gcc | CC=gcc OPT=-O1 'EXTRA_CFLAGS=-fsanitize=undefined -fno-sanitize-recover' |  | short
 gcc-serial   | gcc | CC=gcc OPT=-O1 OMP= |  | short rare
 plain-c      | gcc | CC=gcc OPT=-O1 OMP= EXTRA_CFLAGS=-DSAEURON_PLAIN_C |  | short picture
-clang-O0     | clang-14 libomp-14-dev | CC=clang-14 OPT=-O0 |  | full
+clang-O0     | clang-14 libomp-14-dev | CC=clang-14 OPT=-O0 |  | short rare
 clang-O3     | clang-14 libomp-14-dev | CC=clang-14 OPT=-O3 |  | full
 clang-19     | clang-19 | CC=clang-19 OPT=-O1 |  | short
 musl         | musl-tools | CC=musl-gcc OPT=-O1 EXTRA_CFLAGS=-static |  | short
 tcc          | tcc | CC=tcc DEPEND= ISAS=scalar EXTRA_CFLAGS=-DFLT_EVAL_METHOD=0 |  | short
 pcc          | pcc | CC=pcc ISAS=scalar |  | short
-i686         | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture
-i686-avx     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc ISAS='scalar sse2 avx2 avx512' OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | full
+i686         | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture rare
+i686-avx     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc ISAS='scalar sse2 avx2 avx512' OPT=-O1 'EXTRA_CFLAGS=-msse2 -mfpmath=sse' | /usr/i686-linux-gnu/lib/ld-linux.so.2 --library-path /usr/i686-linux-gnu/lib | short picture
 aarch64      | gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user | CC=aarch64-linux-gnu-gcc OPT=-O1 | qemu-aarch64 -L /usr/aarch64-linux-gnu | short picture
 armhf        | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 | qemu-arm -L /usr/arm-linux-gnueabihf | short rare
 armhf-neon   | gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user | CC=arm-linux-gnueabihf-gcc OPT=-O1 EXTRA_CFLAGS=-mfpu=neon-vfpv4 | qemu-arm -L /usr/arm-linux-gnueabihf | short
@@ -54,12 +54,12 @@ s390x        | gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user | CC=s390x-li
 powerpc      | gcc-powerpc-linux-gnu libc6-dev-powerpc-cross qemu-user | CC=powerpc-linux-gnu-gcc OPT=-O1 | qemu-ppc -L /usr/powerpc-linux-gnu | short picture
 ppc64        | gcc-powerpc64-linux-gnu libc6-dev-ppc64-cross qemu-user | CC=powerpc64-linux-gnu-gcc OPT=-O1 | qemu-ppc64 -L /usr/powerpc64-linux-gnu | short rare
 ppc64el      | gcc-powerpc64le-linux-gnu libc6-dev-ppc64el-cross qemu-user | CC=powerpc64le-linux-gnu-gcc OPT=-O1 | qemu-ppc64le -L /usr/powerpc64le-linux-gnu | short rare
-mips         | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | CC=mips-linux-gnu-gcc OPT=-O1 | qemu-mips -L /usr/mips-linux-gnu | short
+mips         | gcc-mips-linux-gnu libc6-dev-mips-cross qemu-user | CC=mips-linux-gnu-gcc OPT=-O1 | qemu-mips -L /usr/mips-linux-gnu | short rare
 mipsel       | gcc-mipsel-linux-gnu libc6-dev-mipsel-cross qemu-user | CC=mipsel-linux-gnu-gcc OPT=-O1 | qemu-mipsel -L /usr/mipsel-linux-gnu | short rare
 mips64el     | gcc-mips64el-linux-gnuabi64 libc6-dev-mips64el-cross qemu-user | CC=mips64el-linux-gnuabi64-gcc OPT=-O1 | qemu-mips64el -L /usr/mips64el-linux-gnuabi64 | short rare
 sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=sparc64-linux-gnu-gcc OPT=-O1 | qemu-sparc64 -L /usr/sparc64-linux-gnu | short rare
 alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short rare
-hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 | qemu-hppa -L /usr/hppa-linux-gnu | short
+hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 | qemu-hppa -L /usr/hppa-linux-gnu | short rare
 wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings --no-turbo-fast-api-calls tests/wasi.mjs | short picture
 m68k         | gcc-m68k-linux-gnu libc6-dev-m68k-cross | CC=m68k-linux-gnu-gcc |  | refused floats must be evaluated as floats
 i686-x87     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc |  | refused floats must be evaluated as floats
