@@ -55,7 +55,7 @@ only said "the program that reads it has ended"
 # On a terminal: the line of progress, and Ctrl-C, which leaves nothing.
 touch said
 code=0; { for _ in $(seq 600); do grep 'sampling [0-9]*/600, ' said && break; sleep 0.1; done > seen; printf '\3'; } |
-    TERM=xterm timeout 120 script -qefc "wine64 '$work/saeuron.exe' generate -p a --steps 600 -o stopped.png" said > shown || code=$?
+    TERM=xterm timeout 120 script -qefc "exec wine64 '$work/saeuron.exe' generate -p a --steps 600 -o stopped.png" said > shown || code=$?
 [ $code -eq 1 ] || wrong "exit code $code after Ctrl-C: $(tail -n 3 said)"
 grep 'saeuron: stopped at step [0-9]* of 600' said > seen || wrong "a stop without its line"
 [ -z "$(find . -name 'stopped*')" ] || wrong "a stopped run left a file"
