@@ -1,10 +1,10 @@
-/* bare.c: system.c's twin where there is no operating system, chosen by -DSAEURON_BARE: memory is what the
- * host allocates, files are what it maps, and nothing is written. The C library is asked for nothing.
+/* bare.c: no operating system at all (os.h), chosen by -DSAEURON_BARE: memory is what the host allocates,
+ * files are what it maps, and nothing is written. The C library is asked for nothing.
  *
  *   path --saeuron_host.map--> bytes
  *
  * Not here: what the program wants beyond the library (clock, terminal, Ctrl-C): there is no program. */
-#include "files/system.h"
+#include "files/os.h"
 #include "arithmetic/memory.h"
 
 #ifdef SAEURON_BARE
@@ -23,45 +23,26 @@ void io_free(const saeuron_host *host, void *p)
         host->free(host->user, p);
 }
 
-/* ---- files in ---- */
+/* ---- files in: the host's alone ---- */
 
-int io_open(io_file *f, const saeuron_host *host, const char *path, saeuron_error *err)
+int os_read(io_file *f, saeuron_error *err)
 {
-    *f = (io_file){ .host = host };
-    const int code = io_copy_path(f->path, sizeof f->path, path, err);
-    if (code)
-        return code;
-    if (!host || !host->map)
-        return fail(err, SAEURON_EIO, "%s: this build knows no files: give saeuron_host.map", path);
-    f->data = host->map(host->user, path, &f->size);
-    if (!f->data)
-        return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
-    f->origin = IO_HOST;
-    return SAEURON_OK;
+    return fail(err, SAEURON_EIO, "%s: this build knows no files: give saeuron_host.map", f->path);
 }
 
-void io_close(io_file *f)
+void os_unmap(io_file *f) { (void)f; }
+void os_release(const io_file *f) { (void)f; }
+
+bool os_written(const io_file *f)
 {
-    if (f->origin == IO_HOST && f->host->unmap)
-        f->host->unmap(f->host->user, f->data, f->size);
-    *f = (io_file){ .host = f->host };
+    (void)f;
+    return false;
 }
 
-void io_release(const io_file *f) { (void)f; }
-
-int io_unchanged(const io_file *f, saeuron_error *err)
+bool os_absent(const char *path)
 {
-    (void)f, (void)err;
-    return SAEURON_OK;
-}
-
-bool io_exists(const saeuron_host *host, const char *path)
-{
-    size_t size;
-    const void *data = host && host->map ? host->map(host->user, path, &size) : NULL;
-    if (data && host->unmap)
-        host->unmap(host->user, data, size);
-    return data != NULL;
+    (void)path;
+    return true;
 }
 
 /* ---- files out: there are none ---- */

@@ -9,7 +9,6 @@
 #if defined(SAEURON_PLAIN_C) && !defined(SAEURON_BARE)
 
 #include "files/os.h"
-#include "files/print.h"
 
 #include <errno.h>
 #include <time.h>
@@ -41,15 +40,17 @@ bool os_written(const io_file *f)
 void os_release(const io_file *f) { (void)f; }
 void os_expect(void *p, size_t n) { (void)p, (void)n; }
 
-int os_create(io_out *o, saeuron_error *err)
+int os_kind(const char *path)
 {
-    print_into(o->temporary, sizeof o->temporary, "%s.tmp-0", o->path);
+    (void)path;
+    return OS_FILE;
+}
+
+FILE *os_create(const char *path, bool fresh)
+{
+    (void)fresh;
     errno = EIO;
-    o->file = fopen(o->temporary, "wb");
-    if (o->file)
-        return SAEURON_OK;
-    o->temporary[0] = 0;
-    return write_failed(o, err);
+    return fopen(path, "wb");
 }
 
 int os_sync(FILE *f)

@@ -10,7 +10,6 @@
 #if !defined(_WIN32) && !defined(SAEURON_PLAIN_C) && !defined(SAEURON_BARE)
 
 #include "files/os.h"
-#include "files/print.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,32 +127,25 @@ static int open_temporary(const char *path)
     return -1;
 }
 
-int os_create(io_out *o, saeuron_error *err)
+int os_kind(const char *path)
 {
     struct stat s;
-    if (stat(o->path, &s) == 0 && !S_ISREG(s.st_mode)) {
-        if (S_ISDIR(s.st_mode))
-            return fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", o->path);
-        o->file = fopen(o->path, "wb");
-        return o->file ? SAEURON_OK : write_failed(o, err);
+    return stat(path, &s) != 0 || S_ISREG(s.st_mode) ? OS_FILE : S_ISDIR(s.st_mode) ? OS_FOLDER : OS_DEVICE;
+}
+
+FILE *os_create(const char *path, bool fresh)
+{
+    if (!fresh)
+        return fopen(path, "wb");
+    const int fd = open_temporary(path);
+    FILE *f = fd >= 0 ? fdopen(fd, "wb") : NULL;
+    if (fd >= 0 && !f) {
+        const int reason = errno;
+        remove(path);
+        close(fd);
+        errno = reason;
     }
-    for (int i = 0; i < 1000; i++) {
-        print_into(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
-        const int fd = open_temporary(o->temporary);
-        if (fd >= 0) {
-            o->file = fdopen(fd, "wb");
-            if (o->file)
-                return SAEURON_OK;
-            close(fd);
-            return write_failed(o, err);
-        }
-        if (errno != EEXIST)
-            break;
-    }
-    o->temporary[0] = 0; /* not ours to remove */
-    if (errno == ENOENT)
-        return fail(err, SAEURON_ENOENT, "%s: cannot be written: its folder does not exist", o->path);
-    return write_failed(o, err);
+    return f;
 }
 
 int os_sync(FILE *f) { return fsync(fileno(f)); }

@@ -6,7 +6,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
 typedef struct printer { char *out; size_t size, n; } printer; /* n: bytes so far, kept or not */
 
@@ -104,8 +103,8 @@ static void convert(printer *p, const conversion *c, va_list *values)
     } else if (c->kind == 'u' || c->kind == 'x' || c->kind == 'X') {
         put_whole(p, c, read_unsigned(c->length, values), false);
     } else if (c->kind == 'g') {
-        io_format_double(number, sizeof number, va_arg(*values, double));
-        put_field(p, number, strlen(number), c->width, ' ');
+        n = io_format_double(number, sizeof number, va_arg(*values, double));
+        put_field(p, number, n, c->width, ' ');
     } else {
         put(p, c->kind == 'c' ? (char)va_arg(*values, int) : c->kind);
     }

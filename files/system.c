@@ -5,7 +5,7 @@
  *
  * Not here: what the bytes mean (tensors.c, npy.c, png.c, json.c), what each system has its own calls for
  * (os.h). */
-#include "files/system.h"
+#include "files/os.h"
 #include "arithmetic/memory.h"
 #include "files/print.h"
 
@@ -29,7 +29,7 @@ size_t io_folder(const char *path)
 
 bool io_join(char *out, size_t size, const char *dir, const char *name)
 {
-    const char *slash = io_folder(dir) < strlen(dir) ? "/" : "";
+    const char *slash = dir[io_folder(dir)] ? "/" : "";
     return print_into(out, size, "%s%s%s", dir, slash, name) < size;
 }
 
@@ -43,107 +43,19 @@ int io_copy_path(char *out, size_t size, const char *path, saeuron_error *err)
     return SAEURON_OK;
 }
 
-#ifndef SAEURON_BARE /* else bare.c is the rest */
-
-#include "files/os.h"
-
-#include <errno.h>
-#include <stdlib.h>
-
-/* ---- memory through the host ---- */
-
-#define LARGE ((size_t)8 << 20) /* bytes of a block that is worth larger pages */
-
-void *io_alloc(const saeuron_host *host, size_t count, size_t size)
-{
-    size_t n;
-    if (!nn_mul(count, size, &n))
-        return NULL;
-    n += n == 0;
-    if (host && host->alloc)
-        return host->alloc(host->user, n);
-    void *p = malloc(n);
-    if (p && n >= LARGE)
-        os_expect(p, n);
-    return p;
-}
-
-void io_free(const saeuron_host *host, void *p)
-{
-    if (p && host && host->alloc && host->free)
-        host->free(host->user, p);
-    else if (!host || !host->alloc)
-        free(p);
-}
-
-/* ---- reading a file ---- */
-
-int read_failed(const char *path, saeuron_error *err)
-{
-    const int reason = errno;
-    if (reason == ENOENT && os_absent(path))
-        return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
-    if (reason == ENOENT)
-        return fail(err, SAEURON_EIO,
-                    "%s: is a link to a file that is not there: fetch that file, or remove the link", path);
-    return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(reason));
-}
-
-/* Reads a whole stream of unknown length, at most `most` bytes, into memory that doubles as it goes. */
-static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
-{
-    size_t room = 0, n = 0, got;
-    unsigned char *data = NULL;
-    do {
-        if (n == room) {
-            const size_t more = room ? 2 * room : 65536;
-            unsigned char *grown = more > room ? io_alloc(f->host, more, 1) : NULL;
-            if (!grown) {
-                io_free(f->host, data);
-                return fail(err, SAEURON_ENOMEM, "%s: not enough memory for the file's content", f->path);
-            }
-            if (n)
-                memcpy(grown, data, n);
-            io_free(f->host, data);
-            data = grown;
-            room = more;
-        }
-        errno = EIO;
-        got = fread(data + n, 1, room - n, in);
-        n += got;
-    } while (got > 0 && n <= most);
-    if (ferror(in) || n > most) {
-        io_free(f->host, data);
-        return ferror(in) ? read_failed(f->path, err) :
-            fail(err, SAEURON_EIO,
-                 "%s: is no regular file, and gives more than %zu bytes: save them as a file first", f->path,
-                 most);
-    }
-    f->data = data;
-    f->size = n;
-    f->origin = IO_READ;
-    return SAEURON_OK;
-}
+/* ---- whole files in ---- */
 
 /* The bytes of f->path into f, by whichever way there is. */
 static int read_file(io_file *f, saeuron_error *err)
 {
     const saeuron_host *host = f->host;
-    if (host && host->map) {
-        f->data = host->map(host->user, f->path, &f->size);
-        if (!f->data)
-            return fail(err, SAEURON_ENOENT, "%s: there is no such file", f->path);
-        f->origin = IO_HOST;
-        return SAEURON_OK;
-    }
-    FILE  *in = NULL;
-    size_t most = SIZE_MAX;
-    int    code = os_open(f, &in, &most, err);
-    if (code || f->data)
-        return code;
-    code = read_stream(f, in, most, err);
-    fclose(in);
-    return code;
+    if (!host || !host->map)
+        return os_read(f, err);
+    f->data = host->map(host->user, f->path, &f->size);
+    if (!f->data)
+        return fail(err, SAEURON_ENOENT, "%s: there is no such file", f->path);
+    f->origin = IO_HOST;
+    return SAEURON_OK;
 }
 
 /* Whether f begins with these words, capital letters or not. */
@@ -216,9 +128,102 @@ bool io_exists(const saeuron_host *host, const char *path)
     return !os_absent(path);
 }
 
+#ifndef SAEURON_BARE /* else bare.c is the rest */
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- memory through the host ---- */
+
+#define LARGE ((size_t)8 << 20) /* bytes of a block that is worth larger pages */
+
+void *io_alloc(const saeuron_host *host, size_t count, size_t size)
+{
+    size_t n;
+    if (!nn_mul(count, size, &n))
+        return NULL;
+    n += n == 0;
+    if (host && host->alloc)
+        return host->alloc(host->user, n);
+    void *p = malloc(n);
+    if (p && n >= LARGE)
+        os_expect(p, n);
+    return p;
+}
+
+void io_free(const saeuron_host *host, void *p)
+{
+    if (p && host && host->alloc && host->free)
+        host->free(host->user, p);
+    else if (!host || !host->alloc)
+        free(p);
+}
+
+/* ---- reading a file that no host maps ---- */
+
+int read_failed(const char *path, saeuron_error *err)
+{
+    const int reason = errno;
+    if (reason == ENOENT && os_absent(path))
+        return fail(err, SAEURON_ENOENT, "%s: there is no such file", path);
+    if (reason == ENOENT)
+        return fail(err, SAEURON_EIO,
+                    "%s: is a link to a file that is not there: fetch that file, or remove the link", path);
+    return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(reason));
+}
+
+/* Reads a whole stream of unknown length, at most `most` bytes, into memory that doubles as it goes. */
+static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
+{
+    size_t room = 0, n = 0, got;
+    unsigned char *data = NULL;
+    do {
+        if (n == room) {
+            const size_t more = room ? 2 * room : 65536;
+            unsigned char *grown = more > room ? io_alloc(f->host, more, 1) : NULL;
+            if (!grown) {
+                io_free(f->host, data);
+                return fail(err, SAEURON_ENOMEM, "%s: not enough memory for the file's content", f->path);
+            }
+            if (n)
+                memcpy(grown, data, n);
+            io_free(f->host, data);
+            data = grown;
+            room = more;
+        }
+        errno = EIO;
+        got = fread(data + n, 1, room - n, in);
+        n += got;
+    } while (got > 0 && n <= most);
+    if (ferror(in) || n > most) {
+        io_free(f->host, data);
+        return ferror(in) ? read_failed(f->path, err) :
+            fail(err, SAEURON_EIO,
+                 "%s: is no regular file, and gives more than %zu bytes: save them as a file first", f->path,
+                 most);
+    }
+    f->data = data;
+    f->size = n;
+    f->origin = IO_READ;
+    return SAEURON_OK;
+}
+
+int os_read(io_file *f, saeuron_error *err)
+{
+    FILE  *in = NULL;
+    size_t most = SIZE_MAX;
+    int    code = os_open(f, &in, &most, err);
+    if (code || f->data)
+        return code;
+    code = read_stream(f, in, most, err);
+    fclose(in);
+    return code;
+}
+
 /* ---- writing a file: all or nothing ---- */
 
-int write_failed(io_out *o, saeuron_error *err)
+/* The error of a write whose reason is in errno. What was written so far is closed and removed. */
+static int write_failed(io_out *o, saeuron_error *err)
 {
     const int reason = errno;
     io_out_abort(o);
@@ -229,11 +234,35 @@ int write_failed(io_out *o, saeuron_error *err)
     return fail(err, SAEURON_EIO, "%s: cannot be written: %s", o->path, strerror(reason));
 }
 
+/* Creates o->temporary beside o->path and opens it, or o->path itself when it is a device. */
+static int create(io_out *o, saeuron_error *err)
+{
+    const int kind = os_kind(o->path);
+    if (kind == OS_FOLDER)
+        return fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", o->path);
+    if (kind == OS_DEVICE) {
+        o->file = os_create(o->path, false);
+        return o->file ? SAEURON_OK : write_failed(o, err);
+    }
+    for (int i = 0; i < 1000; i++) {
+        print_into(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
+        o->file = os_create(o->temporary, true);
+        if (o->file)
+            return SAEURON_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    o->temporary[0] = 0; /* not ours to remove */
+    if (errno == ENOENT)
+        return fail(err, SAEURON_ENOENT, "%s: cannot be written: its folder does not exist", o->path);
+    return write_failed(o, err);
+}
+
 int io_out_open(io_out *o, const char *path, saeuron_error *err)
 {
     *o = (io_out){ .file = NULL };
     const int code = io_copy_path(o->path, sizeof o->path, path, err);
-    return code ? code : os_create(o, err);
+    return code ? code : create(o, err);
 }
 
 int io_out_write(io_out *o, const void *bytes, size_t n, saeuron_error *err)

@@ -9,7 +9,6 @@
 #if defined(_WIN32) && !defined(SAEURON_PLAIN_C) && !defined(SAEURON_BARE)
 
 #include "files/os.h"
-#include "files/print.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -136,43 +135,38 @@ bool os_absent(const char *path)
 
 /* ---- files out ---- */
 
-static bool is_device(const wchar_t *path)
+int os_kind(const char *path)
 {
-    HANDLE h = CreateFileW(path, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+    wchar_t name[WIDE];
+    if (is_dir(wide(path, name)))
+        return OS_FOLDER;
+    HANDLE h = CreateFileW(name, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
                            OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL);
-    const bool device = h != INVALID_HANDLE_VALUE && GetFileType(h) != FILE_TYPE_DISK;
-    if (h != INVALID_HANDLE_VALUE)
-        CloseHandle(h);
-    return device;
+    if (h == INVALID_HANDLE_VALUE)
+        return OS_FILE;
+    const int kind = GetFileType(h) == FILE_TYPE_DISK ? OS_FILE : OS_DEVICE;
+    CloseHandle(h);
+    return kind;
 }
 
-/* What a killed process left under a temporary name is removed, be it a link; what a living one writes is
- * open, shared with nobody, and stays. */
-int os_create(io_out *o, saeuron_error *err)
+/* What a killed process left is removed, be it a link; what a living one writes is open, shared with nobody,
+ * and stays. */
+FILE *os_create(const char *path, bool fresh)
 {
-    wchar_t path[WIDE];
-    if (is_dir(wide(o->path, path)))
-        return fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", o->path);
-    if (is_device(path)) {
-        o->file = _wfopen(path, L"wb");
-        return o->file ? SAEURON_OK : write_failed(o, err);
-    }
-    for (int i = 0; i < 1000; i++) {
-        print_into(o->temporary, sizeof o->temporary, "%s.tmp-%d", o->path, i);
-        DeleteFileW(wide(o->temporary, path));
-        HANDLE h = CreateFileW(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
-        if (h != INVALID_HANDLE_VALUE) {
-            o->file = stream_of(h, "wb");
-            return o->file ? SAEURON_OK : write_failed(o, err);
-        }
+    wchar_t name[WIDE];
+    wide(path, name);
+    if (!fresh)
+        return _wfopen(name, L"wb");
+    DeleteFileW(name);
+    HANDLE h = CreateFileW(name, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (h == INVALID_HANDLE_VALUE) {
         set_errno();
-        if (errno != EEXIST)
-            break;
+        return NULL;
     }
-    o->temporary[0] = 0; /* not ours to remove */
-    if (errno == ENOENT)
-        return fail(err, SAEURON_ENOENT, "%s: cannot be written: its folder does not exist", o->path);
-    return write_failed(o, err);
+    FILE *f = stream_of(h, "wb");
+    if (!f)
+        DeleteFileW(name);
+    return f;
 }
 
 int os_sync(FILE *f) { return _commit(_fileno(f)); }

@@ -459,6 +459,12 @@ def first_of(z, want):
     return f.reshape(z.shape), chosen.reshape(z.shape)
 
 
+def encode(t, k, x):
+    """EQ 12 and 13: f [N,n] of tokens [N,d] by an SAE's tensors t, of each its k largest above 0."""
+    z = linear(x - t["b_dec"], t["encoder.weight"], t["encoder.bias"])
+    return np.stack([first_of(np.where(row > 0, row, F(0)), k)[0] for row in z])
+
+
 class Trainer:
     """State by the names that train.h gives it."""
 
@@ -581,9 +587,8 @@ class Trainer:
 
     def held_out(self, x):
         """FVU, latents a token, and at how many tokens each latent fires."""
-        s, E, q, total = self.s, D(0), D(0), D(0)
-        z = linear(x - s["b_dec"], s["encoder.weight"], s["encoder.bias"])
-        f = np.stack([first_of(np.where(row > 0, row, F(0)), self.c["k"])[0] for row in z])
+        s, E = self.s, D(0)
+        f = encode(s, self.c["k"], x)
         for row, token in zip(f, x):
             at = row > 0
             E = E + squares((sparse_sum(row[at], s["W_dec"][at]) + s["b_dec"]) - token)
@@ -960,9 +965,7 @@ class Sae:
         self.c, self.t = json.loads((folder / "cfg.json").read_text()), safetensors(folder / "sae.safetensors")[0]
 
     def encode(self, x):
-        """EQ 12 and 13: f [N,n] of tokens [N,d], of each its k largest above 0."""
-        z = linear(x - self.t["b_dec"], self.t["encoder.weight"], self.t["encoder.bias"])
-        return np.stack([first_of(np.where(row > 0, row, F(0)), self.c["k"])[0] for row in z])
+        return encode(self.t, self.c["k"], x)
 
 
 def statistics(maps):
