@@ -19,7 +19,7 @@
 
 typedef struct how {
     int    threads;
-    size_t batch, shard, shards, steps;
+    size_t batch, shard, shards, steps, height;
     bool   quick, overlap, together, conditional, negative;
     const char *rivals;
     double strength, safree;        /* safree: alpha; 0: SAEs forget */
@@ -48,7 +48,8 @@ static int eval_into(const char *dir, how h, size_t *left, long *calls, saeuron_
     b.stop.at = h.stop_at;
     const eval_options o = {
         .p = &b.p, .k = { b.k[STYLE], b.k[OBJECT] }, .concept = { b.concept[STYLE], b.concept[OBJECT] },
-        .dir = judges_at(dir), .sampling = { .batch = h.batch, .steps = h.steps }, .overlap = h.overlap,
+        .dir = judges_at(dir), .overlap = h.overlap,
+        .sampling = { .batch = h.batch, .steps = h.steps, .height = h.height },
         .shard = h.shard, .shards = h.shards, .quick = h.quick,
         .together = h.together, .by = { h.rivals ? judges_at(h.rivals) : NULL, h.negative,
                                        h.safree > 0 ? &editor : NULL },
@@ -266,6 +267,10 @@ static void by_others(void)
           "results beside others are not those alone");
     CHECK(!judges_shell("grep -q 'uce model [0-9a-f]*\t' '%s/uce/eval.tsv'%s", judges_at("others"), ""),
           "eval.tsv does not name the rival");
+    judges_shell("sed -i 's/\"sample_size\": 8/\"sample_size\": 16/' '%s/unet/config.json'%s",
+                 judges_at("r/uce/Cats"), "");
+    judges_error("a rival draws wider", eval_into("others", (how){ .rivals = "r/uce", .height = 16 }, NULL,
+                 NULL, &e), SAEURON_EFORMAT, &e, "r/uce/Cats: is not of the model in");
     judges_shell("rm -r '%s'%s", judges_at("r/uce/Cats"), "");
     judges_error("a rival is missing", eval_into("others", (how){ .rivals = "r/uce" }, NULL, NULL, &e),
                  SAEURON_ENOENT, &e, "r/uce/Cats/");
