@@ -42,8 +42,10 @@ int  os_finish(FILE *f, const char *from, const char *to);
 /* Says that p [n] is large, and will be used soon. */
 void os_expect(void *p, size_t n);
 
-/* What system.c has for them: the error of a read whose reason is in errno. */
+/* What system.c has for them: the error of a read whose reason is in errno, and of a file that no memory can
+ * hold. */
 int  read_failed(const char *path, saeuron_error *err);
+int  too_large(const char *path, saeuron_error *err);
 
 #endif
 

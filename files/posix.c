@@ -60,13 +60,17 @@ int os_open(io_file *f, FILE **in, size_t *most, saeuron_error *err)
         code = fail(err, SAEURON_EIO, "%s: is a folder, a file was expected", f->path);
     else if (!S_ISREG(s.st_mode))
         *most = STREAM_MOST;
-    else if (s.st_size > 0 && (uintmax_t)s.st_size <= SIZE_MAX) {
+    else if ((uintmax_t)s.st_size > SIZE_MAX)
+        code = too_large(f->path, err);
+    else if (s.st_size > 0) {
         void *data = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data != MAP_FAILED) {
             f->data = data;
             f->size = (size_t)s.st_size;
             f->origin = IO_MAPPED;
             stamp(f->stamp, &s);
+        } else if (errno == ENOMEM) {           /* which a copy would want as well */
+            code = too_large(f->path, err);
         }
     }
     if (!code && !f->data && !(*in = fdopen(fd, "rb")))

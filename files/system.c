@@ -172,6 +172,11 @@ int read_failed(const char *path, saeuron_error *err)
     return fail(err, SAEURON_EIO, "%s: cannot be read: %s", path, strerror(reason));
 }
 
+int too_large(const char *path, saeuron_error *err)
+{
+    return fail(err, SAEURON_ENOMEM, "%s: not enough memory for the file's content", path);
+}
+
 /* Reads a whole stream of unknown length, at most `most` bytes, into memory that doubles as it goes. */
 static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
 {
@@ -183,7 +188,7 @@ static int read_stream(io_file *f, FILE *in, size_t most, saeuron_error *err)
             unsigned char *grown = more > room ? io_alloc(f->host, more, 1) : NULL;
             if (!grown) {
                 io_free(f->host, data);
-                return fail(err, SAEURON_ENOMEM, "%s: not enough memory for the file's content", f->path);
+                return too_large(f->path, err);
             }
             if (n)
                 memcpy(grown, data, n);
