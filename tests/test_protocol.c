@@ -201,7 +201,23 @@ static void quick_places(void)
           "an image without an object stands with the first");
 }
 
+/* Own images are likened to those of their objects that are not own; two without an object are alike. */
+static void like_places(void)
+{
+    entry places[] = { { .style = 1, .object = 2 }, { .style = 1, .object = NO_LABEL },
+                       { .style = 0, .object = 2 }, { .style = NO_LABEL, .object = 2, .plain = true },
+                       { .style = 0, .object = NO_LABEL }, { .style = 0, .object = 0 },
+                       { .style = 2, .object = 3 } };
+    const bool wanted[] = { false, false, true, true, true, false, false };
+    const protocol  p = { .entry = places, .entries = sizeof places / sizeof *places };
+    const forgotten f = forgotten_one(STYLE, 1);
+    bool like[sizeof places / sizeof *places];
+    places_like(like, &p, STYLE, &f);
+    for (size_t i = 0; i < p.entries; i++)
+        CHECK(like[i] == wanted[i], "place %zu", i);
+}
+
 const test_case protocol_tests[] = {
     { "protocol_files", protocol_files }, { "protocol_errors", protocol_errors }, { "classes", classes },
-    { "quick_places", quick_places }, { NULL, NULL },
+    { "quick_places", quick_places }, { "like_places", like_places }, { NULL, NULL },
 };
