@@ -61,6 +61,7 @@ sparc64      | gcc-sparc64-linux-gnu libc6-dev-sparc64-cross qemu-user | CC=spar
 alpha        | gcc-alpha-linux-gnu libc6.1-dev-alpha-cross qemu-user | CC=alpha-linux-gnu-gcc OPT=-O1 EXTRA_CFLAGS=-mieee | qemu-alpha -L /usr/alpha-linux-gnu | short rare
 hppa         | gcc-hppa-linux-gnu libc6-dev-hppa-cross qemu-user | CC=hppa-linux-gnu-gcc OPT=-O1 | qemu-hppa -L /usr/hppa-linux-gnu | short rare
 wasm32       | clang-14 lld-14 wasi-libc libclang-rt-14-dev-wasm32 nodejs | CC='clang-14 --target=wasm32-wasi' OPT=-O1 'EXTRA_CFLAGS=$WASI' | node --no-warnings --no-turbo-fast-api-calls tests/wasi.mjs | short picture
+emscripten   | emscripten | CC=emcc OPT=-O1 EXTRA_CFLAGS=-DSAEURON_PLAIN_C 'LINK=-sALLOW_MEMORY_GROWTH -sNODERAWFS' | node --no-experimental-fetch | short picture rare
 m68k         | gcc-m68k-linux-gnu libc6-dev-m68k-cross | CC=m68k-linux-gnu-gcc |  | refused floats must be evaluated as floats
 i686-x87     | gcc-i686-linux-gnu libc6-dev-i386-cross | CC=i686-linux-gnu-gcc |  | refused floats must be evaluated as floats
 fast-math    | gcc | CC=gcc EXTRA_CFLAGS=-ffast-math |  | refused -ffast-math and its parts
