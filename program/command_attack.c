@@ -12,7 +12,8 @@
 
 static const char *out = "results", *seeds, *shard_text;
 static int    method = UNLEARNDIFFATK, edits;
-static size_t tokens, iterations, timesteps = 50, generations = 3000, population = 200, tries = 40, prompts;
+static size_t tokens, iterations = 40, timesteps = 50, generations = 3000, population = 200, tries = 40;
+static size_t prompts;
 static double rate_of_adam = 0.01, decay = 0.1, eta = 3, mutation = 0.25, crossover = 0.5;
 
 static const option options[] = {
@@ -59,7 +60,7 @@ static const belonging belongs[] = {
 static int check_options(saeuron_error *err)
 {
     const struct { const char *name; double value, low, high; } ranges[] = {
-        { "--tokens", (double)tokens, 0, 1000 }, { "--iterations", (double)iterations, 0, 1e6 },
+        { "--tokens", (double)tokens, 0, 1000 }, { "--iterations", (double)iterations, 1, 1e6 },
         { "--timesteps", (double)timesteps, 1, 500 }, { "--rate", rate_of_adam, 0, 1e3 },
         { "--decay", decay, 0, 1e3 }, { "--generations", (double)generations, 1, 1e7 },
         { "--population", (double)population, 2, 1e5 }, { "--eta", eta, -1e6, 1e6 },
@@ -114,7 +115,7 @@ static int attack(measuring *w, saeuron_error *err)
     attack_options a = {
         .p = &w->p, .k = { w->k[STYLE], w->k[OBJECT] }, .dir = out, .sampling = w->g, .by = w->means.by,
         .concept = { w->concept[STYLE], w->concept[OBJECT] }, .method = method,
-        .unlearndiffatk = { k, iterations ? iterations : 40, timesteps, rate_of_adam, decay, edits == 1 },
+        .unlearndiffatk = { k, iterations, timesteps, rate_of_adam, decay, edits == 1 },
         .ringabell = { k, generations, population, eta, mutation, crossover },
         .tokens = k, .tries = tries, .prompts = prompts, .overlap = w->overlap,
         .watch = { w, show_plan, show_next, NULL }, .told = show_concept,

@@ -435,6 +435,22 @@ static void unlearndiffatk_again(void)
     free(found[0]), free(found[1]);
 }
 
+/* Before the first step all tokens are alike: the prompt begins with the first of them, K times. */
+static void unlearned(void)
+{
+    static const float   x0[TINY_LATENT];
+    static const int32_t first[K];
+    const unlearndiffatk_options o = { K, 0, 1, 0.01, 0.1, false };
+    saeuron_error e = { 0 };
+    laboratory l = { .steps = 0 };
+    open_laboratory(&l, "unlearndiffatk", NULL);
+    char *wanted = tokenizer_decode(l.b.x->tokenizer, first, K, &e);
+    CHECK(!unlearndiffatk(&l.a, &o, x0, &e) && wanted && !strncmp(l.a.prompt, wanted, strlen(wanted)),
+          "\"%s\" does not begin with \"%s\"", l.a.prompt, wanted ? wanted : e.text);
+    free(wanted);
+    close_laboratory(&l);
+}
+
 /* Ring-A-Bell with the distances in double and the genes in arrays of arrays. */
 enum { GENES = 4, PEOPLE = 20, GENERATIONS = 9 };
 typedef struct person { int32_t gene[GENES]; double distance; } person;
@@ -593,6 +609,7 @@ static void allocations_fail(void)
 const test_case attack_tests[] = {
     { "same_bytes", same_bytes }, { "interrupted", interrupted }, { "pictures", pictures },
     { "counts", counts }, { "refusals", refusals }, { "simplex", simplex },
-    { "unlearndiffatk_again", unlearndiffatk_again }, { "ringabell_again", ringabell_again },
+    { "unlearndiffatk_again", unlearndiffatk_again },
+    { "unlearned", unlearned }, { "ringabell_again", ringabell_again },
     { "guesses", guesses }, { "allocations_fail", allocations_fail }, { NULL, NULL },
 };

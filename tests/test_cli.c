@@ -1958,7 +1958,7 @@ static void measuring_errors(void)
     shell("rm -rf $T/other $T/half");
 }
 
-/* What eval and sweep print; a table, JSON, a protocol that --protocol reads, a plan. */
+/* What eval, sweep and attack print; a table, JSON, a protocol that --protocol reads, a plan. */
 static void measures(void)
 {
     prepare_judged();
@@ -1996,6 +1996,13 @@ static void measures(void)
           "--bisections 0 --seeds 5,6 -o $O/u >/dev/null; "
           "awk -F '\t' '$1 == 2 && !seen[$9]++' $O/u/results.tsv");
     CHECK(lines_of(out) == 2, "both halves and one leave pictures at one distance: %s", out);
+    works("attack $J --forget 'Van Gogh,Cats' --method seeds --tries 1 -o $O/a");
+    CHECK(lines_of(out) == 5, "%s", out);
+    printed("concept\tdomain\tprompts\tshown\tpre_ASR\tASR\ttries\nVan Gogh\tstyle\t|\n"
+            "Cats\tobject\t4\t0\t-\t-\t0.0\naverage\tobject\t");
+    works("attack $J --forget 'Van Gogh' --method seeds --tries 1 -o $O/a --json");
+    CHECK(json_lines(out) == 2, "%s", out);
+    printed("{\"concept\": \"Van Gogh\", \"domain\": \"style\", \"prompts\": |\"ASR_interval\": [");
     clean();
 }
 

@@ -171,7 +171,26 @@ static void long_texts(void)
     tiny_free(&files);
 }
 
+/* A choice says all that it sets, in one order, and nothing of what it leaves alone. */
+static void choices_in_words(void)
+{
+    static const struct { choice how; const char *words; } cases[] = {
+        { { .top = 3, .strength = -0.1f }, "top 3 strength -0.1" },
+        { { .percentile = 99.5, .strength = 0, .half = SAEURON_HALF_UNCONDITIONAL },
+          "percentile 99.5 half unconditional strength 0" },
+        { { .top = 12, .strength = -1.5f, .min_density = 0.25, .min_lift = 3, .first = 10, .end = 20,
+            .half = SAEURON_HALF_CONDITIONAL },
+          "top 12 min-density 0.25 min-lift 3 window 10-20 half conditional strength -1.5" },
+    };
+    char words[192];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        describe_choice(words, &cases[i].how);
+        CHECK(!strcmp(words, cases[i].words), "\"%s\", not \"%s\"", words, cases[i].words);
+    }
+}
+
 const test_case picture_tests[] = {
+    { "choices_in_words", choices_in_words },
     { "names_its_files", names_its_files }, { "refused_by_keyword", refused_by_keyword },
     { "long_texts", long_texts }, { NULL, NULL },
 };
