@@ -1838,6 +1838,46 @@ static void prepare_judged(void)
     setenv("E", text, 1);
 }
 
+/* Which option means something to which method of `rival` and of `attack`: each is tried with each. */
+static void options_of_methods(void)
+{
+    static const struct {
+        const char *command, *methods[4], *nothing;
+        struct { const char *option; bool means[4]; } options[18];
+    } tables[] = {
+        { "rival ", { "uce", "esd", "sdd", "ca" }, " means nothing to ",
+          { { "--guide x", { 1, 0, 0, 0 } }, { "--preserve none", { 1, 0, 0, 0 } },
+            { "--erase-scale 2", { 1, 0, 0, 0 } }, { "--preserve-scale 2", { 1, 0, 0, 0 } },
+            { "--states last", { 1, 0, 0, 0 } }, { "--lambda 2", { 1, 0, 0, 0 } },
+            { "--train full", { 0, 1, 1, 1 } }, { "--iterations 2", { 0, 1, 1, 1 } },
+            { "--lr 1", { 0, 1, 1, 1 } }, { "--start-guidance 2", { 0, 1, 1, 1 } },
+            { "--seed 2", { 0, 1, 1, 1 } }, { "--weight-decay 1", { 0, 0, 1, 1 } },
+            { "--negative-guidance 2", { 0, 1, 0, 0 } }, { "--ema 1", { 0, 0, 1, 0 } },
+            { "--clip 2", { 0, 0, 1, 0 } }, { "--pictures 2", { 0, 0, 0, 1 } } } },
+        { "attack --method ", { "unlearndiffatk", "ringabell", "prefix", "seeds" },
+          " means nothing with --method ",
+          { { "--tokens 2", { 1, 1, 1, 0 } }, { "--iterations 2", { 1, 0, 0, 0 } },
+            { "--timesteps 2", { 1, 0, 0, 0 } }, { "--rate 1", { 1, 0, 0, 0 } },
+            { "--decay 1", { 1, 0, 0, 0 } }, { "--edit around", { 1, 0, 0, 0 } },
+            { "--generations 2", { 0, 1, 0, 0 } }, { "--population 2", { 0, 1, 0, 0 } },
+            { "--eta 1", { 0, 1, 0, 0 } }, { "--mutation 1", { 0, 1, 0, 0 } },
+            { "--crossover 1", { 0, 1, 0, 0 } }, { "--tries 2", { 0, 0, 1, 1 } } } },
+    };
+    char line[200], words[80];
+    prepare_judged();
+    for (size_t t = 0; t < COUNT(tables); t++)
+        for (size_t i = 0; i < COUNT(tables[t].options) && tables[t].options[i].option; i++)
+            for (size_t m = 0; m < 4; m++) {
+                const char *option = tables[t].options[i].option, *method = tables[t].methods[m];
+                snprintf(line, sizeof line, "%s%s $J --forget Nobody -o $O/a %s", tables[t].command, method,
+                         option);
+                snprintf(words, sizeof words, "%.*s%s%s", (int)strcspn(option, " "), option,
+                         tables[t].nothing, method);
+                refused(line, 2, tables[t].options[i].means[m] ? "no concept \"Nobody\"" : words);
+            }
+    clean();
+}
+
 /* What other methods and attacks are asked on the command line. */
 static void rivals_and_attacks(void)
 {
@@ -1845,8 +1885,6 @@ static void rivals_and_attacks(void)
         { "rival", "which rival?|uce, esd, sdd or ca" }, { "rival ucf --forget A -o $O/a", "which rival?" },
         { "rival uce esd --forget A -o $O/a", "which rival?" }, { "rival uce $M -o $O/a", "--forget C is" },
         { "rival uce $M --forget Sketch", "--out DIR" }, { "rival uce $M --forget Skotch -o $O/a", "Skotch" },
-        { "rival esd $M --forget Sketch --guide x -o $O/a", "--guide means nothing to esd" },
-        { "rival uce $M --forget Sketch --lr 1 -o $O/a", "--lr means nothing to uce" },
         { "rival uce $M --forget Sketch --lambda 0 -o $O/a", "lambda must be above 0" },
         { "rival sdd $M --forget Sketch --ema 2 -o $O/a", "--ema must be from 0 to 1" },
         { "rival ca $M --forget Sketch --weight-decay=-1 -o $O/a", "--weight-decay must be from 0" },
@@ -2029,7 +2067,8 @@ static void measuring_full_disk(void)
 }
 
 const test_case cli_tests[] = {
-    { "usage_errors", usage_errors }, { "rivals_and_attacks", rivals_and_attacks }, { "zeros", zeros },
+    { "usage_errors", usage_errors }, { "rivals_and_attacks", rivals_and_attacks },
+    { "options_of_methods", options_of_methods }, { "zeros", zeros },
     { "missing_files", missing_files },
     { "damaged_prompts", damaged_prompts },
     { "damaged_models", damaged_models }, { "damaged_inputs", damaged_inputs },

@@ -574,6 +574,7 @@ static const hostile bad_files[] = {
     VOCAB_ONLY("{\"a\":\"0\"}", "the id of piece \"a\""),
     VOCAB_ONLY("{\"a\\u0000\":0}", "piece number 1 holds U+0000"),
     VOCAB_ONLY("{\"a\":0,\"b</w>\":1}", "needs the piece \"ab</w>\""),
+    VOCAB_ONLY("{\"b</w>\":0,\"a\":1}", "needs the piece \"ab</w>\""),
     { { "{\"a\":0,\"<|endoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAEURON_EFORMAT,
       "the bos_token \"<|startoftext|>\" is no piece" },
     { { "{\"a\":0,\"<|startoftext|>\":1}", "", NULL, NULL, NULL, NULL }, SAEURON_EFORMAT,

@@ -131,6 +131,7 @@ static void config_errors(void)
         { "\"img_size\": 12", "\"img_size\": 18446744073709551615", "\"img_size\"" },
         { "\"img_size\": 12", "\"img_size\": 3", "\"patch_size\" 4 exceeds" },
         { "\"patch_size\": 4", "\"patch_size\": 0", "\"patch_size\"" },
+        { "\"patch_size\": 4", "\"patch_size\": 4097", "\"patch_size\"|4096" },
         { "\"patch_size\": 4", "\"patch_size\": [4, 2]", "\"patch_size\"|square" },
         { "\"patch_size\": 4", "\"patch_size\": 2", "pos_embed|[1, 37, 16]" },
         { "\"in_chans\": 3", "\"in_chans\": 1", "\"in_chans\" is not 3" },
