@@ -81,7 +81,7 @@ static int note_step(void *user, const char *name, int step, size_t first, float
 
 static int explain_edits(saeuron_context *x, saeuron_error *err)
 {
-    explaining w = { .now = -1 };
+    explaining w = { .shown = 0 };
     saeuron_generate_options g = sampling();
     float *noise = NULL;
     g.prompts = &prompt;
