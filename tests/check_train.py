@@ -5,8 +5,8 @@
 
 Activations of a few prompts, drawn by the day, are collected at the hook of each domain. An SAE is trained on each by the program, and by golden/make.py's
 `Training` (torch's autograd and Adam, the released step) in float64 and four times in float32, which draw the same start and take the maps in
-the same order by docs/contract.md section 6 alone; within a batch each of the four has the rows in another order, so that its sums round otherwise. FVU, dead latents and all else that train.tsv holds must then lie as near to float64 as
-PyTorch's own runs do, by the bars of section 9, down to the first step at which a TopK decision lies closer than float32 can tell: from there on
+the same order by docs/contract.md section 6 alone; within a batch each of the four has the rows in another order, so that its sums round otherwise.
+FVU, dead latents and all else that train.tsv holds must then lie as near to float64 as PyTorch's own runs do, by the bars of section 9, down to the first step at which a TopK decision lies closer than float32 can tell: from there on
 runs may part, PyTorch's too, and must stay within 2 % of one another. The folder is read by the safetensors library; `measure` is counted again in float64. The
 last line is "N passed, N failed"."""
 
@@ -99,7 +99,7 @@ def far(rows, exact, key):
 
 
 def rms(a, b):
-    return float(np.sqrt(np.mean((a.astype(np.float64) - b) ** 2)))
+    return float(np.sqrt(np.mean((a.astype(np.float64) - b) ** 2))) if a.size else 0.0
 
 
 def compare(a, name, path, case, options, folder, rng):
@@ -115,8 +115,7 @@ def compare(a, name, path, case, options, folder, rng):
     order = shuffled(rows, seed)
     one = [maps[order[i:i + size]].reshape(-1, d) for i in range(0, rows, size)]
     exact, last = train_here(cfg, case, one * epochs, seed, torch.float64)
-    orders = [[x[np.random.default_rng(way).permutation(len(x))] for x in one * epochs] for way in range(4)]
-    torches = [train_here(cfg, case, rows, seed, torch.float32) for rows, _ in zip(orders, make.four_ways())]
+    torches = [train_here(cfg, case, [x[np.random.default_rng(i).permutation(len(x))] for x in one * epochs], seed, torch.float32) for i, _ in enumerate(make.four_ways())]
     mine = [{**{ours: float(r[column]) for column, ours in COLUMNS.items()}, "dead": int(r["dead"]), "fired": int(r["fired"]), "lr": float(r["lr"])} for r in table(os.path.join(out, "train.tsv"))]
     check(len(mine) == len(exact), f"{name}: {len(mine)} steps in train.tsv, {len(exact)} here")
     check(all(abs(r["lr"] - cfg["lr"] * max(0, (cfg["steps"] - s) / cfg["steps"])) < 1e-12 for s, r in enumerate(mine)), f"{name}: the learning rates")
@@ -142,7 +141,7 @@ def compare(a, name, path, case, options, folder, rng):
         # Where a derivative is all rounding, Adam makes a whole step of it: float32 does not tell these few.
         untold = np.max([np.abs(p[key] - last[key]) for _, p in torches], axis=0) > 32 * floor
         for part, where, allowed in (("", ~untold, lambda x: max(1.5 * x, floor)), (", untold", untold, lambda x: floor + 4 * x)):
-            its, ours = (f(rms(t[where], last[key][where]) if where.any() else 0.0 for t in ts) for f, ts in ((max, [p[key] for _, p in torches]), (sum, [tensors[key]])))
+            its, ours = max(rms(p[key][where], last[key][where]) for _, p in torches), rms(tensors[key][where], last[key][where])
             check(ours <= max(allowed(its), room) and (room or part == "" or where.sum() < 1000), f"{name}: {key}{part}, {where.sum()} by safetensors: rms {ours:.1e} from float64; "
                   f"PyTorch {its:.1e}; training moved it by {moved:.1e}")
     with open(os.path.join(out, "cfg.json")) as f:

@@ -1890,7 +1890,6 @@ static void rivals_and_attacks(void)
         { "rival ca $M --forget Sketch --weight-decay=-1 -o $O/a", "--weight-decay must be from 0" },
         { "attack $M -o ''", "--out names no" },
         { "attack $M --tries 3 -o $O/a", "--tries means nothing with --method unlearndiffatk" },
-        { "attack $M --method seeds --tokens 3 -o $O/a", "--tokens means nothing with --method seeds" },
         { "attack $M --method ringabell --population 1 -o $O/a", "--population must be from 2" },
         { "attack $M --timesteps 501 -o $O/a", "--timesteps must be from 1 to 500" },
         { "eval $M --rivals $O --top 2 -o $O/a", "--top means nothing with --rivals" },
